@@ -1,0 +1,34 @@
+# The two commands: `make parity` (the main job) and `make test`. Each makes its own environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: env parity test lint types clean
+
+$(VENV)/.made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install -q --no-deps DLStudio==2.5.8  # the lecture's own code, for the reference tests
+	touch $@
+
+env: $(VENV)/.made
+
+parity: env
+	$(BIN)/python -m datasets.purdue_shapes generate --out build/data --train 20 --test 20 --seed 0
+	$(BIN)/parity check --all --data build/data --json build/parity/report.json --html build/parity/report.html
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: env
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/pytest --require=keras,torch,jax,reference
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

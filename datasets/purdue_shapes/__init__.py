@@ -1,0 +1,1 @@
+"""PurdueShapes5MultiObject."""
