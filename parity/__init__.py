@@ -1,1 +1,19 @@
-"""Placeholder docstring, filled below."""
+"""Parity: weight transfer and proof of equality between any Keras model and any torch module."""
+
+from parity.errors import CheckpointError, PairingError, ParityError, UsageError
+from parity.finding import Finding
+from parity.verdict import Report, assert_parity, compare
+from parity.weights import TransferResult, transfer
+
+__all__ = [
+    "CheckpointError",
+    "Finding",
+    "PairingError",
+    "ParityError",
+    "Report",
+    "TransferResult",
+    "UsageError",
+    "assert_parity",
+    "compare",
+    "transfer",
+]

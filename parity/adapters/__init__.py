@@ -1,1 +1,44 @@
-"""Placeholder docstring, filled below."""
+"""The only modules that import Keras or PyTorch, each on demand."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from parity.adapters.base import Adapter
+from parity.errors import UsageError
+
+
+def side_of(model: object) -> str | None:
+    """ "keras", "torch", or None; imports neither (an instance of a class implies its framework is loaded).
+
+    Keras is asked first: on Keras' torch backend its layers are torch modules too.
+    """
+    keras = sys.modules.get("keras")
+    if keras is not None and isinstance(model, keras.layers.Layer):
+        return "keras"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.nn.Module):
+        return "torch"
+    return None
+
+
+def adapt(model: Any, device: str = "cpu") -> Adapter:
+    """The adapter for a Keras layer or model, or a torch module.
+
+    Raises:
+        UsageError: the object is neither.
+    """
+    side = side_of(model)
+    if side == "keras":
+        from parity.adapters.keras import KerasModel
+
+        return KerasModel(model, device)
+    if side == "torch":
+        from parity.adapters.torch import TorchModel
+
+        return TorchModel(model, "cuda" if device == "gpu" else device)
+    raise UsageError(
+        f"a model must be a keras.layers.Layer (or keras.Model) or a torch.nn.Module; got {type(model).__name__}. "
+        "Pass the model itself, built, not its class or its weights."
+    )

@@ -1,1 +1,1 @@
-"""Placeholder docstring, filled below."""
+"""Reports as text, as one HTML page, and as JSON."""

@@ -1,0 +1,116 @@
+"""What parity needs to know of a model, whichever framework it is written in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+Side = Literal["keras", "torch"]
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One weight or buffer: where it is, and what shape and dtype it has."""
+
+    path: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer: its path from the model's root, its class, and the tensors that it owns itself.
+
+    `family` is the kind of computation ("conv", "batchnorm", ...), None where the class is not known.
+    `aliases` are further paths by which the mirror image may know the same layer.
+    `settings` holds the hyperparameters that decide what the layer computes.
+    """
+
+    path: str
+    kind: str
+    family: str | None
+    tensors: tuple[TensorInfo, ...]
+    leaf: bool
+    aliases: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Observer:
+    """Sees every call of a watched layer, and may replace what goes in and what comes out."""
+
+    def before(self, path: str, index: int, inputs: list[Array]) -> list[Array] | None:
+        """Called with the layer's path, the how-many-th call of it this is, and its input tensors."""
+        return None
+
+    def after(
+        self, path: str, index: int, inputs: list[Array], outputs: list[Array], linear: list[Array] | None
+    ) -> list[Array] | None:
+        """Called with the outputs too; a returned list replaces them.
+
+        `linear` is what the layer gave before its built-in activation, where it has one.
+        """
+        return None
+
+
+class Adapter(Protocol):
+    """A model seen through one interface. Arrays are NumPy, in the framework's own layout."""
+
+    side: Side
+
+    def layers(self) -> dict[str, LayerInfo]:
+        """Every layer by path, in definition order, a shared layer once."""
+        ...
+
+    def read(self, path: str) -> Array:
+        """The value of a tensor."""
+        ...
+
+    def write(self, path: str, value: Array) -> None:
+        """Set the value of a tensor."""
+        ...
+
+    def input_specs(self) -> list[tuple[tuple[int | None, ...], str]] | None:
+        """(shape, dtype) of each input without the batch axis, None where the model does not say."""
+        ...
+
+    def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
+        """Evaluate the model; returns its output tensors with their names."""
+        ...
+
+    def storage(self, path: str) -> int:
+        """An identity of the tensor's memory: the same for tied tensors."""
+        ...
+
+    def watched(self, observer: Observer, paths: set[str]) -> AbstractContextManager[None]:
+        """While this is open, calls of the layers at `paths` are shown to the observer."""
+        ...
+
+    def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
+        """Evaluate one layer alone."""
+        ...
+
+    def precision(self, dtype: str) -> AbstractContextManager[None]:
+        """While this is open, the same weights are held and computed with in `dtype`."""
+        ...
+
+
+@contextmanager
+def restored(target: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an attribute for the time being."""
+    before = getattr(target, name)
+    setattr(target, name, value)
+    try:
+        yield
+    finally:
+        setattr(target, name, before)
+
+
+def class_names(instance: object) -> list[str]:
+    """The class and its ancestors as "module.Class", nearest first."""
+    return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(instance).__mro__]

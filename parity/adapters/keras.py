@@ -1,0 +1,352 @@
+"""A Keras model, seen through parity's one interface. Imported only when a Keras model is in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo, restored
+from parity.errors import UsageError
+
+L = keras.layers
+FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose), "conv_transpose"),
+    ((L.SeparableConv1D, L.SeparableConv2D), "separable"),
+    ((L.DepthwiseConv1D, L.DepthwiseConv2D), "depthwise"),
+    ((L.Conv1D, L.Conv2D, L.Conv3D), "conv"),
+    ((L.Dense,), "dense"),
+    ((L.BatchNormalization,), "batchnorm"),
+    ((L.LayerNormalization,), "layernorm"),
+    ((L.GroupNormalization,), "groupnorm"),
+    ((L.Embedding,), "embedding"),
+    ((L.PReLU,), "prelu"),
+)
+WITH_ACTIVATION = tuple(
+    cls for classes, family in FAMILIES if family in {"conv", "conv_transpose", "depthwise", "separable", "dense"} for cls in classes
+)
+SETTINGS = (
+    "strides", "stride", "padding", "output_padding", "dilation_rate", "dilation", "groups", "epsilon",
+    "momentum", "axis", "negative_slope", "kernel_size", "pool_size", "size", "interpolation", "data_format",
+    "depth_multiplier", "rate",
+)  # fmt: skip
+
+
+def to_numpy(tensor: Any) -> Array:
+    """A copy of the tensor's values; bfloat16 widens to float32, which is exact."""
+    if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
+        tensor = keras.ops.cast(tensor, "float32")
+    return np.array(keras.ops.convert_to_numpy(tensor), copy=True)
+
+
+class KerasModel:
+    """Adapter for `keras.Model` and `keras.layers.Layer`."""
+
+    side: Side = "keras"
+
+    def __init__(self, model: Any, device: str = "cpu") -> None:
+        self.model = model
+        self.device = device
+        unbuilt = [layer.name for layer in model._flatten_layers() if not layer.built and not _is_input(layer)]
+        if not model.built:
+            raise UsageError(
+                f"every Keras model must be built; got {model.name} with unbuilt {', '.join(unbuilt)}. "
+                "Call it once on a sample input, or pass inputs=."
+            )
+        self._layers: dict[str, Any] = {}
+        self._aliases: dict[str, list[str]] = {}
+        self._walk(model, "", ())
+        self._variables = {
+            tensor: variable
+            for path, layer in self._layers.items()
+            for tensor, _, variable in _own_variables(path, layer)
+        }
+
+    def _walk(self, layer: Any, path: str, alias_stems: tuple[str, ...]) -> None:
+        """Register a layer and its sublayers; a shared layer keeps its first path, later ones are aliases."""
+        known = next((known for known, seen in self._layers.items() if seen is layer), None)
+        if known is not None:
+            self._aliases[known].extend([path, *alias_stems])
+            return
+        self._layers[path] = layer
+        self._aliases[path] = list(alias_stems)
+        for names, child in _children(layer):
+            stems = [path, *alias_stems]
+            own, *others = [f"{stem}.{name}" if stem else name for name in names for stem in stems]
+            self._walk(child, own, tuple(others))
+
+    def layers(self) -> dict[str, LayerInfo]:
+        """Every layer by path: attribute names, or layer names in functional and sequential models."""
+        return {
+            path: LayerInfo(
+                path=path,
+                kind=type(layer).__name__,
+                family=next((family for classes, family in FAMILIES if isinstance(layer, classes)), None),
+                tensors=tuple(
+                    TensorInfo(tensor, name, tuple(int(n) for n in variable.shape), str(variable.dtype))
+                    for tensor, name, variable in _own_variables(path, layer)
+                ),
+                leaf=not layer._layers,
+                aliases=tuple(self._aliases[path]),
+                settings={name: getattr(layer, name) for name in SETTINGS if hasattr(layer, name)},
+            )
+            for path, layer in self._layers.items()
+        }
+
+    def read(self, path: str) -> Array:
+        """The value of a variable."""
+        return to_numpy(self._variables[path])
+
+    def write(self, path: str, value: Array) -> None:
+        """Set a variable in place."""
+        self._variables[path].assign(value)
+
+    def storage(self, path: str) -> int:
+        """An identity that tied variables share."""
+        return id(self._variables[path])
+
+    def input_specs(self) -> list[tuple[tuple[int | None, ...], str]] | None:
+        """What a functional or sequential model declares; None for a subclassed one."""
+        inputs = getattr(self.model, "inputs", None)
+        if not inputs:
+            return None
+        return [(tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in inputs]
+
+    def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
+        """Evaluate the model eagerly."""
+        tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
+        with keras.device(f"{self.device}:0"):
+            outputs = self._call(self.model, tensors, training)
+        return _named_outputs(outputs)
+
+    def _call(self, layer: Any, tensors: list[Any], training: bool) -> Any:
+        """Call with one structure for functional models and positional arguments for the others."""
+        functional = len(tensors) > 1 and getattr(layer, "inputs", None) is not None
+        arguments = [tensors] if functional else tensors
+        if layer._call_has_training_arg:
+            return layer(*arguments, training=training)
+        return layer(*arguments)
+
+    def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
+        """Evaluate one layer alone, in inference mode."""
+        tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
+        return [value for _, value in _named_outputs(self._call(self._layers[path], tensors, False))]
+
+    @contextmanager
+    def watched(self, observer: Observer, paths: set[str]) -> Iterator[None]:
+        """Wrap `Layer.__call__`, so that any model is seen, however it was put together."""
+        by_id = {id(self._layers[path]): path for path in paths}
+        counts: dict[str, int] = {}
+        original = L.Layer.__call__
+
+        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            path = by_id.get(id(layer))
+            if path is None:
+                return original(layer, *args, **kwargs)
+            index = counts.get(path, 0)
+            counts[path] = index + 1
+            values = _arrays((args, kwargs))
+            replacement = observer.before(path, index, values)
+            if replacement is not None:
+                args, kwargs = _replaced((args, kwargs), replacement)
+            with _before_activation(layer) as linear:
+                outputs = original(layer, *args, **kwargs)
+            replacement = observer.after(path, index, values, _arrays(outputs), linear[-1:] or None)
+            return outputs if replacement is None else _replaced(outputs, replacement)
+
+        with restored(L.Layer, "__call__", call):
+            yield
+
+    def flattened_images(self, inputs: Sequence[Array]) -> dict[str, tuple[int, ...]]:
+        """(H, W, C) of the image whose flattening a layer receives, by path; found by one evaluation.
+
+        Tensors are followed by identity, through layers that keep the shape (dropout, activations,
+        normalisation).
+        """
+        images: dict[int, tuple[int, ...]] = {}
+        kept: list[Any] = []
+        found: dict[str, tuple[int, ...]] = {}
+        by_id = {id(layer): path for path, layer in self._layers.items()}
+        original = L.Layer.__call__
+
+        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            outputs = original(layer, *args, **kwargs)
+            if id(layer) in by_id and len(args) == 1 and keras.ops.is_tensor(args[0]) and keras.ops.is_tensor(outputs):
+                before, after = tuple(args[0].shape), tuple(outputs.shape)
+                image = images.get(id(args[0]))
+                if image is not None:
+                    found[by_id[id(layer)]] = image
+                if isinstance(layer, L.Flatten | L.Reshape) and len(before) > 3 and len(after) == 2:
+                    images[id(outputs)] = before[1:]
+                elif image is not None and after == before:
+                    images[id(outputs)] = image
+                kept.extend([args[0], outputs])  # an id is only good while its tensor lives
+            return outputs
+
+        with restored(L.Layer, "__call__", call):
+            self.forward(inputs)
+        return found
+
+    @contextmanager
+    def precision(self, dtype: str) -> Iterator[None]:
+        """Hold and compute with the same weights in another dtype for the time being.
+
+        The model itself is changed and put back, not a copy of it: whatever was done to the object
+        (patched methods, edited attributes) is what gets measured.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(_backend_allows(dtype))
+            stack.enter_context(keras.device(f"{self.device}:0"))
+            floatx = keras.config.floatx()
+            if dtype in ("float32", "float64"):
+                keras.config.set_floatx(dtype)
+                stack.callback(keras.config.set_floatx, floatx)
+            policy = keras.DTypePolicy(dtype)
+            for layer in self.model._flatten_layers():
+                if keras.backend.is_float_dtype(layer._dtype_policy.compute_dtype):
+                    stack.enter_context(restored(layer, "_dtype_policy", policy))
+                for tensor in getattr(layer, "_inputs", None) or []:
+                    if keras.backend.is_float_dtype(tensor.dtype):
+                        stack.enter_context(restored(tensor, "_dtype", dtype))
+            for variable in self._all_variables():
+                if keras.backend.is_float_dtype(variable._dtype):
+                    value, held = to_numpy(variable._value), variable._value
+                    stack.callback(setattr, variable, "_value", held)
+                    stack.enter_context(restored(variable, "_dtype", dtype))
+                    variable._initialize(keras.ops.convert_to_tensor(value, dtype=dtype))
+            yield
+
+    def _all_variables(self) -> list[Any]:
+        found = {id(variable): variable for variable in [*self.model.variables, *self._variables.values()]}
+        return list(found.values())
+
+
+def _is_input(layer: Any) -> bool:
+    return isinstance(layer, L.InputLayer)
+
+
+def _children(layer: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Sublayers with the names they go by, the main one first."""
+    sublayers = list(getattr(layer, "layers", None) or [])
+    if isinstance(layer, keras.Sequential) or type(layer).__name__ == "Functional" or _is_functional(layer):
+        index = 0
+        for child in sublayers:
+            if _is_input(child):
+                continue
+            yield ((child.name, str(index)) if isinstance(layer, keras.Sequential) else (child.name,)), child
+            index += 1
+        return
+    seen: set[int] = set()
+    for name, value in vars(layer).items():
+        if name.startswith("_"):
+            continue
+        for suffix, child in _layers_in(value):
+            seen.add(id(child))
+            yield (f"{name}{suffix}",), child
+    for child in layer._layers:
+        if id(child) not in seen:
+            attribute = next((name for name, value in vars(layer).items() if value is child), None)
+            yield (tuple(dict.fromkeys([attribute.lstrip("_"), child.name])) if attribute else (child.name,)), child
+
+
+def _is_functional(layer: Any) -> bool:
+    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth") and bool(getattr(layer, "inputs", None))
+
+
+def _layers_in(value: Any) -> Iterator[tuple[str, Any]]:
+    """Layers in an attribute: the layer itself, or those in lists and dictionaries, however nested."""
+    if isinstance(value, L.Layer):
+        yield "", value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from ((f".{i}{suffix}", child) for suffix, child in _layers_in(item))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from ((f".{key}{suffix}", child) for suffix, child in _layers_in(item))
+
+
+def _own_variables(path: str, layer: Any) -> Iterator[tuple[str, str, Any]]:
+    """(path, name, variable) of the variables that the layer itself owns; random-seed states are not weights."""
+    prefix = f"{path}." if path else ""
+    attributes = {id(value): name for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
+    used: set[str] = set()
+    for variable in [*layer._trainable_variables, *layer._non_trainable_variables]:
+        name = variable.name
+        if name.startswith("variable"):  # no name was given: the attribute's says more
+            name = attributes.get(id(variable), name)
+        while name in used:
+            name = f"{name}_"
+        used.add(name)
+        yield f"{prefix}{name}", name, variable
+
+
+@contextmanager
+def _before_activation(layer: Any) -> Iterator[list[Array]]:
+    """Collect what a convolution or dense layer gives before its built-in activation.
+
+    torch keeps the two apart: `Conv2D(activation="relu")` corresponds to a Conv2d followed by a ReLU.
+    """
+    values: list[Array] = []
+    activation = getattr(layer, "activation", None)
+    if activation is None or activation is keras.activations.linear or not isinstance(layer, WITH_ACTIVATION):
+        yield values
+        return
+
+    def record(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+        values.append(to_numpy(tensor))
+        return activation(tensor, *args, **kwargs)
+
+    with restored(layer, "activation", record):
+        yield values
+
+
+@contextmanager
+def _backend_allows(dtype: str) -> Iterator[None]:
+    """JAX computes in float64 only where 64-bit types are switched on."""
+    if keras.config.backend() != "jax" or dtype != "float64":
+        yield
+        return
+    import jax
+
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def _is_tensor(value: Any) -> bool:
+    return keras.ops.is_tensor(value) or isinstance(value, np.ndarray)
+
+
+def _arrays(structure: Any) -> list[Array]:
+    return [to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf for leaf in tree.flatten(structure) if _is_tensor(leaf)]
+
+
+def _replaced(structure: Any, values: Sequence[Array]) -> Any:
+    remaining = iter(values)
+    return tree.map_structure(
+        lambda leaf: keras.ops.convert_to_tensor(next(remaining), dtype=leaf.dtype) if _is_tensor(leaf) else leaf,
+        structure,
+    )
+
+
+def _named_outputs(outputs: Any) -> list[tuple[str, Array]]:
+    if isinstance(outputs, dict):
+        return [
+            (f"{key}.{name}" if name else str(key), value)
+            for key, item in outputs.items()
+            for name, value in _named_outputs(item)
+        ]
+    if isinstance(outputs, list | tuple):
+        return [
+            (f"{i}.{name}" if name else str(i), value)
+            for i, item in enumerate(outputs)
+            for name, value in _named_outputs(item)
+        ]
+    return [("", to_numpy(outputs))] if keras.ops.is_tensor(outputs) else []

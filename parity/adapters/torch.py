@@ -1,0 +1,224 @@
+"""A torch module, seen through parity's one interface. Imported only when a torch module is in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo
+from parity.errors import UsageError
+
+FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), "conv_transpose"),
+    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), "conv"),
+    ((nn.Linear,), "dense"),
+    ((nn.modules.batchnorm._BatchNorm,), "batchnorm"),
+    ((nn.LayerNorm,), "layernorm"),
+    ((nn.GroupNorm,), "groupnorm"),
+    ((nn.Embedding,), "embedding"),
+    ((nn.PReLU,), "prelu"),
+)
+SETTINGS = (
+    "stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "eps", "momentum",
+    "num_groups", "negative_slope", "kernel_size", "ceil_mode", "count_include_pad", "scale_factor", "mode",
+    "align_corners", "approximate", "p",
+)  # fmt: skip
+# Bookkeeping with no counterpart in Keras: with momentum set, torch counts batches but never uses the count.
+IGNORED_BUFFERS = {"num_batches_tracked"}
+
+
+def to_numpy(tensor: torch.Tensor) -> Array:
+    """A copy of the tensor's values; bfloat16 widens to float32, which is exact."""
+    value = tensor.detach().cpu()
+    if value.dtype == torch.bfloat16:
+        value = value.float()
+    return np.array(value.resolve_conj().resolve_neg().numpy(), copy=True)
+
+
+class TorchModel:
+    """Adapter for `torch.nn.Module`."""
+
+    side: Side = "torch"
+
+    def __init__(self, module: nn.Module, device: str = "cpu") -> None:
+        self.module = module
+        self.device = torch.device(device)
+        self._modules: dict[str, nn.Module] = dict(module.named_modules())
+        uninitialised = [
+            name for name, value in module.named_parameters() if isinstance(value, nn.parameter.UninitializedParameter)
+        ]
+        if uninitialised:
+            raise UsageError(
+                f"every lazy torch module must have run once; got uninitialised {', '.join(uninitialised)}. "
+                "Call the module on a sample input first."
+            )
+
+    def layers(self) -> dict[str, LayerInfo]:
+        """Every module by path, a shared module once, under its first path."""
+        aliases: dict[int, list[str]] = {}
+        for path, module in self.module.named_modules(remove_duplicate=False):
+            aliases.setdefault(id(module), []).append(path)
+        return {
+            path: LayerInfo(
+                path=path,
+                kind=type(module).__name__,
+                family=next((family for classes, family in FAMILIES if isinstance(module, classes)), None),
+                tensors=tuple(_own_tensors(path, module)),
+                leaf=not any(True for _ in module.children()),
+                aliases=tuple(aliases[id(module)][1:]),
+                settings={name: getattr(module, name) for name in SETTINGS if hasattr(module, name)},
+            )
+            for path, module in self._modules.items()
+        }
+
+    def _tensor(self, path: str) -> torch.Tensor:
+        layer, _, name = path.rpartition(".")
+        module = self._modules[layer]
+        value = module._parameters.get(name)
+        if value is None:
+            value = module._buffers.get(name)
+        if value is None:
+            raise KeyError(path)
+        return value
+
+    def read(self, path: str) -> Array:
+        """The value of a parameter or buffer."""
+        return to_numpy(self._tensor(path))
+
+    def write(self, path: str, value: Array) -> None:
+        """Set a parameter or buffer in place."""
+        target = self._tensor(path)
+        with torch.no_grad():
+            target.copy_(torch.from_numpy(np.array(value)).reshape(target.shape))
+
+    def storage(self, path: str) -> int:
+        """An identity that tied tensors share."""
+        return self._tensor(path).data_ptr()
+
+    def input_specs(self) -> None:
+        """A torch module does not say what it takes."""
+        return None
+
+    def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
+        """Evaluate the module; flags for train and eval mode are put back afterwards."""
+        modes = {path: module.training for path, module in self._modules.items()}
+        self.module.train(training)
+        try:
+            with torch.no_grad():
+                outputs = self.module(*[self._from_numpy(value) for value in inputs])
+        finally:
+            for path, mode in modes.items():
+                self._modules[path].training = mode
+        return _named_outputs(outputs)
+
+    def _from_numpy(self, value: Array) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)
+
+    def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
+        """Evaluate one module alone, in eval mode, unseen by its hooks."""
+        module = self._modules[path]
+        modes = [(child, child.training) for child in module.modules()]
+        module.eval()
+        try:
+            with torch.no_grad():
+                outputs = module.forward(*[self._from_numpy(value) for value in inputs])
+        finally:
+            for child, mode in modes:
+                child.training = mode
+        return [value for _, value in _named_outputs(outputs)]
+
+    @contextmanager
+    def watched(self, observer: Observer, paths: set[str]) -> Iterator[None]:
+        """Forward hooks on the modules at `paths`."""
+        counts: dict[str, int] = {}
+        arrived: dict[str, list[tuple[int, list[Array]]]] = {}
+        handles = []
+
+        def install(path: str, module: nn.Module) -> None:
+            def before(_: nn.Module, args: Any, kwargs: Any) -> Any:
+                index = counts.get(path, 0)
+                counts[path] = index + 1
+                values = _arrays((args, kwargs))
+                arrived.setdefault(path, []).append((index, values))
+                replacement = observer.before(path, index, values)
+                return None if replacement is None else _replaced((args, kwargs), replacement)
+
+            def after(_: nn.Module, args: Any, kwargs: Any, outputs: Any) -> Any:
+                index, values = arrived[path].pop()
+                replacement = observer.after(path, index, values, _arrays(outputs), None)
+                return None if replacement is None else _replaced(outputs, replacement)
+
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(module.register_forward_hook(after, with_kwargs=True))
+
+        for path in paths:
+            install(path, self._modules[path])
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
+    def precision(self, dtype: str) -> Iterator[None]:
+        """Hold the same weights in another dtype for the time being, on this adapter's device."""
+        wanted = getattr(torch, dtype)
+        held = [*self.module.parameters(), *self.module.buffers()]
+        before = [tensor.data for tensor in held]
+        default = torch.get_default_dtype()
+        for tensor in held:
+            tensor.data = tensor.data.to(self.device, wanted if tensor.is_floating_point() else None)
+        if wanted in (torch.float32, torch.float64):
+            torch.set_default_dtype(wanted)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
+            for tensor, data in zip(held, before, strict=True):
+                tensor.data = data
+
+
+def _own_tensors(path: str, module: nn.Module) -> Iterator[TensorInfo]:
+    prefix = f"{path}." if path else ""
+    persistent = set(module._buffers) - module._non_persistent_buffers_set - IGNORED_BUFFERS
+    owned = {**module._parameters, **{name: module._buffers[name] for name in module._buffers if name in persistent}}
+    for name, value in owned.items():
+        if value is not None:
+            yield TensorInfo(f"{prefix}{name}", name, tuple(value.shape), str(value.dtype).removeprefix("torch."))
+
+
+def _named_outputs(outputs: Any) -> list[tuple[str, Array]]:
+    if isinstance(outputs, dict):
+        return [
+            (f"{key}.{name}" if name else str(key), value)
+            for key, item in outputs.items()
+            for name, value in _named_outputs(item)
+        ]
+    if isinstance(outputs, list | tuple):
+        return [
+            (f"{i}.{name}" if name else str(i), value)
+            for i, item in enumerate(outputs)
+            for name, value in _named_outputs(item)
+        ]
+    return [("", to_numpy(outputs))] if isinstance(outputs, torch.Tensor) else []
+
+
+def _arrays(structure: Any) -> list[Array]:
+    return [to_numpy(leaf) for leaf in pytree.tree_leaves(structure) if isinstance(leaf, torch.Tensor)]
+
+
+def _replaced(structure: Any, values: Sequence[Array]) -> Any:
+    """The same structure with its tensors replaced, in order; dtypes and devices stay."""
+    leaves, spec = pytree.tree_flatten(structure)
+    remaining = iter(values)
+    fresh = [
+        torch.from_numpy(np.array(next(remaining))).to(leaf.device, leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
+        for leaf in leaves
+    ]
+    return pytree.tree_unflatten(fresh, spec)

@@ -1,0 +1,57 @@
+"""One difference between two models: where, of what kind, why, and what mends it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+KINDS = {
+    "layer": "the layer's own result differs on identical inputs",
+    "wiring": "what arrives at the layer differs although every layer before it agrees",
+    "missing-call": "the Keras model runs the layer, the torch model does not",
+    "extra-call": "the torch model runs the layer, the Keras model does not",
+    "output": "the last step, from the last paired layer to the output, differs",
+    "shape": "the shapes cannot agree",
+    "unmatched": "a layer or tensor has no counterpart",
+    "non-finite": "NaN or infinity",
+    "constant-output": "the output does not depend on the input, so that equality would prove nothing",
+    "not-repeatable": "one side gives different results for the same input",
+    "precision": "one side is far less exact than its dtype allows",
+    "error": "one side raised an error",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference.
+
+    Attributes:
+        keras: path of the Keras layer, None where there is none.
+        torch: path of the torch module, None where there is none.
+        kind: one of KINDS.
+        cause: identifier of the known cause, None where none is proven.
+        evidence: what was measured.
+        fix: what to change, None where not known.
+        fix_verified: whether the fix was tried and the layer then agreed.
+    """
+
+    keras: str | None
+    torch: str | None
+    kind: str
+    cause: str | None
+    evidence: str
+    fix: str | None = None
+    fix_verified: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """One line: kind, place, evidence, cause and fix."""
+        place = self.keras or self.torch or "output"
+        if self.keras and self.torch and self.keras != self.torch:
+            place = f"{self.keras} / {self.torch}"
+        cause = f" [{self.cause}]" if self.cause else ""
+        fix = f" Fix{' (verified)' if self.fix_verified else ''}: {self.fix}" if self.fix else ""
+        return f"{self.kind} at {place}{cause}: {self.evidence}{fix}"

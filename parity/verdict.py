@@ -1,0 +1,374 @@
+"""Compares a Keras model with a torch module and says EQUAL, DIVERGED or INCONCLUSIVE; fails closed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.adapters.base import Adapter, Array
+from parity.environment import environment
+from parity.errors import ParityError, UsageError
+from parity.finding import Finding
+from parity.layout import aligned
+from parity.localise import localise, repeatable
+from parity.pairing import MappingLike, Pairing, pair
+from parity.probe import as_list, flattened_images, random_inputs, to_torch_inputs
+from parity.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
+from parity.weights import adapters_of, layer_pairs, sorted_sides, tensor_differences
+
+Outputs = list[tuple[str, Array]]
+
+
+@dataclass
+class Report:
+    """What a comparison found.
+
+    Attributes:
+        verdict: "EQUAL", "DIVERGED" or "INCONCLUSIVE".
+        max_abs_diff: greatest absolute difference of any output element, in `dtype`.
+        max_rel_diff: the same relative to the output's greatest magnitude, in `dtype`.
+        findings: every difference, in execution order.
+        notes: what is worth knowing and no difference.
+        dtype: precision that was asked for; the structure is judged in float64 in any case.
+        structure: greatest relative difference in float64.
+        precision: for a dtype other than float64, each side's error against its own float64 result,
+            the sides' disagreement, and the bound, all relative to the output's scale.
+        pairs: (Keras path, torch path or paths).
+        elements: output elements compared.
+        seconds: time that the comparison took.
+        environment: versions, backend and machine.
+    """
+
+    verdict: str
+    max_abs_diff: float
+    max_rel_diff: float
+    findings: list[Finding]
+    notes: list[str] = field(default_factory=list)
+    dtype: str = "float64"
+    structure: float = float("inf")
+    precision: dict[str, float] = field(default_factory=dict)
+    pairs: list[tuple[str, str | tuple[str, ...]]] = field(default_factory=list)
+    elements: int = 0
+    seconds: float = 0.0
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """True for EQUAL alone."""
+        return self.verdict == "EQUAL"
+
+    @property
+    def first(self) -> Finding | None:
+        """The first finding in execution order."""
+        return self.findings[0] if self.findings else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; figures that are not finite become None, which JSON can hold."""
+        values = {**vars(self), "findings": [finding.to_dict() for finding in self.findings]}
+        finite = {
+            key: value if not isinstance(value, float) or np.isfinite(value) else None for key, value in values.items()
+        }
+        finite["precision"] = {key: value if np.isfinite(value) else None for key, value in self.precision.items()}
+        return finite
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the report as JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+    def to_html(self, path: str | Path) -> None:
+        """Write the report as one self-contained page."""
+        from parity.report.html import page
+
+        Path(path).write_text(page([{"name": "comparison", **self.to_dict()}]), encoding="utf-8")
+
+    def __str__(self) -> str:
+        """The verdict, its figures, and every finding."""
+        from parity.report.text import summary
+
+        return summary(self)
+
+
+def compare(
+    keras_model: Any,
+    torch_module: Any,
+    inputs: Any = None,
+    *,
+    dtype: str = "float64",
+    gradients: bool = False,
+    train_steps: int = 0,
+    device: str = "cpu",
+    mapping: MappingLike | None = None,
+) -> Report:
+    """Evaluate both models on the same input with the weights that they have, and compare the outputs.
+
+    Neither model is changed: weights are held in float64 for the time being and put back.
+
+    Args:
+        keras_model: a built Keras model or layer.
+        torch_module: a torch module.
+        inputs: NumPy array in the Keras layout (N, H, W, C), or a list of them; None draws random ones
+            with H != W and odd sizes from the model's own input specification.
+        dtype: "float64" judges the structure; "float32", "float16" and "bfloat16" judge the rounding too.
+        gradients: compare gradients as well (not available in this version).
+        train_steps: compare this many training steps as well (not available in this version).
+        device: "cpu" or "gpu".
+        mapping: {Keras path: torch path or tuple of paths} for layers whose names differ.
+
+    Returns:
+        The report; `bool(report)` is True for EQUAL alone.
+
+    Raises:
+        UsageError: the comparison cannot be made as asked.
+    """
+    if gradients or train_steps:
+        raise UsageError(
+            f"compare evaluates the forward pass in this version; got gradients={gradients}, train_steps={train_steps}. "
+            "Leave both out: a comparison that was not made is not reported as made."
+        )
+    if dtype not in UNIT_ROUNDOFF:
+        raise UsageError(f"dtype must be one of {', '.join(UNIT_ROUNDOFF)}; got dtype={dtype!r}.")
+    started = time.perf_counter()
+    sides = adapters_of(keras_model, torch_module, inputs, device)
+    keras, torch = sorted_sides(*sides)
+    values = as_list(inputs) if inputs is not None else random_inputs(keras)
+    flattened = flattened_images(keras, values)
+    pairing = pair(keras, torch, mapping, flattened)
+    report = _Comparison(keras, torch, pairing, values, dtype, flattened).report()
+    report.pairs = layer_pairs(pairing)
+    report.environment = environment()
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def assert_parity(keras_model: Any, torch_module: Any, **arguments: Any) -> Report:
+    """`compare`, raising unless the verdict is EQUAL.
+
+    Returns:
+        The report.
+
+    Raises:
+        ParityError: the models are not proven equal; the message lists every finding.
+    """
+    report = compare(keras_model, torch_module, **arguments)
+    if not report:
+        raise ParityError(str(report))
+    return report
+
+
+class _Comparison:
+    """One comparison: the two sides, their pairing, and the input."""
+
+    def __init__(
+        self,
+        keras: Adapter,
+        torch: Adapter,
+        pairing: Pairing,
+        values: list[Array],
+        dtype: str,
+        flattened: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        self.keras, self.torch, self.pairing, self.dtype = keras, torch, pairing, dtype
+        self.flattened = flattened
+        self.inputs = {"keras": values, "torch": to_torch_inputs(values, keras)}
+        self.findings: list[Finding] = []
+        self.notes: list[str] = []
+
+    def report(self) -> Report:
+        """Run everything and put the verdict together."""
+        self.findings += [Finding(None, None, "unmatched", None, problem) for problem in self.pairing.problems]
+        outputs = self._structure()
+        structure = self._judge(outputs) if outputs else (float("inf"), float("inf"), 0)
+        equal = bool(outputs) and not any(finding.kind != "unmatched" for finding in self.findings)
+        precision, greatest = {}, structure[:2]
+        if equal and self.dtype != "float64":
+            precision, greatest = self._precision(outputs)
+        return Report(
+            verdict=self._verdict(bool(outputs)),
+            max_abs_diff=greatest[0],
+            max_rel_diff=greatest[1],
+            findings=self.findings,
+            notes=self.notes,
+            dtype=self.dtype,
+            structure=structure[1],
+            precision=precision,
+            elements=structure[2],
+        )
+
+    def _verdict(self, evaluated: bool) -> str:
+        kinds = {finding.kind for finding in self.findings}
+        if not kinds:
+            return "EQUAL"
+        proven = {"layer", "wiring", "missing-call", "extra-call", "output", "shape", "non-finite", "precision"}
+        return "DIVERGED" if kinds & proven and "not-repeatable" not in kinds else "INCONCLUSIVE"
+
+    # --- float64 ----------------------------------------------------------------------------------
+
+    def _structure(self) -> dict[str, Outputs]:
+        """Outputs of both sides in float64; where they differ, the findings that say where."""
+        with ExitStack() as stack:
+            for model in (self.keras, self.torch):
+                stack.enter_context(model.precision("float64"))
+            inputs = {side: _cast(values, "float64") for side, values in self.inputs.items()}
+            outputs: dict[str, Outputs] = {}
+            for model in (self.keras, self.torch):
+                try:
+                    outputs[model.side] = model.forward(inputs[model.side])
+                except Exception as error:  # any model, any error: it becomes a finding
+                    text = " ".join(str(error).split())[:300]
+                    self.findings.append(
+                        Finding(None, None, "error", None, f"{model.side} raised {type(error).__name__}: {text}")
+                    )
+            agree = len(outputs) == 2 and _agree(outputs["keras"], outputs["torch"])
+            if not agree:
+                for model in (self.keras, self.torch):
+                    if model.side in outputs and not repeatable(model, inputs[model.side]):
+                        text = f"two evaluations of the {model.side} model on one input differ; is a layer left random?"
+                        self.findings.append(Finding(None, None, "not-repeatable", None, text))
+                found = localise(self.keras, self.torch, self.pairing, inputs["keras"], inputs["torch"], self.flattened)
+                errors = any(finding.kind == "error" for finding in self.findings)
+                self.findings += [item for item in found if not (errors and item.kind == "error")]
+            self._weight_evidence()
+        return outputs if len(outputs) == 2 else {}
+
+    def _weight_evidence(self) -> None:
+        """Say which weights of a differing layer are not the same; note those of layers that never matter."""
+        differing = tensor_differences(self.pairing, self.keras, self.torch)
+        if not differing:
+            return
+        texts = {
+            path: f"{path.rpartition('.')[2]} is not the same as torch's {slot.torch} (greatest difference "
+            f"{difference(ours, theirs).max_abs:.3g})"
+            for path, (slot, ours, theirs) in differing.items()
+        }
+        named = {finding.keras for finding in self.findings}
+        for i, finding in enumerate(self.findings):
+            own = [text for path, text in texts.items() if path.rpartition(".")[0] == finding.keras]
+            if finding.kind == "layer" and own:
+                evidence = f"{finding.evidence}; {'; '.join(own)}"
+                self.findings[i] = Finding(finding.keras, finding.torch, "layer", finding.cause, evidence)
+        silent = [path for path in texts if path.rpartition(".")[0] not in named]
+        if silent:
+            self.notes.append(
+                f"{len(silent)} paired tensors hold different values without effect on this output: {', '.join(silent[:5])}"
+                + (" ..." if len(silent) > 5 else "")
+            )
+
+    def _judge(self, outputs: dict[str, Outputs]) -> tuple[float, float, int]:
+        """Greatest absolute and relative difference, elements compared; findings on what proves nothing."""
+        ours, theirs = outputs["keras"], outputs["torch"]
+        located = any(finding.kind not in {"unmatched"} for finding in self.findings)
+        if len(ours) != len(theirs) or not ours:
+            text = f"Keras gives {len(ours)} output tensors, torch {len(theirs)}"
+            self.findings.append(Finding(None, None, "shape", None, text))
+            return float("inf"), float("inf"), 0
+        greatest_abs = greatest_rel = 0.0
+        elements = 0
+        for (name, mine), (_, other) in _by_name(ours, theirs):
+            fit = aligned(mine, other)
+            if fit is None:
+                text = f"output {name}: shape {mine.shape} in Keras, {other.shape} in torch"
+                self.findings.append(Finding(None, None, "shape", None, text))
+                return float("inf"), float("inf"), elements
+            gap = difference(mine, fit[0])
+            elements += gap.size
+            greatest_abs, greatest_rel = max(greatest_abs, gap.max_abs), max(greatest_rel, gap.max_rel)
+            if gap.non_finite:
+                one_sided = not np.isfinite(gap.max_abs)
+                text = f"output {name}: {gap.non_finite} of {gap.size} elements are NaN or infinite" + (
+                    " on one side alone" if one_sided else " on both sides, which proves nothing"
+                )
+                self.findings.append(Finding(None, None, "non-finite" if one_sided else "error", None, text))
+            elif not gap.within() and not located:
+                self.findings.append(Finding(None, None, "output", None, f"output {name}: {gap}, not located"))
+        if elements == 0:
+            self.findings.append(Finding(None, None, "error", None, "nothing was compared: the outputs are empty"))
+        elif not located and all(_constant(value) for _, value in ours):
+            text = "every output element is the same value, so that equality would prove nothing"
+            self.findings.append(Finding(None, None, "constant-output", None, text))
+        return greatest_abs, greatest_rel, elements
+
+    # --- the dtype asked for ----------------------------------------------------------------------
+
+    def _precision(self, exact: dict[str, Outputs]) -> tuple[dict[str, float], tuple[float, float]]:
+        """Each side in `dtype` against itself in float64, and the sides against each other."""
+        rounded: dict[str, Outputs] = {}
+        for model in (self.keras, self.torch):
+            with model.precision(self.dtype):
+                rounded[model.side] = model.forward(_cast(self.inputs[model.side], self.dtype))
+        allowed = PRECISION_FACTOR * self._conditioning(exact)
+        errors = {side: _greatest(exact[side], rounded[side])[1] for side in ("keras", "torch")}
+        apart = _greatest(rounded["keras"], rounded["torch"])
+        for side, error in errors.items():
+            if not error <= allowed:
+                text = (
+                    f"the {side} side's {self.dtype} output is {error:.3g} of the scale away from its own float64 output; "
+                    f"rounding explains {allowed:.3g}. Is reduced precision (TF32, fast convolution) switched on?"
+                )
+                self.findings.append(Finding(None, None, "precision", None, text))
+        if not apart[1] <= 2.0 * max(errors.values()):
+            text = f"the sides are {apart[1]:.3g} of the scale apart in {self.dtype}, more than either is from float64"
+            self.findings.append(Finding(None, None, "precision", None, text))
+        figures = {**{f"{side}_error": error for side, error in errors.items()}, "disagreement": apart[1]}
+        return {**figures, "allowed": allowed}, apart
+
+    def _conditioning(self, exact: dict[str, Outputs]) -> float:
+        """What one unit roundoff on every weight and input does to the output, in float64."""
+        rng = np.random.default_rng(0)
+        unit = UNIT_ROUNDOFF[self.dtype]
+
+        def nudged(value: Array) -> Array:
+            return value * (1.0 + unit * rng.uniform(-1.0, 1.0, value.shape))
+
+        with self.torch.precision("float64"):
+            for layer in self.torch.layers().values():
+                for tensor in layer.tensors:
+                    if tensor.dtype.startswith(("float", "bfloat")):
+                        self.torch.write(tensor.path, nudged(self.torch.read(tensor.path)))
+            inputs = [nudged(v) if v.dtype.kind == "f" else v for v in _cast(self.inputs["torch"], "float64")]
+            moved = _greatest(exact["torch"], self.torch.forward(inputs))[1]
+        return max(moved, unit)
+
+
+def _cast(values: Sequence[Array], dtype: str) -> list[Array]:
+    """Floating inputs in the dtype to judge in (bfloat16 stays float32: NumPy has none, the models cast)."""
+    wanted = "float32" if dtype == "bfloat16" else dtype
+    return [value.astype(wanted) if value.dtype.kind == "f" else value for value in values]
+
+
+def _by_name(ours: Outputs, theirs: Outputs) -> list[tuple[tuple[str, Array], tuple[str, Array]]]:
+    """Outputs side by side: by name where both have the same names, else by position."""
+    names = [name for name, _ in theirs]
+    if {name for name, _ in ours} == set(names):
+        return [(item, theirs[names.index(item[0])]) for item in ours]
+    return list(zip(ours, theirs, strict=True))
+
+
+def _agree(ours: Outputs, theirs: Outputs) -> bool:
+    if len(ours) != len(theirs) or not ours:
+        return False
+    for (_, mine), (_, other) in _by_name(ours, theirs):
+        fit = aligned(mine, other)
+        if fit is None or not difference(mine, fit[0]).within(STRUCTURE):
+            return False
+    return True
+
+
+def _greatest(ours: Outputs, theirs: Outputs) -> tuple[float, float]:
+    """Greatest absolute and relative difference over the outputs."""
+    gaps = []
+    for (_, mine), (_, other) in _by_name(ours, theirs):
+        fit = aligned(mine, other)
+        gaps.append(difference(mine, fit[0]) if fit else None)
+    if not gaps or None in gaps:
+        return float("inf"), float("inf")
+    return max(gap.max_abs for gap in gaps if gap), max(gap.max_rel for gap in gaps if gap)
+
+
+def _constant(value: Array) -> bool:
+    return bool(value.size > 1 and np.all(value == value.flat[0]))
