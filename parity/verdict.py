@@ -37,7 +37,8 @@ class Report:
         findings: every difference, in execution order.
         notes: what is worth knowing and no difference.
         dtype: precision that was asked for; the structure is judged in float64 in any case.
-        structure: greatest relative difference in float64.
+        structure: greatest difference in float64 relative to the output's scale.
+        structure_abs: the same, absolute.
         precision: for a dtype other than float64, each side's error against its own float64 result,
             the sides' disagreement, and the bound, all relative to the output's scale.
         pairs: (Keras path, torch path or paths).
@@ -53,6 +54,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     dtype: str = "float64"
     structure: float = float("inf")
+    structure_abs: float = float("inf")
     precision: dict[str, float] = field(default_factory=dict)
     pairs: list[tuple[str, str | tuple[str, ...]]] = field(default_factory=list)
     elements: int = 0
@@ -196,6 +198,7 @@ class _Comparison:
             notes=self.notes,
             dtype=self.dtype,
             structure=structure[1],
+            structure_abs=structure[0],
             precision=precision,
             elements=structure[2],
         )

@@ -1,0 +1,185 @@
+"""Checks one pair from end to end: transfer both ways, the round trip, and the comparison on each picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from parity.adapters import adapt
+from parity.adapters.base import Adapter, Array
+from parity.errors import PairingError
+from parity.finding import Finding
+from parity.pairing import MappingLike
+from parity.probe import build, randomise
+from parity.spec import load_model
+from parity.verdict import Report, compare
+from parity.weights import transfer
+
+DIRECTIONS = {"torch-to-keras": ("torch-to-keras",), "keras-to-torch": ("keras-to-torch",), "none": ("none",)}
+BOTH = ("torch-to-keras", "keras-to-torch")
+
+
+@dataclass
+class Result:
+    """What checking one pair found.
+
+    Attributes:
+        name: of the pair.
+        parameters: trainable parameters on the torch side.
+        verdict: the worst of all comparisons.
+        max_abs_diff: greatest absolute difference in float64 (or the dtype asked for).
+        max_rel_diff: the same, relative to the output's scale.
+        float32: greatest disagreement in float32 relative to the output's scale, None where not compared.
+        findings: of every comparison, each once.
+        reports: each comparison, by "direction, picture".
+        seconds: time taken.
+        environment: versions, backend and machine.
+    """
+
+    name: str
+    parameters: int = 0
+    verdict: str = "INCONCLUSIVE"
+    max_abs_diff: float = 0.0
+    max_rel_diff: float = 0.0
+    float32: float | None = None
+    findings: list[Finding] = field(default_factory=list)
+    reports: dict[str, Report] = field(default_factory=dict)
+    seconds: float = 0.0
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; figures that are not finite become None."""
+        return {
+            "name": self.name,
+            "verdict": self.verdict,
+            "parameters": self.parameters,
+            "max_abs_diff": _finite(self.max_abs_diff),
+            "max_rel_diff": _finite(self.max_rel_diff),
+            "float32_rel_diff": _finite(self.float32),
+            "findings": [finding.to_dict() for finding in self.findings],
+            "comparisons": {
+                key: {name: value for name, value in report.to_dict().items() if name not in {"environment", "findings"}}
+                for key, report in self.reports.items()
+            },
+            "seconds": round(self.seconds, 2),
+            "environment": self.environment,
+        }
+
+
+def check_pair(
+    name: str,
+    keras_spec: str,
+    torch_spec: str,
+    pictures: Mapping[str, Any],
+    *,
+    directions: Sequence[str] = BOTH,
+    dtype: str | None = None,
+    device: str = "cpu",
+    mapping: MappingLike | None = None,
+    seed: int = 0,
+) -> Result:
+    """Check one pair of models.
+
+    Args:
+        name: for the report.
+        keras_spec: "module:attribute" of the Keras model.
+        torch_spec: "module:attribute" of the torch module.
+        pictures: inputs in the Keras layout by name; a value None draws random input from the model's
+            own specification.
+        directions: "torch-to-keras", "keras-to-torch" or "none" (the weights stay as they are). Before
+            a transfer the source gets random weights and statistics, which hide nothing.
+        dtype: one dtype to judge in; None judges in float64 and float32.
+        device: "cpu" or "gpu".
+        mapping: {Keras path: torch path} where names differ.
+        seed: of the random weights.
+    """
+    started = time.perf_counter()
+    torch_module, keras_model = load_model(torch_spec), load_model(keras_spec)
+    build(keras_model, next(iter(pictures.values()), None))
+    result = Result(name, parameters=_parameters(torch_module))
+    for direction in directions:
+        if not _copy(result, direction, keras_model, torch_module, mapping, seed, next(iter(pictures.values()), None)):
+            continue
+        for picture, values in pictures.items():
+            report = compare(
+                keras_model, torch_module, values, dtype=dtype or "float32", device=device, mapping=mapping
+            )
+            _add(result, f"{direction}, {picture}", report, dtype)
+    result.verdict = _worst([report.verdict for report in result.reports.values()], result.findings)
+    result.seconds = time.perf_counter() - started
+    result.environment = next((report.environment for report in result.reports.values()), {})
+    return result
+
+
+def _copy(
+    result: Result,
+    direction: str,
+    keras_model: Any,
+    torch_module: Any,
+    mapping: MappingLike | None,
+    seed: int,
+    inputs: Any,
+) -> bool:
+    """Randomise the source, copy it over, and see that the copy comes back bit for bit."""
+    if direction == "none":
+        return True
+    to_keras = direction == "torch-to-keras"
+    source, target = (torch_module, keras_model) if to_keras else (keras_model, torch_module)
+    adapter = adapt(source)
+    randomise(adapter, seed if to_keras else seed + 1)
+    before = _state(adapter)
+    try:
+        transfer(source, target, mapping, inputs)
+        randomise(adapter, seed + 2)
+        transfer(target, source, mapping, inputs)
+    except PairingError as error:
+        known = {finding.evidence for finding in result.findings}
+        result.findings += [
+            Finding(None, None, "unmatched", None, problem) for problem in error.problems if problem not in known
+        ]
+        return False
+    changed = [path for path, value in _state(adapter).items() if not np.array_equal(value, before[path])]
+    result.findings += [
+        Finding(*((None, path) if to_keras else (path, None)), "layer", None, "weights do not survive the round trip")
+        for path in changed
+    ]
+    return True
+
+
+def _state(model: Adapter) -> dict[str, Array]:
+    return {tensor.path: model.read(tensor.path) for layer in model.layers().values() for tensor in layer.tensors}
+
+
+def _add(result: Result, key: str, report: Report, dtype: str | None) -> None:
+    """Take one comparison into the result."""
+    result.reports[key] = report
+    known = {str(finding) for finding in result.findings}
+    result.findings += [finding for finding in report.findings if str(finding) not in known]
+    if dtype is None:
+        result.max_abs_diff = max(result.max_abs_diff, report.structure_abs)
+        result.max_rel_diff = max(result.max_rel_diff, report.structure)
+        if report.precision:
+            result.float32 = max(result.float32 or 0.0, report.precision["disagreement"])
+    else:
+        result.max_abs_diff = max(result.max_abs_diff, report.max_abs_diff)
+        result.max_rel_diff = max(result.max_rel_diff, report.max_rel_diff)
+
+
+def _worst(verdicts: Sequence[str], findings: Sequence[Finding]) -> str:
+    if "DIVERGED" in verdicts:
+        return "DIVERGED"
+    if not verdicts or "INCONCLUSIVE" in verdicts or findings:
+        return "INCONCLUSIVE"
+    return "EQUAL"
+
+
+def _parameters(module: Any) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else value

@@ -1,0 +1,236 @@
+"""The command line: parity check | models | doctor | convert.
+
+Exit codes: 0 equal or done; 1 diverged; 2 usage error, or a comparison that could not be made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from parity.errors import UsageError
+
+EQUAL, DIVERGED, FAILED = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (UsageError, OSError) as error:
+        print(f"parity: {error}", file=sys.stderr)
+        return FAILED
+    except ValueError as error:
+        if type(error).__name__ != "DatasetError":
+            raise
+        print(f"parity: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="parity", description="Are a Keras model and a torch module the same?")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser("check", help="copy weights, evaluate both sides, compare", description=_check.__doc__)
+    check.add_argument("names", nargs="*", metavar="NAME", help="pairs of the catalogue (parity models lists them)")
+    check.add_argument("--all", action="store_true", help="every pair of the catalogue")
+    check.add_argument("--keras", metavar="M:A", help="Keras model: module:attribute, file.py:attribute, ...:Name(depth=8)")
+    check.add_argument("--torch", metavar="M:A", help="torch module, named likewise")
+    check.add_argument("--input", metavar="NxHxWxC", action="append", help="shape of a random input, in the Keras layout")
+    check.add_argument("--data", type=Path, metavar="PATH", help="data-set file or folder for the shapes images")
+    check.add_argument("--mapping", type=Path, metavar="F", help="JSON file {Keras path: torch path} for names that differ")
+    check.add_argument("--dtype", choices=("float64", "float32", "float16", "bfloat16"), help="default: float64 and float32")
+    check.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    check.add_argument("--gradients", action="store_true", help="compare gradients too")
+    check.add_argument("--train-steps", type=int, default=0, metavar="N", help="compare N training steps too")
+    check.add_argument("--transfer", choices=("both", "torch-to-keras", "keras-to-torch", "none"), default="both",
+                       help="which way to copy random weights first; none compares the weights as they are")  # fmt: skip
+    check.add_argument("--json", type=Path, metavar="F", help="write the results as JSON")
+    check.add_argument("--html", type=Path, metavar="F", help="write the results as one HTML page")
+    check.add_argument("--seed", type=int, default=0, metavar="N", help="of random weights and inputs")
+    check.set_defaults(run=_check)
+
+    models = commands.add_parser("models", help="list the catalogue", description=_models.__doc__)
+    models.add_argument("--json", type=Path, metavar="F", help="write the list as JSON")
+    models.set_defaults(run=_models)
+
+    doctor = commands.add_parser("doctor", help="look at the environment", description=_doctor.__doc__)
+    doctor.set_defaults(run=_doctor)
+
+    convert = commands.add_parser("convert", help="carry a weight file over", description=_convert.__doc__)
+    convert.add_argument("source", type=Path, metavar="SRC", help=".pt .pth .safetensors .weights.h5 .keras")
+    convert.add_argument("destination", type=Path, metavar="DST", help="likewise; the suffix decides the format")
+    convert.add_argument("--model", metavar="NAME", help="pair of the catalogue, for example mUnet or 'mUnet(depth=8)'")
+    convert.add_argument("--keras", metavar="M:A", help="Keras model: module:attribute")
+    convert.add_argument("--torch", metavar="M:A", help="torch module: module:attribute")
+    convert.add_argument("--mapping", type=Path, metavar="F", help="JSON file {Keras path: torch path}")
+    convert.set_defaults(run=_convert)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Copy weights both ways, evaluate both sides on the same pictures, and compare element by element."""
+    from parity.check import BOTH, check_pair
+    from parity.report import html, text
+
+    if options.gradients or options.train_steps:
+        raise UsageError(
+            "check compares the forward pass in this version; got --gradients or --train-steps. Leave them out: "
+            "a comparison that was not made is not reported as made."
+        )
+    pairs = _pairs(options)
+    mapping = _mapping(options.mapping)
+    width = max(len(pair["name"]) for pair in pairs)
+    results = []
+    print(text.header(width))
+    for number, pair in enumerate(pairs, 1):
+        _progress(f"[{number}/{len(pairs)}] {pair['name']} ...")
+        result = check_pair(
+            pair["name"], pair["keras"], pair["torch"], pair["pictures"],
+            directions=BOTH if options.transfer == "both" else (options.transfer,),
+            dtype=options.dtype, device=options.device, mapping=mapping or pair["mapping"], seed=options.seed,
+        )  # fmt: skip
+        _progress("")
+        print(text.row(result, width), flush=True)
+        for line in text.listed(result.findings):
+            print(line)
+        results.append(result)
+    written = [result.to_dict() for result in results]
+    if options.json:
+        _write(options.json, json.dumps(written, indent=2) + "\n")
+    if options.html:
+        _write(options.html, html.page(written))
+    verdicts = [result.verdict for result in results]
+    print(f"{verdicts.count('EQUAL')} of {len(verdicts)} EQUAL")
+    if "DIVERGED" in verdicts:
+        return DIVERGED
+    return EQUAL if set(verdicts) == {"EQUAL"} else FAILED
+
+
+def _pairs(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """What to check: names, keras and torch specs, and pictures, from the command line."""
+    from parity import catalog, samples
+
+    if bool(options.keras) != bool(options.torch):
+        raise UsageError("--keras and --torch go together; got one of them. Name both models.")
+    if options.keras:
+        if options.names or options.all:
+            raise UsageError("--keras and --torch name one pair; got catalogue names too. Use one or the other.")
+        return [{"name": f"{options.keras} ~ {options.torch}", "keras": options.keras, "torch": options.torch,
+                 "pictures": {"random input": _random(options)}, "mapping": {}}]  # fmt: skip
+    chosen = list(catalog.entries().values()) if options.all else [catalog.find(name) for name in options.names]
+    if not chosen:
+        raise UsageError("check needs something to check; got no name. Give names, --all, or --keras and --torch.")
+    pairs = []
+    for entry in chosen:
+        pictures: dict[str, Any] = {"random input": _random(options)}
+        if not options.input:
+            count, height, width, channels = entry.input
+            size = (64, 64) if channels == 3 else (height, width)
+            pictures = {"shapes": samples.shapes((count, *size, channels), options.data, options.seed)}
+            photograph = samples.photograph(entry.input, options.seed)
+            if photograph is not None:
+                pictures["photograph"] = photograph
+        pairs.append({"name": entry.name, "keras": entry.keras, "torch": entry.torch, "pictures": pictures,
+                      "mapping": dict(entry.mapping)})  # fmt: skip
+    return pairs
+
+
+def _random(options: argparse.Namespace) -> Any:
+    """Random input of the shapes asked for; None leaves it to the model's own specification."""
+    import numpy as np
+
+    rng = np.random.default_rng(options.seed)
+    arrays = []
+    for shape in options.input or ():
+        try:
+            sizes = [int(size) for size in shape.split("x")]
+        except ValueError:
+            sizes = []
+        if not sizes or min(sizes) < 1:
+            raise UsageError(f"--input must be sizes joined by x, as in 2x65x96x3; got {shape!r}.")
+        arrays.append(rng.standard_normal(sizes).astype(np.float32))
+    return (arrays if len(arrays) > 1 else arrays[0]) if arrays else None
+
+
+def _mapping(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        mapping = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"--mapping must be a JSON file of one object; got {path}: {error}.") from error
+    if not isinstance(mapping, dict):
+        raise UsageError(f"--mapping must be a JSON object {{Keras path: torch path}}; got {type(mapping).__name__}.")
+    return mapping
+
+
+def _models(options: argparse.Namespace) -> int:
+    """List every pair: generation, trainable parameters, and source."""
+    from parity import catalog
+    from parity.spec import load_model
+
+    rows = []
+    for entry in catalog.entries().values():
+        module = load_model(entry.torch)
+        count = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+        rows.append({"name": entry.name, "generation": entry.generation, "source": entry.source, "parameters": count,
+                     "keras": entry.keras, "torch": entry.torch})  # fmt: skip
+    width = max(len(row["name"]) for row in rows)
+    print(f"{'name':<{width}}  generation  {'parameters':>11}  source")
+    for row in rows:
+        print(f"{row['name']:<{width}}  {row['generation']:<10}  {row['parameters']:>11,}  {row['source']}")
+    if options.json:
+        _write(options.json, json.dumps(rows, indent=2) + "\n")
+    return EQUAL
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Say what is installed, how it is set, and which known trouble it invites."""
+    from parity.doctor import examine
+
+    facts, checks = examine()
+    print("  ".join(f"{name} {value}" for name, value in facts.items()))
+    for check in checks:
+        advice = f" -> {check.advice}" if check.advice else ""
+        print(f"{'ok  ' if check.ok else 'FAIL'}  {check.subject}: {check.found}{advice}")
+    return EQUAL if all(check.ok for check in checks) else FAILED
+
+
+def _convert(options: argparse.Namespace) -> int:
+    """Read a weight file of one framework and write it for the other; nothing in the file is executed."""
+    from parity import catalog, checkpoint
+
+    mapping = _mapping(options.mapping)
+    if options.model:
+        entry = catalog.find(options.model)
+        keras, torch, mapping = entry.keras, entry.torch, mapping or dict(entry.mapping)
+    elif options.keras and options.torch:
+        keras, torch = options.keras, options.torch
+    else:
+        raise UsageError("convert must know the model; got neither --model nor both of --keras and --torch.")
+    count = checkpoint.convert(options.source, options.destination, keras, torch, mapping)
+    print(f"{options.destination}: {count} tensors, read back bit for bit")
+    return EQUAL
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _progress(line: str) -> None:
+    """A line that the next one overwrites, where a person is watching."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

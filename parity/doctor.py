@@ -1,0 +1,97 @@
+"""Looks at the environment: what is installed, how it is set, and which known trouble it invites."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+
+from parity.environment import environment
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: whether it is well, what was found, and what to do."""
+
+    ok: bool
+    subject: str
+    found: str
+    advice: str = ""
+
+
+def examine() -> tuple[dict[str, str], list[Check]]:
+    """The environment's facts, after importing both frameworks, and every check."""
+    checks = [_framework("torch", "pip install 'segparity[torch]'"), _framework("keras", "pip install 'segparity[tf]'")]
+    usable = all(check.ok for check in checks)
+    if usable:
+        checks += [_keras_backend(), _float64(), _torchvision(), _reduced_precision()]
+    checks += [_optional("safetensors", "reading and writing .safetensors"), _optional("h5py", "reading and writing .weights.h5"),
+               _optional("skimage", "the photograph that models are checked on")]  # fmt: skip
+    return environment(), checks
+
+
+def _framework(name: str, install: str) -> Check:
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        return Check(False, name, f"cannot be imported: {error}", f"{install}; parity check needs both frameworks")
+    return Check(True, name, str(module.__version__))
+
+
+def _optional(name: str, use: str) -> Check:
+    if importlib.util.find_spec(name) is None:
+        return Check(True, name, f"not installed; needed for {use}")
+    return Check(True, name, f"installed ({use})")
+
+
+def _keras_backend() -> Check:
+    import keras
+
+    backend = keras.config.backend()
+    if backend == "torch":
+        return Check(
+            True, "Keras backend", "torch",
+            "this backend normalises in float32 under a float64 policy (about 1e-6): take float64 verdicts on tensorflow or jax",
+        )  # fmt: skip
+    return Check(True, "Keras backend", backend)
+
+
+def _float64() -> Check:
+    """Whether a Keras convolution really computes in float64 here."""
+    import keras
+    import numpy as np
+
+    from parity.adapters import adapt
+
+    layer = keras.layers.Conv2D(1, 1, use_bias=False)
+    layer.build((None, None, None, 1))
+    adapter = adapt(layer)
+    with adapter.precision("float64"):
+        adapter.write("kernel", np.ones((1, 1, 1, 1)))
+        value = adapter.forward([np.full((1, 1, 1, 1), 1.0 + 2.0**-40)])[0][1]
+    exact = value.dtype == np.float64 and value.item() == 1.0 + 2.0**-40
+    return Check(exact, "Keras in float64", "exact" if exact else "rounds to float32", "" if exact else "use another backend")
+
+
+def _torchvision() -> Check:
+    """An installed torchvision that cannot be imported breaks what imports it (torchmetrics, Lightning)."""
+    if importlib.util.find_spec("torchvision") is None:
+        return Check(True, "torchvision", "not installed; not needed")
+    try:
+        importlib.import_module("torchvision")
+    except Exception as error:  # its compiled part fails in several ways
+        text = " ".join(str(error).split())[:120]
+        return Check(False, "torchvision", f"installed but fails to import: {text}", "uninstall it, or install the build that fits torch")
+    return Check(True, "torchvision", "importable")
+
+
+def _reduced_precision() -> Check:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Check(True, "GPU", "none; --device gpu is not available")
+    reduced = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
+    return Check(
+        True, "TF32", "on: float32 results are about 1e-3 off" if reduced else "off",
+        "set torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 to False for parity" if reduced else "",
+    )  # fmt: skip
