@@ -44,32 +44,39 @@ _IMAGE = (2, 72, 104, 3)
 ENTRIES: tuple[Entry, ...] = (
     _own("mUnet", "2", f"{LECTURE}, slides 68-71; DLStudio 2.5.8", "munet:mUnet()", _IMAGE),
     _own("mUnet-depth8", "2", f"{LECTURE}, slides 68-71", "munet:mUnet(depth=8)", _IMAGE),
-    _own("mUnet-no-skip", "2", f"{LECTURE}, slides 68-71", "munet:mUnet(skip_connections=False, depth=8)", _IMAGE),
-    _own("mUnet-printed", "2", f"{LECTURE}, slides 70-71 as printed", "munet:mUnet(depth=8, schedule='printed')", _IMAGE),
+    _own("mUnet-no-skip", "2", f"{LECTURE}, slides 68-71",
+         "munet:mUnet(skip_connections=False, depth=8)", _IMAGE),
+    _own("mUnet-printed", "2", f"{LECTURE}, slides 70-71 as printed",
+         "munet:mUnet(depth=8, schedule='printed')", _IMAGE),
     _own("mUnet-intended", "2", "each decoder block once, dense head",
          "munet:mUnet(depth=8, schedule='intended', head='dense')", _IMAGE),
     _own("SkipBlockDN", "block", f"{LECTURE}, slide 65", "blocks:SkipBlockDN(8, 8)", (2, 33, 46, 8)),
-    _own("SkipBlockDN-down", "block", f"{LECTURE}, slide 65", "blocks:SkipBlockDN(8, 8, downsample=True)", (2, 33, 46, 8)),
+    _own("SkipBlockDN-down", "block", f"{LECTURE}, slide 65",
+         "blocks:SkipBlockDN(8, 8, downsample=True)", (2, 33, 46, 8)),
     _own("SkipBlockDN-grow", "block", f"{LECTURE}, slide 65", "blocks:SkipBlockDN(8, 16)", (2, 33, 46, 8)),
     _own("SkipBlockUP", "block", f"{LECTURE}, slide 66", "blocks:SkipBlockUP(8, 8)", (2, 33, 46, 8)),
-    _own("SkipBlockUP-up", "block", f"{LECTURE}, slide 66", "blocks:SkipBlockUP(8, 8, upsample=True)", (2, 17, 23, 8)),
+    _own("SkipBlockUP-up", "block", f"{LECTURE}, slide 66",
+         "blocks:SkipBlockUP(8, 8, upsample=True)", (2, 17, 23, 8)),
     _own("SkipBlockUP-shrink", "block", f"{LECTURE}, slide 66", "blocks:SkipBlockUP(16, 8)", (2, 33, 46, 16)),
-    _own("Conv2d", "layer", "atrous convolution, slides 9-14", "layers:Conv2d(3, 8, (3, 5), stride=2, padding=(1, 4), dilation=2)",
-         (2, 65, 98, 3)),
-    _own("BatchNorm2d", "layer", "slide 65", "layers:BatchNorm2d(5)", (2, 33, 46, 5)),
-    _own("MaxPool2d", "layer", "slide 70", "layers:MaxPool2d(3, stride=2, padding=1)", (2, 65, 98, 3)),
-    _own("ConvTranspose2d", "layer", "slides 46-62", "layers:ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1)",
-         (2, 33, 46, 3)),
-    _own("ConvTranspose2d-atrous", "layer", "slide 70, conv_out",
+    _own("Conv2d", "layer", f"{LECTURE}, slides 9-14 (atrous)",
+         "layers:Conv2d(3, 8, (3, 5), stride=2, padding=(1, 4), dilation=2)", (2, 65, 98, 3)),
+    _own("BatchNorm2d", "layer", f"{LECTURE}, slide 65", "layers:BatchNorm2d(5)", (2, 33, 46, 5)),
+    _own("MaxPool2d", "layer", f"{LECTURE}, slide 70",
+         "layers:MaxPool2d(3, stride=2, padding=1)", (2, 65, 98, 3)),
+    _own("ConvTranspose2d", "layer", f"{LECTURE}, slides 46-62",
+         "layers:ConvTranspose2d(3, 4, 3, stride=2, padding=1, output_padding=1)", (2, 33, 46, 3)),
+    _own("ConvTranspose2d-atrous", "layer", f"{LECTURE}, slide 70, conv_out",
          "layers:ConvTranspose2d(6, 5, 3, stride=2, dilation=2, output_padding=1, padding=2)", (2, 33, 46, 6)),
     _own("ConvTranspose2d-general", "layer", "every argument at once",
-         "layers:ConvTranspose2d(6, 4, (3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2), dilation=(3, 2), groups=2)",
-         (2, 17, 23, 6)),
-    _own("Conv2DTranspose-valid", "layer", "Keras' Conv2DTranspose", "layers:Conv2DTranspose(3, 4, 3, stride=2)", (2, 33, 46, 3)),
-    _own("Conv2DTranspose-same", "layer", "Keras' Conv2DTranspose", "layers:Conv2DTranspose(3, 4, 3, stride=2, padding='same')",
-         (2, 33, 46, 3)),
+         "layers:ConvTranspose2d(6, 4, (3, 2), stride=(2, 3), padding=(1, 0), output_padding=(1, 2), "
+         "dilation=(3, 2), groups=2)", (2, 17, 23, 6)),
+    _own("Conv2DTranspose-valid", "layer", "Keras' Conv2DTranspose",
+         "layers:Conv2DTranspose(3, 4, 3, stride=2)", (2, 33, 46, 3)),
+    _own("Conv2DTranspose-same", "layer", "Keras' Conv2DTranspose",
+         "layers:Conv2DTranspose(3, 4, 3, stride=2, padding='same')", (2, 33, 46, 3)),
     _own("UpSampling2d-nearest", "layer", "Keras' UpSampling2D", "layers:UpSampling2d((2, 3))", (2, 33, 46, 3)),
-    _own("UpSampling2d-bilinear", "layer", "Keras' UpSampling2D", "layers:UpSampling2d((2, 3), mode='bilinear')", (2, 33, 46, 3)),
+    _own("UpSampling2d-bilinear", "layer", "Keras' UpSampling2D",
+         "layers:UpSampling2d((2, 3), mode='bilinear')", (2, 33, 46, 3)),
 )  # fmt: skip
 
 
@@ -110,4 +117,9 @@ def find(name: str) -> Entry:
     if arguments is None:
         return entry
     call = name[len(plain) :]
-    return replace(entry, name=name, keras=entry.keras.partition("(")[0] + call, torch=entry.torch.partition("(")[0] + call)
+    return replace(
+        entry,
+        name=name,
+        keras=entry.keras.partition("(")[0] + call,
+        torch=entry.torch.partition("(")[0] + call,
+    )

@@ -11,7 +11,6 @@ import numpy as np
 
 from parity.adapters import adapt
 from parity.adapters.base import Adapter, Array
-from parity.errors import PairingError
 from parity.finding import Finding
 from parity.pairing import MappingLike
 from parity.probe import build, randomise
@@ -62,7 +61,11 @@ class Result:
             "float32_rel_diff": _finite(self.float32),
             "findings": [finding.to_dict() for finding in self.findings],
             "comparisons": {
-                key: {name: value for name, value in report.to_dict().items() if name not in {"environment", "findings"}}
+                key: {
+                    name: value
+                    for name, value in report.to_dict().items()
+                    if name not in {"environment", "findings"}
+                }
                 for key, report in self.reports.items()
             },
             "seconds": round(self.seconds, 2),
@@ -102,8 +105,9 @@ def check_pair(
     build(keras_model, next(iter(pictures.values()), None))
     result = Result(name, parameters=_parameters(torch_module))
     for direction in directions:
-        if not _copy(result, direction, keras_model, torch_module, mapping, seed, next(iter(pictures.values()), None)):
-            continue
+        _copy(
+            result, direction, keras_model, torch_module, mapping, seed, next(iter(pictures.values()), None)
+        )
         for picture, values in pictures.items():
             report = compare(
                 keras_model, torch_module, values, dtype=dtype or "float32", device=device, mapping=mapping
@@ -123,35 +127,39 @@ def _copy(
     mapping: MappingLike | None,
     seed: int,
     inputs: Any,
-) -> bool:
-    """Randomise the source, copy it over, and see that the copy comes back bit for bit."""
+) -> None:
+    """Randomise the source, copy it over, and see that the copy comes back bit for bit.
+
+    Tensors without a counterpart stay behind: the comparison that follows names them and fails closed.
+    """
     if direction == "none":
-        return True
+        return
     to_keras = direction == "torch-to-keras"
     source, target = (torch_module, keras_model) if to_keras else (keras_model, torch_module)
     adapter = adapt(source)
     randomise(adapter, seed if to_keras else seed + 1)
     before = _state(adapter)
-    try:
-        transfer(source, target, mapping, inputs)
-        randomise(adapter, seed + 2)
-        transfer(target, source, mapping, inputs)
-    except PairingError as error:
-        known = {finding.evidence for finding in result.findings}
-        result.findings += [
-            Finding(None, None, "unmatched", None, problem) for problem in error.problems if problem not in known
-        ]
-        return False
+    there = transfer(source, target, mapping, inputs, strict=False)
+    randomise(adapter, seed + 2)
+    transfer(target, source, mapping, inputs, strict=False)
+    for path in there.unmatched_source:
+        adapter.write(path, before[path])
     changed = [path for path, value in _state(adapter).items() if not np.array_equal(value, before[path])]
     result.findings += [
-        Finding(*((None, path) if to_keras else (path, None)), "layer", None, "weights do not survive the round trip")
+        Finding(
+            *((None, path) if to_keras else (path, None)),
+            "layer",
+            None,
+            "weights do not survive the round trip",
+        )
         for path in changed
     ]
-    return True
 
 
 def _state(model: Adapter) -> dict[str, Array]:
-    return {tensor.path: model.read(tensor.path) for layer in model.layers().values() for tensor in layer.tensors}
+    return {
+        tensor.path: model.read(tensor.path) for layer in model.layers().values() for tensor in layer.tensors
+    }
 
 
 def _add(result: Result, key: str, report: Report, dtype: str | None) -> None:

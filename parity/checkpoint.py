@@ -39,7 +39,9 @@ def side_of_file(path: Path) -> str:
         if path.name.endswith(suffixes):
             return side
     known = ", ".join(TORCH_SUFFIXES + KERAS_SUFFIXES)
-    raise CheckpointError(f"a weight file must end in one of {known}; got {path.name!r}. Rename it to its real format.")
+    raise CheckpointError(
+        f"a weight file must end in one of {known}; got {path.name!r}. Rename it to its real format."
+    )
 
 
 def convert(
@@ -145,13 +147,19 @@ def _check_hdf5(path: Path) -> None:
     wanted = b"PK\x03\x04" if path.suffix == ".keras" else b"\x89HDF\r\n\x1a\n"
     if not magic.startswith(wanted):
         kind = "a zip archive" if path.suffix == ".keras" else "an HDF5 file"
-        raise CheckpointError(f"{path} must be {kind}; got a file that starts with {magic!r}. Was it cut or renamed?")
+        raise CheckpointError(
+            f"{path} must be {kind}; got a file that starts with {magic!r}. Was it cut or renamed?"
+        )
 
 
 def _same_state(model: Any, again: Any, path: Path) -> int:
     ours, theirs = adapt(model), adapt(again)
     tensors = [tensor for layer in ours.layers().values() for tensor in layer.tensors]
-    changed = [tensor.path for tensor in tensors if not np.array_equal(ours.read(tensor.path), theirs.read(tensor.path))]
+    changed = [
+        tensor.path
+        for tensor in tensors
+        if not np.array_equal(ours.read(tensor.path), theirs.read(tensor.path))
+    ]
     if changed or not tensors:
         raise CheckpointError(
             f"{path} must read back bit for bit; got {len(changed)} of {len(tensors)} tensors changed: "

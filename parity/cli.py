@@ -35,18 +35,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="parity", description="Are a Keras model and a torch module the same?")
+    parser = argparse.ArgumentParser(
+        prog="parity", description="Are a Keras model and a torch module the same?"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    check = commands.add_parser("check", help="copy weights, evaluate both sides, compare", description=_check.__doc__)
-    check.add_argument("names", nargs="*", metavar="NAME", help="pairs of the catalogue (parity models lists them)")
+    check = commands.add_parser(
+        "check", help="copy weights, evaluate both sides, compare", description=_check.__doc__
+    )
+    check.add_argument(
+        "names", nargs="*", metavar="NAME", help="pairs of the catalogue (parity models lists them)"
+    )
     check.add_argument("--all", action="store_true", help="every pair of the catalogue")
-    check.add_argument("--keras", metavar="M:A", help="Keras model: module:attribute, file.py:attribute, ...:Name(depth=8)")
+    check.add_argument(
+        "--keras", metavar="M:A", help="Keras model: module:attribute, file.py:attribute, ...:Name(depth=8)"
+    )
     check.add_argument("--torch", metavar="M:A", help="torch module, named likewise")
-    check.add_argument("--input", metavar="NxHxWxC", action="append", help="shape of a random input, in the Keras layout")
-    check.add_argument("--data", type=Path, metavar="PATH", help="data-set file or folder for the shapes images")
-    check.add_argument("--mapping", type=Path, metavar="F", help="JSON file {Keras path: torch path} for names that differ")
-    check.add_argument("--dtype", choices=("float64", "float32", "float16", "bfloat16"), help="default: float64 and float32")
+    check.add_argument(
+        "--input", metavar="NxHxWxC", action="append", help="shape of a random input, in the Keras layout"
+    )
+    check.add_argument(
+        "--data", type=Path, metavar="PATH", help="data-set file or folder for the shapes images"
+    )
+    check.add_argument(
+        "--mapping", type=Path, metavar="F", help="JSON file {Keras path: torch path} for names that differ"
+    )
+    check.add_argument(
+        "--dtype", choices=("float64", "float32", "float16", "bfloat16"), help="default: float64 and float32"
+    )
     check.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     check.add_argument("--gradients", action="store_true", help="compare gradients too")
     check.add_argument("--train-steps", type=int, default=0, metavar="N", help="compare N training steps too")
@@ -66,8 +82,12 @@ def _parser() -> argparse.ArgumentParser:
 
     convert = commands.add_parser("convert", help="carry a weight file over", description=_convert.__doc__)
     convert.add_argument("source", type=Path, metavar="SRC", help=".pt .pth .safetensors .weights.h5 .keras")
-    convert.add_argument("destination", type=Path, metavar="DST", help="likewise; the suffix decides the format")
-    convert.add_argument("--model", metavar="NAME", help="pair of the catalogue, for example mUnet or 'mUnet(depth=8)'")
+    convert.add_argument(
+        "destination", type=Path, metavar="DST", help="likewise; the suffix decides the format"
+    )
+    convert.add_argument(
+        "--model", metavar="NAME", help="pair of the catalogue, for example mUnet or 'mUnet(depth=8)'"
+    )
     convert.add_argument("--keras", metavar="M:A", help="Keras model: module:attribute")
     convert.add_argument("--torch", metavar="M:A", help="torch module: module:attribute")
     convert.add_argument("--mapping", type=Path, metavar="F", help="JSON file {Keras path: torch path}")
@@ -122,12 +142,18 @@ def _pairs(options: argparse.Namespace) -> list[dict[str, Any]]:
         raise UsageError("--keras and --torch go together; got one of them. Name both models.")
     if options.keras:
         if options.names or options.all:
-            raise UsageError("--keras and --torch name one pair; got catalogue names too. Use one or the other.")
+            raise UsageError(
+                "--keras and --torch name one pair; got catalogue names too. Use one or the other."
+            )
         return [{"name": f"{options.keras} ~ {options.torch}", "keras": options.keras, "torch": options.torch,
                  "pictures": {"random input": _random(options)}, "mapping": {}}]  # fmt: skip
-    chosen = list(catalog.entries().values()) if options.all else [catalog.find(name) for name in options.names]
+    chosen = (
+        list(catalog.entries().values()) if options.all else [catalog.find(name) for name in options.names]
+    )
     if not chosen:
-        raise UsageError("check needs something to check; got no name. Give names, --all, or --keras and --torch.")
+        raise UsageError(
+            "check needs something to check; got no name. Give names, --all, or --keras and --torch."
+        )
     pairs = []
     for entry in chosen:
         pictures: dict[str, Any] = {"random input": _random(options)}
@@ -168,7 +194,9 @@ def _mapping(path: Path | None) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise UsageError(f"--mapping must be a JSON file of one object; got {path}: {error}.") from error
     if not isinstance(mapping, dict):
-        raise UsageError(f"--mapping must be a JSON object {{Keras path: torch path}}; got {type(mapping).__name__}.")
+        raise UsageError(
+            f"--mapping must be a JSON object {{Keras path: torch path}}; got {type(mapping).__name__}."
+        )
     return mapping
 
 

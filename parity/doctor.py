@@ -9,6 +9,13 @@ from dataclasses import dataclass
 from parity.environment import environment
 
 
+OPTIONAL = {
+    "safetensors": "reading and writing .safetensors",
+    "h5py": "reading and writing .weights.h5",
+    "skimage": "the photograph that models are checked on",
+}
+
+
 @dataclass(frozen=True)
 class Check:
     """One thing looked at: whether it is well, what was found, and what to do."""
@@ -21,12 +28,15 @@ class Check:
 
 def examine() -> tuple[dict[str, str], list[Check]]:
     """The environment's facts, after importing both frameworks, and every check."""
-    checks = [_framework("torch", "pip install 'segparity[torch]'"), _framework("keras", "pip install 'segparity[tf]'")]
+    checks = [
+        _framework("torch", "pip install 'segparity[torch]'"),
+        _framework("keras", "pip install 'segparity[tf]'"),
+    ]
     usable = all(check.ok for check in checks)
     if usable:
         checks += [_keras_backend(), _float64(), _torchvision(), _reduced_precision()]
-    checks += [_optional("safetensors", "reading and writing .safetensors"), _optional("h5py", "reading and writing .weights.h5"),
-               _optional("skimage", "the photograph that models are checked on")]  # fmt: skip
+    for name, use in OPTIONAL.items():
+        checks.append(_optional(name, use))
     return environment(), checks
 
 
@@ -34,7 +44,9 @@ def _framework(name: str, install: str) -> Check:
     try:
         module = importlib.import_module(name)
     except ImportError as error:
-        return Check(False, name, f"cannot be imported: {error}", f"{install}; parity check needs both frameworks")
+        return Check(
+            False, name, f"cannot be imported: {error}", f"{install}; parity check needs both frameworks"
+        )
     return Check(True, name, str(module.__version__))
 
 
@@ -70,7 +82,12 @@ def _float64() -> Check:
         adapter.write("kernel", np.ones((1, 1, 1, 1)))
         value = adapter.forward([np.full((1, 1, 1, 1), 1.0 + 2.0**-40)])[0][1]
     exact = value.dtype == np.float64 and value.item() == 1.0 + 2.0**-40
-    return Check(exact, "Keras in float64", "exact" if exact else "rounds to float32", "" if exact else "use another backend")
+    return Check(
+        exact,
+        "Keras in float64",
+        "exact" if exact else "rounds to float32",
+        "" if exact else "use another backend",
+    )
 
 
 def _torchvision() -> Check:
@@ -81,7 +98,8 @@ def _torchvision() -> Check:
         importlib.import_module("torchvision")
     except Exception as error:  # its compiled part fails in several ways
         text = " ".join(str(error).split())[:120]
-        return Check(False, "torchvision", f"installed but fails to import: {text}", "uninstall it, or install the build that fits torch")
+        advice = "uninstall it, or install the build that fits torch"
+        return Check(False, "torchvision", f"installed but fails to import: {text}", advice)
     return Check(True, "torchvision", "importable")
 
 

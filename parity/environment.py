@@ -27,5 +27,7 @@ def environment() -> dict[str, str]:
         facts["torch threads"] = str(torch.get_num_threads())
         if torch.cuda.is_available():
             facts["gpu"] = torch.cuda.get_device_name(0)
-            facts["tf32"] = f"matmul {torch.backends.cuda.matmul.allow_tf32}, cudnn {torch.backends.cudnn.allow_tf32}"
+            facts["tf32"] = (
+                f"matmul {torch.backends.cuda.matmul.allow_tf32}, cudnn {torch.backends.cudnn.allow_tf32}"
+            )
     return facts

@@ -1,12 +1,12 @@
 """Every error that parity raises on purpose.
 
-    Exception
-    ├── AssertionError
-    │   └── ParityError        the two models are not proven equal (assert_parity)
-    └── ValueError
-        └── UsageError         a request that cannot be carried out as it stands
-            ├── PairingError   layers or tensors without a counterpart, all listed
-            └── CheckpointError  a weight file that cannot be read, written, or does not fit
+Exception
+├── AssertionError
+│   └── ParityError        the two models are not proven equal (assert_parity)
+└── ValueError
+    └── UsageError         a request that cannot be carried out as it stands
+        ├── PairingError   layers or tensors without a counterpart, all listed
+        └── CheckpointError  a weight file that cannot be read, written, or does not fit
 """
 
 from __future__ import annotations

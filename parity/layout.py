@@ -100,7 +100,9 @@ def weight_layout(
             candidates = [depthwise(torch_shape, keras_shape[-2])]
     elif family == "dense" and len(torch_shape) == 2:
         fits = flattened is not None and prod(flattened) == torch_shape[1]
-        candidates = [dense_after_flatten(torch_shape, flattened) if fits and flattened else convolution(torch_shape)]
+        candidates = [
+            dense_after_flatten(torch_shape, flattened) if fits and flattened else convolution(torch_shape)
+        ]
     elif family == "prelu" and prod(torch_shape) == prod(keras_shape):
         candidates = [Layout(torch_shape, torch_shape, tuple(range(len(torch_shape))), keras_shape)]
     else:
@@ -133,7 +135,12 @@ def aligned(keras: Array, torch: Array) -> tuple[Array, str] | None:
         name, value = next(iter(fitting.items()))
         return value, name
     with np.errstate(invalid="ignore"):
-        name = min(fitting, key=lambda reading: float(np.nan_to_num(np.abs(fitting[reading] - keras), nan=np.inf).max(initial=0)))
+        name = min(
+            fitting,
+            key=lambda reading: float(
+                np.nan_to_num(np.abs(fitting[reading] - keras), nan=np.inf).max(initial=0)
+            ),
+        )
     return fitting[name], name
 
 

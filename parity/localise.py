@@ -18,11 +18,14 @@ from math import prod
 
 import numpy as np
 
-from parity.adapters.base import Adapter, Array, Observer
+from parity.adapters.base import Adapter, Array, LayerInfo, Observer
 from parity.finding import Finding
 from parity.layout import activation_to_torch, aligned
 from parity.pairing import Pairing
 from parity.tolerance import difference
+
+ROOT = "(the model itself)"
+"""What a finding calls a model that is a single layer."""
 
 LARGEST_PADDING = 16
 """Rows or columns by which an explicit padding may differ from a layer's own."""
@@ -93,7 +96,9 @@ def localise(
     located = run.located + _call_findings(recorder.calls, order, match, pairs, keras, torch)
     if not error and outputs is not None and forced is not None:
         located += _output_findings(outputs, forced, len(recorder.calls))
-    findings = [item.finding for item in sorted(_without_consequences(located), key=lambda item: item.order)]
+    findings = _each_once(
+        [item.finding for item in sorted(_without_consequences(located), key=lambda item: item.order)]
+    )
     return findings + [
         Finding(None, None, "error", None, f"{side} raised {text}") for side, text in errors if not findings
     ]
@@ -102,15 +107,23 @@ def localise(
 def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str, tuple[str, ...]]:
     """Pairs that can be held against each other: those with weights, and leaves with mirrored paths."""
     ours, theirs = keras.layers(), torch.layers()
-    pairs = {item.keras: item.torch for item in pairing.pairs if ours[item.keras].leaf and theirs[item.torch[0]].leaf}
+    pairs = {
+        item.keras: item.torch
+        for item in pairing.pairs
+        if ours[item.keras].leaf and theirs[item.torch[0]].leaf
+    }
     taken = {path for paths in pairs.values() for path in paths}
     by_alias = {alias: path for path, layer in theirs.items() for alias in (*layer.aliases, path)}
     for path, layer in ours.items():
         mate = next((by_alias[name] for name in (path, *layer.aliases) if name in by_alias), None)
-        if layer.leaf and not layer.tensors and mate is not None and mate not in taken and path not in pairs:
-            if theirs[mate].leaf and not theirs[mate].tensors:
-                pairs[path] = (mate,)
+        free = mate is not None and mate not in taken and path not in pairs
+        if free and _weightless(layer) and _weightless(theirs[mate]):
+            pairs[path] = (mate,)
     return pairs
+
+
+def _weightless(layer: LayerInfo) -> bool:
+    return layer.leaf and not layer.tensors
 
 
 def _attempt(model: Adapter, inputs: Sequence[Array]) -> tuple[list[Array] | None, tuple[str, str] | None]:
@@ -247,9 +260,9 @@ class _Replay(Observer):
         return not text, replacement
 
     def _note(self, order: float, call: Call, kind: str, text: str) -> None:
-        again = f" (call {call.index + 1})" if call.index else ""
-        names = call.path or "the model itself", ", ".join(self.pairs[call.path]) or "the model itself"
-        self.located.append(Located(order, Finding(*names, kind, None, text + again)))
+        again = f" (call {call.index + 1} of this layer)" if call.index else ""
+        ours, theirs = call.path or ROOT, ", ".join(self.pairs[call.path]) or ROOT
+        self.located.append(Located(order, Finding(ours, theirs, kind, None, text + again)))
 
 
 def _compare_result(call: Call, outputs: Sequence[Array]) -> tuple[str, list[Array] | None]:
@@ -268,12 +281,18 @@ def _padded_alike(keras: Array, torch: Array) -> bool:
         return False
     ours, theirs = activation_to_torch(keras), torch
     large, small = (ours, theirs) if ours.size > theirs.size else (theirs, ours)
-    if large.shape[:2] != small.shape[:2] or any(a < b for a, b in zip(large.shape, small.shape, strict=True)):
+    if large.shape[:2] != small.shape[:2] or any(
+        a < b for a, b in zip(large.shape, small.shape, strict=True)
+    ):
         return False
     if max(a - b for a, b in zip(large.shape[2:], small.shape[2:], strict=True)) > LARGEST_PADDING:
         return False
-    for offsets in product(*(range(a - b + 1) for a, b in zip(large.shape[2:], small.shape[2:], strict=True))):
-        window = tuple(slice(offset, offset + size) for offset, size in zip(offsets, small.shape[2:], strict=True))
+    for offsets in product(
+        *(range(a - b + 1) for a, b in zip(large.shape[2:], small.shape[2:], strict=True))
+    ):
+        window = tuple(
+            slice(offset, offset + size) for offset, size in zip(offsets, small.shape[2:], strict=True)
+        )
         if np.array_equal(large[(slice(None), slice(None), *window)], small):
             rest = np.ones(large.shape[2:], dtype=bool)
             rest[window] = False
@@ -327,8 +346,8 @@ def _call_findings(
         for block, order in _blocks(calls, everything).items():
             text = f"{verb[0]} runs it here, {verb[1]} does not"
             partner = _partner(block, kind, keras, torch, pairs)
-            names = (block, partner) if kind == "missing-call" else (partner, block)
-            located.append(Located(order - 0.5, Finding(*names, kind, None, text)))
+            ours_first = (block, partner) if kind == "missing-call" else (partner, block)
+            located.append(Located(order - 0.5, Finding(ours_first[0], ours_first[1], kind, None, text)))
     return located
 
 
@@ -389,10 +408,17 @@ def _without_consequences(located: Sequence[Located]) -> list[Located]:
     return kept
 
 
+def _each_once(findings: Sequence[Finding]) -> list[Finding]:
+    """One finding a layer for what every call of it shows."""
+    first: dict[tuple[str | None, str | None, str], Finding] = {}
+    for finding in findings:
+        first.setdefault((finding.keras, finding.torch, finding.kind), finding)
+    return list(first.values())
+
+
 def repeatable(model: Adapter, inputs: Sequence[Array]) -> bool:
     """Whether two evaluations give the same bits."""
     first, second = (_attempt(model, inputs)[0] for _ in range(2))
     if first is None or second is None:
         return True
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True))
-

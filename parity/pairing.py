@@ -32,6 +32,15 @@ class Slot:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """One tensor or layer without a fitting counterpart: on which layers, and what is wrong."""
+
+    keras: str | None
+    torch: str | None
+    text: str
+
+
+@dataclass(frozen=True)
 class LayerPair:
     """One Keras layer and the torch module, or modules, that do its work."""
 
@@ -46,7 +55,7 @@ class Pairing:
     """Every pair, and every tensor that found none."""
 
     pairs: list[LayerPair] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     unmatched_keras: list[str] = field(default_factory=list)
     unmatched_torch: list[str] = field(default_factory=list)
 
@@ -105,7 +114,7 @@ class _Matcher:
             torch_paths = (target,) if isinstance(target, str) else tuple(target)
             if self._map_subtree(keras_path, torch_paths):
                 continue
-            elif keras_path in self.keras and all(path in self.torch for path in torch_paths):
+            if keras_path in self.keras and all(path in self.torch for path in torch_paths):
                 self._take(keras_path, torch_paths, "mapping")
             elif self._map_tensor(keras_path, torch_paths):
                 continue
@@ -136,7 +145,11 @@ class _Matcher:
                 for path, layer in self.free_keras.items()
             }
             claims = [name for names in candidates.values() for name in names]
-            unique = [(path, names[0]) for path, names in candidates.items() if len(names) == 1 == claims.count(names[0])]
+            unique = [
+                (path, names[0])
+                for path, names in candidates.items()
+                if len(names) == 1 == claims.count(names[0])
+            ]
             if not unique:
                 return
             for path, name in unique:
@@ -160,7 +173,8 @@ class _Matcher:
         taken = [path for path in (keras_path,) if keras.tensors and path not in self.free_keras]
         taken += [layer.path for layer in torch if layer.tensors and layer.path not in self.free_torch]
         if taken:
-            self.pairing.problems.append(f"a layer is paired once; mapping names {', '.join(taken)} again")
+            text = f"a layer is paired once; mapping names {', '.join(taken)} again"
+            self.pairing.problems.append(Problem(keras_path, torch_paths[0], text))
             return
         slots, problems, left_keras, left_torch = self._slots(keras, torch)
         self.pairing.pairs.append(LayerPair(keras_path, torch_paths, tuple(slots), how))
@@ -173,7 +187,7 @@ class _Matcher:
 
     def _slots(
         self, keras: LayerInfo, torch: tuple[LayerInfo, ...]
-    ) -> tuple[list[Slot], list[str], list[str], list[str]]:
+    ) -> tuple[list[Slot], list[Problem], list[str], list[str]]:
         """Slots, problems, and the tensors left over on each side, for one pair of layers."""
         if keras.family == "separable" and len(torch) == 2:
             return self._separable_slots(keras, torch)
@@ -181,7 +195,7 @@ class _Matcher:
         free_torch = [tensor for layer in torch for tensor in layer.tensors]
         families = (keras.family, torch[0].family)
         slots: list[Slot] = []
-        problems: list[str] = []
+        problems: list[Problem] = []
         left_torch: list[str] = []
         for tensor in free_torch:
             name = _counterpart(tensor.name, free_keras)
@@ -210,7 +224,7 @@ class _Matcher:
 
     def _separable_slots(
         self, keras: LayerInfo, torch: tuple[LayerInfo, ...]
-    ) -> tuple[list[Slot], list[str], list[str], list[str]]:
+    ) -> tuple[list[Slot], list[Problem], list[str], list[str]]:
         """A Keras separable convolution is a depthwise and a pointwise one in torch."""
         mates = {tensor.name: tensor for tensor in keras.tensors}
         wanted = [
@@ -218,7 +232,9 @@ class _Matcher:
             (torch[1], "weight", "pointwise_kernel", "conv"),
             (torch[1], "bias", "bias", None),
         ]
-        slots, problems, used = [], [], set()
+        slots: list[Slot] = []
+        problems: list[Problem] = []
+        used: set[str] = set()
         for layer, name, mate_name, family in wanted:
             tensor = next((tensor for tensor in layer.tensors if tensor.name == name), None)
             mate = mates.get(mate_name)
@@ -226,7 +242,9 @@ class _Matcher:
                 continue
             used |= {tensor.path, mate.path}
             layout = (
-                weight_layout((family, family), tensor.shape, mate.shape) if family else identity(tensor.shape)
+                weight_layout((family, family), tensor.shape, mate.shape)
+                if family
+                else identity(tensor.shape)
             )
             if layout is None or layout.keras_shape != mate.shape:
                 problems.append(_misshapen(keras, mate, layer, tensor, (family, family)))
@@ -239,7 +257,14 @@ class _Matcher:
     def _map_subtree(self, keras_path: str, torch_paths: tuple[str, ...]) -> bool:
         """A mapping of one container to another renames the stem of every path below it."""
         keras, torch = self.keras.get(keras_path), self.torch.get(torch_paths[0])
-        if keras is None or torch is None or keras.leaf or torch.leaf or len(torch_paths) != 1 or not keras_path:
+        if (
+            keras is None
+            or torch is None
+            or keras.leaf
+            or torch.leaf
+            or len(torch_paths) != 1
+            or not keras_path
+        ):
             return False
         if keras.tensors or torch.tensors:
             return False
@@ -260,7 +285,9 @@ class _Matcher:
         families = (keras_layer.family, torch_layer.family)
         layout = self._layout(keras_layer, families, torch_tensor, keras_tensor)
         if layout is None:
-            self.pairing.problems.append(_misshapen(keras_layer, keras_tensor, torch_layer, torch_tensor, families))
+            self.pairing.problems.append(
+                _misshapen(keras_layer, keras_tensor, torch_layer, torch_tensor, families)
+            )
         else:
             self.tensor_slots.append(Slot(keras_tensor.path, torch_tensor.path, layout))
         return True
@@ -273,7 +300,8 @@ class _Matcher:
             if path not in known and not _tensor_at(known, path)[1]:
                 near = get_close_matches(path, known, n=3)
                 hint = f"; did you mean {', '.join(near)}?" if near else ""
-                self.pairing.problems.append(f"mapping must name layers that exist; got {side} path {path!r}{hint}")
+                text = f"mapping must name layers that exist; got {side} path {path!r}{hint}"
+                self.pairing.problems.append(Problem(None, None, text))
 
     def result(self) -> Pairing:
         """Sort, and turn whatever is left into problems."""
@@ -283,8 +311,12 @@ class _Matcher:
         for slot in self.tensor_slots:
             keras_path, torch_path = slot.keras.rpartition(".")[0], slot.torch.rpartition(".")[0]
             pairing.pairs.append(LayerPair(keras_path, (torch_path,), (slot,), "mapping"))
-        pairing.unmatched_keras += [tensor.path for layer in self.free_keras.values() for tensor in layer.tensors]
-        pairing.unmatched_torch += [tensor.path for layer in self.free_torch.values() for tensor in layer.tensors]
+        pairing.unmatched_keras += [
+            tensor.path for layer in self.free_keras.values() for tensor in layer.tensors
+        ]
+        pairing.unmatched_torch += [
+            tensor.path for layer in self.free_torch.values() for tensor in layer.tensors
+        ]
         pairing.unmatched_keras = [path for path in pairing.unmatched_keras if path not in mapped_keras]
         pairing.unmatched_torch = [path for path in pairing.unmatched_torch if path not in mapped_torch]
         order = {path: i for i, path in enumerate(self.keras)}
@@ -318,18 +350,21 @@ def _misshapen(
     torch: LayerInfo,
     tensor: TensorInfo,
     families: tuple[str | None, str | None],
-) -> str:
+) -> Problem:
     wanted = tensor.shape
     if tensor.name == "weight" and (families[0] or families[1]) in {"conv", "conv_transpose", "dense"}:
         wanted = convolution(tensor.shape).keras_shape
-    return (
+    text = (
         f"shapes must correspond: torch {tensor.path} {tensor.shape} ({torch.kind}) asks for {wanted} in Keras; "
         f"got {mate.path} {mate.shape} ({keras.kind})"
     )
+    return Problem(keras.path, torch.path, text)
 
 
-def _missing(side: str, path: str, layers: Mapping[str, LayerInfo]) -> str:
+def _missing(side: str, path: str, layers: Mapping[str, LayerInfo]) -> Problem:
     layer, tensor = _tensor_at(layers, path)
     shape = tensor.shape if tensor else ()
     other = "torch" if side == "Keras" else "Keras"
-    return f"{side} {path} {shape} ({layer.kind if layer else '?'}) has no counterpart in the {other} model"
+    text = f"{side} {path} {shape} ({layer.kind if layer else '?'}) has no counterpart in the {other} model"
+    owner = path.rpartition(".")[0]
+    return Problem(owner, None, text) if side == "Keras" else Problem(None, owner, text)

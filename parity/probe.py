@@ -44,7 +44,9 @@ def random_inputs(keras: Adapter, seed: int = 0) -> list[Array]:
         )
     rng = np.random.default_rng(seed)
     tokens = [
-        layer.tensors[0].shape[0] for layer in keras.layers().values() if layer.family == "embedding" and layer.tensors
+        layer.tensors[0].shape[0]
+        for layer in keras.layers().values()
+        if layer.family == "embedding" and layer.tensors
     ]
     return [_random(rng, shape, dtype, min(tokens, default=2)) for shape, dtype in specs]
 
@@ -69,7 +71,8 @@ def to_torch_inputs(inputs: Sequence[Array], keras: Adapter) -> list[Array]:
     signals = any("1D" in layer.kind for layer in layers)
     channels_first = any(layer.settings.get("data_format") == "channels_first" for layer in layers)
     return [
-        value if channels_first or (value.ndim == 3 and not signals) else activation_to_torch(value) for value in inputs
+        value if channels_first or (value.ndim == 3 and not signals) else activation_to_torch(value)
+        for value in inputs
     ]
 
 
@@ -82,7 +85,9 @@ def flattened_images(keras: Adapter, inputs: Any = None) -> Mapping[str, tuple[i
     layers = keras.layers().values()
     if not any(layer.kind in {"Flatten", "Reshape"} for layer in layers):
         return {}
-    values = as_list(inputs) if inputs is not None else (random_inputs(keras) if keras.input_specs() else None)
+    values = (
+        as_list(inputs) if inputs is not None else (random_inputs(keras) if keras.input_specs() else None)
+    )
     if values is None:
         return {}
     return keras.flattened_images(values)  # type: ignore[attr-defined, no-any-return]
@@ -98,7 +103,9 @@ def randomise(model: Adapter, seed: int = 0) -> None:
     for layer in model.layers().values():
         for tensor in layer.tensors:
             if tensor.dtype.startswith(("float", "bfloat")):
-                value = _random_weight(rng, tensor.name, tensor.shape, _fan_in(model.side, layer.family, tensor.shape))
+                value = _random_weight(
+                    rng, tensor.name, tensor.shape, _fan_in(model.side, layer.family, tensor.shape)
+                )
                 model.write(tensor.path, value.astype(model.read(tensor.path).dtype))
 
 

@@ -49,7 +49,12 @@ def photograph(shape: Sequence[int], seed: int = 0) -> Array | None:
 def _fitted(images: Array, shape: Sequence[int], seed: int) -> Array:
     """Tiled or cropped to the size, with the channels mixed to the number wanted."""
     count, height, width, channels = shape
-    index = np.ix_(*(np.arange(wanted) % have for wanted, have in zip((count, height, width), images.shape[:3], strict=True)))
+    index = np.ix_(
+        *(
+            np.arange(wanted) % have
+            for wanted, have in zip((count, height, width), images.shape[:3], strict=True)
+        )
+    )
     fitted = images[index].astype(np.float32)
     if channels == 3:
         return fitted

@@ -50,12 +50,16 @@ def load_model(spec: str) -> Any:
     """
     location, colon, attribute = spec.partition(":")
     if not colon or not attribute:
-        raise UsageError(f"a model must be named as module:attribute; got {spec!r}. For example mynet.keras_model:build.")
+        raise UsageError(
+            f"a model must be named as module:attribute; got {spec!r}. For example mynet.keras_model:build."
+        )
     name, arguments = split_call(attribute)
     value: Any = _module(location, spec)
     for part in name.split("."):
         if not hasattr(value, part):
-            raise UsageError(f"{location} must have the attribute {name!r}; got {spec!r}. Check the spelling.")
+            raise UsageError(
+                f"{location} must have the attribute {name!r}; got {spec!r}. Check the spelling."
+            )
         value = getattr(value, part)
     if arguments is not None or (callable(value) and side_of(value) is None):
         positional, named = arguments or ([], {})

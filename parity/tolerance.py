@@ -74,7 +74,9 @@ def difference(reference: Array, other: Array, bound: float = STRUCTURE) -> Diff
         return Difference(0.0, 0.0, 0.0, (), 0, 0, 0)
     finite = np.isfinite(a) & np.isfinite(b)
     with np.errstate(invalid="ignore"):
-        distance = np.where(finite, np.abs(a - b), np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.inf))
+        distance = np.where(
+            finite, np.abs(a - b), np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.inf)
+        )
     scale = float(np.abs(a[np.isfinite(a)]).max(initial=0.0))
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(distance)), distance.shape))
     greatest = float(distance[index])

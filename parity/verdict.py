@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from parity.layout import aligned
 from parity.localise import localise, repeatable
 from parity.pairing import MappingLike, Pairing, pair
 from parity.probe import as_list, flattened_images, random_inputs, to_torch_inputs
+from parity.settings import differing_settings
 from parity.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.weights import adapters_of, layer_pairs, sorted_sides, tensor_differences
 
@@ -74,9 +75,12 @@ class Report:
         """Plain values; figures that are not finite become None, which JSON can hold."""
         values = {**vars(self), "findings": [finding.to_dict() for finding in self.findings]}
         finite = {
-            key: value if not isinstance(value, float) or np.isfinite(value) else None for key, value in values.items()
+            key: value if not isinstance(value, float) or np.isfinite(value) else None
+            for key, value in values.items()
         }
-        finite["precision"] = {key: value if np.isfinite(value) else None for key, value in self.precision.items()}
+        finite["precision"] = {
+            key: value if np.isfinite(value) else None for key, value in self.precision.items()
+        }
         return finite
 
     def to_json(self, path: str | Path) -> None:
@@ -183,8 +187,8 @@ class _Comparison:
 
     def report(self) -> Report:
         """Run everything and put the verdict together."""
-        self.findings += [Finding(None, None, "unmatched", None, problem) for problem in self.pairing.problems]
         outputs = self._structure()
+        self._add_unmatched()
         structure = self._judge(outputs) if outputs else (float("inf"), float("inf"), 0)
         equal = bool(outputs) and not any(finding.kind != "unmatched" for finding in self.findings)
         precision, greatest = {}, structure[:2]
@@ -207,7 +211,16 @@ class _Comparison:
         kinds = {finding.kind for finding in self.findings}
         if not kinds:
             return "EQUAL"
-        proven = {"layer", "wiring", "missing-call", "extra-call", "output", "shape", "non-finite", "precision"}
+        proven = {
+            "layer",
+            "wiring",
+            "missing-call",
+            "extra-call",
+            "output",
+            "shape",
+            "non-finite",
+            "precision",
+        }
         return "DIVERGED" if kinds & proven and "not-repeatable" not in kinds else "INCONCLUSIVE"
 
     # --- float64 ----------------------------------------------------------------------------------
@@ -225,7 +238,9 @@ class _Comparison:
                 except Exception as error:  # any model, any error: it becomes a finding
                     text = " ".join(str(error).split())[:300]
                     self.findings.append(
-                        Finding(None, None, "error", None, f"{model.side} raised {type(error).__name__}: {text}")
+                        Finding(
+                            None, None, "error", None, f"{model.side} raised {type(error).__name__}: {text}"
+                        )
                     )
             agree = len(outputs) == 2 and _agree(outputs["keras"], outputs["torch"])
             if not agree:
@@ -233,39 +248,56 @@ class _Comparison:
                     if model.side in outputs and not repeatable(model, inputs[model.side]):
                         text = f"two evaluations of the {model.side} model on one input differ; is a layer left random?"
                         self.findings.append(Finding(None, None, "not-repeatable", None, text))
-                found = localise(self.keras, self.torch, self.pairing, inputs["keras"], inputs["torch"], self.flattened)
+                found = localise(
+                    self.keras, self.torch, self.pairing, inputs["keras"], inputs["torch"], self.flattened
+                )
                 errors = any(finding.kind == "error" for finding in self.findings)
                 self.findings += [item for item in found if not (errors and item.kind == "error")]
-            self._weight_evidence()
+            self._explain()
         return outputs if len(outputs) == 2 else {}
 
-    def _weight_evidence(self) -> None:
-        """Say which weights of a differing layer are not the same; note those of layers that never matter."""
+    def _add_unmatched(self) -> None:
+        """Tensors without a counterpart: told with the layer that differs for want of them, or on their own."""
+        for problem in self.pairing.problems:
+            for i, finding in enumerate(self.findings):
+                mine = problem.keras is not None and problem.keras == finding.keras
+                if finding.kind == "layer" and (
+                    mine or (problem.torch is not None and problem.torch == finding.torch)
+                ):
+                    self.findings[i] = replace(finding, evidence=f"{finding.evidence}; {problem.text}")
+                    break
+            else:
+                self.findings.append(Finding(problem.keras, problem.torch, "unmatched", None, problem.text))
+
+    def _explain(self) -> None:
+        """Add to each differing layer which weights and settings are not the same; note those without effect."""
         differing = tensor_differences(self.pairing, self.keras, self.torch)
-        if not differing:
-            return
-        texts = {
-            path: f"{path.rpartition('.')[2]} is not the same as torch's {slot.torch} (greatest difference "
-            f"{difference(ours, theirs).max_abs:.3g})"
-            for path, (slot, ours, theirs) in differing.items()
-        }
-        named = {finding.keras for finding in self.findings}
+        texts: dict[str, list[str]] = {}
+        for path, (slot, ours, theirs) in differing.items():
+            layer, _, name = path.rpartition(".")
+            gap = difference(ours, theirs)
+            text = f"{name} is not torch's {slot.torch} ({gap.mismatched} of {gap.size} values, by up to {gap.max_abs:.3g})"
+            texts.setdefault(layer, []).append(text)
+        layers = self.keras.layers(), self.torch.layers()
         for i, finding in enumerate(self.findings):
-            own = [text for path, text in texts.items() if path.rpartition(".")[0] == finding.keras]
-            if finding.kind == "layer" and own:
-                evidence = f"{finding.evidence}; {'; '.join(own)}"
-                self.findings[i] = Finding(finding.keras, finding.torch, "layer", finding.cause, evidence)
-        silent = [path for path in texts if path.rpartition(".")[0] not in named]
-        if silent:
-            self.notes.append(
-                f"{len(silent)} paired tensors hold different values without effect on this output: {', '.join(silent[:5])}"
-                + (" ..." if len(silent) > 5 else "")
-            )
+            if (
+                finding.kind in {"layer", "shape"}
+                and finding.keras in layers[0]
+                and finding.torch in layers[1]
+            ):
+                settings = differing_settings(
+                    layers[0][finding.keras].settings, layers[1][finding.torch].settings
+                )
+                more = texts.pop(finding.keras, []) + settings
+                self.findings[i] = replace(finding, evidence="; ".join([finding.evidence, *more]))
+        if texts:
+            shown = ", ".join(list(texts)[:5]) + (" ..." if len(texts) > 5 else "")
+            self.notes.append(f"weights of {len(texts)} layers differ without effect on this output: {shown}")
 
     def _judge(self, outputs: dict[str, Outputs]) -> tuple[float, float, int]:
         """Greatest absolute and relative difference, elements compared; findings on what proves nothing."""
         ours, theirs = outputs["keras"], outputs["torch"]
-        located = any(finding.kind not in {"unmatched"} for finding in self.findings)
+        located = any(finding.kind != "unmatched" for finding in self.findings)
         if len(ours) != len(theirs) or not ours:
             text = f"Keras gives {len(ours)} output tensors, torch {len(theirs)}"
             self.findings.append(Finding(None, None, "shape", None, text))
@@ -288,9 +320,13 @@ class _Comparison:
                 )
                 self.findings.append(Finding(None, None, "non-finite" if one_sided else "error", None, text))
             elif not gap.within() and not located:
-                self.findings.append(Finding(None, None, "output", None, f"output {name}: {gap}, not located"))
+                self.findings.append(
+                    Finding(None, None, "output", None, f"output {name}: {gap}, not located")
+                )
         if elements == 0:
-            self.findings.append(Finding(None, None, "error", None, "nothing was compared: the outputs are empty"))
+            self.findings.append(
+                Finding(None, None, "error", None, "nothing was compared: the outputs are empty")
+            )
         elif not located and all(_constant(value) for _, value in ours):
             text = "every output element is the same value, so that equality would prove nothing"
             self.findings.append(Finding(None, None, "constant-output", None, text))

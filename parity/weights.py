@@ -62,7 +62,7 @@ def transfer(
     keras, torch = sorted_sides(source_adapter, target_adapter)
     pairing = pair(keras, torch, mapping, flattened_images(keras, inputs))
     if pairing.problems and strict:
-        raise PairingError(pairing.problems)
+        raise PairingError([problem.text for problem in pairing.problems])
     copied = copy(pairing, source_adapter, target_adapter)
     to_torch = source_adapter.side == "keras"
     unmatched = (pairing.unmatched_keras, pairing.unmatched_torch)
@@ -137,7 +137,9 @@ def _check_tied(slots: Sequence[Slot], source: Adapter, target: Adapter) -> None
             values = [converted(slot, source) for slot in group]
             if values[0][0].size and any(not np.array_equal(values[0][0], value) for value, _ in values[1:]):
                 names = ", ".join(path for _, path in values)
-                problems.append(f"tied tensors of the target must receive one value; {names} would get several")
+                problems.append(
+                    f"tied tensors of the target must receive one value; {names} would get several"
+                )
     if problems:
         raise PairingError(problems)
 
@@ -159,7 +161,9 @@ def _check_exact(value: Array, path: str, dtype: str) -> None:
         )
 
 
-def tensor_differences(pairing: Pairing, keras: Adapter, torch: Adapter) -> Mapping[str, tuple[Slot, Array, Array]]:
+def tensor_differences(
+    pairing: Pairing, keras: Adapter, torch: Adapter
+) -> Mapping[str, tuple[Slot, Array, Array]]:
     """Paired tensors whose values are not the same, by Keras path: (slot, Keras value, torch value as Keras lays it out)."""
     found = {}
     for item in pairing.pairs:

@@ -27,7 +27,10 @@ FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((L.PReLU,), "prelu"),
 )
 WITH_ACTIVATION = tuple(
-    cls for classes, family in FAMILIES if family in {"conv", "conv_transpose", "depthwise", "separable", "dense"} for cls in classes
+    cls
+    for classes, family in FAMILIES
+    if family in {"conv", "conv_transpose", "depthwise", "separable", "dense"}
+    for cls in classes
 )
 SETTINGS = (
     "strides", "stride", "padding", "output_padding", "dilation_rate", "dilation", "groups", "epsilon",
@@ -51,7 +54,9 @@ class KerasModel:
     def __init__(self, model: Any, device: str = "cpu") -> None:
         self.model = model
         self.device = device
-        unbuilt = [layer.name for layer in model._flatten_layers() if not layer.built and not _is_input(layer)]
+        unbuilt = [
+            layer.name for layer in model._flatten_layers() if not layer.built and not _is_input(layer)
+        ]
         if not model.built:
             raise UsageError(
                 f"every Keras model must be built; got {model.name} with unbuilt {', '.join(unbuilt)}. "
@@ -175,7 +180,12 @@ class KerasModel:
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
             outputs = original(layer, *args, **kwargs)
-            if id(layer) in by_id and len(args) == 1 and keras.ops.is_tensor(args[0]) and keras.ops.is_tensor(outputs):
+            if (
+                id(layer) in by_id
+                and len(args) == 1
+                and keras.ops.is_tensor(args[0])
+                and keras.ops.is_tensor(outputs)
+            ):
                 before, after = tuple(args[0].shape), tuple(outputs.shape)
                 image = images.get(id(args[0]))
                 if image is not None:
@@ -250,11 +260,18 @@ def _children(layer: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
     for child in layer._layers:
         if id(child) not in seen:
             attribute = next((name for name, value in vars(layer).items() if value is child), None)
-            yield (tuple(dict.fromkeys([attribute.lstrip("_"), child.name])) if attribute else (child.name,)), child
+            yield (
+                (tuple(dict.fromkeys([attribute.lstrip("_"), child.name])) if attribute else (child.name,)),
+                child,
+            )
 
 
 def _is_functional(layer: Any) -> bool:
-    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth") and bool(getattr(layer, "inputs", None))
+    return (
+        isinstance(layer, keras.Model)
+        and hasattr(layer, "_nodes_by_depth")
+        and bool(getattr(layer, "inputs", None))
+    )
 
 
 def _layers_in(value: Any) -> Iterator[tuple[str, Any]]:
@@ -325,13 +342,19 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _arrays(structure: Any) -> list[Array]:
-    return [to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf for leaf in tree.flatten(structure) if _is_tensor(leaf)]
+    return [
+        to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf
+        for leaf in tree.flatten(structure)
+        if _is_tensor(leaf)
+    ]
 
 
 def _replaced(structure: Any, values: Sequence[Array]) -> Any:
     remaining = iter(values)
     return tree.map_structure(
-        lambda leaf: keras.ops.convert_to_tensor(next(remaining), dtype=leaf.dtype) if _is_tensor(leaf) else leaf,
+        lambda leaf: (
+            keras.ops.convert_to_tensor(next(remaining), dtype=leaf.dtype) if _is_tensor(leaf) else leaf
+        ),
         structure,
     )
 

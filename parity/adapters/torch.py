@@ -51,7 +51,9 @@ class TorchModel:
         self.device = torch.device(device)
         self._modules: dict[str, nn.Module] = dict(module.named_modules())
         uninitialised = [
-            name for name, value in module.named_parameters() if isinstance(value, nn.parameter.UninitializedParameter)
+            name
+            for name, value in module.named_parameters()
+            if isinstance(value, nn.parameter.UninitializedParameter)
         ]
         if uninitialised:
             raise UsageError(
@@ -103,7 +105,7 @@ class TorchModel:
 
     def input_specs(self) -> None:
         """A torch module does not say what it takes."""
-        return None
+        return
 
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
         """Evaluate the module; flags for train and eval mode are put back afterwards."""
@@ -187,10 +189,15 @@ class TorchModel:
 def _own_tensors(path: str, module: nn.Module) -> Iterator[TensorInfo]:
     prefix = f"{path}." if path else ""
     persistent = set(module._buffers) - module._non_persistent_buffers_set - IGNORED_BUFFERS
-    owned = {**module._parameters, **{name: module._buffers[name] for name in module._buffers if name in persistent}}
+    owned = {
+        **module._parameters,
+        **{name: module._buffers[name] for name in module._buffers if name in persistent},
+    }
     for name, value in owned.items():
         if value is not None:
-            yield TensorInfo(f"{prefix}{name}", name, tuple(value.shape), str(value.dtype).removeprefix("torch."))
+            yield TensorInfo(
+                f"{prefix}{name}", name, tuple(value.shape), str(value.dtype).removeprefix("torch.")
+            )
 
 
 def _named_outputs(outputs: Any) -> list[tuple[str, Array]]:
@@ -218,7 +225,9 @@ def _replaced(structure: Any, values: Sequence[Array]) -> Any:
     leaves, spec = pytree.tree_flatten(structure)
     remaining = iter(values)
     fresh = [
-        torch.from_numpy(np.array(next(remaining))).to(leaf.device, leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
+        torch.from_numpy(np.array(next(remaining))).to(leaf.device, leaf.dtype)
+        if isinstance(leaf, torch.Tensor)
+        else leaf
         for leaf in leaves
     ]
     return pytree.tree_unflatten(fresh, spec)

@@ -20,8 +20,13 @@ details{margin:.3rem 0}summary{cursor:pointer;color:var(--dim)}
 
 def page(results: Sequence[Mapping[str, Any]]) -> str:
     """The page for a list of results as plain values (Result.to_dict or Report.to_dict)."""
-    counts = {verdict: sum(item["verdict"] == verdict for item in results) for verdict in ("EQUAL", "DIVERGED", "INCONCLUSIVE")}
-    head = " · ".join(f'<span class="v {name}">{count} {name}</span>' for name, count in counts.items() if count)
+    counts = {
+        verdict: sum(item["verdict"] == verdict for item in results)
+        for verdict in ("EQUAL", "DIVERGED", "INCONCLUSIVE")
+    }
+    head = " · ".join(
+        f'<span class="v {name}">{count} {name}</span>' for name, count in counts.items() if count
+    )
     environment = next((item["environment"] for item in results if item.get("environment")), {})
     versions = " · ".join(f"{escape(name)} {escape(value)}" for name, value in environment.items())
     return (
@@ -40,8 +45,8 @@ def _number(value: float | None) -> str:
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
     rows = "".join(
         f'<tr><td><a href="#{escape(item["name"])}">{escape(item["name"])}</a></td>'
-        f'<td class=n>{item.get("parameters", 0):,}</td><td class=n>{_number(item["max_rel_diff"])}</td>'
-        f'<td class=n>{_number(item.get("float32_rel_diff"))}</td><td class=n>{item["seconds"]:.1f}</td>'
+        f"<td class=n>{item.get('parameters', 0):,}</td><td class=n>{_number(item['max_rel_diff'])}</td>"
+        f"<td class=n>{_number(item.get('float32_rel_diff'))}</td><td class=n>{item['seconds']:.1f}</td>"
         f'<td class="v {item["verdict"]}">{item["verdict"]}</td></tr>'
         for item in results
     )
