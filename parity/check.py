@@ -145,15 +145,10 @@ def _copy(
     for path in there.unmatched_source:
         adapter.write(path, before[path])
     changed = [path for path, value in _state(adapter).items() if not np.array_equal(value, before[path])]
-    result.findings += [
-        Finding(
-            *((None, path) if to_keras else (path, None)),
-            "layer",
-            None,
-            "weights do not survive the round trip",
-        )
-        for path in changed
-    ]
+    text = "weights do not survive the round trip"
+    for path in changed:
+        ours, theirs = (None, path) if to_keras else (path, None)
+        result.findings.append(Finding(ours, theirs, "layer", None, text))
 
 
 def _state(model: Adapter) -> dict[str, Array]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from parity.environment import environment
 
-
 OPTIONAL = {
     "safetensors": "reading and writing .safetensors",
     "h5py": "reading and writing .weights.h5",
@@ -63,7 +62,7 @@ def _keras_backend() -> Check:
     if backend == "torch":
         return Check(
             True, "Keras backend", "torch",
-            "this backend normalises in float32 under a float64 policy (about 1e-6): take float64 verdicts on tensorflow or jax",
+            "this backend normalises in float32 under a float64 policy (about 1e-6): judge on tensorflow or jax",
         )  # fmt: skip
     return Check(True, "Keras backend", backend)
 
@@ -109,7 +108,6 @@ def _reduced_precision() -> Check:
     if not torch.cuda.is_available():
         return Check(True, "GPU", "none; --device gpu is not available")
     reduced = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
-    return Check(
-        True, "TF32", "on: float32 results are about 1e-3 off" if reduced else "off",
-        "set torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32 to False for parity" if reduced else "",
-    )  # fmt: skip
+    advice = "set allow_tf32 of torch.backends.cuda.matmul and torch.backends.cudnn to False for parity"
+    found = "on: float32 results are about 1e-3 off" if reduced else "off"
+    return Check(True, "TF32", found, advice if reduced else "")

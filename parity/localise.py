@@ -116,8 +116,9 @@ def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str,
     by_alias = {alias: path for path, layer in theirs.items() for alias in (*layer.aliases, path)}
     for path, layer in ours.items():
         mate = next((by_alias[name] for name in (path, *layer.aliases) if name in by_alias), None)
-        free = mate is not None and mate not in taken and path not in pairs
-        if free and _weightless(layer) and _weightless(theirs[mate]):
+        if mate is None or mate in taken or path in pairs:
+            continue
+        if _weightless(layer) and _weightless(theirs[mate]):
             pairs[path] = (mate,)
     return pairs
 

@@ -191,7 +191,8 @@ class _Comparison:
         self._add_unmatched()
         structure = self._judge(outputs) if outputs else (float("inf"), float("inf"), 0)
         equal = bool(outputs) and not any(finding.kind != "unmatched" for finding in self.findings)
-        precision, greatest = {}, structure[:2]
+        precision: dict[str, float] = {}
+        greatest = structure[:2]
         if equal and self.dtype != "float64":
             precision, greatest = self._precision(outputs)
         return Report(

@@ -82,12 +82,8 @@ class TorchModel:
     def _tensor(self, path: str) -> torch.Tensor:
         layer, _, name = path.rpartition(".")
         module = self._modules[layer]
-        value = module._parameters.get(name)
-        if value is None:
-            value = module._buffers.get(name)
-        if value is None:
-            raise KeyError(path)
-        return value
+        found = module._parameters.get(name), module._buffers.get(name)
+        return next(value for value in found if value is not None)
 
     def read(self, path: str) -> Array:
         """The value of a parameter or buffer."""

@@ -8,33 +8,38 @@ from typing import Any
 
 STYLE = """
 :root{--ink:#1d2733;--dim:#5c6b7a;--line:#dde3ea;--ok:#1a7f4b;--bad:#b3261e;--open:#9a6700;--back:#f6f8fa}
-*{box-sizing:border-box}body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);max-width:72rem;margin:2rem auto;padding:0 1.2rem}
-h1{font-size:1.5rem;margin:0 0 .3rem}h2{font-size:1.1rem;margin:2.2rem 0 .4rem}p{margin:.4rem 0}.dim{color:var(--dim)}
-table{border-collapse:collapse;width:100%;margin:.6rem 0}th,td{padding:.4rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600;color:var(--dim);font-size:.85rem}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-code{font:13px ui-monospace,monospace;background:var(--back);padding:.05rem .3rem;border-radius:3px;overflow-wrap:anywhere}
-.v{font-weight:600;white-space:nowrap}.EQUAL{color:var(--ok)}.DIVERGED{color:var(--bad)}.INCONCLUSIVE{color:var(--open)}
+*{box-sizing:border-box}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);max-width:72rem;margin:2rem auto;padding:0 1.2rem}
+h1{font-size:1.5rem;margin:0 0 .3rem}h2{font-size:1.1rem;margin:2.2rem 0 .4rem}
+p{margin:.4rem 0}.dim{color:var(--dim)}
+table{border-collapse:collapse;width:100%;margin:.6rem 0}
+th,td{padding:.4rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+th{font-weight:600;color:var(--dim);font-size:.85rem}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+code{font:13px ui-monospace,monospace;background:var(--back);padding:.05rem .3rem;border-radius:3px;
+overflow-wrap:anywhere}
+.v{font-weight:600;white-space:nowrap}
+.EQUAL{color:var(--ok)}.DIVERGED{color:var(--bad)}.INCONCLUSIVE{color:var(--open)}
 details{margin:.3rem 0}summary{cursor:pointer;color:var(--dim)}
 """
+VERDICTS = ("EQUAL", "DIVERGED", "INCONCLUSIVE")
 
 
 def page(results: Sequence[Mapping[str, Any]]) -> str:
     """The page for a list of results as plain values (Result.to_dict or Report.to_dict)."""
-    counts = {
-        verdict: sum(item["verdict"] == verdict for item in results)
-        for verdict in ("EQUAL", "DIVERGED", "INCONCLUSIVE")
-    }
+    counts = {verdict: sum(item["verdict"] == verdict for item in results) for verdict in VERDICTS}
     head = " · ".join(
         f'<span class="v {name}">{count} {name}</span>' for name, count in counts.items() if count
     )
-    environment = next((item["environment"] for item in results if item.get("environment")), {})
-    versions = " · ".join(f"{escape(name)} {escape(value)}" for name, value in environment.items())
+    facts: Mapping[str, str] = next((item["environment"] for item in results if item.get("environment")), {})
+    versions = " · ".join(f"{escape(name)} {escape(value)}" for name, value in facts.items())
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>Parity report</title><style>{STYLE}</style><h1>Parity report</h1><p>{head}</p>"
         "<p class=dim>Differences are the greatest of any output element, relative to the output's greatest magnitude. "
         "float64 judges the structure (bound 1e-11); float32 is judged against each side's own float64 result.</p>"
-        f"{_table(results)}{''.join(_details(item) for item in results)}<h2>Environment</h2><p class=dim>{versions}</p></html>\n"
+        f"{_table(results)}{''.join(_details(item) for item in results)}"
+        f"<h2>Environment</h2><p class=dim>{versions}</p></html>\n"
     )
 
 
@@ -51,7 +56,8 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
         for item in results
     )
     return (
-        "<table><tr><th>system<th class=n>parameters<th class=n>float64<th class=n>float32<th class=n>seconds<th>verdict</tr>"
+        "<table><tr><th>system<th class=n>parameters<th class=n>float64<th class=n>float32<th class=n>seconds"
+        "<th>verdict</tr>"
         f"{rows}</table>"
     )
 
@@ -83,7 +89,9 @@ def _details(item: Mapping[str, Any]) -> str:
             f"<th class=n>allowed<th>verdict</tr>{comparisons}</table></details>"
         )
     notes = "".join(f"<p class=dim>{escape(note)}</p>" for note in item.get("notes", []))
-    return f'<h2 id="{escape(item["name"])}">{escape(item["name"])} <span class="v {item["verdict"]}">{item["verdict"]}</span></h2>{table}{notes}{comparisons}'
+    name, verdict = escape(item["name"]), item["verdict"]
+    head = f'<h2 id="{name}">{name} <span class="v {verdict}">{verdict}</span></h2>'
+    return f"{head}{table}{notes}{comparisons}"
 
 
 def _why(finding: Mapping[str, Any]) -> str:
