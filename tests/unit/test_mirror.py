@@ -1,0 +1,136 @@
+"""tf_impl and torch_impl are mirror images: same files, classes, functions, arguments, attributes."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import needs
+
+ROOT = Path(__file__).resolve().parents[2]
+HALVES = ("tf_impl", "torch_impl")
+# What a framework asks of its own classes has no twin: Keras' protocol on one side, torch's on the other.
+PROTOCOL = {
+    "tf_impl": {"build", "call", "compute_output_shape", "get_config", "convolution_op", "register"},
+    "torch_impl": {"forward", "extra_repr"},
+}
+
+
+def public_files(half: str) -> set[str]:
+    return {path.name for path in (ROOT / half).glob("*.py") if not path.name.startswith("_")}
+
+
+FILES = sorted(public_files("tf_impl") & public_files("torch_impl"))
+
+
+def arguments(node: ast.FunctionDef) -> list[tuple[str, str | None]]:
+    """(name, default as written) of every argument but self and **kwargs."""
+    positional = [*node.args.posonlyargs, *node.args.args]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
+    pairs = list(zip(positional, defaults, strict=True))
+    pairs += list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+    return [
+        (argument.arg, ast.unparse(default) if default is not None else None)
+        for argument, default in pairs
+        if argument.arg not in {"self", "cls"}
+    ]
+
+
+def surface(source: str, half: str) -> dict[str, list[tuple[str, str | None]]]:
+    """Arguments of every public function and method of a file, by name."""
+    found: dict[str, list[tuple[str, str | None]]] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and node.name not in PROTOCOL[half]:
+            found[node.name] = arguments(node)
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            found[node.name] = []
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and method.name not in PROTOCOL[half]:
+                    if method.name == "__init__" or not method.name.startswith("_"):
+                        found[f"{node.name}.{method.name}"] = arguments(method)
+    return found
+
+
+def test_the_halves_have_the_same_files() -> None:
+    assert public_files("tf_impl") == public_files("torch_impl")
+    assert {"ops.py", "layers.py", "initializers.py", "blocks.py", "munet.py", "train.py", "predict.py"} <= set(FILES)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_halves_have_the_same_names_and_arguments(file: str) -> None:
+    ours, theirs = (surface((ROOT / half / file).read_text(), half) for half in HALVES)
+    assert ours == theirs
+    assert ours, f"{file} has nothing public to compare"
+
+
+def test_a_changed_argument_is_noticed() -> None:
+    before = "def f(x, stride=1): ..."
+    assert surface(before, "tf_impl") != surface("def f(x, stride=2): ...", "tf_impl")
+    assert surface(before, "tf_impl") != surface("def f(x, strides=1): ...", "tf_impl")
+
+
+def test_the_halves_export_the_same_names() -> None:
+    needs("keras")
+    needs("torch")
+    ours, theirs = (importlib.import_module(half) for half in HALVES)
+    assert ours.__all__ == theirs.__all__
+    assert all(hasattr(half, name) for half in (ours, theirs) for name in ours.__all__)
+
+
+INSTANCES: dict[str, dict[str, Any]] = {
+    "Conv2d": {"in_channels": 4, "out_channels": 6, "kernel_size": (3, 5), "stride": 2, "padding": 1, "dilation": 3},
+    "BatchNorm2d": {"num_features": 4},
+    "MaxPool2d": {"kernel_size": 3, "stride": 2, "padding": 1},
+    "ConvTranspose2d": {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "stride": 2, "output_padding": 1},
+    "Conv2DTranspose": {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "stride": 2, "padding": "same"},
+    "UpSampling2d": {"scale": (2, 3), "mode": "bilinear"},
+    "SkipBlockDN": {"in_ch": 4, "out_ch": 4, "downsample": True},
+    "SkipBlockUP": {"in_ch": 8, "out_ch": 8, "upsample": True},
+    "mUnet": {"depth": 4, "num_classes": 3, "head": "dense", "schedule": "intended", "skip_connections": False},
+}
+
+
+def test_every_public_class_has_its_instance_here() -> None:
+    needs("torch")
+    half = importlib.import_module("torch_impl")
+    classes = {name for name in half.__all__ if inspect.isclass(getattr(half, name))}
+    modules = {name for name in classes if hasattr(getattr(half, name), "forward")}
+    assert modules == set(INSTANCES)
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+def test_instances_have_the_same_attributes(name: str) -> None:
+    """Every constructor argument is an attribute on both sides, with the same value where it was given."""
+    needs("keras")
+    needs("torch")
+    ours, theirs = (getattr(importlib.import_module(half), name)(**INSTANCES[name]) for half in HALVES)
+    compared = 0
+    for argument, given in INSTANCES[name].items():
+        mine, other = getattr(ours, argument), getattr(theirs, argument)
+        assert pair(mine) == pair(other) == pair(given), argument
+        compared += 1
+    assert compared == len(INSTANCES[name])
+
+
+def pair(value: object) -> object:
+    """2 and (2, 2) are the same setting."""
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+@pytest.mark.parametrize("name", ["SkipBlockDN", "SkipBlockUP", "mUnet"])
+def test_composite_classes_have_the_same_sublayers(name: str) -> None:
+    needs("keras")
+    needs("torch")
+    from parity.adapters import adapt
+
+    ours, theirs = (
+        adapt(getattr(importlib.import_module(half), name)(**INSTANCES[name])).layers() for half in HALVES
+    )
+    weighted = [{path for path, layer in side.items() if layer.tensors} for side in (ours, theirs)]
+    assert weighted[0] == weighted[1]
+    assert weighted[0]
