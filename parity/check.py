@@ -160,8 +160,8 @@ def _state(model: Adapter) -> dict[str, Array]:
 def _add(result: Result, key: str, report: Report, dtype: str | None) -> None:
     """Take one comparison into the result."""
     result.reports[key] = report
-    known = {str(finding) for finding in result.findings}
-    result.findings += [finding for finding in report.findings if str(finding) not in known]
+    known = {_key(finding) for finding in result.findings}
+    result.findings += [finding for finding in report.findings if _key(finding) not in known]
     if dtype is None:
         result.max_abs_diff = max(result.max_abs_diff, report.structure_abs)
         result.max_rel_diff = max(result.max_rel_diff, report.structure)
@@ -170,6 +170,12 @@ def _add(result: Result, key: str, report: Report, dtype: str | None) -> None:
     else:
         result.max_abs_diff = max(result.max_abs_diff, report.max_abs_diff)
         result.max_rel_diff = max(result.max_rel_diff, report.max_rel_diff)
+
+
+def _key(finding: Finding) -> tuple[str | None, ...]:
+    """What makes two findings the same: the figures in the evidence change from picture to picture."""
+    place = (finding.keras, finding.torch, finding.kind)
+    return (*place, finding.evidence) if finding.kind == "unmatched" else place
 
 
 def _worst(verdicts: Sequence[str], findings: Sequence[Finding]) -> str:

@@ -12,9 +12,15 @@ from parity.adapters.base import Adapter, Array, Side
 from parity.errors import UsageError
 from parity.layout import activation_to_torch
 
-# Batch > 1 and H != W; neither is a multiple of 32, and one is odd, where the model leaves the size open.
 BATCH = 2
-OPEN_SIZES = (65, 97, 33)
+# Sizes where the model leaves them open, by how many it leaves: H != W, one even and one odd, and such that
+# halving (rounded up) meets even sizes again and again: at sizes of 1 modulo 32 the padding of stride-2
+# layers agrees where it should not. The second choice is for networks that need multiples of 32.
+OPEN_SIZES: dict[int, tuple[tuple[int, ...], ...]] = {
+    1: ((92,), (96,)),
+    2: ((66, 95), (64, 96)),
+    3: ((20, 23, 14), (32, 64, 32)),
+}
 
 
 def as_list(inputs: Any) -> list[Array]:
@@ -30,8 +36,13 @@ def build(model: Any, inputs: Any) -> None:
         model(values if len(values) > 1 and getattr(model, "inputs", None) else values[0])
 
 
-def random_inputs(keras: Adapter, seed: int = 0) -> list[Array]:
+def random_inputs(keras: Adapter, seed: int = 0, *, divisible: bool = False) -> list[Array]:
     """Random inputs from the Keras model's own input specification, in the Keras layout.
+
+    Args:
+        keras: the model.
+        seed: of the values.
+        divisible: open sizes are multiples of 32, for networks that take no others.
 
     Raises:
         UsageError: the model does not say what it takes.
@@ -48,12 +59,14 @@ def random_inputs(keras: Adapter, seed: int = 0) -> list[Array]:
         for layer in keras.layers().values()
         if layer.family == "embedding" and layer.tensors
     ]
-    return [_random(rng, shape, dtype, min(tokens, default=2)) for shape, dtype in specs]
+    return [_random(rng, shape, dtype, min(tokens, default=2), divisible) for shape, dtype in specs]
 
 
-def _random(rng: np.random.Generator, shape: Sequence[int | None], dtype: str, tokens: int) -> Array:
-    sizes = iter(OPEN_SIZES)
-    full = (BATCH, *(next(sizes) if size is None else size for size in shape))
+def _random(
+    rng: np.random.Generator, shape: Sequence[int | None], dtype: str, tokens: int, divisible: bool
+) -> Array:
+    sizes = iter(OPEN_SIZES.get(shape.count(None), ((),))[-1 if divisible else 0])
+    full = (BATCH, *(next(sizes, 64) if size is None else size for size in shape))
     if dtype.startswith(("int", "uint")):
         return rng.integers(0, tokens, full).astype(dtype)
     if dtype == "bool":
