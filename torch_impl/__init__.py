@@ -1,1 +1,42 @@
-"""Placeholder docstring, filled below."""
+"""Segmentation networks and their parts in PyTorch: the mirror image of `tf_impl`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+# A name's module loads when the name is first used: modules that are commands too must not load before.
+_HOME = {
+    "SkipBlockDN": "blocks",
+    "SkipBlockUP": "blocks",
+    "BilinearKernel": "initializers",
+    "bilinear_kernel": "initializers",
+    "BatchNorm2d": "layers",
+    "Conv2d": "layers",
+    "Conv2DTranspose": "layers",
+    "ConvTranspose2d": "layers",
+    "MaxPool2d": "layers",
+    "UpSampling2d": "layers",
+    "mUnet": "munet",
+    "conv_matrix": "ops",
+    "conv_output_size": "ops",
+    "conv_transpose_matrix": "ops",
+    "conv_transpose_output_size": "ops",
+    "corr2d": "ops",
+    "dilate_kernel": "ops",
+    "kernel2matrix": "ops",
+    "trans_conv": "ops",
+    "compare_upsampling": "upsampling",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,123 @@
+"""Train both packages from the same weights on the same batches and plot their losses.
+
+python benchmarks/trajectory.py --out docs/figures/trajectory.png [--steps 50] [--depth 4] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+# PyTorch before TensorFlow: Keras' own test configuration does so, citing a segmentation fault.
+import torch_impl.train  # isort: skip
+import numpy as np
+from numpy.typing import NDArray
+
+import parity
+import tf_impl.train
+from datasets.purdue_shapes import generate
+from datasets.segmentation import Recipe, extra, replacing
+
+HALVES: dict[str, Any] = {"tf": tf_impl.train, "torch": torch_impl.train}
+DTYPES = ("float64", "float32")
+IMAGES, SIZE = 40, (32, 40)  # ten batches of four an epoch; unequal sides, small so that float64 is quick
+TORCH, KERAS = "#ee4c2c", "black"
+Curves = dict[tuple[str, str], NDArray[np.float64]]
+
+
+def trajectories(steps: int = 50, depth: int = 4, seed: int = 0, **recipes: Recipe) -> Curves:
+    """The losses of both packages in both precisions, from the same initial weights on the same batches.
+
+    Args:
+        steps: length of the run, at least 1.
+        depth: mUnet's depth.
+        seed: of the images, of the initial weights and of the batch order.
+        recipes: "tf" and "torch", in place of the lecture's, to see what a difference between them does.
+    Returns: by ("tf" or "torch", dtype) the loss of every step.
+    """
+    data = generate(IMAGES, seed, SIZE)
+    recipe = Recipe(epochs=-(-steps * 4 // IMAGES), steps=steps, seed=seed)
+    # Every run starts from the same float32 numbers, which float64 holds exactly.
+    first = torch_impl.train.make_model({"depth": depth}, seed=seed)
+    curves = {}
+    for dtype in DTYPES:
+        for name, half in HALVES.items():
+            model = half.make_model({"depth": depth}, dtype)
+            if name == "torch":
+                model.load_state_dict(first.state_dict())
+            else:
+                parity.transfer(first, model)
+            losses = half.train(model, data.images, data.masks, recipes.get(name, recipe))
+            curves[name, dtype] = np.array(losses)
+    return curves
+
+
+def differences(curves: Curves) -> dict[str, NDArray[np.float64]]:
+    """The four differences that the claim is about, as shares of the float64 loss, step by step."""
+    exact = np.abs(curves["torch", "float64"])
+
+    def between(*pair: tuple[str, str]) -> NDArray[np.float64]:
+        return np.abs(curves[pair[0]] - curves[pair[1]]) / exact
+
+    return {
+        "float64": between(("tf", "float64"), ("torch", "float64")),
+        "float32": between(("tf", "float32"), ("torch", "float32")),
+        "tf rounding": between(("tf", "float32"), ("tf", "float64")),
+        "torch rounding": between(("torch", "float32"), ("torch", "float64")),
+    }
+
+
+def draw(curves: Curves, path: Path) -> None:
+    """Both loss curves in both precisions, and their relative differences below, as one picture."""
+    figure = extra("matplotlib.figure").Figure((8, 6.5), layout="constrained")
+    losses, apart = figure.subplots(2, sharex=True)
+    steps = np.arange(1, len(curves["tf", "float64"]) + 1)
+    for pair, label, style in (
+        (("torch", "float64"), "PyTorch, float64", {"color": TORCH, "linewidth": 6, "alpha": 0.35}),
+        (
+            ("torch", "float32"),
+            "PyTorch, float32",
+            {"color": TORCH, "linestyle": "", "marker": "s", "mfc": "none"},
+        ),
+        (("tf", "float64"), "Keras, float64", {"color": KERAS, "linewidth": 1}),
+        (("tf", "float32"), "Keras, float32", {"color": KERAS, "linestyle": "", "marker": "."}),
+    ):
+        losses.semilogy(steps, curves[pair], label=label, **style)
+    shares = differences(curves)
+    dotted = {"linestyle": ":", "linewidth": 1.5}
+    for name, label, style in (
+        ("float32", "Keras against PyTorch, float32", {"color": "#1f77b4", "linewidth": 2}),
+        ("tf rounding", "Keras, float32 against float64", {"color": KERAS, **dotted}),
+        ("torch rounding", "PyTorch, float32 against float64", {"color": TORCH, **dotted}),
+        ("float64", "Keras against PyTorch, float64", {"color": "#2ca02c", "linewidth": 2}),
+    ):
+        apart.semilogy(steps, np.where(shares[name], shares[name], np.nan), label=label, **style)
+    losses.set(ylabel="MSE loss", title=f"{len(steps)} steps from the same weights on the same batches")
+    apart.set(xlabel="step", ylabel="relative difference (gap: the same bits)")
+    for axis in (losses, apart):
+        axis.legend(fontsize=8, ncols=2)
+        axis.grid(alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=120)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command: draws the picture and prints the greatest differences."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("docs/figures/trajectory.png"))
+    for name, default in {"steps": 50, "depth": 4, "seed": 0}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args(arguments)
+    curves = trajectories(options.steps, options.depth, options.seed)
+    for name, values in differences(curves).items():
+        print(f"{name:15s} greatest relative difference {values.max():.1e}")
+    draw(curves, options.out)
+    print(options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What the layers compute, in keras.ops alone, so that every backend gives the same pixels; channels last."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+from keras import ops
+
+from tf_impl._arguments import Pair
+
+Tensor: TypeAlias = Any  # each backend has its own
+
+
+def crop(x: Tensor, crops: tuple[Pair, Pair]) -> Tensor:
+    """Cut pixels off the start and the end of both spatial axes; add zeros where a number is negative."""
+    pads = tuple((max(-start, 0), max(-end, 0)) for start, end in crops)
+    if any(map(any, pads)):
+        x = ops.pad(x, ((0, 0), *pads, (0, 0)))
+    rows, columns = (slice(max(start, 0), -end if end > 0 else None) for start, end in crops)
+    return x[:, rows, columns]
+
+
+def interleave(x: Tensor, factor: Pair) -> Tensor:
+    """Put factor - 1 zeros between neighbours: (N, H, W, C) -> (N, (H - 1)*factor + 1, ..., C)."""
+    down, right = factor
+    if factor == (1, 1):
+        return x
+    _, height, width, channels = ops.shape(x)
+    x = ops.reshape(x, (-1, height, 1, width, 1, channels))
+    x = ops.pad(x, ((0, 0), (0, 0), (0, down - 1), (0, 0), (0, right - 1), (0, 0)))
+    x = ops.reshape(x, (-1, height * down, width * right, channels))
+    return crop(x, ((0, down - 1), (0, right - 1)))
+
+
+def spread(x: Tensor, kernel: Tensor, stride: Pair, dilation: Pair, groups: int = 1) -> Tensor:
+    """Transposed convolution before any crop: (N, H, W, I) -> (N, (H - 1)*stride + kernel extent, ..., O).
+
+    A factor that stride and dilation share is taken out: the input's pixels and the kernel's taps meet on a
+    grid of that step alone, so the rest runs at low resolution and zeros are put between its results. What
+    remains is Keras' own transposed convolution where that can do it (no dilation), else `correlate`.
+    Groups run one after the other: TensorFlow compiles a grouped convolution anew at each call on a CPU.
+    """
+    if groups > 1:
+        parts = zip(ops.split(x, groups, axis=-1), ops.split(kernel, groups, axis=-1), strict=True)
+        return ops.concatenate([spread(*part, stride, dilation) for part in parts], axis=-1)
+    common = (math.gcd(stride[0], dilation[0]), math.gcd(stride[1], dilation[1]))
+    stride = (stride[0] // common[0], stride[1] // common[1])
+    dilation = (dilation[0] // common[0], dilation[1] // common[1])
+    if dilation == (1, 1):
+        y = ops.conv_transpose(
+            x, kernel, stride, padding="valid", output_padding=(0, 0), data_format="channels_last"
+        )
+    else:
+        y = correlate(x, kernel, stride, dilation)
+    return interleave(y, common)
+
+
+def correlate(x: Tensor, kernel: Tensor, stride: Pair, dilation: Pair) -> Tensor:
+    """Do what `spread` does by the lecture's way, which takes every stride with every dilation.
+
+    Zeros between the input's pixels, N = dilation*(kernel_size - 1) zeros around them (the layer cuts its
+    `padding` off later), and a correlation with the kernel turned by 180 degrees, in and out exchanged.
+    """
+    rim = [(d * (k - 1),) * 2 for d, k in zip(dilation, kernel.shape[:2], strict=True)]
+    x = ops.pad(interleave(x, stride), ((0, 0), *rim, (0, 0)))
+    turned = ops.transpose(ops.flip(kernel, axis=(0, 1)), (0, 1, 3, 2))  # (kH, kW, I, O)
+    return ops.conv(x, turned, 1, padding="valid", data_format="channels_last", dilation_rate=dilation)
+
+
+def bilinear(x: Tensor, factor: int, axis: int) -> Tensor:
+    """Enlarge one spatial axis (1 or 2) by interpolation at half-pixel centres, repeating the border.
+
+    keras.ops.image.resize computes in float32 whatever the input's dtype on TensorFlow; this does not.
+    """
+
+    def part(start: int, stop: int | None) -> Tensor:
+        return padded[:, start:stop] if axis == 1 else padded[:, :, start:stop]
+
+    padded = x
+    padded = ops.concatenate((part(0, 1), x, part(-1, None)), axis=axis)
+    before, here, after = part(0, -2), part(1, -1), part(2, None)
+    phases = []
+    for phase in range(factor):
+        offset = (phase + 0.5) / factor - 0.5  # of the new pixel's centre from the old one's, in old pixels
+        neighbour = after if offset > 0 else before
+        phases.append(here * (1 - abs(offset)) + neighbour * abs(offset))
+    _, height, width, channels = ops.shape(x)
+    size = (height * factor, width) if axis == 1 else (height, width * factor)
+    return ops.reshape(ops.stack(phases, axis=axis + 1), (-1, *size, channels))

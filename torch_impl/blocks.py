@@ -1,0 +1,130 @@
+"""mUnet's two building blocks, as DLStudio 2.5.8 computes them and under the lecture's names."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from torch_impl.layers import BatchNorm2d, Conv2d, ConvTranspose2d
+
+
+class SkipBlockDN(nn.Module):
+    """Two convolutions (one where the channels change) with a shortcut, for the downward leg of the U.
+
+    One `downsampler` halves both the main path and the shortcut; a shortcut that must double its channels
+    is repeated. Where the channels change, conv2 and bn2 are declared but not used, as in the package.
+
+    Shapes: (N, in_ch, H, W) -> (N, out_ch, H', W'); H' = ceil(H / 2) with `downsample`, else H.
+
+    Args:
+        in_ch: channels of the input.
+        out_ch: channels of the output: `in_ch`, or with the shortcut also 2 * `in_ch`.
+        downsample: whether to halve height and width; needs `out_ch` equal to `in_ch`.
+        skip_connections: whether the shortcut is added.
+
+    Raises:
+        ValueError: the shortcut or the downsampler does not fit the channels.
+
+    Source: lecture, slide 66 (Kak & Bouman, Purdue, 2025); DLStudio 2.5.8, SemanticSegmentation.SkipBlockDN.
+    """
+
+    def __init__(
+        self, in_ch: int, out_ch: int, downsample: bool = False, skip_connections: bool = True
+    ) -> None:
+        super().__init__()
+        _check_block(in_ch, out_ch, 2 * in_ch, "downsample", downsample, skip_connections)
+        self.downsample = downsample
+        self.skip_connections = skip_connections
+        self.in_ch = in_ch
+        self.out_ch = out_ch
+        self.conv1 = Conv2d(in_ch, out_ch, 3, stride=1, padding=1)
+        self.conv2 = Conv2d(in_ch, out_ch, 3, stride=1, padding=1)
+        self.bn1 = BatchNorm2d(out_ch)
+        self.bn2 = BatchNorm2d(out_ch)
+        if downsample:
+            self.downsampler = Conv2d(in_ch, out_ch, 1, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to `x`."""
+        identity = x
+        out = F.relu(self.bn1(self.conv1(x)))
+        if self.in_ch == self.out_ch:
+            out = F.relu(self.bn2(self.conv2(out)))
+        if self.downsample:
+            out = self.downsampler(out)
+            identity = self.downsampler(identity)
+        if not self.skip_connections:
+            return out
+        if self.in_ch != self.out_ch:
+            identity = torch.cat((identity, identity), dim=1)
+        return out + identity
+
+
+class SkipBlockUP(nn.Module):
+    """Two transposed convolutions (one where the channels change) with a shortcut, for the upward leg.
+
+    One `upsampler` doubles both the main path and the shortcut; it fills every second row and column alone.
+    A shortcut that must halve its channels keeps the last half. Where the channels change, convT2 and bn2 are
+    declared but not used, as in the package.
+
+    Shapes: (N, in_ch, H, W) -> (N, out_ch, H', W'); H' = 2 * H with `upsample`, else H.
+
+    Args:
+        in_ch: channels of the input.
+        out_ch: channels of the output: `in_ch`, or with the shortcut also `in_ch` / 2.
+        upsample: whether to double height and width; needs `out_ch` equal to `in_ch`.
+        skip_connections: whether the shortcut is added.
+
+    Raises:
+        ValueError: the shortcut or the upsampler does not fit the channels.
+
+    Source: lecture, slide 67 (Kak & Bouman, Purdue, 2025); DLStudio 2.5.8, SemanticSegmentation.SkipBlockUP.
+    """
+
+    def __init__(
+        self, in_ch: int, out_ch: int, upsample: bool = False, skip_connections: bool = True
+    ) -> None:
+        super().__init__()
+        _check_block(in_ch, out_ch, in_ch / 2, "upsample", upsample, skip_connections)
+        self.upsample = upsample
+        self.skip_connections = skip_connections
+        self.in_ch = in_ch
+        self.out_ch = out_ch
+        self.convT1 = ConvTranspose2d(in_ch, out_ch, 3, padding=1)
+        self.convT2 = ConvTranspose2d(in_ch, out_ch, 3, padding=1)
+        self.bn1 = BatchNorm2d(out_ch)
+        self.bn2 = BatchNorm2d(out_ch)
+        if upsample:
+            self.upsampler = ConvTranspose2d(in_ch, out_ch, 1, stride=2, dilation=2, output_padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to `x`."""
+        identity = x
+        out = F.relu(self.bn1(self.convT1(x)))  # the package has a second ReLU here: no effect
+        if self.in_ch == self.out_ch:
+            out = F.relu(self.bn2(self.convT2(out)))
+        if self.upsample:
+            out = self.upsampler(out)
+            identity = self.upsampler(identity)
+        if not self.skip_connections:
+            return out
+        if self.in_ch != self.out_ch:
+            identity = identity[:, self.out_ch :]
+        return out + identity
+
+
+def _check_block(
+    in_ch: int, out_ch: int, other: float, resize: str, resizes: bool, skip_connections: bool
+) -> None:
+    """Refuse channel counts that the shortcut or the shared resizing layer cannot carry."""
+    if resizes and in_ch != out_ch:
+        raise ValueError(
+            f"out_ch must equal in_ch where {resize}=True, because one layer resizes both paths; "
+            f"got in_ch={in_ch}, out_ch={out_ch}. Change the channels in a block of its own."
+        )
+    if skip_connections and out_ch not in (in_ch, other):
+        raise ValueError(
+            f"out_ch must be in_ch={in_ch} or {other:g}, because the shortcut has no weights of its own; "
+            f"got out_ch={out_ch}. Choose one of the two, or skip_connections=False."
+        )
