@@ -93,7 +93,12 @@ def weight_layout(
     """
     family = families[0] or families[1]
     candidates: list[Layout] = []
-    if len(torch_shape) >= 2 and family in {"conv", "conv_transpose"}:
+    if set(families) == {"conv", "dense"}:  # a convolution with a kernel of one is a dense layer
+        if prod(torch_shape) == torch_shape[0] * torch_shape[1] == prod(keras_shape) and len(torch_shape) > 1:
+            rule = convolution(torch_shape)
+            candidates = [Layout(torch_shape, torch_shape, rule.order, keras_shape)]
+            candidates = candidates if keras_shape[-2:] == rule.keras_shape[-2:] else []
+    elif len(torch_shape) >= 2 and family in {"conv", "conv_transpose"}:
         candidates = [convolution(torch_shape)]
     elif family == "depthwise" and len(torch_shape) >= 3 and len(keras_shape) >= 3:
         if torch_shape[1] == 1 and torch_shape[0] == keras_shape[-2] * keras_shape[-1]:

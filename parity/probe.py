@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +16,10 @@ from parity.layout import activation_to_torch
 BATCH = 2
 # Sizes where the model leaves them open, by how many it leaves: H != W, one even and one odd, and such that
 # halving (rounded up) meets even sizes again and again: at sizes of 1 modulo 32 the padding of stride-2
-# layers agrees where it should not. The second choice is for networks that need multiples of 32.
+# layers agrees where it should not. Then sizes for networks that take multiples of 8 or of 32 alone.
 OPEN_SIZES: dict[int, tuple[tuple[int, ...], ...]] = {
     1: ((92,), (96,)),
-    2: ((66, 95), (64, 96)),
+    2: ((66, 95), (72, 104), (64, 96)),
     3: ((20, 23, 14), (32, 64, 32)),
 }
 
@@ -36,36 +37,43 @@ def build(model: Any, inputs: Any) -> None:
         model(values if len(values) > 1 and getattr(model, "inputs", None) else values[0])
 
 
-def random_inputs(keras: Adapter, seed: int = 0, *, divisible: bool = False) -> list[Array]:
+def random_inputs(keras: Adapter, seed: int = 0) -> list[list[Array]]:
     """Random inputs from the Keras model's own input specification, in the Keras layout.
 
-    Args:
-        keras: the model.
-        seed: of the values.
-        divisible: open sizes are multiples of 32, for networks that take no others.
+    Returns:
+        Inputs to try in turn: a model may refuse odd sizes, and what it was built with is the last resort.
 
     Raises:
         UsageError: the model does not say what it takes.
     """
-    specs = keras.input_specs()
-    if specs is None:
+    alternatives = keras.input_specs()
+    if not alternatives:
         raise UsageError(
-            "a model's input shape must be known; got a subclassed Keras model, which does not declare one. "
+            "a model's input shape must be known; got a Keras model that does not declare one and was never called. "
             "Pass inputs= (NumPy arrays in the Keras layout), or --input 2x65x96x3 on the command line."
         )
-    rng = np.random.default_rng(seed)
-    tokens = [
-        layer.tensors[0].shape[0]
-        for layer in keras.layers().values()
-        if layer.family == "embedding" and layer.tensors
-    ]
-    return [_random(rng, shape, dtype, min(tokens, default=2), divisible) for shape, dtype in specs]
+    tables = [layer.tensors[0].shape[0] for layer in keras.layers().values() if layer.family == "embedding"]
+    drawn: list[list[Array]] = []
+    for specs in alternatives:
+        for choice in range(1 + max(len(OPEN_SIZES.get(shape.count(None), ((),))) - 1 for shape, _ in specs)):
+            rng = np.random.default_rng(seed)
+            drawn.append([_random(rng, shape, dtype, min(tables, default=2), choice) for shape, dtype in specs])
+    return drawn
+
+
+def runs(model: Adapter, values: Sequence[Array]) -> bool:
+    """Whether the model takes these inputs."""
+    try:
+        return bool(model.forward(values))
+    except Exception:  # any model, any error: these sizes are not for it
+        return False
 
 
 def _random(
-    rng: np.random.Generator, shape: Sequence[int | None], dtype: str, tokens: int, divisible: bool
+    rng: np.random.Generator, shape: Sequence[int | None], dtype: str, tokens: int, choice: int
 ) -> Array:
-    sizes = iter(OPEN_SIZES.get(shape.count(None), ((),))[-1 if divisible else 0])
+    choices = OPEN_SIZES.get(list(shape).count(None), ((),))
+    sizes = iter(choices[min(choice, len(choices) - 1)])
     full = (BATCH, *(next(sizes, 64) if size is None else size for size in shape))
     if dtype.startswith(("int", "uint")):
         return rng.integers(0, tokens, full).astype(dtype)
@@ -92,18 +100,21 @@ def to_torch_inputs(inputs: Sequence[Array], keras: Adapter) -> list[Array]:
 def flattened_images(keras: Adapter, inputs: Any = None) -> Mapping[str, tuple[int, ...]]:
     """(H, W, C) of the image that was flattened in front of a Keras layer, by the layer's path.
 
-    Dense layers after a Flatten read H, W, C in Keras and C, H, W in torch. Found by running the model
-    once; models without a flattening layer in front of a dense one are not run.
+    Dense layers after a flattening read H, W, C in Keras and C, H, W in torch. Found by running the
+    model once; models without dense layers, or with nothing to flatten, are not run.
     """
-    layers = keras.layers().values()
-    if not any(layer.kind in {"Flatten", "Reshape"} for layer in layers):
-        return {}
-    values = (
-        as_list(inputs) if inputs is not None else (random_inputs(keras) if keras.input_specs() else None)
+    layers = list(keras.layers().values())
+    dense = any(layer.family in {"dense", "batchnorm", "layernorm"} for layer in layers)
+    spatial = any(layer.kind in {"Flatten", "Reshape"} for layer in layers) or (
+        any(layer.family == "dense" for layer in layers) and any(re.search("[123]D", layer.kind) for layer in layers)
     )
-    if values is None:
+    if not dense or not spatial:
         return {}
-    return keras.flattened_images(values)  # type: ignore[attr-defined, no-any-return]
+    if inputs is None and not keras.input_specs():
+        return {}
+    candidates = [as_list(inputs)] if inputs is not None else random_inputs(keras)
+    values = next((values for values in candidates if runs(keras, values)), None)
+    return {} if values is None else keras.flattened_images(values)  # type: ignore[attr-defined, no-any-return]
 
 
 def randomise(model: Adapter, seed: int = 0) -> None:

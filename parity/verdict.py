@@ -142,7 +142,7 @@ def compare(
     started = time.perf_counter()
     sides = adapters_of(keras_model, torch_module, inputs, device)
     keras, torch = sorted_sides(*sides)
-    for values in [as_list(inputs)] if inputs is not None else _probes(keras):
+    for values in [as_list(inputs)] if inputs is not None else random_inputs(keras):
         flattened = flattened_images(keras, values)
         pairing = pair(keras, torch, mapping, flattened)
         report = _Comparison(keras, torch, pairing, values, dtype, flattened).report()
@@ -152,13 +152,6 @@ def compare(
     report.environment = environment()
     report.seconds = time.perf_counter() - started
     return report
-
-
-def _probes(keras: Adapter) -> list[list[Array]]:
-    """Random inputs of adversarial sizes, then, for models that refuse those, of divisible ones."""
-    hard, divisible = random_inputs(keras), random_inputs(keras, divisible=True)
-    same = [value.shape for value in hard] == [value.shape for value in divisible]
-    return [hard] if same else [hard, divisible]
 
 
 def assert_parity(keras_model: Any, torch_module: Any, **arguments: Any) -> Report:

@@ -11,8 +11,9 @@ import numpy as np
 from parity.adapters import adapt
 from parity.adapters.base import Adapter, Array
 from parity.errors import PairingError, UsageError
-from parity.pairing import MappingLike, Pairing, Slot, pair
+from parity.pairing import MappingLike, Pairing, pair
 from parity.probe import build, flattened_images
+from parity.slots import Slot
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,13 @@ def copy(pairing: Pairing, source: Adapter, target: Adapter) -> int:
     slots = [slot for item in pairing.pairs for slot in item.slots]
     dtypes = {tensor.path: tensor.dtype for layer in target.layers().values() for tensor in layer.tensors}
     _check_tied(slots, source, target)
-    for slot in slots:
-        value, destination = converted(slot, source)
-        _check_exact(value, destination, dtypes[destination])
-        target.write(destination, value)
+    for write in (False, True):  # everything is checked before anything is written
+        for slot in slots:
+            value, destination = converted(slot, source)
+            if write:
+                target.write(destination, value)
+            else:
+                _check_exact(value, destination, dtypes[destination])
     return len(slots)
 
 

@@ -15,12 +15,13 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One weight or buffer: where it is, and what shape and dtype it has."""
+    """One weight or buffer: where it is, what shape and dtype it has, and by which other names it goes."""
 
     path: str
     name: str
     shape: tuple[int, ...]
     dtype: str
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Adapter(Protocol):
         """Set the value of a tensor."""
         ...
 
-    def input_specs(self) -> list[tuple[tuple[int | None, ...], str]] | None:
-        """(shape, dtype) of each input without the batch axis, None where the model does not say."""
+    def input_specs(self) -> list[list[tuple[tuple[int | None, ...], str]]]:
+        """Alternatives for the inputs, each (shape without the batch axis, dtype); empty where unknown."""
         ...
 
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:

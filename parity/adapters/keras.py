@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 from keras import tree
+from keras.src import backend
 
 from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo, restored
+from parity.adapters.exact import exact_float64
+from parity.adapters.keras_tree import children, declared_inputs, is_functional, own_variables, plain_tensors
 from parity.errors import UsageError
 
 L = keras.layers
@@ -25,6 +29,7 @@ FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((L.GroupNormalization,), "groupnorm"),
     ((L.Embedding,), "embedding"),
     ((L.PReLU,), "prelu"),
+    ((keras.Sequential,), "sequence"),
 )
 WITH_ACTIVATION = tuple(
     cls
@@ -55,7 +60,9 @@ class KerasModel:
         self.model = model
         self.device = device
         unbuilt = [
-            layer.name for layer in model._flatten_layers() if not layer.built and not _is_input(layer)
+            layer.name
+            for layer in model._flatten_layers()
+            if not layer.built and not isinstance(layer, L.InputLayer)
         ]
         if not model.built:
             raise UsageError(
@@ -66,9 +73,9 @@ class KerasModel:
         self._aliases: dict[str, list[str]] = {}
         self._walk(model, "", ())
         self._variables = {
-            tensor: variable
+            _joined(path, name): variable
             for path, layer in self._layers.items()
-            for tensor, _, variable in _own_variables(path, layer)
+            for name, _, variable in own_variables(layer)
         }
 
     def _walk(self, layer: Any, path: str, alias_stems: tuple[str, ...]) -> None:
@@ -79,7 +86,7 @@ class KerasModel:
             return
         self._layers[path] = layer
         self._aliases[path] = list(alias_stems)
-        for names, child in _children(layer):
+        for names, child in children(layer):
             stems = [path, *alias_stems]
             own, *others = [f"{stem}.{name}" if stem else name for name in names for stem in stems]
             self._walk(child, own, tuple(others))
@@ -92,8 +99,10 @@ class KerasModel:
                 kind=type(layer).__name__,
                 family=next((family for classes, family in FAMILIES if isinstance(layer, classes)), None),
                 tensors=tuple(
-                    TensorInfo(tensor, name, tuple(int(n) for n in variable.shape), str(variable.dtype))
-                    for tensor, name, variable in _own_variables(path, layer)
+                    TensorInfo(
+                        _joined(path, name), name, tuple(int(n) for n in variable.shape), str(variable.dtype), more
+                    )
+                    for name, more, variable in own_variables(layer)
                 ),
                 leaf=not layer._layers,
                 aliases=tuple(self._aliases[path]),
@@ -114,12 +123,9 @@ class KerasModel:
         """An identity that tied variables share."""
         return id(self._variables[path])
 
-    def input_specs(self) -> list[tuple[tuple[int | None, ...], str]] | None:
-        """What a functional or sequential model declares; None for a subclassed one."""
-        inputs = getattr(self.model, "inputs", None)
-        if not inputs:
-            return None
-        return [(tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in inputs]
+    def input_specs(self) -> list[list[tuple[tuple[int | None, ...], str]]]:
+        """What the model declares of its inputs, most open first; empty where it says nothing."""
+        return declared_inputs(self.model)
 
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
         """Evaluate the model eagerly."""
@@ -129,9 +135,12 @@ class KerasModel:
         return _named_outputs(outputs)
 
     def _call(self, layer: Any, tensors: list[Any], training: bool) -> Any:
-        """Call with one structure for functional models and positional arguments for the others."""
-        functional = len(tensors) > 1 and getattr(layer, "inputs", None) is not None
-        arguments = [tensors] if functional else tensors
+        """Call with the structure that the layer takes: a functional model's own, a list, or one by one."""
+        arguments = tensors
+        if is_functional(layer) and len(layer.inputs) == len(tensors):
+            arguments = [tree.pack_sequence_as(layer._inputs_struct, tensors)]
+        elif len(tensors) > 1 and _positional(layer.call) == 1:
+            arguments = [tensors]
         if layer._call_has_training_arg:
             return layer(*arguments, training=training)
         return layer(*arguments)
@@ -169,35 +178,45 @@ class KerasModel:
     def flattened_images(self, inputs: Sequence[Array]) -> dict[str, tuple[int, ...]]:
         """(H, W, C) of the image whose flattening a layer receives, by path; found by one evaluation.
 
-        Tensors are followed by identity, through layers that keep the shape (dropout, activations,
-        normalisation).
+        Flattened tensors are followed by identity, through layers that keep the shape (dropout,
+        activations, normalisation). One that went through plain operations is known by its size, once.
         """
         images: dict[int, tuple[int, ...]] = {}
-        kept: list[Any] = []
+        pending: dict[int, tuple[int, ...]] = {}
+        made: set[int] = set()
+        kept: list[Any] = []  # an id is only good while its tensor lives
         found: dict[str, tuple[int, ...]] = {}
         by_id = {id(layer): path for path, layer in self._layers.items()}
-        original = L.Layer.__call__
+        original, plain_reshape = L.Layer.__call__, backend.numpy.reshape
+
+        def reshape(x: Any, newshape: Any) -> Any:
+            output = plain_reshape(x, newshape)
+            before, after = tuple(getattr(x, "shape", ())), tuple(output.shape)
+            if len(before) > 2 and len(after) == 2 and before[0] == after[0]:
+                images[id(output)] = pending[after[1]] = before[1:]
+                kept.append(output)
+            return output
 
         def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
             outputs = original(layer, *args, **kwargs)
-            if (
-                id(layer) in by_id
-                and len(args) == 1
-                and keras.ops.is_tensor(args[0])
-                and keras.ops.is_tensor(outputs)
-            ):
-                before, after = tuple(args[0].shape), tuple(outputs.shape)
-                image = images.get(id(args[0]))
-                if image is not None:
-                    found[by_id[id(layer)]] = image
-                if isinstance(layer, L.Flatten | L.Reshape) and len(before) > 3 and len(after) == 2:
-                    images[id(outputs)] = before[1:]
-                elif image is not None and after == before:
+            if id(layer) not in by_id or len(args) != 1 or not keras.ops.is_tensor(args[0]):
+                return outputs
+            shape = tuple(args[0].shape)
+            image = images.get(id(args[0]))
+            if image is None and len(shape) == 2 and id(args[0]) not in made and isinstance(layer, L.Dense):
+                image = pending.get(shape[1])
+            if image is not None:
+                found[by_id[id(layer)]] = image
+                pending.pop(shape[1], None)
+            if keras.ops.is_tensor(outputs):
+                if image is not None and tuple(outputs.shape) == shape and not isinstance(layer, L.Dense):
                     images[id(outputs)] = image
-                kept.extend([args[0], outputs])  # an id is only good while its tensor lives
+                elif id(outputs) not in images:
+                    made.add(id(outputs))
+                kept.extend([args[0], outputs])
             return outputs
 
-        with restored(L.Layer, "__call__", call):
+        with restored(L.Layer, "__call__", call), restored(backend.numpy, "reshape", reshape):
             self.forward(inputs)
         return found
 
@@ -215,10 +234,15 @@ class KerasModel:
             if dtype in ("float32", "float64"):
                 keras.config.set_floatx(dtype)
                 stack.callback(keras.config.set_floatx, floatx)
+            if dtype == "float64":
+                stack.enter_context(exact_float64())
             policy = keras.DTypePolicy(dtype)
-            for layer in self.model._flatten_layers():
+            for layer in self._every_layer():
                 if keras.backend.is_float_dtype(layer._dtype_policy.compute_dtype):
                     stack.enter_context(restored(layer, "_dtype_policy", policy))
+                for name in plain_tensors(layer):
+                    stack.callback(vars(layer).__setitem__, name, vars(layer)[name])
+                    vars(layer)[name] = keras.ops.cast(vars(layer)[name], dtype)
                 for tensor in getattr(layer, "_inputs", None) or []:
                     if keras.backend.is_float_dtype(tensor.dtype):
                         stack.enter_context(restored(tensor, "_dtype", dtype))
@@ -230,75 +254,34 @@ class KerasModel:
                     variable._initialize(keras.ops.convert_to_tensor(value, dtype=dtype))
             yield
 
+    def _every_layer(self) -> Iterator[Any]:
+        """All layers, and the graphs that Sequential models keep inside."""
+        for layer in self.model._flatten_layers():
+            yield layer
+            graph = getattr(layer, "_functional", None)
+            if graph is not None:
+                yield graph
+
     def _all_variables(self) -> list[Any]:
         found = {id(variable): variable for variable in [*self.model.variables, *self._variables.values()]}
         return list(found.values())
 
 
-def _is_input(layer: Any) -> bool:
-    return isinstance(layer, L.InputLayer)
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
-def _children(layer: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Sublayers with the names they go by, the main one first."""
-    sublayers = list(getattr(layer, "layers", None) or [])
-    if isinstance(layer, keras.Sequential) or type(layer).__name__ == "Functional" or _is_functional(layer):
-        index = 0
-        for child in sublayers:
-            if _is_input(child):
-                continue
-            yield ((child.name, str(index)) if isinstance(layer, keras.Sequential) else (child.name,)), child
-            index += 1
-        return
-    seen: set[int] = set()
-    for name, value in vars(layer).items():
-        if name.startswith("_"):
-            continue
-        for suffix, child in _layers_in(value):
-            seen.add(id(child))
-            yield (f"{name}{suffix}",), child
-    for child in layer._layers:
-        if id(child) not in seen:
-            attribute = next((name for name, value in vars(layer).items() if value is child), None)
-            yield (
-                (tuple(dict.fromkeys([attribute.lstrip("_"), child.name])) if attribute else (child.name,)),
-                child,
-            )
-
-
-def _is_functional(layer: Any) -> bool:
-    return (
-        isinstance(layer, keras.Model)
-        and hasattr(layer, "_nodes_by_depth")
-        and bool(getattr(layer, "inputs", None))
-    )
-
-
-def _layers_in(value: Any) -> Iterator[tuple[str, Any]]:
-    """Layers in an attribute: the layer itself, or those in lists and dictionaries, however nested."""
-    if isinstance(value, L.Layer):
-        yield "", value
-    elif isinstance(value, list | tuple):
-        for i, item in enumerate(value):
-            yield from ((f".{i}{suffix}", child) for suffix, child in _layers_in(item))
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from ((f".{key}{suffix}", child) for suffix, child in _layers_in(item))
-
-
-def _own_variables(path: str, layer: Any) -> Iterator[tuple[str, str, Any]]:
-    """(path, name, variable) of the variables that the layer itself owns; random-seed states are not weights."""
-    prefix = f"{path}." if path else ""
-    attributes = {id(value): name for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
-    used: set[str] = set()
-    for variable in [*layer._trainable_variables, *layer._non_trainable_variables]:
-        name = variable.name
-        if name.startswith("variable"):  # no name was given: the attribute's says more
-            name = attributes.get(id(variable), name)
-        while name in used:
-            name = f"{name}_"
-        used.add(name)
-        yield f"{prefix}{name}", name, variable
+def _positional(function: Any) -> int:
+    """How many inputs a `call` method takes by position; a variable number counts as many."""
+    parameters = [
+        parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in {"training", "mask"}
+    ]
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return len(parameters) + 1
+    return sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+               and parameter.default is parameter.empty for parameter in parameters)  # fmt: skip
 
 
 @contextmanager

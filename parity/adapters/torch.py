@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((nn.GroupNorm,), "groupnorm"),
     ((nn.Embedding,), "embedding"),
     ((nn.PReLU,), "prelu"),
+    ((nn.Sequential,), "sequence"),
 )
 SETTINGS = (
     "stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "eps", "momentum",
@@ -99,9 +100,9 @@ class TorchModel:
         """An identity that tied tensors share."""
         return self._tensor(path).data_ptr()
 
-    def input_specs(self) -> None:
-        """A torch module does not say what it takes."""
-        return
+    def input_specs(self) -> list[list[tuple[tuple[int | None, ...], str]]]:
+        """Nothing: a torch module does not say what it takes."""
+        return []
 
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
         """Evaluate the module; flags for train and eval mode are put back afterwards."""
@@ -167,19 +168,20 @@ class TorchModel:
     def precision(self, dtype: str) -> Iterator[None]:
         """Hold the same weights in another dtype for the time being, on this adapter's device."""
         wanted = getattr(torch, dtype)
-        held = [*self.module.parameters(), *self.module.buffers()]
-        before = [tensor.data for tensor in held]
         default = torch.get_default_dtype()
-        for tensor in held:
-            tensor.data = tensor.data.to(self.device, wanted if tensor.is_floating_point() else None)
-        if wanted in (torch.float32, torch.float64):
-            torch.set_default_dtype(wanted)
-        try:
+        with ExitStack() as stack:
+            for tensor in [*self.module.parameters(), *self.module.buffers()]:
+                stack.callback(setattr, tensor, "data", tensor.data)
+                tensor.data = tensor.data.to(self.device, wanted if tensor.is_floating_point() else None)
+            for module in self._modules.values():
+                for name, value in list(vars(module).items()):  # tensors that are neither parameter nor buffer
+                    if isinstance(value, torch.Tensor) and value.is_floating_point():
+                        stack.callback(vars(module).__setitem__, name, value)
+                        vars(module)[name] = value.to(self.device, wanted)
+            if wanted in (torch.float32, torch.float64):
+                stack.callback(torch.set_default_dtype, default)
+                torch.set_default_dtype(wanted)
             yield
-        finally:
-            torch.set_default_dtype(default)
-            for tensor, data in zip(held, before, strict=True):
-                tensor.data = data
 
 
 def _own_tensors(path: str, module: nn.Module) -> Iterator[TensorInfo]:

@@ -1,0 +1,134 @@
+"""How a Keras model is put together: its layers by path, and the variables and tensors that each one owns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+L = keras.layers
+
+
+def children(layer: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Sublayers with the names they go by, the main one first."""
+    if isinstance(layer, keras.Sequential) or is_functional(layer):
+        sublayers = [child for child in layer.layers if not isinstance(child, L.InputLayer)]
+        numbered = isinstance(layer, keras.Sequential)
+        for index, child in enumerate(sublayers):
+            yield ((child.name, str(index)) if numbered else (child.name,)), child
+        return
+    seen: set[int] = set()
+    for name, value in vars(layer).items():
+        if name.startswith("_"):
+            continue
+        for suffix, child in _layers_in(value):
+            seen.add(id(child))
+            yield (f"{name}{suffix}",), child
+    for child in layer._layers:
+        if id(child) not in seen:
+            attribute = next((name for name, value in vars(layer).items() if value is child), None)
+            names = (attribute.lstrip("_"), child.name) if attribute else (child.name,)
+            yield tuple(dict.fromkeys(names)), child
+
+
+def is_functional(layer: Any) -> bool:
+    """Whether the model is a graph of layers (keras.Model(inputs, outputs))."""
+    return (
+        isinstance(layer, keras.Model)
+        and hasattr(layer, "_nodes_by_depth")
+        and bool(getattr(layer, "inputs", None))
+    )
+
+
+def _layers_in(value: Any) -> Iterator[tuple[str, Any]]:
+    """Layers in an attribute: the layer itself, or those in lists and dictionaries, however nested."""
+    if isinstance(value, L.Layer):
+        yield "", value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from ((f".{i}{suffix}", child) for suffix, child in _layers_in(item))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from ((f".{key}{suffix}", child) for suffix, child in _layers_in(item))
+
+
+def own_variables(layer: Any) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    """(name, further names, variable) of the variables that the layer itself owns.
+
+    A variable goes by the name that it was given and by the attribute that holds it. Random-seed
+    states are not weights.
+    """
+    attributes = {id(value): name for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
+    used: set[str] = set()
+    for variable in [*layer._trainable_variables, *layer._non_trainable_variables]:
+        attribute = attributes.get(id(variable))
+        name = variable.name
+        if attribute and name.startswith("variable"):  # no name was given: the attribute's says more
+            name = attribute
+        while name in used:
+            name = f"{name}_"
+        used.add(name)
+        yield name, (attribute,) if attribute and attribute != name else (), variable
+
+
+def plain_tensors(layer: Any) -> list[str]:
+    """Attributes that hold a tensor of floating type which is no variable."""
+    return [
+        name
+        for name, value in vars(layer).items()
+        if keras.ops.is_tensor(value) and keras.backend.is_float_dtype(_dtype(value))
+    ]
+
+
+def _dtype(value: Any) -> str:
+    return str(keras.backend.standardize_dtype(value.dtype))
+
+
+def declared_inputs(model: Any) -> list[list[tuple[tuple[int | None, ...], str]]]:
+    """What the model says of its inputs: alternatives, the one that leaves most open first.
+
+    A functional model declares its inputs. Another says what its input_spec holds, and what it was
+    built with: the sizes between batch and channels may then be others.
+    """
+    if getattr(model, "inputs", None):
+        return [[(tuple(tensor.shape[1:]), _dtype(tensor)) for tensor in model.inputs]]
+    alternatives = []
+    built = [tuple(shape) for shape in _shapes_in(getattr(model, "_build_shapes_dict", None) or {})]
+    if built:
+        tokens = any(isinstance(layer, L.Embedding) for layer in model._flatten_layers())
+        dtypes = ["int32" if tokens and len(shape) == 2 else "float32" for shape in built]
+        open_shapes = [(*(None for _ in shape[1:-1]), shape[-1]) for shape in built]
+        for shapes in (open_shapes, [shape[1:] for shape in built]):
+            alternatives.append(list(zip(shapes, dtypes, strict=True)))
+    spec = getattr(model, "input_spec", None)
+    if isinstance(spec, keras.InputSpec):
+        shape = _spec_shape(spec)
+        if shape:
+            alternatives.insert(0, [(shape, "float32")])
+    return [alternative for i, alternative in enumerate(alternatives) if alternative not in alternatives[:i]]
+
+
+def _spec_shape(spec: Any) -> tuple[int | None, ...] | None:
+    """The shape that a layer's InputSpec pins, without the batch axis."""
+    if spec.shape is not None:
+        return tuple(spec.shape[1:])
+    rank = spec.ndim or spec.min_ndim
+    if not rank or not spec.axes:
+        return None
+    shape: list[int | None] = [None] * rank
+    for axis, size in spec.axes.items():
+        shape[axis] = size
+    return tuple(shape[1:])
+
+
+def _shapes_in(value: Any) -> Iterator[tuple[int | None, ...]]:
+    """Shapes in a structure of shapes."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _shapes_in(item)
+    elif isinstance(value, list | tuple) and value and all(n is None or isinstance(n, int) for n in value):
+        yield tuple(value)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _shapes_in(item)

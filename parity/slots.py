@@ -1,0 +1,174 @@
+"""Which tensor of a layer is which tensor of its counterpart, and the layout rule between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from parity.adapters.base import LayerInfo, TensorInfo
+from parity.layout import Layout, convolution, identity, vector_after_flatten, weight_layout
+
+# torch's name for a tensor -> the names that Keras layers give to its counterpart.
+SYNONYMS = {
+    "weight": ("kernel", "gamma", "embeddings", "alpha", "depthwise_kernel", "scale"),
+    "bias": ("bias", "beta"),
+    "running_mean": ("moving_mean",),
+    "running_var": ("moving_variance",),
+}
+Families = tuple[str | None, str | None]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One tensor on each side and the rule between their layouts."""
+
+    keras: str
+    torch: str
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One tensor or layer without a fitting counterpart: on which layers, and what is wrong."""
+
+    keras: str | None
+    torch: str | None
+    text: str
+
+
+@dataclass
+class Slots:
+    """The tensors of one pair of layers: those that correspond, the misfits, and those left over."""
+
+    found: list[Slot] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    left_keras: list[str] = field(default_factory=list)
+    left_torch: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are tensors, and each has its fitting counterpart."""
+        return bool(self.found) and not (self.problems or self.left_keras or self.left_torch)
+
+    def add(self, layer: tuple[LayerInfo, TensorInfo], other: tuple[LayerInfo, TensorInfo], layout: Layout | None,
+            families: Families) -> None:  # fmt: skip
+        """Take a pair of tensors: a slot where a layout fits, a problem where none does."""
+        (keras, mate), (torch, tensor) = layer, other
+        if layout is None or layout.keras_shape != mate.shape:
+            self.problems.append(_misshapen(keras, mate, torch, tensor, families))
+        else:
+            self.found.append(Slot(mate.path, tensor.path, layout))
+
+
+def slots_of(keras: LayerInfo, torch: tuple[LayerInfo, ...], image: tuple[int, ...] | None) -> Slots:
+    """Pair the tensors of one Keras layer with those of the torch module, or modules, that do its work.
+
+    Args:
+        keras: the Keras layer.
+        torch: the torch modules; two for a separable convolution.
+        image: (H, W, C) of the image that was flattened in front of the layer, if one was.
+    """
+    if keras.family == "separable" and len(torch) == 2:
+        return _separable(keras, torch)
+    slots = Slots()
+    free = {tensor.name: tensor for tensor in keras.tensors}
+    for layer in torch:
+        for tensor in layer.tensors:
+            mate = counterpart(tensor.name, free.values())
+            if mate is None:
+                slots.left_torch.append(tensor.path)
+                continue
+            del free[mate.name]
+            families = (keras.family, layer.family)
+            slots.add((keras, mate), (layer, tensor), layout_of(families, tensor, mate, image), families)
+    slots.left_keras += [tensor.path for tensor in free.values()]
+    return slots
+
+
+def counterpart(torch_name: str, keras_tensors: Iterable[TensorInfo]) -> TensorInfo | None:
+    """The Keras tensor for a torch tensor's name: of the same name, held by that attribute, or its one synonym."""
+    tensors = list(keras_tensors)
+    for names in ((torch_name,), SYNONYMS.get(torch_name, ())):
+        for goes_by in (lambda tensor: (tensor.name,), lambda tensor: tensor.aliases):
+            found = [tensor for tensor in tensors if any(name in names for name in goes_by(tensor))]
+            if len(found) == 1:
+                return found[0]
+    return None
+
+
+def layout_of(
+    families: Families, torch: TensorInfo, mate: TensorInfo, image: tuple[int, ...] | None
+) -> Layout | None:
+    """The layout rule between two tensors; None where none gives the Keras shape.
+
+    Layers of unknown kinds that call the tensor `weight` here and `kernel` there follow the frameworks'
+    convention for convolutions and dense layers; tensors of the same name are the same as they are.
+    """
+    same = identity(torch.shape) if torch.shape == mate.shape else None
+    if torch.name == "weight" and families != (None, None):
+        rule = weight_layout(families, torch.shape, mate.shape, image)
+        if rule is not None and not (image and len(torch.shape) == 1):
+            return rule
+        if None not in families and len(torch.shape) > 1:
+            return None
+    if torch.name == "weight" and mate.name == "kernel" and len(torch.shape) > 1:
+        rule = convolution(torch.shape)
+        return rule if rule.keras_shape == mate.shape else same
+    if image and families[0] in {"batchnorm", "layernorm"} and same:
+        return vector_after_flatten(torch.shape, image)
+    return same
+
+
+def _separable(keras: LayerInfo, torch: tuple[LayerInfo, ...]) -> Slots:
+    """A Keras separable convolution is a depthwise and a pointwise one in torch."""
+    mates = {tensor.name: tensor for tensor in keras.tensors}
+    slots = Slots()
+    used: set[str] = set()
+    for layer, name, mate_name, family in (
+        (torch[0], "weight", "depthwise_kernel", "depthwise"),
+        (torch[1], "weight", "pointwise_kernel", "conv"),
+        (torch[1], "bias", "bias", None),
+    ):
+        tensor = next((tensor for tensor in layer.tensors if tensor.name == name), None)
+        mate = mates.get(mate_name)
+        if tensor is None or mate is None:
+            continue
+        used |= {tensor.path, mate.path}
+        rule = weight_layout((family, family), tensor.shape, mate.shape) if family else identity(tensor.shape)
+        slots.add((keras, mate), (layer, tensor), rule, (family, family))
+    slots.left_keras = [tensor.path for tensor in keras.tensors if tensor.path not in used]
+    slots.left_torch = [tensor.path for layer in torch for tensor in layer.tensors if tensor.path not in used]
+    return slots
+
+
+def tensor_at(layers: Mapping[str, LayerInfo], path: str) -> tuple[LayerInfo | None, TensorInfo | None]:
+    """The layer and tensor that a tensor's path names, by either of its names."""
+    stem, _, name = path.rpartition(".")
+    layer = layers.get(stem)
+    tensors = layer.tensors if layer else ()
+    return layer, next((tensor for tensor in tensors if name in (tensor.name, *tensor.aliases)), None)
+
+
+def _misshapen(
+    keras: LayerInfo, mate: TensorInfo, torch: LayerInfo, tensor: TensorInfo, families: Families
+) -> Problem:
+    wanted = tensor.shape
+    if len(tensor.shape) > 1 and (
+        (families[0] or families[1]) in {"conv", "conv_transpose", "dense"} or mate.name == "kernel"
+    ):
+        wanted = convolution(tensor.shape).keras_shape
+    text = (
+        f"shapes must correspond: torch {tensor.path} {tensor.shape} ({torch.kind}) asks for {wanted} in Keras; "
+        f"got {mate.path} {mate.shape} ({keras.kind})"
+    )
+    return Problem(keras.path, torch.path, text)
+
+
+def missing(side: str, path: str, layers: Mapping[str, LayerInfo]) -> Problem:
+    """The problem of a tensor without a counterpart."""
+    layer, tensor = tensor_at(layers, path)
+    shape = tensor.shape if tensor else ()
+    other = "torch" if side == "Keras" else "Keras"
+    text = f"{side} {path} {shape} ({layer.kind if layer else '?'}) has no counterpart in the {other} model"
+    owner = path.rpartition(".")[0]
+    return Problem(owner, None, text) if side == "Keras" else Problem(None, owner, text)
