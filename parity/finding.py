@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,3 +56,9 @@ class Finding:
         cause = f" [{self.cause}]" if self.cause else ""
         fix = f" Fix{' (verified)' if self.fix_verified else ''}: {self.fix}" if self.fix else ""
         return f"{self.kind} at {place}{cause}: {self.evidence}{fix}"
+
+
+def in_a_line(error: BaseException) -> str:
+    """An error's type and the start of its message, without terminal colours."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    return f"{type(error).__name__}: {text[:300]}"

@@ -10,6 +10,7 @@ each paired layer's input and output replaced by what the Keras side had at the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -19,7 +20,7 @@ from math import prod
 import numpy as np
 
 from parity.adapters.base import Adapter, Array, LayerInfo, Observer
-from parity.finding import Finding
+from parity.finding import Finding, in_a_line
 from parity.layout import activation_to_torch, aligned
 from parity.pairing import Pairing
 from parity.tolerance import difference
@@ -87,13 +88,22 @@ def localise(
     with keras.watched(recorder, set(pairs)):
         outputs, error = _attempt(keras, keras_inputs)
     errors += [error] if error else []
-    order = _torch_order(torch, pairs, torch_inputs)
-    match = _match_calls(recorder.calls, order, pairs)
+    order, stopped = _torch_order(torch, pairs, torch_inputs)
+    match = _match_calls(recorder.calls, order)
+    if stopped:  # calls that torch would have made on its own; with the Keras values it may get further
+        for position, call in enumerate(recorder.calls):
+            if position not in match.values():
+                match.setdefault((call.path, call.index), position)
+    silent = ({"missing-call"} if stopped else set()) | ({"extra-call"} if errors else set())
     run = _Replay(_in_torch_order(recorder.calls, keras, flattened or {}), match, pairs, torch)
     with torch.watched(run, set(run.first) | set(run.last)):
         forced, error = _attempt(torch, torch_inputs)
     errors += [error] if error else []
-    located = run.located + _call_findings(recorder.calls, order, match, pairs, keras, torch)
+    located = run.located + [
+        item
+        for item in _call_findings(recorder.calls, order, match, pairs, keras, torch)
+        if item.finding.kind not in silent  # a side that raised says nothing of later calls
+    ]
     if not error and outputs is not None and forced is not None:
         located += _output_findings(outputs, forced, len(recorder.calls))
     findings = _each_once(
@@ -113,14 +123,35 @@ def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str,
         if ours[item.keras].leaf and theirs[item.torch[0]].leaf
     }
     taken = {path for paths in pairs.values() for path in paths}
-    by_alias = {alias: path for path, layer in theirs.items() for alias in (*layer.aliases, path)}
-    for path, layer in ours.items():
-        mate = next((by_alias[name] for name in (path, *layer.aliases) if name in by_alias), None)
-        if mate is None or mate in taken or path in pairs:
-            continue
-        if _weightless(layer) and _weightless(theirs[mate]):
+    for path, mate in mirrored(ours, theirs).items():
+        if mate not in taken and path not in pairs and _weightless(ours[path]) and _weightless(theirs[mate]):
             pairs[path] = (mate,)
     return pairs
+
+
+def mirrored(ours: Mapping[str, LayerInfo], theirs: Mapping[str, LayerInfo]) -> dict[str, str]:
+    """Keras path -> torch path of layers and blocks whose names are the same, punctuation aside.
+
+    Numbers in a sequence say less than names: they count where the two are of like kinds.
+    """
+    by_name = {name: path for path, layer in theirs.items() for name in (*layer.aliases, path)}
+    loose = {re.sub(r"[^0-9a-zA-Z]+", "_", name): path for name, path in by_name.items()}
+    found = {}
+    for path, layer in ours.items():
+        mate = by_name.get(path) or loose.get(re.sub(r"[^0-9a-zA-Z]+", "_", path))
+        if mate is None:
+            mates = [by_name[name] for name in layer.aliases if name in by_name]
+            mate = next((name for name in mates if not layer.leaf or _alike(layer.kind, theirs[name].kind)), None)
+        if mate is not None and path:
+            found[path] = mate
+    return found
+
+
+def _alike(keras: str, torch: str) -> bool:
+    """MaxPooling2D and MaxPool2d, ZeroPadding2D and ZeroPad2d, UpSampling2D and Upsample."""
+    kinds = [re.sub(r"\dd$", "", kind.lower()).replace("average", "avg").replace("ing", "") for kind in (keras, torch)]
+    plain = [kind.replace("padd", "pad").replace("sampl", "sample").removesuffix("e") for kind in kinds]
+    return plain[0] == plain[1]
 
 
 def _weightless(layer: LayerInfo) -> bool:
@@ -132,21 +163,21 @@ def _attempt(model: Adapter, inputs: Sequence[Array]) -> tuple[list[Array] | Non
     try:
         return [value for _, value in model.forward(inputs)], None
     except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
-        return None, (model.side, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        return None, (model.side, in_a_line(error))
 
 
-def _torch_order(torch: Adapter, pairs: dict[str, tuple[str, ...]], inputs: Sequence[Array]) -> list[Call]:
-    """The calls that the torch model makes on its own, in order, by the name of the Keras partner."""
+def _torch_order(
+    torch: Adapter, pairs: dict[str, tuple[str, ...]], inputs: Sequence[Array]
+) -> tuple[list[Call], bool]:
+    """The calls that the torch model makes on its own, by the name of the Keras partner; whether it raised."""
     recorder = Recorder(keep=False)
     partner = {paths[-1]: path for path, paths in pairs.items()}
     with torch.watched(recorder, set(partner)):
-        _attempt(torch, inputs)
-    return [Call(partner[call.path], call.index, []) for call in recorder.calls]
+        _, error = _attempt(torch, inputs)
+    return [Call(partner[call.path], call.index, []) for call in recorder.calls], error is not None
 
 
-def _match_calls(
-    ours: Sequence[Call], theirs: Sequence[Call], pairs: dict[str, tuple[str, ...]]
-) -> dict[tuple[str, int], int]:
+def _match_calls(ours: Sequence[Call], theirs: Sequence[Call]) -> dict[tuple[str, int], int]:
     """(Keras path, how-many-th torch call of its partner) -> position in the Keras calls.
 
     By count where both sides call a layer equally often (branches may run in another order); by the
@@ -340,13 +371,14 @@ def _call_findings(
         else:
             last = position
     located = []
+    names = mirrored(keras.layers(), torch.layers()) | {path: paths[0] for path, paths in pairs.items()}
     for kind, calls, everything, verb in (
         ("missing-call", missing, [call.path for call in ours], ("Keras", "torch")),
         ("extra-call", extra, [pairs[call.path][-1] for call in theirs], ("torch", "Keras")),
     ):
         for block, order in _blocks(calls, everything).items():
             text = f"{verb[0]} runs it here, {verb[1]} does not"
-            partner = _partner(block, kind, keras, torch, pairs)
+            partner = _partner(block, kind, names)
             ours_first = (block, partner) if kind == "missing-call" else (partner, block)
             located.append(Located(order - 0.5, Finding(ours_first[0], ours_first[1], kind, None, text)))
     return located
@@ -375,14 +407,11 @@ def _stems(path: str) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def _partner(
-    block: str, kind: str, keras: Adapter, torch: Adapter, pairs: dict[str, tuple[str, ...]]
-) -> str | None:
+def _partner(block: str, kind: str, names: Mapping[str, str]) -> str | None:
     """The other side's name of a layer or block, where it has one."""
     if kind == "missing-call":
-        return pairs[block][0] if block in pairs else (block if block in torch.layers() else None)
-    back = {paths[-1]: path for path, paths in pairs.items()}
-    return back.get(block, block if block in keras.layers() else None)
+        return names.get(block)
+    return {mate: path for path, mate in names.items()}.get(block)
 
 
 def _output_findings(ours: Sequence[Array], forced: Sequence[Array], end: int) -> list[Located]:
@@ -394,19 +423,10 @@ def _output_findings(ours: Sequence[Array], forced: Sequence[Array], end: int) -
 
 
 def _without_consequences(located: Sequence[Located]) -> list[Located]:
-    """Drop the wiring findings that a missing or extra call just before them explains."""
-    calls = sorted(item.order for item in located if item.finding.kind in {"missing-call", "extra-call"})
-    if not calls:
-        return list(located)
-    kept = []
-    explained: set[float] = set()
-    for item in sorted(located, key=lambda item: item.order):
-        before = [order for order in calls if order <= item.order]
-        if item.finding.kind in {"wiring", "output"} and before and before[-1] not in explained:
-            explained.add(before[-1])
-            continue
-        kept.append(item)
-    return kept
+    """Drop what a missing or extra call explains: what arrives at any later place, past every shortcut."""
+    calls = [item.order for item in located if item.finding.kind in {"missing-call", "extra-call"}]
+    first = min(calls, default=float("inf"))
+    return [item for item in located if item.finding.kind not in {"wiring", "output"} or item.order < first]
 
 
 def _each_once(findings: Sequence[Finding]) -> list[Finding]:

@@ -61,6 +61,16 @@ def random_inputs(keras: Adapter, seed: int = 0) -> list[list[Array]]:
     return drawn
 
 
+def declared(values: Sequence[Array], keras: Adapter) -> list[Array]:
+    """Whole numbers as float32 where the model declares floating inputs: images of bytes, which it exactly holds."""
+    specs = next(iter(keras.input_specs()), [])
+    dtypes = [dtype for _, dtype in specs] if len(specs) == len(values) else [""] * len(values)
+    return [
+        value.astype(np.float32) if value.dtype.kind in "ub" and dtype.startswith(("float", "bfloat")) else value
+        for value, dtype in zip(values, dtypes, strict=True)
+    ]
+
+
 def runs(model: Adapter, values: Sequence[Array]) -> bool:
     """Whether the model takes these inputs."""
     try:

@@ -15,11 +15,11 @@ import numpy as np
 from parity.adapters.base import Adapter, Array
 from parity.environment import environment
 from parity.errors import ParityError, UsageError
-from parity.finding import Finding
+from parity.finding import Finding, in_a_line
 from parity.layout import aligned
 from parity.localise import localise, repeatable
 from parity.pairing import MappingLike, Pairing, pair
-from parity.probe import as_list, flattened_images, random_inputs, to_torch_inputs
+from parity.probe import as_list, declared, flattened_images, random_inputs, to_torch_inputs
 from parity.settings import differing_settings
 from parity.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.weights import adapters_of, layer_pairs, sorted_sides, tensor_differences
@@ -142,7 +142,7 @@ def compare(
     started = time.perf_counter()
     sides = adapters_of(keras_model, torch_module, inputs, device)
     keras, torch = sorted_sides(*sides)
-    for values in [as_list(inputs)] if inputs is not None else random_inputs(keras):
+    for values in [declared(as_list(inputs), keras)] if inputs is not None else random_inputs(keras):
         flattened = flattened_images(keras, values)
         pairing = pair(keras, torch, mapping, flattened)
         report = _Comparison(keras, torch, pairing, values, dtype, flattened).report()
@@ -236,15 +236,7 @@ class _Comparison:
             inputs = {side: _cast(values, "float64") for side, values in self.inputs.items()}
             outputs: dict[str, Outputs] = {}
             for model in (self.keras, self.torch):
-                try:
-                    outputs[model.side] = model.forward(inputs[model.side])
-                except Exception as error:  # any model, any error: it becomes a finding
-                    text = " ".join(str(error).split())[:300]
-                    self.findings.append(
-                        Finding(
-                            None, None, "error", None, f"{model.side} raised {type(error).__name__}: {text}"
-                        )
-                    )
+                self._run(model, inputs[model.side], outputs)
             agree = len(outputs) == 2 and _agree(outputs["keras"], outputs["torch"])
             if not agree:
                 for model in (self.keras, self.torch):
@@ -255,9 +247,16 @@ class _Comparison:
                     self.keras, self.torch, self.pairing, inputs["keras"], inputs["torch"], self.flattened
                 )
                 errors = any(finding.kind == "error" for finding in self.findings)
-                self.findings += [item for item in found if not (errors and item.kind == "error")]
+                self.findings[:0] = [item for item in found if not (errors and item.kind == "error")]
             self._explain()
         return outputs if len(outputs) == 2 else {}
+
+    def _run(self, model: Adapter, inputs: Sequence[Array], outputs: dict[str, Outputs]) -> None:
+        """Evaluate one side; an error becomes a finding."""
+        try:
+            outputs[model.side] = model.forward(inputs)
+        except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
+            self.findings.append(Finding(None, None, "error", None, f"{model.side} raised {in_a_line(error)}"))
 
     def _add_unmatched(self) -> None:
         """Tensors without a counterpart: told with the layer that differs for want of them, or on their own."""
@@ -311,7 +310,8 @@ class _Comparison:
             fit = aligned(mine, other)
             if fit is None:
                 text = f"output {name}: shape {mine.shape} in Keras, {other.shape} in torch"
-                self.findings.append(Finding(None, None, "shape", None, text))
+                if not located:
+                    self.findings.append(Finding(None, None, "shape", None, text))
                 return float("inf"), float("inf"), elements
             gap = difference(mine, fit[0])
             elements += gap.size
@@ -322,7 +322,7 @@ class _Comparison:
                     " on one side alone" if one_sided else " on both sides, which proves nothing"
                 )
                 self.findings.append(Finding(None, None, "non-finite" if one_sided else "error", None, text))
-            elif not gap.within() and not located:
+            elif gap.size and not gap.within() and not located:
                 self.findings.append(
                     Finding(None, None, "output", None, f"output {name}: {gap}, not located")
                 )
@@ -330,10 +330,27 @@ class _Comparison:
             self.findings.append(
                 Finding(None, None, "error", None, "nothing was compared: the outputs are empty")
             )
-        elif not located and all(_constant(value) for _, value in ours):
-            text = "every output element is the same value, so that equality would prove nothing"
-            self.findings.append(Finding(None, None, "constant-output", None, text))
+        elif not located:
+            for name in self._constant_outputs(ours):
+                text = f"output {name}: another input gives the same, so that equality would prove nothing"
+                self.findings.append(Finding(None, None, "constant-output", None, text))
         return greatest_abs, greatest_rel, elements
+
+    def _constant_outputs(self, outputs: Outputs) -> list[str]:
+        """Names of the outputs that do not depend on the input (a dead ReLU), found by a second input."""
+        suspects = [(i, name) for i, (name, value) in enumerate(outputs) if _constant(value)]
+        if not suspects:
+            return []
+        rng = np.random.default_rng(1)
+        other = [
+            value * rng.uniform(-2.0, 2.0, value.shape) + rng.normal(0.0, 1.0, value.shape)
+            if value.dtype.kind == "f"
+            else np.roll(value, 1, axis=-1)
+            for value in _cast(self.inputs["keras"], "float64")
+        ]
+        with self.keras.precision("float64"):
+            again = self.keras.forward(other)
+        return [name for i, name in suspects if np.array_equal(again[i][1], outputs[i][1])]
 
     # --- the dtype asked for ----------------------------------------------------------------------
 
@@ -342,7 +359,9 @@ class _Comparison:
         rounded: dict[str, Outputs] = {}
         for model in (self.keras, self.torch):
             with model.precision(self.dtype):
-                rounded[model.side] = model.forward(_cast(self.inputs[model.side], self.dtype))
+                self._run(model, _cast(self.inputs[model.side], self.dtype), rounded)
+        if len(rounded) < 2:
+            return {}, (float("inf"), float("inf"))
         allowed = PRECISION_FACTOR * self._conditioning(exact)
         errors = {side: _greatest(exact[side], rounded[side])[1] for side in ("keras", "torch")}
         apart = _greatest(rounded["keras"], rounded["torch"])
@@ -413,4 +432,6 @@ def _greatest(ours: Outputs, theirs: Outputs) -> tuple[float, float]:
 
 
 def _constant(value: Array) -> bool:
-    return bool(value.size > 1 and np.all(value == value.flat[0]))
+    """Whether every place of the batch (and of the image) has the same channels."""
+    places = value.reshape(-1, value.shape[-1]) if value.ndim > 1 else value.reshape(-1, 1)
+    return bool(np.all(places == places[0]))

@@ -56,6 +56,18 @@ class Case:
         return model, module
 
 
+EDITED: list[Any] = []
+"""The Keras and the torch model that `parity check --keras tests.zoo:edited_keras ...` sees."""
+
+
+def edited_keras() -> Any:
+    return EDITED[0]
+
+
+def edited_torch() -> Any:
+    return EDITED[1]
+
+
 # --- a functional model with branches, named with underscores where torch has dots ----------------
 
 
@@ -94,6 +106,12 @@ class WrappedKeras(keras.Model):
         x = self.stem(x)
         x = x + self.body(x)
         return self.classify(ops.relu(self.up(x)))
+
+
+def wrapped() -> Any:
+    model = WrappedKeras()
+    model(np.zeros((1, 15, 22, 3), np.float32))
+    return model
 
 
 class HeadsKeras(keras.Model):

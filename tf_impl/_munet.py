@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+Tensor = TypeVar("Tensor")
 
 CHANNELS = 3  # the network reads RGB
 STRIDE = 8  # three halvings: the pooling and the two downsamplers
@@ -71,6 +73,17 @@ def output_size(size: int | None) -> int | None:
 def mirrored_name(name: str) -> str:
     """Give the lecture's name of a DLStudio 2.5.8 tensor: convo1 -> conv1, convoT2 -> convT2."""
     return re.sub(r"(^|\.)convo(T?)([12])(?=\.)", r"\1conv\2\3", name)
+
+
+def mirrored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give DLStudio's tensors the lecture's names; refuse a tensor that comes under both."""
+    twice = sorted(name for name in tensors if mirrored_name(name) != name and mirrored_name(name) in tensors)
+    if twice:
+        raise ValueError(
+            f"each tensor must be given once; got names={twice} and names="
+            f"{[mirrored_name(name) for name in twice]}. Remove one of the two."
+        )
+    return {mirrored_name(name): tensor for name, tensor in tensors.items()}
 
 
 def read_depth(names: Iterable[str]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+import re
+
 import keras
 import numpy as np
 from keras import ops
@@ -16,7 +18,7 @@ from tf_impl._munet import (
     check_image,
     check_one_dtype,
     check_options,
-    mirrored_name,
+    mirrored,
     output_size,
     read_depth,
     schedule_slices,
@@ -119,11 +121,11 @@ class mUnet(keras.Model):
         Raises:
             ValueError: a tensor is missing, unknown, of another shape, or of another dtype than the rest.
         """
-        arrays = {name: np.asarray(value) for name, value in state_dict.items() if not name.endswith(COUNTER)}
-        dtype = check_one_dtype({name: str(value.dtype) for name, value in arrays.items()})
-        model = cls(skip_connections, read_depth(arrays), dtype=dtype)
+        tensors = mirrored({name: value for name, value in state_dict.items() if not name.endswith(COUNTER)})
+        given = {name: np.asarray(value) for name, value in tensors.items()}
+        dtype = check_one_dtype({name: str(value.dtype) for name, value in given.items()})
+        model = cls(skip_connections, read_depth(given), dtype=dtype)
         own = dict(_named_variables(model))
-        given = {mirrored_name(name): value for name, value in arrays.items()}
         check_fits(
             {name: value.shape for name, value in given.items()},
             {name: tuple(_swap(variable.shape)) for name, variable in own.items()},
@@ -190,21 +192,11 @@ def _swap(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[3], shape[2], shape[0], shape[1]) if len(shape) == 4 else shape
 
 
-def _named_variables(layer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Walk the attributes that hold layers or lists of them, and give each variable its name in PyTorch."""
-    names = {"weight": "kernel", "bias": "bias"}
-    if isinstance(layer, BatchNorm2d):
-        names = {"weight": "gamma", "bias": "beta"}
-        names |= {"running_mean": "moving_mean", "running_var": "moving_variance"}
-    for name, own in names.items():
-        if getattr(layer, own, None) is not None:
-            yield path + name, getattr(layer, own)
-    for name, value in vars(layer).items():
-        if name.startswith("_"):
-            continue
-        if isinstance(value, keras.layers.Layer):
-            yield from _named_variables(value, f"{path}{name}.")
-        elif isinstance(value, list):
-            for entry, each in enumerate(value):
-                if isinstance(each, keras.layers.Layer):
-                    yield from _named_variables(each, f"{path}{name}.{entry}.")
+def _named_variables(model: mUnet) -> Iterator[tuple[str, Any]]:
+    """Give each variable its name in PyTorch: .../skip64DN_arr_0/conv1/kernel -> skip64DN_arr.0.conv1.weight."""
+    leaves = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
+    leaves |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
+    for variable in model.variables:
+        *layers, leaf = variable.path.rpartition(f"{model.name}/")[2].split("/")
+        path = re.sub(r"_arr_(\d+)", r"_arr.\1", ".".join(layers))
+        yield f"{path}.{leaves[leaf]}", variable

@@ -112,7 +112,6 @@ def train(
             # TensorFlow rounds a Python float to float32 before Keras casts it; a NumPy float64 keeps its digits.
             optimizer=keras.optimizers.SGD(recipe.learning_rate, momentum=np.float64(recipe.momentum)),
             loss=keras.losses.MeanSquaredError(),
-            jit_compile=keras.config.backend() == "jax",  # TensorFlow's own graph is the faster one
         )
         for batch in batches(len(images), recipe):
             inputs = to_network(images[batch.indices], model)

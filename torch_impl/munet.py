@@ -15,6 +15,7 @@ from torch_impl._munet import (
     check_image,
     check_one_dtype,
     check_options,
+    mirrored,
     mirrored_name,
     read_depth,
     schedule_slices,
@@ -109,15 +110,15 @@ class mUnet(nn.Module):
         Raises:
             ValueError: a tensor is missing, unknown, of another shape, or of another dtype than the rest.
         """
-        tensors = {name: value for name, value in state_dict.items() if not name.endswith(COUNTER)}
-        dtype = check_one_dtype({name: str(value.dtype) for name, value in tensors.items()})
-        model = cls(skip_connections, read_depth(tensors)).to(getattr(torch, dtype.removeprefix("torch.")))
+        given = mirrored({name: value for name, value in state_dict.items() if not name.endswith(COUNTER)})
+        dtype = check_one_dtype({name: str(value.dtype) for name, value in given.items()})
+        model = cls(skip_connections, read_depth(given)).to(getattr(torch, dtype.removeprefix("torch.")))
         own = model.state_dict()
         check_fits(
-            {mirrored_name(name): value.shape for name, value in tensors.items()},
+            {name: value.shape for name, value in given.items()},
             {name: value.shape for name, value in own.items() if not name.endswith(COUNTER)},
         )
-        model.load_state_dict({**own, **{mirrored_name(name): value for name, value in state_dict.items()}})
+        model.load_state_dict({**own, **mirrored(state_dict)})
         return model
 
     def forward(self, x: Tensor) -> Tensor:
@@ -165,6 +166,5 @@ def _overwrite(saved: Tensor, x: Tensor) -> Tensor:
 def _take_dlstudio_names(module: nn.Module, state_dict: dict[str, Any], *_: Any) -> None:
     """Before loading, give DLStudio's tensors the lecture's names; a name that is taken stays unexpected."""
     for name in list(state_dict):
-        mirrored = mirrored_name(name)
-        if mirrored not in state_dict:
-            state_dict[mirrored] = state_dict.pop(name)
+        if mirrored_name(name) not in state_dict:
+            state_dict[mirrored_name(name)] = state_dict.pop(name)

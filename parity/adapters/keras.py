@@ -46,6 +46,9 @@ SETTINGS = (
 
 def to_numpy(tensor: Any) -> Array:
     """A copy of the tensor's values; bfloat16 widens to float32, which is exact."""
+    tensor = tensor._value if isinstance(tensor, keras.Variable) else tensor
+    if hasattr(tensor, "read_value"):  # NumPy warns of a TensorFlow variable, not of its value
+        tensor = tensor.read_value()
     if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
         tensor = keras.ops.cast(tensor, "float32")
     return np.array(keras.ops.convert_to_numpy(tensor), copy=True)
@@ -240,6 +243,8 @@ class KerasModel:
             for layer in self._every_layer():
                 if keras.backend.is_float_dtype(layer._dtype_policy.compute_dtype):
                     stack.enter_context(restored(layer, "_dtype_policy", policy))
+                if isinstance(layer, L.InputLayer) and keras.backend.is_float_dtype(layer._dtype):
+                    stack.enter_context(restored(layer, "_dtype", dtype))  # Sequential casts its input to this
                 for name in plain_tensors(layer):
                     stack.callback(vars(layer).__setitem__, name, vars(layer)[name])
                     vars(layer)[name] = keras.ops.cast(vars(layer)[name], dtype)
@@ -248,10 +253,10 @@ class KerasModel:
                         stack.enter_context(restored(tensor, "_dtype", dtype))
             for variable in self._all_variables():
                 if keras.backend.is_float_dtype(variable._dtype):
-                    value, held = to_numpy(variable._value), variable._value
-                    stack.callback(setattr, variable, "_value", held)
+                    stack.callback(setattr, variable, "_value", variable._value)
+                    value = keras.ops.cast(variable._value, dtype)
                     stack.enter_context(restored(variable, "_dtype", dtype))
-                    variable._initialize(keras.ops.convert_to_tensor(value, dtype=dtype))
+                    variable._initialize(value)
             yield
 
     def _every_layer(self) -> Iterator[Any]:
