@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,16 @@ TORCH, KERAS = "#ee4c2c", "black"
 Curves = dict[tuple[str, str], NDArray[np.float64]]
 
 
-def trajectories(steps: int = 50, depth: int = 4, seed: int = 0, **recipes: Recipe) -> Curves:
-    """The losses of both packages in both precisions, from the same initial weights on the same batches.
+def trajectories(
+    steps: int = 50, depth: int = 4, seed: int = 0, dtypes: Sequence[str] = DTYPES, **recipes: Recipe
+) -> Curves:
+    """The losses of both packages from the same initial weights on the same batches.
 
     Args:
         steps: length of the run, at least 1.
         depth: mUnet's depth.
         seed: of the images, of the initial weights and of the batch order.
+        dtypes: float64, float32 or both.
         recipes: "tf" and "torch", in place of the lecture's, to see what a difference between them does.
     Returns: by ("tf" or "torch", dtype) the loss of every step.
     """
@@ -42,8 +46,8 @@ def trajectories(steps: int = 50, depth: int = 4, seed: int = 0, **recipes: Reci
     # Every run starts from the same float32 numbers, which float64 holds exactly.
     first = torch_impl.train.make_model({"depth": depth}, seed=seed)
     curves = {}
-    for dtype in DTYPES:
-        for name, half in HALVES.items():
+    for name, half in HALVES.items():
+        for dtype in dtypes:
             model = half.make_model({"depth": depth}, dtype)
             if name == "torch":
                 model.load_state_dict(first.state_dict())

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
+import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from parity.weights import transfer
 TORCH_SUFFIXES = (".pt", ".pth", ".safetensors")
 KERAS_SUFFIXES = (".weights.h5", ".keras")
 WRAPPERS = ("state_dict", "model_state_dict", "model")
+PARALLEL = "module."  # what DataParallel puts in front of every name
 
 
 def side_of_file(path: Path) -> str:
@@ -89,6 +92,7 @@ def load_weights(model: Any, path: Path) -> None:
     try:
         if side_of_file(path) == "keras":
             _check_hdf5(path)
+            _check_complete(model, path)
             model.load_weights(str(path))
         else:
             _load_torch(model, path)
@@ -104,10 +108,10 @@ def load_weights(model: Any, path: Path) -> None:
 
 def save_weights(model: Any, path: Path) -> None:
     """Write a model's weights in the format that the suffix names."""
-    if path.name.endswith(".keras"):
-        model.save(str(path))
-    elif path.name.endswith(".weights.h5"):
-        model.save_weights(str(path))
+    if side_of_file(path) == "keras":
+        with warnings.catch_warnings():  # Keras 3 hands TensorFlow's variables to NumPy, which deprecates the way
+            warnings.simplefilter("ignore", DeprecationWarning)
+            (model.save if path.suffix == ".keras" else model.save_weights)(str(path))
     else:
         import torch
 
@@ -132,6 +136,8 @@ def _load_torch(model: Any, path: Path) -> None:
     for name in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
+    if isinstance(state, dict) and state and all(str(name).startswith(PARALLEL) for name in state):
+        state = {name.removeprefix(PARALLEL): value for name, value in state.items()}
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise CheckpointError(
             f"{path} must hold a state_dict (names to tensors); got {type(state).__name__}. "
@@ -150,6 +156,34 @@ def _check_hdf5(path: Path) -> None:
         raise CheckpointError(
             f"{path} must be {kind}; got a file that starts with {magic!r}. Was it cut or renamed?"
         )
+
+
+def _check_complete(model: Any, path: Path) -> None:
+    """Keras' own loading passes over groups that it does not look for: every tensor must have its place."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = Path(folder) / "own.weights.h5"
+        save_weights(model, own)
+        wanted, found = _datasets(own), _datasets(path)
+    missing, extra = sorted(wanted - found), sorted(found - wanted)
+    if missing or extra:
+        raise CheckpointError(
+            f"{path} must hold each tensor of {type(model).__name__} and no other; got missing={missing[:20]}, "
+            f"extra={extra[:20]}. Check that it was saved from this model with these arguments."
+        )
+
+
+def _datasets(path: Path) -> set[str]:
+    """Names of the tensors in a Keras weight file, without those of an optimizer."""
+    import h5py
+
+    names: list[str] = []
+    with ExitStack() as stack:
+        source: Any = path
+        if path.suffix == ".keras":
+            source = stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open("model.weights.h5"))
+        file = stack.enter_context(h5py.File(source, "r"))
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return {name for name in names if not name.startswith("optimizer/")}
 
 
 def _same_state(model: Any, again: Any, path: Path) -> int:

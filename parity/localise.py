@@ -141,7 +141,9 @@ def mirrored(ours: Mapping[str, LayerInfo], theirs: Mapping[str, LayerInfo]) -> 
         mate = by_name.get(path) or loose.get(re.sub(r"[^0-9a-zA-Z]+", "_", path))
         if mate is None:
             mates = [by_name[name] for name in layer.aliases if name in by_name]
-            mate = next((name for name in mates if not layer.leaf or _alike(layer.kind, theirs[name].kind)), None)
+            mate = next(
+                (name for name in mates if not layer.leaf or _alike(layer.kind, theirs[name].kind)), None
+            )
         if mate is not None and path:
             found[path] = mate
     return found
@@ -149,7 +151,10 @@ def mirrored(ours: Mapping[str, LayerInfo], theirs: Mapping[str, LayerInfo]) -> 
 
 def _alike(keras: str, torch: str) -> bool:
     """MaxPooling2D and MaxPool2d, ZeroPadding2D and ZeroPad2d, UpSampling2D and Upsample."""
-    kinds = [re.sub(r"\dd$", "", kind.lower()).replace("average", "avg").replace("ing", "") for kind in (keras, torch)]
+    kinds = [
+        re.sub(r"\dd$", "", kind.lower()).replace("average", "avg").replace("ing", "")
+        for kind in (keras, torch)
+    ]
     plain = [kind.replace("padd", "pad").replace("sampl", "sample").removesuffix("e") for kind in kinds]
     return plain[0] == plain[1]
 

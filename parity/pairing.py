@@ -136,7 +136,11 @@ class _Matcher:
         """Layers left over whose kind and tensor shapes occur once on each side."""
         while True:
             candidates = {
-                path: [name for name in self.torch if name in self.free_torch and self._same_signature(path, name)]
+                path: [
+                    name
+                    for name in self.torch
+                    if name in self.free_torch and self._same_signature(path, name)
+                ]
                 for path in self.keras
                 if path in self.free_keras
             }
@@ -195,12 +199,21 @@ class _Matcher:
             if path == keras_path or path.startswith(f"{keras_path}."):
                 name = f"{torch_path}{path.removeprefix(keras_path)}".removeprefix(".")
                 numbers = [alias for alias in layer.aliases if not alias.rpartition(".")[2].isdigit()]
-                self.keras[path] = replace(layer, aliases=(name, *(numbers if path == keras_path else layer.aliases)))
+                self.keras[path] = replace(
+                    layer, aliases=(name, *(numbers if path == keras_path else layer.aliases))
+                )
 
     def _map_container(self, keras_path: str, torch_paths: tuple[str, ...]) -> bool:
         """A mapping of one container to another renames the stem of every path below it."""
         keras, torch = self.keras.get(keras_path), self.torch.get(torch_paths[0])
-        if keras is None or torch is None or keras.leaf or torch.leaf or len(torch_paths) != 1 or not keras_path:
+        if (
+            keras is None
+            or torch is None
+            or keras.leaf
+            or torch.leaf
+            or len(torch_paths) != 1
+            or not keras_path
+        ):
             return False
         self._rename(keras_path, torch.path)
         if keras.tensors or torch.tensors:
@@ -232,7 +245,9 @@ class _Matcher:
                 text = f"mapping must name layers or tensors that exist; got {side} path {path!r}{hint}"
                 self.pairing.problems.append(Problem(None, None, text))
                 return
-        text = f"mapping must go from layer to layer or from tensor to tensor; got {keras_path!r}: {torch_paths}"
+        text = (
+            f"mapping must go from layer to layer or from tensor to tensor; got {keras_path!r}: {torch_paths}"
+        )
         self.pairing.problems.append(Problem(None, None, text))
 
     def result(self, keras: Adapter, torch: Adapter) -> Pairing:
@@ -262,7 +277,13 @@ def _entries(mapping: MappingLike | None) -> Iterator[tuple[str, tuple[str, ...]
     items = list(mapping.items()) if isinstance(mapping, Mapping) else list(mapping or ())
     for item in items:
         keras_path, target = item if isinstance(item, list | tuple) and len(item) == 2 else (None, None)
-        paths = (target,) if isinstance(target, str) else tuple(target) if isinstance(target, list | tuple) else ()
+        paths = (
+            (target,)
+            if isinstance(target, str)
+            else tuple(target)
+            if isinstance(target, list | tuple)
+            else ()
+        )
         if not isinstance(keras_path, str) or not paths or not all(isinstance(path, str) for path in paths):
             raise UsageError(
                 f"a mapping must go from Keras paths to torch paths or tuples of them; got {item!r}. "

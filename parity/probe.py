@@ -57,7 +57,9 @@ def random_inputs(keras: Adapter, seed: int = 0) -> list[list[Array]]:
     for specs in alternatives:
         for choice in range(1 + max(len(OPEN_SIZES.get(shape.count(None), ((),))) - 1 for shape, _ in specs)):
             rng = np.random.default_rng(seed)
-            drawn.append([_random(rng, shape, dtype, min(tables, default=2), choice) for shape, dtype in specs])
+            drawn.append(
+                [_random(rng, shape, dtype, min(tables, default=2), choice) for shape, dtype in specs]
+            )
     return drawn
 
 
@@ -66,7 +68,9 @@ def declared(values: Sequence[Array], keras: Adapter) -> list[Array]:
     specs = next(iter(keras.input_specs()), [])
     dtypes = [dtype for _, dtype in specs] if len(specs) == len(values) else [""] * len(values)
     return [
-        value.astype(np.float32) if value.dtype.kind in "ub" and dtype.startswith(("float", "bfloat")) else value
+        value.astype(np.float32)
+        if value.dtype.kind in "ub" and dtype.startswith(("float", "bfloat"))
+        else value
         for value, dtype in zip(values, dtypes, strict=True)
     ]
 
@@ -116,7 +120,8 @@ def flattened_images(keras: Adapter, inputs: Any = None) -> Mapping[str, tuple[i
     layers = list(keras.layers().values())
     dense = any(layer.family in {"dense", "batchnorm", "layernorm"} for layer in layers)
     spatial = any(layer.kind in {"Flatten", "Reshape"} for layer in layers) or (
-        any(layer.family == "dense" for layer in layers) and any(re.search("[123]D", layer.kind) for layer in layers)
+        any(layer.family == "dense" for layer in layers)
+        and any(re.search("[123]D", layer.kind) for layer in layers)
     )
     if not dense or not spatial:
         return {}

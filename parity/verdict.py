@@ -256,7 +256,9 @@ class _Comparison:
         try:
             outputs[model.side] = model.forward(inputs)
         except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
-            self.findings.append(Finding(None, None, "error", None, f"{model.side} raised {in_a_line(error)}"))
+            self.findings.append(
+                Finding(None, None, "error", None, f"{model.side} raised {in_a_line(error)}")
+            )
 
     def _add_unmatched(self) -> None:
         """Tensors without a counterpart: told with the layer that differs for want of them, or on their own."""

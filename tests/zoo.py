@@ -92,7 +92,9 @@ def branches() -> Any:
 class WrappedKeras(keras.Model):
     def __init__(self) -> None:
         super().__init__()
-        self.stem = keras.Sequential([L.Conv2D(6, 3, strides=2), L.BatchNormalization(epsilon=1e-5), L.ReLU()])
+        self.stem = keras.Sequential(
+            [L.Conv2D(6, 3, strides=2), L.BatchNormalization(epsilon=1e-5), L.ReLU()]
+        )
         self.body = keras.Sequential(
             [
                 keras.Sequential([L.Conv2D(6, 3, padding="same"), L.LeakyReLU(negative_slope=0.01)]),

@@ -145,9 +145,7 @@ def volume() -> Any:
 
 
 def sequence_with_activations() -> Any:
-    return nn.Sequential(
-        nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)
-    )
+    return nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
 
 
 class _FunctionalSequence(nn.Module):

@@ -131,7 +131,7 @@ def draw(rows: Sequence[Upsampling], path: Path) -> None:
     """Draw the figure: a column for each way; the two constant responses and the picture under each other."""
     from matplotlib.figure import Figure  # only the figure needs it
 
-    figure = Figure(figsize=(2.3 * len(rows), 6.6), layout="constrained")
+    figure = Figure(figsize=(2.3 * len(rows), 7.2), layout="constrained")
     axes = figure.subplots(3, len(rows))
     labels = ("input of ones,\nequal weights", "input of ones,\nseeded weights", "a picture,\nseeded weights")
     for column, row in zip(axes.T, rows, strict=True):

@@ -24,8 +24,11 @@ _HOME = {
     "conv_transpose_output_size": "ops",
     "corr2d": "ops",
     "dilate_kernel": "ops",
+    "drop_zeroed_rows": "ops",
     "kernel2matrix": "ops",
+    "strided_matrix_zeroed_rows": "ops",
     "trans_conv": "ops",
+    "transposed_input_padding": "ops",
     "compare_upsampling": "upsampling",
 }
 

@@ -64,5 +64,8 @@ def _bilinear(images: Any, size: int, axis: int) -> Any:
     at = np.clip((np.arange(size) + 0.5) * (length / size) - 0.5, 0.0, length - 1.0)
     low = np.floor(at).astype(int)
     share = np.expand_dims(at - low, tuple(i for i in range(len(images.shape)) if i != axis))
-    below, above = tf.gather(images, low, axis=axis), tf.gather(images, np.minimum(low + 1, length - 1), axis=axis)
+    below, above = (
+        tf.gather(images, low, axis=axis),
+        tf.gather(images, np.minimum(low + 1, length - 1), axis=axis),
+    )
     return below * (1.0 - share) + above * share

@@ -103,7 +103,11 @@ class KerasModel:
                 family=next((family for classes, family in FAMILIES if isinstance(layer, classes)), None),
                 tensors=tuple(
                     TensorInfo(
-                        _joined(path, name), name, tuple(int(n) for n in variable.shape), str(variable.dtype), more
+                        _joined(path, name),
+                        name,
+                        tuple(int(n) for n in variable.shape),
+                        str(variable.dtype),
+                        more,
                     )
                     for name, more, variable in own_variables(layer)
                 ),
@@ -244,7 +248,9 @@ class KerasModel:
                 if keras.backend.is_float_dtype(layer._dtype_policy.compute_dtype):
                     stack.enter_context(restored(layer, "_dtype_policy", policy))
                 if isinstance(layer, L.InputLayer) and keras.backend.is_float_dtype(layer._dtype):
-                    stack.enter_context(restored(layer, "_dtype", dtype))  # Sequential casts its input to this
+                    stack.enter_context(
+                        restored(layer, "_dtype", dtype)
+                    )  # Sequential casts its input to this
                 for name in plain_tensors(layer):
                     stack.callback(vars(layer).__setitem__, name, vars(layer)[name])
                     vars(layer)[name] = keras.ops.cast(vars(layer)[name], dtype)

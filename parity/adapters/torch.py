@@ -174,7 +174,9 @@ class TorchModel:
                 stack.callback(setattr, tensor, "data", tensor.data)
                 tensor.data = tensor.data.to(self.device, wanted if tensor.is_floating_point() else None)
             for module in self._modules.values():
-                for name, value in list(vars(module).items()):  # tensors that are neither parameter nor buffer
+                for name, value in list(
+                    vars(module).items()
+                ):  # tensors that are neither parameter nor buffer
                     if isinstance(value, torch.Tensor) and value.is_floating_point():
                         stack.callback(vars(module).__setitem__, name, value)
                         vars(module)[name] = value.to(self.device, wanted)

@@ -228,14 +228,22 @@ def test_check_exits_1_and_names_the_layer(
 
 
 SEVERAL = [
-    ("functional", [(one_bias, "stem.conv"), (eps, "stem.bn"), (height_and_width, "left"), (one_bias, "head")]),
+    (
+        "functional",
+        [(one_bias, "stem.conv"), (eps, "stem.bn"), (height_and_width, "left"), (one_bias, "head")],
+    ),
     ("subclassed", [(height_and_width, "stem.0"), (slope, "body.1.1"), (crop, "up"), (one_bias, "classify")]),
-    ("mUnet", [(one_bias, "conv_in"), (eps, "skip128dsDN.bn2"), (crop, "skip128usUP.upsampler"), (eps, "bn2UP")]),
+    (
+        "mUnet",
+        [(one_bias, "conv_in"), (eps, "skip128dsDN.bn2"), (crop, "skip128usUP.upsampler"), (eps, "bn2UP")],
+    ),
 ]
 
 
 @pytest.mark.parametrize(("name", "faults"), SEVERAL, ids=[name for name, _ in SEVERAL])
-def test_independent_faults_are_all_found_in_execution_order(name: str, faults: list[tuple[Any, str]]) -> None:
+def test_independent_faults_are_all_found_in_execution_order(
+    name: str, faults: list[tuple[Any, str]]
+) -> None:
     model, module, values = clean(name)
     with ExitStack() as stack:
         for seed, path in faults:

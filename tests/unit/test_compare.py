@@ -198,7 +198,9 @@ def test_pairs_that_mean_the_same(name: str, dtype: str) -> None:
     assert report.verdict == "EQUAL", str(report)
 
 
-@pytest.mark.parametrize("given", [X.astype(np.float64), X * 1.0, np.ascontiguousarray(X)[::-1], list(X[None])])
+@pytest.mark.parametrize(
+    "given", [X.astype(np.float64), X * 1.0, np.ascontiguousarray(X)[::-1], list(X[None])]
+)
 def test_inputs_of_any_float_kind(given: Any) -> None:
     assert parity.compare(*conv_pair(), given).verdict == "EQUAL"
 

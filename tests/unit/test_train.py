@@ -195,7 +195,11 @@ def test_the_flags_default_to_the_lectures_recipe(half: Any) -> None:
     )
 
 
-@pytest.fixture(scope="module", params=HALVES)
+# Keras traces its graph anew in every training run: seconds each.
+TRAINING = [pytest.param("tf_impl", marks=pytest.mark.slow), "torch_impl"]
+
+
+@pytest.fixture(scope="module", params=TRAINING)
 def done(request: pytest.FixtureRequest, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A finished run of each package: its train module, its flags, its folder and what it printed."""
     needs(HALVES[request.param])

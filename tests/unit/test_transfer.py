@@ -56,7 +56,7 @@ def test_values_lie_where_each_framework_reads_them() -> None:
     model, module = conv()
     module.conv.weight.data = torch.arange(36.0).reshape(3, 2, 3, 2)
     parity.transfer(module, model)
-    kernel = np.array(model.get_layer("conv").kernel)
+    kernel = model.get_layer("conv").kernel.value.numpy()
     for o, i, h, w in np.ndindex(3, 2, 3, 2):
         assert kernel[h, w, i, o] == module.conv.weight[o, i, h, w].item()
 
@@ -65,7 +65,17 @@ def test_values_lie_where_each_framework_reads_them() -> None:
 def test_every_float_bit_pattern_survives(dtype: str) -> None:
     model, module = conv(dtype=dtype)
     info = torch.finfo(getattr(torch, dtype))
-    special = [-0.0, 0.0, info.tiny, info.tiny / 4, -info.max, info.max, float("inf"), -float("inf"), info.eps]
+    special = [
+        -0.0,
+        0.0,
+        info.tiny,
+        info.tiny / 4,
+        -info.max,
+        info.max,
+        float("inf"),
+        -float("inf"),
+        info.eps,
+    ]
     weight = module.conv.weight.data
     weight.view(-1)[: len(special)] = torch.tensor(special, dtype=torch.float64).to(weight.dtype)
     wanted = {name: value.clone() for name, value in module.state_dict().items()}
@@ -78,9 +88,13 @@ def test_every_float_bit_pattern_survives(dtype: str) -> None:
         assert torch.equal(value.view(integer), wanted[name].view(integer)), name
 
 
-@pytest.mark.parametrize(("source", "target"), [("float64", "float32"), ("float32", "float16"), ("float32", "bfloat16")])
+@pytest.mark.parametrize(
+    ("source", "target"), [("float64", "float32"), ("float32", "float16"), ("float32", "bfloat16")]
+)
 @pytest.mark.parametrize("to_keras", [True, False])
-def test_a_dtype_that_loses_digits_is_an_error_and_nothing_is_written(source: str, target: str, to_keras: bool) -> None:
+def test_a_dtype_that_loses_digits_is_an_error_and_nothing_is_written(
+    source: str, target: str, to_keras: bool
+) -> None:
     models = {dtype: conv(dtype=dtype) for dtype in (source, target)}
     from_, to = (models[source][1], models[target][0]) if to_keras else (models[source][0], models[target][1])
     randomise(adapt(from_), 1)
@@ -95,7 +109,7 @@ def test_a_dtype_that_loses_digits_is_an_error_and_nothing_is_written(source: st
 def test_a_wider_dtype_is_fine() -> None:
     module, model = conv(dtype="float16")[1], conv(dtype="float64")[0]
     parity.transfer(module, model)
-    assert np.array_equal(np.array(model.get_layer("conv").bias), module.conv.bias.detach().numpy())
+    assert np.array_equal(model.get_layer("conv").bias.value.numpy(), module.conv.bias.detach().numpy())
 
 
 # --- mistakes: all of them in one error, and nothing written ----------------------------------------
@@ -126,7 +140,12 @@ IMAGE = (None, None, None, 3)
 def test_missing_extra_and_misshapen_are_listed_together() -> None:
     model = Keras(a=(L.Conv2D(4, 3), IMAGE), b=(L.Conv2D(4, 3), IMAGE), only_keras=(L.Conv2D(7, 3), IMAGE),
                   norm=(L.BatchNormalization(scale=False), IMAGE))  # fmt: skip
-    module = Torch(a=nn.Conv2d(3, 4, 3), b=nn.Conv2d(3, 4, 5, bias=False), only_torch=nn.Linear(2, 9), norm=nn.BatchNorm2d(3))
+    module = Torch(
+        a=nn.Conv2d(3, 4, 3),
+        b=nn.Conv2d(3, 4, 5, bias=False),
+        only_torch=nn.Linear(2, 9),
+        norm=nn.BatchNorm2d(3),
+    )
     before = bits(model), bits(module)
     with pytest.raises(parity.PairingError) as error:
         parity.transfer(module, model)
@@ -172,8 +191,8 @@ def test_a_mapping_decides(name: str) -> None:
     module = Torch(x=nn.Conv2d(3, 3, 3), y=nn.Conv2d(3, 3, 3))
     assert parity.transfer(module, model, MAPPINGS[name]).copied == 4
     for ours, theirs in ((model.p, module.x), (model.q, module.y)):
-        assert np.array_equal(np.array(ours.kernel), theirs.weight.detach().numpy().transpose(2, 3, 1, 0))
-        assert np.array_equal(np.array(ours.bias), theirs.bias.detach().numpy())
+        assert np.array_equal(ours.kernel.value.numpy(), theirs.weight.detach().numpy().transpose(2, 3, 1, 0))
+        assert np.array_equal(ours.bias.value.numpy(), theirs.bias.detach().numpy())
 
 
 def test_a_mapping_of_containers_renames_all_below() -> None:
@@ -214,12 +233,16 @@ def test_the_same_objects_hold_the_new_values() -> None:
     module.train()
     module.conv.bias.requires_grad_(False)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    before = [id(value) for value in module.parameters()], [id(v) for v in model.variables], [id(v._value) for v in model.variables]
+
+    def identities() -> list[int]:
+        return [*map(id, module.parameters()), *map(id, model.variables), *(id(v._value) for v in model.variables)]
+
+    before = identities()
     pointers = [value.data_ptr() for value in module.parameters()]
     parity.transfer(module, model)
     randomise(adapt(model))
     parity.transfer(model, module)
-    assert ([id(value) for value in module.parameters()], [id(v) for v in model.variables], [id(v._value) for v in model.variables]) == before
+    assert identities() == before
     assert [value.data_ptr() for value in module.parameters()] == pointers
     assert module.training
     assert module.conv.weight.requires_grad
@@ -232,14 +255,17 @@ def test_non_contiguous_and_tied_torch_weights() -> None:
     module = Torch(table=nn.Embedding(7, 5), out=nn.Linear(5, 7, bias=False))
     module.out.weight = module.table.weight
     parity.transfer(module, model)
-    assert np.array_equal(np.array(model.out.kernel), module.table.weight.detach().numpy().T)
+    assert np.array_equal(model.out.kernel.value.numpy(), module.table.weight.detach().numpy().T)
     model.out.kernel.assign(np.zeros((5, 7)))
     with pytest.raises(parity.PairingError, match="tied tensors"):
         parity.transfer(model, module)
     plain = conv()
     plain[1].conv.weight.data = torch.randn(2, 3, 2, 3).permute(1, 0, 3, 2)
     parity.transfer(plain[1], plain[0])
-    assert np.array_equal(np.array(plain[0].get_layer("conv").kernel), plain[1].conv.weight.detach().numpy().transpose(2, 3, 1, 0))
+    assert np.array_equal(
+        plain[0].get_layer("conv").kernel.value.numpy(),
+        plain[1].conv.weight.detach().numpy().transpose(2, 3, 1, 0),
+    )
 
 
 def test_a_tied_copy_on_one_side_alone_has_its_counterpart() -> None:
@@ -282,4 +308,4 @@ def test_layers_of_unknown_kinds_follow_the_convention_of_kernel_and_weight() ->
 
     model, module = Ours(), Theirs()
     parity.transfer(module, model)
-    assert np.array_equal(np.array(model.kernel), module.weight.detach().numpy().transpose(2, 3, 1, 0))
+    assert np.array_equal(model.kernel.value.numpy(), module.weight.detach().numpy().transpose(2, 3, 1, 0))
