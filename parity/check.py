@@ -101,7 +101,7 @@ def check_pair(
         seed: of the random weights.
     """
     started = time.perf_counter()
-    torch_module, keras_model = load_model(torch_spec), load_model(keras_spec)
+    torch_module, keras_model = load_model(torch_spec, "torch"), load_model(keras_spec, "keras")
     build(keras_model, next(iter(pictures.values()), None))
     result = Result(name, parameters=_parameters(torch_module))
     for direction in directions:

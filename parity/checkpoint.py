@@ -109,7 +109,9 @@ def load_weights(model: Any, path: Path) -> None:
 def save_weights(model: Any, path: Path) -> None:
     """Write a model's weights in the format that the suffix names."""
     if side_of_file(path) == "keras":
-        with warnings.catch_warnings():  # Keras 3 hands TensorFlow's variables to NumPy, which deprecates the way
+        with (
+            warnings.catch_warnings()
+        ):  # Keras 3 hands TensorFlow's variables to NumPy, which deprecates the way
             warnings.simplefilter("ignore", DeprecationWarning)
             (model.save if path.suffix == ".keras" else model.save_weights)(str(path))
     else:

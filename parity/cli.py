@@ -9,11 +9,13 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from parity.errors import UsageError
+from parity.quiet import import_frameworks
 
 EQUAL, DIVERGED, FAILED = 0, 1, 2
 
@@ -23,15 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     options = _parser().parse_args(arguments)
     try:
+        import_frameworks()
         return int(options.run(options))
     except (UsageError, OSError) as error:
         print(f"parity: {error}", file=sys.stderr)
-        return FAILED
-    except ValueError as error:
+    except Exception as error:  # a model's own code raises what it likes: its traceback says where
         if type(error).__name__ != "DatasetError":
-            raise
-        print(f"parity: {error}", file=sys.stderr)
-        return FAILED
+            traceback.print_exc()
+        print(f"parity: could not go on; got {type(error).__name__}: {error}", file=sys.stderr)
+    return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from parity.adapters import side_of
+from parity.adapters.base import Side
 from parity.errors import UsageError
 
 Arguments = tuple[list[Any], dict[str, Any]]
@@ -38,12 +39,13 @@ def split_call(text: str) -> tuple[str, Arguments | None]:
     return name, (positional, named)
 
 
-def load_model(spec: str) -> Any:
+def load_model(spec: str, side: Side | None = None) -> Any:
     """The model that a string names: an object as it is, or what a class or function returns when called.
 
     Args:
         spec: "package.module:attribute" or "path/to/file.py:attribute", with literal arguments in
             parentheses if it is to be called with any.
+        side: "keras" or "torch", where the model must be of that framework.
 
     Raises:
         UsageError: it does not name a module and an attribute, or the result is not a model.
@@ -68,6 +70,10 @@ def load_model(spec: str) -> Any:
         raise UsageError(
             f"{spec!r} must be, or return, a Keras model or a torch module; got {type(value).__name__}. "
             "Name the model object, or a function that builds and returns it."
+        )
+    if side is not None and side_of(value) != side:
+        raise UsageError(
+            f"--{side} must name a {side} model; got {spec!r}, which is a {side_of(value)} model. Swap them."
         )
     return value
 

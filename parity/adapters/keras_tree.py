@@ -77,7 +77,9 @@ def plain_tensors(layer: Any) -> list[str]:
     return [
         name
         for name, value in vars(layer).items()
-        if keras.ops.is_tensor(value) and keras.backend.is_float_dtype(_dtype(value))
+        if keras.ops.is_tensor(value)
+        and not isinstance(value, keras.Variable)  # TensorFlow counts variables among the tensors
+        and keras.backend.is_float_dtype(_dtype(value))
     ]
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo
+from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo, restored
 from parity.errors import UsageError
 
 FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
@@ -50,6 +50,7 @@ class TorchModel:
     def __init__(self, module: nn.Module, device: str = "cpu") -> None:
         self.module = module
         self.device = torch.device(device)
+        self._compute: torch.dtype | None = None
         self._modules: dict[str, nn.Module] = dict(module.named_modules())
         uninitialised = [
             name
@@ -117,7 +118,8 @@ class TorchModel:
         return _named_outputs(outputs)
 
     def _from_numpy(self, value: Array) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(value)).to(self.device)
+        tensor = torch.from_numpy(np.ascontiguousarray(value))  # NumPy has no bfloat16: the cast is made here
+        return tensor.to(self.device, self._compute if tensor.is_floating_point() else None)
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one module alone, in eval mode, unseen by its hooks."""
@@ -170,6 +172,7 @@ class TorchModel:
         wanted = getattr(torch, dtype)
         default = torch.get_default_dtype()
         with ExitStack() as stack:
+            stack.enter_context(restored(self, "_compute", wanted))
             for tensor in [*self.module.parameters(), *self.module.buffers()]:
                 stack.callback(setattr, tensor, "data", tensor.data)
                 tensor.data = tensor.data.to(self.device, wanted if tensor.is_floating_point() else None)

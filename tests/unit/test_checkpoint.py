@@ -195,7 +195,9 @@ IDS = [f"{suffix}-{getattr(make, '__name__', '')}-{i}" for i, (suffix, make) in 
 
 
 @pytest.mark.parametrize(("suffix", "make"), REFUSED, ids=IDS)
-def test_refused_and_the_destination_is_kept(suffix: str, make: Callable[[Path], None], tmp_path: Path) -> None:
+def test_refused_and_the_destination_is_kept(
+    suffix: str, make: Callable[[Path], None], tmp_path: Path
+) -> None:
     source, destination = tmp_path / f"source{suffix}", tmp_path / "out.safetensors"
     make(source)
     destination.write_bytes(b"precious")
@@ -244,7 +246,15 @@ def test_usual_wrappings_of_a_state_dict(wrap: str, tmp_path: Path) -> None:
 def test_paths_that_cannot_be(source: str, destination: str, message: str, tmp_path: Path,
                               capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     saved(tmp_path / "a.pt")
-    arguments = ["convert", str(tmp_path / source), str(tmp_path / destination), "--keras", KERAS, "--torch", TORCH]
+    arguments = [
+        "convert",
+        str(tmp_path / source),
+        str(tmp_path / destination),
+        "--keras",
+        KERAS,
+        "--torch",
+        TORCH,
+    ]
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
 
@@ -252,7 +262,9 @@ def test_paths_that_cannot_be(source: str, destination: str, message: str, tmp_p
 def test_the_command_converts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = saved(tmp_path / "a.pt")
     for a, b in (("a.pt", "b.keras"), ("b.keras", "c.pt")):
-        assert main(["convert", str(tmp_path / a), str(tmp_path / b), "--keras", KERAS, "--torch", TORCH]) == 0
+        assert (
+            main(["convert", str(tmp_path / a), str(tmp_path / b), "--keras", KERAS, "--torch", TORCH]) == 0
+        )
     assert loaded(tmp_path / "c.pt") == before
     assert "bit for bit" in capsys.readouterr().out
     assert main(["convert", str(tmp_path / "a.pt"), str(tmp_path / "b.keras")]) == 2
@@ -266,7 +278,18 @@ def test_a_state_dict_of_dlstudio(tmp_path: Path) -> None:
 
     theirs = import_dlstudio().SemanticSegmentation.mUNet(skip_connections=True, depth=8)
     torch.save(theirs.state_dict(), tmp_path / "theirs.pt")
-    assert main(["convert", str(tmp_path / "theirs.pt"), str(tmp_path / "ours.weights.h5"), "--model", "mUnet(depth=8)"]) == 0
+    assert (
+        main(
+            [
+                "convert",
+                str(tmp_path / "theirs.pt"),
+                str(tmp_path / "ours.weights.h5"),
+                "--model",
+                "mUnet(depth=8)",
+            ]
+        )
+        == 0
+    )
     from tf_impl.munet import mUnet
 
     model = mUnet(depth=8)

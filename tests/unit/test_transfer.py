@@ -235,7 +235,11 @@ def test_the_same_objects_hold_the_new_values() -> None:
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
 
     def identities() -> list[int]:
-        return [*map(id, module.parameters()), *map(id, model.variables), *(id(v._value) for v in model.variables)]
+        return [
+            *map(id, module.parameters()),
+            *map(id, model.variables),
+            *(id(v._value) for v in model.variables),
+        ]
 
     before = identities()
     pointers = [value.data_ptr() for value in module.parameters()]

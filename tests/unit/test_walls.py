@@ -21,7 +21,9 @@ FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 def run_behind_wall(banned: set[str], code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter in which the banned packages cannot be imported."""
     program = f"BANNED = {sorted(banned)!r}\n{BLOCKER}\n{code}"
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 IMPORT_ALL = """
@@ -37,7 +39,17 @@ print(len(found))
 CASES = {
     "torch_impl": {"keras", "tensorflow", "jax", "tf_impl", "parity"},
     "tf_impl": {"torch", "torch_impl", "parity"},
-    "datasets": {*FRAMEWORKS, "tf_impl", "torch_impl", "parity", "matplotlib", "tqdm", "PIL", "skimage", "scipy"},
+    "datasets": {
+        *FRAMEWORKS,
+        "tf_impl",
+        "torch_impl",
+        "parity",
+        "matplotlib",
+        "tqdm",
+        "PIL",
+        "skimage",
+        "scipy",
+    },
     "parity.adapters.torch": {"keras", "tensorflow", "jax", "tf_impl", "torch_impl"},
     "parity.adapters.keras": {"torch", "tf_impl", "torch_impl"},
 }
@@ -59,13 +71,19 @@ def test_each_adapter_imports_without_the_other_framework(module: str) -> None:
 @pytest.mark.parametrize("package", ["parity", "parity.cli", "parity.catalog", "datasets.purdue_shapes"])
 def test_importing_loads_no_framework(package: str) -> None:
     code = f"import {package}, sys\nprint(sorted({FRAMEWORKS!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr[-2000:]
 
 
 @pytest.mark.parametrize(
     ("banned", "code"),
-    [({"torch"}, "import torch"), ({"keras"}, "import keras.layers"), ({"tensorflow"}, "import tensorflow as tf")],
+    [
+        ({"torch"}, "import torch"),
+        ({"keras"}, "import keras.layers"),
+        ({"tensorflow"}, "import tensorflow as tf"),
+    ],
 )
 def test_the_wall_holds(banned: set[str], code: str) -> None:
     """A wall that lets things through would make the tests above pass for nothing."""
