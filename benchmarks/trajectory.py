@@ -92,10 +92,10 @@ def draw(curves: Curves, path: Path) -> None:
     shares = differences(curves)
     dotted = {"linestyle": ":", "linewidth": 1.5}
     for name, label, style in (
-        ("float32", "Keras against PyTorch, float32", {"color": "#1f77b4", "linewidth": 2}),
+        ("float32", "Keras against PyTorch, float32", {"color": "#1f77b4", "linewidth": 2, "marker": "."}),
         ("tf rounding", "Keras, float32 against float64", {"color": KERAS, **dotted}),
         ("torch rounding", "PyTorch, float32 against float64", {"color": TORCH, **dotted}),
-        ("float64", "Keras against PyTorch, float64", {"color": "#2ca02c", "linewidth": 2}),
+        ("float64", "Keras against PyTorch, float64", {"color": "#2ca02c", "linewidth": 2, "marker": "."}),
     ):
         apart.semilogy(steps, np.where(shares[name], shares[name], np.nan), label=label, **style)
     losses.set(ylabel="MSE loss", title=f"{len(steps)} steps from the same weights on the same batches")

@@ -239,15 +239,17 @@ def save_figure(path: Path, rows: NDArray[np.uint8], title: str) -> None:
     Shapes: rows (7, N, H, W, 3).
     """
     count = rows.shape[1]
-    size = (1.3 * count + 1.2, 1.3 * len(rows) + 0.4)  # inches
+    size = (1.3 * count + 1.2, 1.3 * len(rows) + 0.7)  # inches
     figure = extra("matplotlib.figure").Figure(size, layout="constrained")
     axes = figure.subplots(len(rows), count, squeeze=False)
-    names = ("all outputs,\nboxes", "input", *CLASSES)
+    classes = [f"{name}\nwhite: {value}" for name, value in zip(CLASSES, MASK_VALUES, strict=True)]
+    names = ("all classes\nwhite: 255", "input", *classes)
     for name, pictures, row in zip(names, rows, axes, strict=True):
         row[0].set_ylabel(name, rotation=0, ha="right", va="center")
         for picture, axis in zip(pictures, row, strict=True):
             axis.imshow(picture, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
     figure.suptitle(title)
+    figure.supxlabel("yellow: the data's boxes; blue: inside the class's band", fontsize=9)
     with replacing(path) as partial:
         figure.savefig(partial, dpi=120)

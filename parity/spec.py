@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -29,8 +30,10 @@ def split_call(text: str) -> tuple[str, Arguments | None]:
     try:
         call = ast.parse(f"f{text[len(name) :]}", mode="eval").body
         assert isinstance(call, ast.Call)
+        assert isinstance(call.func, ast.Name)
+        assert all(keyword.arg for keyword in call.keywords)
         positional = [ast.literal_eval(value) for value in call.args]
-        named = {keyword.arg or "**": ast.literal_eval(keyword.value) for keyword in call.keywords}
+        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError, AssertionError) as error:
         raise UsageError(
             f"arguments in a model's name must be literals, as in 'mUnet(depth=8)'; got {text!r}. "
@@ -86,11 +89,14 @@ def _module(location: str, spec: str) -> ModuleType:
         path = Path(location).resolve()
         if not path.is_file():
             raise UsageError(f"the file of a model must exist; got {location!r}. Check the path.")
-        found = importlib.util.spec_from_file_location(path.stem, path)
+        name = f"_parity_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"  # its own, whatever the stem
+        found = importlib.util.spec_from_file_location(name, path)
         assert found is not None
         assert found.loader is not None
         module = importlib.util.module_from_spec(found)
-        sys.modules[path.stem] = module
+        sys.modules[name] = module
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))  # the file may import its neighbours
         found.loader.exec_module(module)
         return module
     if "" not in sys.path and str(Path.cwd()) not in sys.path:

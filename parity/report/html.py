@@ -17,7 +17,8 @@ th,td{padding:.4rem .7rem;border-bottom:1px solid var(--line);text-align:left;ve
 th{font-weight:600;color:var(--dim);font-size:.85rem}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 code{font:13px ui-monospace,monospace;background:var(--back);padding:.05rem .3rem;border-radius:3px;
-overflow-wrap:anywhere}
+overflow-wrap:break-word}
+td.p{min-width:9rem;max-width:18rem}
 .v{font-weight:600;white-space:nowrap}
 .EQUAL{color:var(--ok)}.DIVERGED{color:var(--bad)}.INCONCLUSIVE{color:var(--open)}
 details{margin:.3rem 0}summary{cursor:pointer;color:var(--dim)}
@@ -64,8 +65,8 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
 
 def _details(item: Mapping[str, Any]) -> str:
     findings = "".join(
-        f"<tr><td class=n>{i}</td><td>{escape(finding['kind'])}</td><td><code>{escape(finding['keras'] or '–')}</code></td>"
-        f"<td><code>{escape(finding['torch'] or '–')}</code></td><td>{_why(finding)}</td></tr>"
+        f"<tr><td class=n>{i}</td><td>{escape(finding['kind'])}</td>{_place(finding['keras'])}"
+        f"{_place(finding['torch'])}<td>{_why(finding)}</td></tr>"
         for i, finding in enumerate(item["findings"], 1)
     )
     table = (
@@ -94,9 +95,15 @@ def _details(item: Mapping[str, Any]) -> str:
     return f"{head}{table}{notes}{comparisons}"
 
 
+def _place(path: str | None) -> str:
+    """A cell with a path, which may break after a dot."""
+    return f"<td class=p><code>{escape(path or '–').replace('.', '.<wbr>')}</code></td>"
+
+
 def _why(finding: Mapping[str, Any]) -> str:
     cause = f"<b>{escape(finding['cause'])}</b>: " if finding["cause"] else ""
     fix = ""
     if finding["fix"]:
         fix = f"<br>Fix{' (verified)' if finding['fix_verified'] else ''}: {escape(finding['fix'])}"
-    return f"{cause}{escape(finding['evidence'])}{fix}"
+    evidence = escape(finding["evidence"]).replace("; ", ";<br>")
+    return f"{cause}{evidence}{fix}"

@@ -182,7 +182,8 @@ def _misshapen(file: h5py.File) -> None:
 
 
 REFUSED: list[tuple[str, Callable[[Path], None]]] = [
-    *[(".pt", make) for make in (hostile, plain_pickle, cut, empty, other_model, whole_module, missing_tensor, extra_tensor)],
+    *[(".pt", make) for make in (hostile, plain_pickle, cut, empty, other_model)],
+    *[(".pt", make) for make in (whole_module, missing_tensor, extra_tensor)],
     *[(".safetensors", make) for make in (cut, empty, other_model)],
     *[(suffix, make) for suffix in (".weights.h5", ".keras") for make in (cut, empty, other_model)],
     *[

@@ -31,11 +31,11 @@ LEAVES = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "released": {"depth": 4},
     "no shortcuts": {"depth": 4, "skip_connections": False},
-    "odd depth": {"depth": 5},
-    "dense head": {"depth": 4, "head": "dense"},
-    "two classes": {"depth": 4, "num_classes": 2},
+    "odd depth": {"depth": 3},
+    "dense head": {"depth": 2, "head": "dense"},
+    "two classes": {"depth": 2, "num_classes": 2},
     "dense, seven classes, no shortcuts": {
-        "depth": 4,
+        "depth": 2,
         "head": "dense",
         "num_classes": 7,
         "skip_connections": False,
@@ -43,13 +43,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "printed": {"depth": 8, "schedule": "printed"},
     "intended": {"depth": 8, "schedule": "intended"},
 }
-DEEP = [pytest.param(name, marks=pytest.mark.slow) for name in ("default", "printed 16", "intended 16")]
-OPTIONS |= {
-    "default": {},
-    "printed 16": {"schedule": "printed"},
-    "intended 16": {"schedule": "intended", "head": "dense"},
-}
-SHALLOW = [name for name in OPTIONS if OPTIONS[name].get("depth", 16) < 16]
+OPTIONS["default"] = {}
+BY_COST = [
+    pytest.param(name, marks=pytest.mark.slow if options.get("depth", 16) > 4 else ())
+    for name, options in OPTIONS.items()
+]
 
 
 def make(half: str, **arguments: Any) -> Any:
@@ -116,7 +114,7 @@ def assert_close(got: Any, want: np.ndarray, relative: float = 1e-12) -> None:
     assert float(np.abs(got - want).max()) <= relative * float(np.abs(want).max())
 
 
-@pytest.mark.parametrize("name", [*SHALLOW, *DEEP])
+@pytest.mark.parametrize("name", BY_COST)
 def test_same_output_in_both_modes(keras_torch: None, name: str) -> None:
     twin, model = twins(**OPTIONS[name])
     x = images()
@@ -131,7 +129,8 @@ def test_same_output_in_both_modes(keras_torch: None, name: str) -> None:
             assert_close(variable, statistics[path].numpy())
 
 
-@pytest.mark.parametrize("name", ["released", "no shortcuts", "printed", "intended"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["released", "no shortcuts", "intended"])
 def test_same_gradients_in_training(keras_torch: None, name: str) -> None:
     import tensorflow as tf
     import torch
@@ -179,6 +178,7 @@ NEVER = {  # declared where the channels change, as in the package, and never us
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize(
     ("schedule", "used", "idle"),
@@ -370,7 +370,11 @@ def test_the_pixels_that_each_head_reaches(half: str, head: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [("released", "float32"), ("dense, seven classes, no shortcuts", "float64"), ("intended", "float64")],
+    [
+        ("released", "float32"),
+        ("dense, seven classes, no shortcuts", "float64"),
+        pytest.param("intended", "float64", marks=pytest.mark.slow),
+    ],
 )
 def test_saved_and_loaded(name: str, dtype: str, tmp_path: Path) -> None:
     needs("keras")
@@ -418,6 +422,7 @@ def test_unknown_sizes_and_functional_models(keras_torch: None) -> None:
         assert_close(graph(images(*size)), run(model.eval(), images(*size)))
 
 
+@pytest.mark.slow
 def test_float64_as_the_default_dtype() -> None:
     """Keras fixes its default dtype when the first layer asks for it, so that another process sets it here."""
     needs("keras")

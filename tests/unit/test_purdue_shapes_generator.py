@@ -163,6 +163,17 @@ def test_numbers_classes_repeats_and_overlaps(data: Data) -> None:
     assert 0.05 < len(edges) / counts.sum() < 0.5  # cut by the border
 
 
+def test_the_number_of_objects_is_drawn_once_and_on_its_own() -> None:
+    """Images that hide an object are drawn again with as many objects, or few would be favoured."""
+    drawn = 1 + (module._draw(3, 0, 0)[:, 0, 0] * 5).astype(int)
+    counts = objects_in(generate(256, 3))
+    assert np.array_equal(counts.sum(axis=1), drawn)
+    many = objects_in(generate(5000, 4))
+    for number in range(1, 6):
+        of_class = many[many.sum(axis=1) == number].sum(axis=0)
+        assert np.abs(of_class / of_class.sum() - 0.2).max() < 0.05
+
+
 def corners(name: str, aspect: float) -> np.ndarray:
     """Return the corners of a polygon of area 1 about the origin, worked out apart from the generator."""
     if name == "rectangle":

@@ -121,7 +121,7 @@ def test_an_honest_pair_is_equal(net: tuple[Any, Any, Any]) -> None:
 def test_one_layer_in_lower_precision_is_named_by_its_side(
     net: tuple[Any, Any, Any], layer: str, side: str, bits: int
 ) -> None:
-    model, module, values = net
+    model, module, _ = net
     if side == "torch":
         change = reduced_torch(module.get_submodule(layer), bits)
     else:

@@ -104,6 +104,7 @@ def test_command(half: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
+@pytest.mark.slow
 def test_measures_without_matplotlib(half: str) -> None:
     needs("keras" if half == "tf_impl" else "torch")
     code = (
