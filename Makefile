@@ -28,7 +28,7 @@ types: env
 	$(BIN)/mypy
 
 test: lint types
-	$(BIN)/pytest --require=keras,torch,jax,reference
+	$(BIN)/pytest -n auto --dist loadfile --require=keras,torch,jax,reference
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

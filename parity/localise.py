@@ -424,14 +424,19 @@ def _output_findings(ours: Sequence[Array], forced: Sequence[Array], end: int) -
     if not text:
         return []
     evidence = f"after the last paired layer, with all layers giving the Keras values: {text}"
-    return [Located(end + 1.0, Finding(None, None, "output", None, evidence))]
+    kind = "shape" if text.startswith("shape") else "output"
+    return [Located(end + 1.0, Finding(None, None, kind, None, evidence))]
 
 
 def _without_consequences(located: Sequence[Located]) -> list[Located]:
     """Drop what a missing or extra call explains: what arrives at any later place, past every shortcut."""
     calls = [item.order for item in located if item.finding.kind in {"missing-call", "extra-call"}]
     first = min(calls, default=float("inf"))
-    return [item for item in located if item.finding.kind not in {"wiring", "output"} or item.order < first]
+    return [
+        item
+        for item in located
+        if item.finding.kind not in {"wiring", "output", "shape"} or item.order < first
+    ]
 
 
 def _each_once(findings: Sequence[Finding]) -> list[Finding]:

@@ -100,13 +100,9 @@ class Conv2d(keras.layers.Conv2D):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Give the output's shape; an unknown size stays unknown."""
-        rooms = (
-            None if n is None else n + 2 * p - d * (k - 1) - 1
-            for n, k, p, d in zip(
-                input_shape[1:3], self.kernel_size, self.padding, self.dilation, strict=True
-            )
-        )
-        sizes = [None if room is None else room // s + 1 for room, s in zip(rooms, self.stride, strict=True)]
+        extents = (d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel_size, strict=True))
+        axes = zip(input_shape[1:3], extents, self.stride, self.padding, strict=True)
+        sizes = [None if n is None else (n + 2 * p - extent) // s + 1 for n, extent, s, p in axes]
         check_not_empty(sizes, input_shape, self.padding)
         return (input_shape[0], *sizes, self.out_channels)
 
@@ -137,7 +133,7 @@ class BatchNorm2d(keras.layers.BatchNormalization):
         self.build((None, None, None, num_features))
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
-        """Normalise `inputs`; Keras' class does float64 in float32 on JAX and torch, so do that here."""
+        """Normalise `inputs`; float64 by our own steps, because Keras' take float32 on JAX and torch."""
         if self.compute_dtype != "float64" or mask is not None:
             return super().call(inputs, training=training, mask=mask)
         mean, variance = self.moving_mean, self.moving_variance

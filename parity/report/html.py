@@ -105,5 +105,5 @@ def _why(finding: Mapping[str, Any]) -> str:
     fix = ""
     if finding["fix"]:
         fix = f"<br>Fix{' (verified)' if finding['fix_verified'] else ''}: {escape(finding['fix'])}"
-    evidence = escape(finding["evidence"]).replace("; ", ";<br>")
+    evidence = ";<br>".join(map(escape, finding["evidence"].split("; ")))
     return f"{cause}{evidence}{fix}"

@@ -173,6 +173,7 @@ def test_masks_are_read_from_every_layout_and_protocol(tmp_path: Path, kind: str
 
 
 BOXES = {
+    "lists": lambda boxes: boxes,
     "tuples": lambda boxes: tuple(tuple(box) for box in boxes),
     "arrays": lambda boxes: [np.array(box) for box in boxes],
     "one array": lambda boxes: np.array(boxes) if boxes else [],
