@@ -28,7 +28,6 @@ from parity import catalog
 from parity.adapters import adapt
 from parity.probe import randomise
 from parity.spec import load_model
-from parity.tolerance import PRECISION_FACTOR
 
 DTYPES = ("float32", "bfloat16", "float16")
 MULTIPLIES = (nn.modules.conv._ConvNd, nn.Linear)
@@ -58,7 +57,7 @@ def called(module: nn.Module, values: Any) -> list[nn.Module]:
         for child in module.modules():
             if isinstance(child, MULTIPLIES):
                 stack.callback(child.register_forward_hook(lambda layer, *_: found.append(layer)).remove)
-        module(torch.from_numpy(values).movedim(-1, 1))
+        module.eval()(torch.from_numpy(values).movedim(-1, 1))
     return found
 
 
@@ -68,7 +67,7 @@ def ratio(model: Any, module: Any, values: Any, dtype: str) -> float:
     if not report.precision:
         return float("nan")
     error = max(report.precision[f"{side}_error"] for side in ("keras", "torch"))
-    return error / (report.precision["allowed"] / PRECISION_FACTOR)
+    return error / report.precision["conditioning"]
 
 
 def measure(name: str, seed: int) -> dict[str, float]:

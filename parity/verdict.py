@@ -21,7 +21,7 @@ from parity.localise import localise, repeatable
 from parity.pairing import MappingLike, Pairing, pair
 from parity.probe import as_list, declared, flattened_images, random_inputs, to_torch_inputs
 from parity.settings import differing_settings
-from parity.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
+from parity.tolerance import COORDINATE_FACTOR, PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.weights import adapters_of, layer_pairs, sorted_sides, tensor_differences
 
 Outputs = list[tuple[str, Array]]
@@ -41,7 +41,7 @@ class Report:
         structure: greatest difference in float64 relative to the output's scale.
         structure_abs: the same, absolute.
         precision: for a dtype other than float64, each side's error against its own float64 result,
-            the sides' disagreement, and the bound, all relative to the output's scale.
+            the sides' disagreement, the effect of one roundoff, and the bound, all relative to the output's scale.
         pairs: (Keras path, torch path or paths).
         elements: output elements compared.
         seconds: time that the comparison took.
@@ -364,7 +364,10 @@ class _Comparison:
                 self._run(model, _cast(self.inputs[model.side], self.dtype), rounded)
         if len(rounded) < 2:
             return {}, (float("inf"), float("inf"))
-        allowed = PRECISION_FACTOR * self._conditioning(exact)
+        conditioning = self._conditioning(exact)
+        allowed = max(
+            PRECISION_FACTOR * conditioning, COORDINATE_FACTOR * _extent(exact) * UNIT_ROUNDOFF[self.dtype]
+        )
         errors = {side: _greatest(exact[side], rounded[side])[1] for side in ("keras", "torch")}
         apart = _greatest(rounded["keras"], rounded["torch"])
         for side, error in errors.items():
@@ -378,7 +381,7 @@ class _Comparison:
             text = f"the sides are {apart[1]:.3g} of the scale apart in {self.dtype}, more than either is from float64"
             self.findings.append(Finding(None, None, "precision", None, text))
         figures = {**{f"{side}_error": error for side, error in errors.items()}, "disagreement": apart[1]}
-        return {**figures, "allowed": allowed}, apart
+        return {**figures, "conditioning": conditioning, "allowed": allowed}, apart
 
     def _conditioning(self, exact: dict[str, Outputs]) -> float:
         """What one unit roundoff on every weight and input does to the output, in float64."""
@@ -410,6 +413,11 @@ def _by_name(ours: Outputs, theirs: Outputs) -> list[tuple[tuple[str, Array], tu
     if {name for name, _ in ours} == set(names):
         return [(item, theirs[names.index(item[0])]) for item in ours]
     return list(zip(ours, theirs, strict=True))
+
+
+def _extent(outputs: dict[str, Outputs]) -> int:
+    """Rows or columns of the largest image among the outputs; 0 where there is none."""
+    return max((max(value.shape[1:-1]) for _, value in outputs["keras"] if value.ndim > 3), default=0)
 
 
 def _agree(ours: Outputs, theirs: Outputs) -> bool:

@@ -111,8 +111,19 @@ TF32, BFLOAT16 = 13, 16
 def test_an_honest_pair_is_equal(net: tuple[Any, Any, Any]) -> None:
     report = parity.compare(*net, dtype="float32")
     assert report.verdict == "EQUAL", str(report)
-    assert set(report.precision) == {"keras_error", "torch_error", "disagreement", "allowed"}
+    assert set(report.precision) == {"keras_error", "torch_error", "disagreement", "conditioning", "allowed"}
     assert 0.0 < report.precision["torch_error"] < report.precision["allowed"]
+
+
+@pytest.mark.parametrize("size", [33, 211])
+def test_the_rounded_coordinates_of_a_resize_are_honest(size: int) -> None:
+    from tf_impl.layers import UpSampling2d as KerasLayer
+    from torch_impl.layers import UpSampling2d as TorchLayer
+
+    values = np.random.default_rng(0).standard_normal((1, size, size + 9, 2)).astype(np.float32)
+    model = KerasLayer((2, 3), mode="bilinear")
+    report = parity.compare(model, TorchLayer((2, 3), mode="bilinear"), values, dtype="float32")
+    assert report.verdict == "EQUAL", str(report)
 
 
 @pytest.mark.parametrize("bits", [TF32, BFLOAT16])
