@@ -45,6 +45,10 @@ def arguments(node: ast.FunctionDef) -> list[tuple[str, str | None]]:
     ]
 
 
+def is_public(method: str, half: str) -> bool:
+    return method == "__init__" or not (method.startswith("_") or method in PROTOCOL[half])
+
+
 def surface(source: str, half: str) -> dict[str, list[tuple[str, str | None]]]:
     """Arguments of every public function and method of a file, by name."""
     found: dict[str, list[tuple[str, str | None]]] = {}
@@ -54,9 +58,8 @@ def surface(source: str, half: str) -> dict[str, list[tuple[str, str | None]]]:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name not in READY_MADE:
             found[node.name] = []
             for method in node.body:
-                if isinstance(method, ast.FunctionDef) and method.name not in PROTOCOL[half]:
-                    if method.name == "__init__" or not method.name.startswith("_"):
-                        found[f"{node.name}.{method.name}"] = arguments(method)
+                if isinstance(method, ast.FunctionDef) and is_public(method.name, half):
+                    found[f"{node.name}.{method.name}"] = arguments(method)
     return found
 
 
