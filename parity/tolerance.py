@@ -21,7 +21,7 @@ STRUCTURE = 1e-11
 
 PRECISION_FACTOR = 64.0
 """How many times the effect of one unit roundoff a side may be off. benchmarks/precision.py measures honest
-sides at 0 to 8, TF32 in all convolutions at 2,600 and more, and in one of mUnet's alone at 380."""
+sides at 0 to 11 (mUnet), TF32 in all convolutions at 2,600 and more, and in one of mUnet's alone at 380."""
 
 COORDINATE_FACTOR = 2.0
 """A resize rounds its coordinates: n pixels from the origin they are n roundoffs off, which moves a value by

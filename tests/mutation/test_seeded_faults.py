@@ -210,7 +210,13 @@ def test_fault_is_found_at_its_layer(fault: Fault) -> None:
     assert places == {fault.path}, f"false alarms: {report}"
 
 
-@pytest.mark.parametrize("fault", FAULTS[:ACCEPTANCE], ids=named)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(f, id=named(f), marks=[pytest.mark.slow] * (f.model == "mUnet"))
+        for f in FAULTS[:ACCEPTANCE]
+    ],
+)
 def test_check_exits_1_and_names_the_layer(
     fault: Fault, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
