@@ -111,7 +111,7 @@ def train(
         trainer.compile(
             # TensorFlow rounds a Python float to float32 before Keras casts it; a NumPy float64 keeps its digits.
             optimizer=keras.optimizers.SGD(recipe.learning_rate, momentum=np.float64(recipe.momentum)),
-            loss=keras.losses.MeanSquaredError(),
+            loss=_squared_error,
         )
         for batch in batches(len(images), recipe):
             inputs = to_network(images[batch.indices], model)
@@ -119,6 +119,11 @@ def train(
             losses.append(finite(float(trainer.train_on_batch(inputs, targets)), batch))
             report(batch, losses[-1])
     return losses
+
+
+def _squared_error(targets: Any, outputs: Any) -> Any:
+    """Every squared error; Keras takes their mean. Its own loss takes it in float32 on JAX, whatever the dtype."""
+    return keras.ops.square(outputs - targets)
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

@@ -1,8 +1,9 @@
-"""float64 on TensorFlow where TensorFlow itself would pass through float32.
+"""float64 where Keras or its backend would pass through float32 under a float64 policy.
 
-Its cast of a Python number, its leaky ReLU's slope and its bilinear resize have 24 bits under any dtype:
-about 1e-8, a thousand times the bound for the structure. While parity judges in float64, they are
-computed in float64; nothing else about the model changes.
+TensorFlow's cast of a Python number, its leaky ReLU's slope and its bilinear resize have 24 bits under any
+dtype: about 1e-8, a thousand times the bound for the structure. On JAX and torch, Keras takes float64 with
+float32 for float32, so that its normalisations are 1e-7 to 1e-6 off. While parity judges in float64, all of
+these are computed in float64; nothing else about the model changes.
 """
 
 from __future__ import annotations
@@ -19,10 +20,31 @@ from parity.adapters.base import restored
 
 @contextmanager
 def exact_float64() -> Iterator[None]:
-    """Replace the three functions for the time being; float64 tensors alone are treated differently."""
-    if keras.config.backend() != "tensorflow":
+    """Replace these functions for the time being; float64 tensors alone are treated differently."""
+    with _tensorflow() if keras.config.backend() == "tensorflow" else _result_type():
         yield
-        return
+
+
+@contextmanager
+def _result_type() -> Iterator[None]:
+    """float64 wins over float32, as it does on TensorFlow, in NumPy, and in torch and JAX themselves."""
+    from keras.src import backend
+
+    plain = backend.result_type
+
+    def result_type(*dtypes: Any) -> str:
+        if any(
+            keras.backend.standardize_dtype(getattr(dtype, "dtype", dtype)) == "float64" for dtype in dtypes
+        ):
+            return "float64"
+        return str(plain(*dtypes))
+
+    with restored(backend, "result_type", result_type):
+        yield
+
+
+@contextmanager
+def _tensorflow() -> Iterator[None]:
     import tensorflow as tf
     from tensorflow.python.ops import math_ops
 

@@ -418,12 +418,16 @@ def test_float32_weights_widen_exactly(half: Any, tmp_path: Path) -> None:
 # ---- the walls ----------------------------------------------------------------------------------------------
 
 BEHIND_A_WALL = """
-import runpy, sys
+import importlib.util, runpy, sys
+def banned(name):
+    return name.partition(".")[0] in {banned!r}
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {banned!r}:
+        if banned(name):
             raise ModuleNotFoundError(name + " is walled off", name=name)
 sys.meta_path.insert(0, Blocked())
+find_spec = importlib.util.find_spec  # who only asks whether a package is there must be told that it is not
+importlib.util.find_spec = lambda name, package=None: None if banned(name) else find_spec(name, package)
 sys.argv[0] = {module!r}
 runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
