@@ -27,6 +27,9 @@ lint: env
 types: env
 	$(BIN)/mypy
 
+# One worker a core, so one thread a worker: more of them only wait for one another.
+test: export OMP_NUM_THREADS := 1
+test: export TF_NUM_INTRAOP_THREADS := 1
 test: lint types
 	$(BIN)/pytest -n auto --dist loadfile --require=keras,torch,jax,reference
 
