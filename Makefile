@@ -31,7 +31,7 @@ types: env
 test: export OMP_NUM_THREADS := 1
 test: export TF_NUM_INTRAOP_THREADS := 1
 test: lint types
-	$(BIN)/pytest -n auto --dist loadfile --require=keras,torch,jax,reference
+	$(BIN)/pytest -n auto --dist worksteal --require=keras,torch,jax,reference
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
