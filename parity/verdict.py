@@ -146,7 +146,8 @@ def compare(
         flattened = flattened_images(keras, values)
         pairing = pair(keras, torch, mapping, flattened)
         report = _Comparison(keras, torch, pairing, values, dtype, flattened).report()
-        if not any(finding.kind == "error" for finding in report.findings):
+        # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
+        if report.verdict != "INCONCLUSIVE" or not any(f.kind == "error" for f in report.findings):
             break
     report.pairs = layer_pairs(pairing)
     report.environment = environment()
