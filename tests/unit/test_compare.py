@@ -409,3 +409,34 @@ def test_json_has_no_infinities(tmp_path: Any) -> None:
     assert {"verdict", "max_abs_diff", "max_rel_diff", "findings", "environment"} <= set(values)
     report.to_html(tmp_path / "r.html")
     assert "DIVERGED" in (tmp_path / "r.html").read_text()
+
+
+class OddAtOddWidths(torch.nn.Module):
+    """Rolls the image between its layers, and then raises, where the width is odd."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv2d(3, 4, 3, padding=1)
+        self.second = torch.nn.Conv2d(4, 2, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        if x.shape[-1] % 2 == 0:
+            return self.second(x)
+        self.second(x.roll(1, -1))
+        raise ValueError("the width must be even")
+
+
+def test_a_difference_on_a_size_that_is_then_refused_is_not_forgotten() -> None:
+    """The next size, which both sides take, would be EQUAL."""
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="first")(image)
+    model = keras.Model(image, keras.layers.Conv2D(2, 3, padding="same", name="second")(x))
+    module = OddAtOddWidths()
+    parity.transfer(module, model)
+    even = np.random.default_rng(0).standard_normal((2, 18, 24, 3))
+    assert parity.compare(model, module, even).verdict == "EQUAL"
+    report = parity.compare(model, module)
+    assert report.verdict == "DIVERGED"
+    assert report.first is not None
+    assert (report.first.keras, report.first.kind) == ("second", "wiring")
