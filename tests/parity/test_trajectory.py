@@ -14,12 +14,11 @@ from tests.conftest import needs
 STEPS = 50
 PAIRS = [(half, dtype) for half in ("tf", "torch") for dtype in ("float64", "float32")]
 STRUCTURE = 1e-9  # relative, in float64; measured 3e-15 after 50 steps
-# How far the two may be apart in float32, in units of the worse one's distance from its own float64 run; greatest
-# relative difference of any step each. Measured 0.5 to 0.9 over three seeds, 0.5 on the one below.
-APART = 1.0
-# One side's distance from its own float64 run, in units of the other's. Measured up to 1.5; a side that computes
-# with fewer digits than float32 (TF32, bfloat16) is a thousand times off.
-LOPSIDED = 32.0
+# How far a float32 run may be from its own float64 run, in units of what one unit roundoff in the initial weights
+# does (benchmarks/trajectory.py). Measured 0.5 to 10 over three seeds, one and two threads, AVX2 and AVX-512; a side
+# that computes with fewer digits (TF32, bfloat16) is thousands of them off. The distance between the two sides in
+# float32 is bounded by this and by the float64 check (triangle inequality): a bound of its own would test luck.
+ROUNDOFFS = 64.0
 
 
 def trajectory() -> Any:
@@ -36,8 +35,8 @@ def first_apart(gaps: Any) -> int | None:
     return int(beyond[0]) + 1 if beyond.size else None
 
 
-def faults(curves: Any) -> list[str]:
-    """What contradicts "one loss curve" in four curves; an empty list if nothing does."""
+def faults(curves: Any, effect: float) -> list[str]:
+    """What contradicts "one loss curve" in four curves; `effect` is that of one unit roundoff."""
     if sorted(curves) != sorted(PAIRS) or any(curve.shape != (STEPS,) for curve in curves.values()):
         return ["there must be four curves of every step"]
     if not all(np.isfinite(curve).all() for curve in curves.values()):
@@ -45,18 +44,16 @@ def faults(curves: Any) -> list[str]:
     gaps, found = trajectory().differences(curves), []
     if step := first_apart(gaps["float64"]):
         found.append(f"float64 differs from step {step} on")
-    own = sorted((gaps["tf rounding"].max(), gaps["torch rounding"].max()))
-    if gaps["float32"].max() > APART * own[1]:
-        found.append("float32 differs by more than rounding")
-    if own[1] > LOPSIDED * own[0]:
-        found.append("one side has fewer digits than float32")
+    for half in ("tf", "torch"):
+        if gaps[f"{half} rounding"].max() > ROUNDOFFS * effect:
+            found.append(f"{half} has fewer digits than float32")
     return found
 
 
 @pytest.mark.slow
 def test_both_packages_have_one_loss_curve() -> None:
     curves = trajectory().trajectories(STEPS)
-    assert faults(curves) == []
+    assert faults(curves, trajectory().roundoff_effect(STEPS)) == []
     # The run is one that could have gone wrong: the losses change, and float32 is not float64.
     assert np.ptp(curves["torch", "float64"]) > 100
     assert all((curves[half, "float32"] != curves[half, "float64"]).any() for half in ("tf", "torch"))
@@ -103,7 +100,7 @@ FAULTS: dict[str, tuple[tuple[str, str], Callable[[Any], Any], list[str]]] = {
     "fewer digits": (
         ("torch", "float32"),
         lambda curve: curve * (1 + NOISE),
-        ["float32 differs by more than rounding", "one side has fewer digits than float32"],
+        ["torch has fewer digits than float32"],
     ),
     "a step short": (
         ("tf", "float32"),
@@ -117,4 +114,4 @@ FAULTS: dict[str, tuple[tuple[str, str], Callable[[Any], Any], list[str]]] = {
 def test_a_fault_in_one_curve_is_noticed(fault: str) -> None:
     pair, damage, expected = FAULTS[fault]
     curves = alike()
-    assert faults({**curves, pair: damage(curves[pair])}) == expected
+    assert faults({**curves, pair: damage(curves[pair])}, effect=1e-6) == expected
