@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from parity.adapters.base import Array
 
 KINDS = {
     "layer": "the layer's own result differs on identical inputs",
@@ -34,6 +36,8 @@ class Finding:
         evidence: what was measured.
         fix: what to change, None where not known.
         fix_verified: whether the fix was tried and the layer then agreed.
+        tensors: what the evidence was read from, by "keras_input.0", "torch_output.0" and the like, each in its
+            own framework's layout. Not part of the dictionary, nor of equality.
     """
 
     keras: str | None
@@ -43,10 +47,11 @@ class Finding:
     evidence: str
     fix: str | None = None
     fix_verified: bool = False
+    tensors: dict[str, Array] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return asdict(self)
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "tensors"}
 
     def __str__(self) -> str:
         """One line: kind, place, evidence, cause and fix."""

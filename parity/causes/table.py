@@ -1,0 +1,127 @@
+"""Every known cause of a difference between a Keras model and its port to torch, or the other way round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One known cause.
+
+    Attributes:
+        name: the stable identifier that findings carry.
+        mechanism: what was done.
+        signature: what the difference looks like, which is what the evidence must show.
+        fix: what mends it.
+    """
+
+    name: str
+    mechanism: str
+    signature: str
+    fix: str
+
+
+_ROWS = (
+    # --- convolutions
+    ("same-padding-asymmetry", "padding='same' with a stride pads more at the bottom and right in Keras; torch pads alike on both sides",
+     "the windows start one pixel apart, where the padding is odd in total (even sizes for a kernel of 3)",
+     "pad explicitly in front of an unpadded layer: F.pad(x, (0, 1, 0, 1)), or ZeroPadding2D on the Keras side"),
+    ("padding-size", "the two sides pad by another number of rows or columns, or with other values",
+     "the border differs, and the shape where the total differs", "give both layers the same padding"),
+    ("stride-value", "another stride", "the shape, or every position but the first", "give both layers the same stride"),
+    ("dilation-value", "another dilation", "every value; the layer agrees at the other side's dilation",
+     "give both layers the same dilation"),
+    ("stride-placement", "the stride of a bottleneck sits on its 1x1 convolution on one side and on its 3x3 on the other",
+     "two neighbouring convolutions whose strides are exchanged", "move the stride to the other convolution"),
+    ("transpose-crop-offset", "a transposed convolution's result is cropped at the other end",
+     "the right shape, shifted by a pixel", "crop as the other side does: explicit padding and output_padding in place of 'same'"),
+    ("output-padding", "output_padding lost or different", "the last rows or columns, or the shape",
+     "set output_padding to the other side's"),
+    ("transpose-padding-is-crop", "padding of a transposed convolution applied to its input; it crops its output",
+     "border and shape", "crop the output by the padding"),
+    ("dilation-stride-grid", "stride together with dilation in a transposed convolution, on another grid of zeros",
+     "zeros on the wrong grid", "place the taps at stride * i + dilation * j"),
+    ("kernel-flip", "a true convolution in place of a correlation, or a flip too many",
+     "the layer agrees with the kernel turned by 180 degrees", "turn the kernel by 180 degrees in height and width"),
+    ("kernel-hw-swap", "the kernel's height and width exchanged", "the layer agrees with the kernel transposed in space",
+     "exchange the kernel's height and width"),
+    ("kernel-io-swap", "the kernel's in and out channels exchanged, which square layers copy without an error",
+     "the layer agrees with the channel axes exchanged", "exchange the kernel's in and out channel axes"),
+    ("depthwise-multiplier-order", "channel and multiplier of a depthwise kernel in the other order",
+     "a permutation of the output channels", "order the output channels as channel * multiplier + m"),
+    ("group-layout", "the blocks of a grouped kernel in other places", "a permutation of blocks of output channels",
+     "order the kernel's output channels group by group"),
+    ("missing-bias", "the bias dropped or left at its initial zeros", "a constant for each channel", "copy the bias"),
+    ("weight-not-copied", "a layer kept other weights", "that layer alone; with the other side's weights it agrees",
+     "copy the weights (parity.transfer)"),
+    # --- normalisation
+    ("batchnorm-epsilon", "Keras' epsilon is 1e-3 by default, torch's eps 1e-5",
+     "each channel scaled by sqrt((v + e1) / (v + e2))", "set epsilon / eps to the other side's"),
+    ("batchnorm-momentum", "Keras' momentum is 1 - torch's momentum", "equal in inference until one training step",
+     "momentum_keras = 1 - momentum_torch"),
+    ("batchnorm-running-variance", "torch stores the unbiased variance of the batch, Keras the biased one",
+     "the running variance's batch term times n / (n - 1) after a training step",
+     "a layer with the other side's rule (tf_impl.layers.BatchNorm2d), or match_rules=True to judge the rest"),
+    ("batchnorm-slots-swapped", "gamma, beta, mean and variance in one another's places",
+     "an affine change of each channel; the layer agrees with the vectors exchanged", "copy each vector to its own slot"),
+    ("batchnorm-frozen", "trainable=False means inference mode too, in Keras alone", "in training mode only",
+     "put the torch layer into eval mode, or unfreeze the Keras layer"),
+    ("train-mode-left-on", "dropout or normalisation in training mode where the other side infers",
+     "not repeatable, or dependent on the rest of the batch", "module.eval(), or training=False"),
+    ("layernorm-epsilon", "Keras' epsilon is 1e-3 by default, torch's eps 1e-5", "each token scaled by its own ratio",
+     "set epsilon / eps to the other side's"),
+    ("groupnorm-epsilon", "Keras' epsilon is 1e-3 by default, torch's eps 1e-5", "each group scaled by its own ratio",
+     "set epsilon / eps to the other side's"),
+    ("dropout-rate", "another dropout rate, or dropout on one side alone", "in training mode only",
+     "give both layers the same rate"),
+    # --- activations
+    ("activation-missing", "an activation left out, or one too many", "where the activation changes values, and there alone",
+     "apply the activation"),
+    ("activation-kind", "another activation function", "each side is its own function of the same input",
+     "use the other side's activation"),
+    ("leaky-relu-slope", "the slope is 0.3 (Keras layer), 0.2 (Keras op) or 0.01 (torch) by default",
+     "negative values scaled by a constant", "give both the same slope"),
+    ("gelu-approximation", "GELU by tanh on one side and by erf on the other", "at most 4.7e-4, near |x| = 2.7",
+     "approximate='tanh' in torch, or approximate=False in Keras"),
+    ("hard-sigmoid-form", "0.2 x + 0.5 on one side, x / 6 + 0.5 on the other", "at most 8.3e-2, at |x| = 2.5",
+     "use one form on both sides"),
+    ("softmax-axis", "softmax over another axis", "sums along the class axis are not 1", "take the softmax over the class axis"),
+    ("double-softmax", "a softmax applied to what already are probabilities (from_logits confusion)",
+     "values near uniform, flat loss, small gradients", "apply the softmax once"),
+    # --- pooling and resizing
+    ("pool-count-include-pad", "the average taken over the padding too", "at the border, by the ratio k * k / valid",
+     "count_include_pad=False in torch"),
+    ("pool-ceil-mode", "the output's size rounded up on one side", "a last row or column more", "the same ceil_mode"),
+    ("resize-align-corners", "corner pixels aligned on one side, half-pixel centres on the other",
+     "a shift below a pixel that grows with the position", "align_corners=False"),
+    ("resize-antialias", "antialiasing on one side", "in downsampling alone, at high frequencies", "the same antialias"),
+    ("resize-mode", "another interpolation", "each side agrees with its own mode", "the same interpolation"),
+    # --- wiring
+    ("flatten-order", "flattened as C, H, W on one side and as H, W, C on the other", "values permuted, the histogram the same",
+     "permute the dense kernel's rows, or transpose before flattening"),
+    ("concat-order", "operands of a concatenation exchanged", "blocks of channels permuted", "concatenate in the other order"),
+    ("skip-missing", "an addition of an earlier layer's output left out, or one too many",
+     "the difference is that layer's output", "add it"),
+    ("channel-order", "RGB against BGR, or mean and standard deviation in the other order", "channels 0 and 2 at the input",
+     "use one channel order"),
+    ("input-scaling", "0..255 against 0..1, or a Rescaling layer inside one model alone", "one factor and offset at the input",
+     "scale the input once"),
+    ("shared-layer-duplicated", "one layer used twice became two layers", "equal until trained, then apart",
+     "use one layer twice"),
+    # --- training
+    ("loss-reduction", "sum against mean, or ignored pixels and class weights in the denominator",
+     "loss and gradients scaled by one constant", "the same reduction"),
+    ("sgd-learning-rate-in-buffer", "Keras' velocity holds the learning rate, torch's buffer does not",
+     "equal until the learning rate changes", "tf_impl.optimizers.SGD, or rescale the velocity when the rate changes"),
+    ("adam-epsilon", "epsilon added before or after the bias correction, or another epsilon",
+     "updates of small gradients scaled", "tf_impl.optimizers.Adam, or eps_torch = eps_keras / sqrt(1 - beta2 ** t)"),
+    ("weight-decay-coupling", "weight decay inside the gradient or apart from it, or l2's factor of 2",
+     "a drift in proportion to the weights", "the same kind of weight decay"),
+    # --- numerics
+    ("tf32", "multiplications with 10 bits of mantissa on a GPU", "about 1e-3 relative, gone on a CPU and in float64",
+     "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False"),
+)  # fmt: skip
+
+CAUSES: dict[str, Cause] = {row[0]: Cause(*row) for row in _ROWS}
+"""Known causes by identifier. A difference with none of them is still found and placed, without a name."""
