@@ -1,4 +1,4 @@
-"""The command line: parity check | models | doctor | convert.
+"""The command line: parity check | repro | convert | models | causes | doctor.
 
 Exit codes: 0 equal or done; 1 diverged; 2 usage error, or a comparison that could not be made.
 """
@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     options = _parser().parse_args(arguments)
     try:
-        import_frameworks()
-        return int(options.run(options))
+        if options.frameworks:
+            import_frameworks()
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EQUAL
     except (UsageError, OSError) as error:
         print(f"parity: {error}", file=sys.stderr)
     except Exception as error:  # a model's own code raises what it likes: its traceback says where
@@ -40,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="parity", description="Are a Keras model and a torch module the same?"
     )
+    parser.set_defaults(frameworks=True)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     check = commands.add_parser(
@@ -78,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="list the catalogue", description=_models.__doc__)
     models.add_argument("--json", type=Path, metavar="F", help="write the list as JSON")
     models.set_defaults(run=_models)
+
+    causes = commands.add_parser("causes", help="list the known causes", description=_causes.__doc__)
+    causes.add_argument("--json", type=Path, metavar="F", help="write the list as JSON")
+    causes.set_defaults(run=_causes, frameworks=False)
 
     doctor = commands.add_parser("doctor", help="look at the environment", description=_doctor.__doc__)
     doctor.set_defaults(run=_doctor)
@@ -217,6 +229,21 @@ def _models(options: argparse.Namespace) -> int:
     print(f"{'name':<{width}}  generation  {'parameters':>11}  source")
     for row in rows:
         print(f"{row['name']:<{width}}  {row['generation']:<10}  {row['parameters']:>11,}  {row['source']}")
+    if options.json:
+        _write(options.json, json.dumps(rows, indent=2) + "\n")
+    return EQUAL
+
+
+def _causes(options: argparse.Namespace) -> int:
+    """List every known cause: its identifier, what was done, what the difference looks like, and what mends it."""
+    from parity.causes import CAUSES
+    from parity.report.text import paragraphs
+
+    rows = [asdict(cause) for cause in CAUSES.values()]
+    for row in rows:
+        print(row["name"])
+        for name in ("mechanism", "signature", "fix"):
+            print(paragraphs(row[name], f"  {name + ':':<11}"))
     if options.json:
         _write(options.json, json.dumps(rows, indent=2) + "\n")
     return EQUAL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from parity.verdict import Report
 
 SHOWN = 12
+WIDTH = 100
 
 
 def summary(report: Report) -> str:
@@ -42,3 +44,11 @@ def row(result: Result, width: int) -> str:
         f"{result.name:<{width}}  {result.parameters:>11,}  {result.max_rel_diff:9.1e}  {single}  "
         f"{result.seconds:7.1f}  {result.verdict}"
     )
+
+
+def paragraphs(text: str, head: str, width: int = WIDTH) -> str:
+    """The text after its head, wrapped and indented under itself; long words (paths) are not broken."""
+    return textwrap.fill(
+        text, width, initial_indent=head, subsequent_indent=" " * len(head),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip

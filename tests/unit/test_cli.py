@@ -155,6 +155,26 @@ def test_models_lists_the_catalogue(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "mUnet" in capsys.readouterr().out
 
 
+def test_causes_lists_every_cause(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from parity.causes import CAUSES
+
+    assert main(["causes", "--json", str(tmp_path / "c.json")]) == 0
+    rows = strict_json(tmp_path / "c.json")
+    assert [row["name"] for row in rows] == list(CAUSES)
+    out = capsys.readouterr().out
+    for row in rows:
+        assert set(row) == {"name", "mechanism", "signature", "fix"}
+        assert all(row.values())
+        assert f"\n{row['name']}\n" in f"\n{out}"
+    assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.slow
+def test_listing_causes_loads_no_framework() -> None:
+    code = "import sys; from parity.cli import main; main(['causes']); assert not {'keras', 'torch'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
 def test_doctor_looks_at_the_environment(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
