@@ -38,6 +38,7 @@ class Finding:
         fix_verified: whether the fix was tried and the layer then agreed.
         tensors: what the evidence was read from, by "keras_input.0", "torch_output.0" and the like, each in its
             own framework's layout. Not part of the dictionary, nor of equality.
+        recipe: how to build the layer of either side anew (parity.repro), where it is one that both know.
     """
 
     keras: str | None
@@ -48,19 +49,25 @@ class Finding:
     fix: str | None = None
     fix_verified: bool = False
     tensors: dict[str, Array] = field(default_factory=dict, compare=False, repr=False)
+    recipe: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "tensors"}
+        apart = {"tensors"} if self.recipe else {"tensors", "recipe"}
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in apart}
+
+    @property
+    def place(self) -> str:
+        """The Keras path and the torch path, once where they are the same."""
+        if self.keras and self.torch and self.keras != self.torch:
+            return f"{self.keras} / {self.torch}"
+        return self.keras or self.torch or "output"
 
     def __str__(self) -> str:
         """One line: kind, place, evidence, cause and fix."""
-        place = self.keras or self.torch or "output"
-        if self.keras and self.torch and self.keras != self.torch:
-            place = f"{self.keras} / {self.torch}"
         cause = f" [{self.cause}]" if self.cause else ""
         fix = f" Fix{' (verified)' if self.fix_verified else ''}: {self.fix}" if self.fix else ""
-        return f"{self.kind} at {place}{cause}: {self.evidence}{fix}"
+        return f"{self.kind} at {self.place}{cause}: {self.evidence}{fix}"
 
 
 def in_a_line(error: BaseException) -> str:
