@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from parity.trace import NodeObserver, Trace
 
 Side = Literal["keras", "torch"]
 Array = np.ndarray[Any, Any]
@@ -82,6 +85,12 @@ class Adapter(Protocol):
 
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
         """Evaluate the model; returns its output tensors with their names."""
+        ...
+
+    def trace(
+        self, inputs: Sequence[Array], observer: NodeObserver | None = None
+    ) -> tuple[list[tuple[str, Array]], Trace]:
+        """Evaluate the model once, in inference mode; returns its outputs, and the graph of what was run."""
         ...
 
     def storage(self, path: str) -> int:
