@@ -52,3 +52,47 @@ def paragraphs(text: str, head: str, width: int = WIDTH) -> str:
         text, width, initial_indent=head, subsequent_indent=" " * len(head),
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
+
+
+def screen(report: Report, hint: Sequence[str] = (), height: int = 20, width: int = 72) -> str:
+    """The report as it fits a terminal of 80 by 24, with room for pytest's margin and its own line or two.
+
+    Args:
+        report: what to tell: the verdict, and of the first findings the cause, the evidence and the fix.
+        hint: lines for the end; they are not broken, so that paths and commands can be copied.
+        height: lines at most.
+        width: columns at most, of all but the hint.
+    """
+    figures = f"greatest difference {report.max_rel_diff:.2g} of the output's scale"
+    head = [
+        f"{report.verdict} ({report.dtype})",
+        figures if report.elements else "no outputs could be compared",
+    ]
+    room = height - len(hint) - len(head) - 1
+    lines: list[str] = []
+    told = 0
+    for number, finding in enumerate(report.findings, 1):
+        block = _block(number, finding, width)
+        if told and len(lines) + len(block) > room:
+            break
+        lines += block[:room]
+        told = number
+    more = len(report.findings) - told
+    rest = [f"... and {more} more finding{'s' if more > 1 else ''}"] if more else []
+    return "\n".join([*head, *lines, *rest, *hint])
+
+
+def _block(number: int, finding: Finding, width: int) -> list[str]:
+    """One finding in at most eight lines, six after the first: place and cause, evidence, fix."""
+    cause = f" [{finding.cause}]" if finding.cause else ""
+    place = f"{finding.kind} at {finding.place}{cause}"
+    parts = [(f"{number}. ", place, 2), ("   ", finding.evidence, 4 if number == 1 else 2)]
+    if finding.fix:
+        parts.append(("   ", f"fix{' (verified)' if finding.fix_verified else ''}: {finding.fix}", 2))
+    return [
+        line
+        for head, text, most in parts
+        for line in textwrap.wrap(
+            text, width, initial_indent=head, subsequent_indent="   ", max_lines=most, placeholder=" ..."
+        )
+    ]
