@@ -105,6 +105,10 @@ class Adapter(Protocol):
         """Evaluate one layer alone."""
         ...
 
+    def recipe(self, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
+        """How to build one layer anew without the model's code, and its weights; None where that cannot be."""
+        ...
+
     def precision(self, dtype: str) -> AbstractContextManager[None]:
         """While this is open, the same weights are held and computed with in `dtype`."""
         ...
