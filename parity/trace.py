@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Literal
 
 from parity.adapters.base import Array, Side
@@ -166,6 +167,38 @@ class Trace:
             ],
             "edges": [[source.node, node.id] for node in self.nodes for source in node.inputs],
         }
+
+
+def flattened_images(trace: Trace) -> dict[str, tuple[int, ...]]:
+    """The shape, batch aside, of what was flattened in front of a layer, by the layer's path.
+
+    Followed back from each layer through steps that keep the shape (dropout, activations, normalisation).
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for node in trace.nodes:
+        if node.sort != "layer" or len(node.inputs) != 1 or node.path is None:
+            continue
+        source = node.inputs[0]
+        image = _flattened(trace, source)
+        if image is not None:
+            found.setdefault(node.path, image)
+    return found
+
+
+def _flattened(trace: Trace, source: Source) -> tuple[int, ...] | None:
+    while True:
+        node = trace.nodes[source.node]
+        if source.output >= len(node.shapes) or len(node.shapes[source.output]) != 2 or not node.inputs:
+            return None
+        first = node.inputs[0]
+        before = trace.nodes[first.node].shapes[first.output]
+        shape = node.shapes[source.output]
+        if node.kind == "reshape" and len(before) > 2:
+            return before[1:] if before[0] == shape[0] and prod(before) == prod(shape) else None
+        data = [item for item in node.inputs if trace.nodes[item.node].sort not in {"parameter", "constant"}]
+        if node.kind in {"dense", "matmul"} or len(data) != 1 or before != shape:
+            return None
+        source = first
 
 
 class NodeObserver:

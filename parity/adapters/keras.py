@@ -15,7 +15,10 @@ from keras.src import backend
 from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo, restored
 from parity.adapters.exact import exact_float64
 from parity.adapters.keras_tree import children, declared_inputs, is_functional, own_variables, plain_tensors
+from parity.adapters.keras_trace import framework, tensors_of, tracing
+from parity.adapters.recording import Recorder
 from parity.errors import UsageError
+from parity.trace import NodeObserver, Trace, flattened_images
 
 L = keras.layers
 FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
@@ -141,6 +144,19 @@ class KerasModel:
             outputs = self._call(self.model, tensors, training)
         return _named_outputs(outputs)
 
+    def trace(
+        self, inputs: Sequence[Array], observer: NodeObserver | None = None
+    ) -> tuple[list[tuple[str, Array]], Trace]:
+        """Evaluate the model once, in inference mode, and record what is run."""
+        tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
+        recorder = Recorder(framework(to_numpy, _replaced), observer, *tensors_of(self._layers))
+        recorder.feed(tensors)
+        with keras.device(f"{self.device}:0"), tracing(recorder, self._layers, self.layers()):
+            outputs = _named_tensors(self._call(self.model, tensors, False))
+        trace = recorder.finish(outputs)
+        trace.flattened = flattened_images(trace)
+        return [(name, to_numpy(tensor)) for name, tensor in outputs], trace
+
     def _call(self, layer: Any, tensors: list[Any], training: bool) -> Any:
         """Call with the structure that the layer takes: a functional model's own, a list, or one by one."""
         arguments = tensors
@@ -226,6 +242,12 @@ class KerasModel:
         with restored(L.Layer, "__call__", call), restored(backend.numpy, "reshape", reshape):
             self.forward(inputs)
         return found
+
+    def recipe(self, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
+        """How to build one layer anew, and its weights; None for anything but the framework's own layers."""
+        from parity.adapters.recipe import keras_recipe
+
+        return keras_recipe(self._layers[path])
 
     @contextmanager
     def precision(self, dtype: str) -> Iterator[None]:
@@ -354,16 +376,20 @@ def _replaced(structure: Any, values: Sequence[Array]) -> Any:
 
 
 def _named_outputs(outputs: Any) -> list[tuple[str, Array]]:
+    return [(name, to_numpy(tensor)) for name, tensor in _named_tensors(outputs)]
+
+
+def _named_tensors(outputs: Any) -> list[tuple[str, Any]]:
     if isinstance(outputs, dict):
         return [
             (f"{key}.{name}" if name else str(key), value)
             for key, item in outputs.items()
-            for name, value in _named_outputs(item)
+            for name, value in _named_tensors(item)
         ]
     if isinstance(outputs, list | tuple):
         return [
             (f"{i}.{name}" if name else str(i), value)
             for i, item in enumerate(outputs)
-            for name, value in _named_outputs(item)
+            for name, value in _named_tensors(item)
         ]
-    return [("", to_numpy(outputs))] if keras.ops.is_tensor(outputs) else []
+    return [("", outputs)] if keras.ops.is_tensor(outputs) else []

@@ -12,7 +12,10 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo, restored
+from parity.adapters.recording import Recorder
+from parity.adapters.torch_trace import framework, tensors_of, tracing
 from parity.errors import UsageError
+from parity.trace import NodeObserver, Trace
 
 FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), "conv_transpose"),
@@ -107,15 +110,30 @@ class TorchModel:
 
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
         """Evaluate the module; flags for train and eval mode are put back afterwards."""
+        outputs = self._run([self._from_numpy(value) for value in inputs], training)
+        return [(name, to_numpy(tensor)) for name, tensor in _named_tensors(outputs)]
+
+    def trace(
+        self, inputs: Sequence[Array], observer: NodeObserver | None = None
+    ) -> tuple[list[tuple[str, Array]], Trace]:
+        """Evaluate the module once, in eval mode, and record what is run."""
+        tensors = [self._from_numpy(value) for value in inputs]
+        recorder = Recorder(framework(to_numpy, _replaced), observer, *tensors_of(self._modules))
+        recorder.feed(tensors)
+        with tracing(recorder, self._modules, self.layers()):
+            outputs = _named_tensors(self._run(tensors, False))
+        trace = recorder.finish(outputs)
+        return [(name, to_numpy(tensor)) for name, tensor in outputs], trace
+
+    def _run(self, tensors: Sequence[torch.Tensor], training: bool) -> Any:
         modes = {path: module.training for path, module in self._modules.items()}
         self.module.train(training)
         try:
             with torch.no_grad():
-                outputs = self.module(*[self._from_numpy(value) for value in inputs])
+                return self.module(*tensors)
         finally:
             for path, mode in modes.items():
                 self._modules[path].training = mode
-        return _named_outputs(outputs)
 
     def _from_numpy(self, value: Array) -> torch.Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(value))  # NumPy has no bfloat16: the cast is made here
@@ -132,7 +150,7 @@ class TorchModel:
         finally:
             for child, mode in modes:
                 child.training = mode
-        return [value for _, value in _named_outputs(outputs)]
+        return [to_numpy(tensor) for _, tensor in _named_tensors(outputs)]
 
     @contextmanager
     def watched(self, observer: Observer, paths: set[str]) -> Iterator[None]:
@@ -165,6 +183,12 @@ class TorchModel:
         finally:
             for handle in handles:
                 handle.remove()
+
+    def recipe(self, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
+        """How to build one layer anew, and its weights; None for anything but the framework's own layers."""
+        from parity.adapters.recipe import torch_recipe
+
+        return torch_recipe(self._modules[path])
 
     @contextmanager
     def precision(self, dtype: str) -> Iterator[None]:
@@ -203,20 +227,20 @@ def _own_tensors(path: str, module: nn.Module) -> Iterator[TensorInfo]:
             )
 
 
-def _named_outputs(outputs: Any) -> list[tuple[str, Array]]:
+def _named_tensors(outputs: Any) -> list[tuple[str, torch.Tensor]]:
     if isinstance(outputs, dict):
         return [
             (f"{key}.{name}" if name else str(key), value)
             for key, item in outputs.items()
-            for name, value in _named_outputs(item)
+            for name, value in _named_tensors(item)
         ]
     if isinstance(outputs, list | tuple):
         return [
             (f"{i}.{name}" if name else str(i), value)
             for i, item in enumerate(outputs)
-            for name, value in _named_outputs(item)
+            for name, value in _named_tensors(item)
         ]
-    return [("", to_numpy(outputs))] if isinstance(outputs, torch.Tensor) else []
+    return [("", outputs)] if isinstance(outputs, torch.Tensor) else []
 
 
 def _arrays(structure: Any) -> list[Array]:

@@ -1,0 +1,247 @@
+"""Builds the graph of a forward pass while it runs; what the two frameworks' tracers have in common."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from parity.adapters.base import Array, Side
+from parity.trace import Node, NodeObserver, Sort, Source, Trace, Values, canonical
+
+
+@dataclass(frozen=True)
+class Framework:
+    """What the recorder must know of a framework: its tensors, and how structures of them are taken apart."""
+
+    side: Side
+    is_tensor: Callable[[Any], bool]
+    leaves: Callable[[Any], list[Any]]
+    to_numpy: Callable[[Any], Array]
+    replaced: Callable[[Any, Sequence[Array]], Any]
+    version: Callable[[Any], int] = lambda tensor: 0
+    storage: Callable[[Any], int] = id
+
+
+class Recorder:
+    """The state of one trace. Tensors are known by identity and are not kept alive."""
+
+    def __init__(
+        self,
+        framework: Framework,
+        observer: NodeObserver | None,
+        parameters: Mapping[int, str],
+        constants: set[int],
+    ) -> None:
+        self.framework, self.observer = framework, observer
+        self.trace = Trace(framework.side)
+        self.opaque = 0
+        self.scopes: list[str] = [""]
+        self._parameters, self._constants = parameters, constants
+        self._known: dict[int, tuple[weakref.ref[Any], int, int, int]] = {}
+        self._writers: dict[int, int] = {}
+        self._parameter_nodes: dict[str, int] = {}
+        self._batches: set[int] = set()
+        self._counts: dict[tuple[str, str], int] = {}
+
+    # --- what the tracers call -----------------------------------------------------------------------
+
+    def feed(self, tensors: Sequence[Any]) -> None:
+        """Take the model inputs into the graph."""
+        for i, tensor in enumerate(tensors):
+            node = self._add("input", "input", f"input {i}", shapes=(_shape(tensor),))
+            self.trace.inputs.append(node.id)
+            self._bind(tensor, node.id, 0)
+            self._batches.update(tensor.shape[:1])
+
+    def finish(self, outputs: Sequence[tuple[str, Any]]) -> Trace:
+        """Name the model outputs; returns the graph."""
+        for name, tensor in outputs:
+            node, output = self._origin(tensor, "the output")
+            self.trace.outputs.append((name, Source(node, output)))
+        return self.trace
+
+    @contextmanager
+    def scope(self, path: str) -> Iterator[None]:
+        """Steps run inside this layer."""
+        self.scopes.append(path)
+        try:
+            yield
+        finally:
+            self.scopes.pop()
+
+    def layer(self, path: str, kind: str, settings: dict[str, Any], function: Any, args: Any, kwargs: Any) -> Any:
+        """Run a leaf layer as one step."""
+        return self._step("layer", kind, path, path, settings, function, args, kwargs)
+
+    def op(self, name: str, function: Any, args: Any, kwargs: Any, reverse: bool = False) -> Any:
+        """Run a functional step; inside another step it is no step of its own."""
+        if self.opaque:
+            return function(*args, **kwargs)
+        label = name.strip("_") or name
+        return self._step(
+            "op", canonical(name), label, None, _plain(args, kwargs), function, args, kwargs, reverse
+        )
+
+    def seen(self, name: str, inputs: Sequence[Any], outputs: Sequence[Any], settings: dict[str, Any]) -> None:
+        """Note a functional step that has run already."""
+        made = [tensor for tensor in outputs if self.framework.is_tensor(tensor)]
+        sources = self._sources(inputs, name)
+        sort: Sort = "op" if sources else "constant"
+        node = self._add(sort, canonical(name), name, settings=settings, inputs=sources)
+        self._made(node, made)
+
+    def knows(self, tensor: Any) -> bool:
+        """Whether the tensor's origin is in the graph, or it is a parameter."""
+        entry = self._known.get(id(tensor))
+        return (entry is not None and entry[0]() is tensor) or id(tensor) in self._parameters
+
+    def alias(self, tensor: Any, other: Any) -> None:
+        """Let a tensor be known as another one."""
+        if self.knows(tensor):
+            self._bind(other, *self._origin(tensor, "a read"))
+
+    # --- one step ------------------------------------------------------------------------------------
+
+    def _step(
+        self,
+        sort: Sort,
+        kind: str,
+        label: str,
+        path: str | None,
+        settings: dict[str, Any],
+        function: Any,
+        args: Any,
+        kwargs: Any,
+        reverse: bool = False,
+    ) -> Any:
+        tensors = self._tensors((args, kwargs))
+        sources = self._sources(tensors[::-1] if reverse else tensors, label)
+        versions = [self.framework.version(tensor) for tensor in tensors]
+        scope = self.scopes[-1]
+        node = Node(len(self.trace.nodes), kind, label, sort, path, 0, scope, sources, settings=settings)
+        if self.observer is not None and tensors:
+            replacement = self.observer.before(node, Values(tensors, self.framework.to_numpy))
+            if replacement is not None:
+                args, kwargs = self.framework.replaced((args, kwargs), replacement)
+        self.opaque += 1
+        try:
+            outputs = function(*args, **kwargs)
+        finally:
+            self.opaque -= 1
+        made = self._tensors(outputs)
+        written = [
+            tensor
+            for tensor, version in zip(tensors, versions, strict=True)
+            if self.framework.version(tensor) != version
+        ]
+        if not made and not written:
+            return outputs
+        if sort == "op" and not written and all(any(new is old for old in tensors) for new in made):
+            return outputs  # handed through as it is
+        if sort == "op" and not tensors:
+            node.sort = "constant"
+        node.index = self._count(node)
+        self.trace.nodes.append(node)
+        self._made(node, made or written[:1])
+        for tensor in written:
+            self._writers[self.framework.storage(tensor)] = node.id
+            if not any(tensor is new for new in made):
+                self._bind(tensor, node.id, 0)
+        if self.observer is not None and made:
+            replacement = self.observer.after(node, Values(made, self.framework.to_numpy))
+            if replacement is not None:
+                outputs = self.framework.replaced(outputs, replacement)
+                for i, tensor in enumerate(self._tensors(outputs)):
+                    self._bind(tensor, node.id, i)
+        return outputs
+
+    def _add(
+        self,
+        sort: Sort,
+        kind: str,
+        label: str,
+        path: str | None = None,
+        settings: dict[str, Any] | None = None,
+        inputs: tuple[Source, ...] = (),
+        shapes: tuple[tuple[int, ...], ...] = (),
+    ) -> Node:
+        node = Node(
+            len(self.trace.nodes), kind, label, sort, path, 0, self.scopes[-1], inputs, shapes, settings or {}
+        )
+        node.index = self._count(node)
+        self.trace.nodes.append(node)
+        return node
+
+    def _count(self, node: Node) -> int:
+        key = ("layer", node.path or "") if node.sort == "layer" else (node.scope, node.kind)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key] - 1
+
+    def _made(self, node: Node, tensors: Sequence[Any]) -> None:
+        node.shapes = tuple(_shape(tensor) for tensor in tensors)
+        for i, tensor in enumerate(tensors):
+            self._bind(tensor, node.id, i)
+
+    # --- where a tensor comes from -------------------------------------------------------------------
+
+    def _tensors(self, structure: Any) -> list[Any]:
+        return [leaf for leaf in self.framework.leaves(structure) if self.framework.is_tensor(leaf)]
+
+    def _sources(self, tensors: Sequence[Any], user: str) -> tuple[Source, ...]:
+        return tuple(Source(*self._origin(tensor, user), i) for i, tensor in enumerate(tensors))
+
+    def _bind(self, tensor: Any, node: int, output: int) -> None:
+        entry = (weakref.ref(tensor), node, output, self.framework.version(tensor))
+        self._known[id(tensor)] = entry
+
+    def _origin(self, tensor: Any, user: str) -> tuple[int, int]:
+        entry = self._known.get(id(tensor))
+        if entry is not None and entry[0]() is tensor:
+            _, node, output, version = entry
+            if version == self.framework.version(tensor):
+                return node, output
+            return self._written_elsewhere(tensor, node, output, user)
+        path = self._parameters.get(id(tensor))
+        if path is not None:
+            if path not in self._parameter_nodes:
+                added = self._add("parameter", "parameter", path, path, shapes=(_shape(tensor),))
+                self._parameter_nodes[path] = added.id
+            return self._parameter_nodes[path], 0
+        shape = _shape(tensor)
+        if id(tensor) not in self._constants and len(shape) > 1 and shape[0] in self._batches:
+            self.trace.lost.append(f"an operand of {user} of shape {_shape(tensor)} in {self.scopes[-1] or 'the model'}")
+        added = self._add("constant", "constant", "constant", shapes=(_shape(tensor),))
+        self._bind(tensor, added.id, 0)
+        return added.id, 0
+
+    def _written_elsewhere(self, tensor: Any, node: int, output: int, user: str) -> tuple[int, int]:
+        """The tensor shares its memory with another (a view) that was written to since."""
+        writer = self._writers.get(self.framework.storage(tensor))
+        if writer is None:
+            self.trace.lost.append(f"what was written into an operand of {user}, of shape {_shape(tensor)}")
+            return node, output
+        if writer == node:
+            return node, output
+        sources = (Source(node, output, 0), Source(writer, 0, 1))
+        added = self._add("op", "update", "view", inputs=sources, shapes=(_shape(tensor),))
+        self._bind(tensor, added.id, 0)
+        return added.id, 0
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return tuple(int(n) for n in tensor.shape)
+
+
+def _plain(args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that are no tensors, by position or name, where they are plain values."""
+    found = {str(i): value for i, value in enumerate(args)} | dict(kwargs)
+    return {name: value for name, value in found.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or value is Ellipsis or isinstance(value, bool | int | float | str | slice)
