@@ -165,9 +165,9 @@ def _tensorflow_ops(recorder: Recorder) -> Iterator[None]:
     """TensorFlow tells of every operation that it runs; those within a step are part of it."""
     from tensorflow.python.framework import op_callbacks
 
-    def callback(kind: Any, inputs: Any, attrs: Any, outputs: Any, *_: Any) -> None:
+    def callback(kind: Any, inputs: Any, attrs: Any, outputs: Any, *_: Any) -> list[Any] | None:
         if recorder.opaque:
-            return
+            return None
         name = kind.decode() if isinstance(kind, bytes) else str(kind)
         if name == "ReadVariableOp":
             recorder.alias(inputs[0], outputs[0])
@@ -177,7 +177,8 @@ def _tensorflow_ops(recorder: Recorder) -> Iterator[None]:
             small = [i for i, tensor in enumerate(inputs) if not recorder.knows(tensor) and _is_small(tensor)]
             settings |= {str(i): inputs[i].numpy().tolist() for i in small}
             data = [tensor for i, tensor in enumerate(inputs) if i not in small]
-            recorder.seen(name, data, list(outputs), settings)
+            return recorder.seen(name, data, list(outputs), settings)
+        return None
 
     op_callbacks.add_op_callback(callback)
     try:

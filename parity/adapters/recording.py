@@ -85,13 +85,23 @@ class Recorder:
             "op", canonical(name), label, None, _plain(args, kwargs), function, args, kwargs, reverse
         )
 
-    def seen(self, name: str, inputs: Sequence[Any], outputs: Sequence[Any], settings: dict[str, Any]) -> None:
-        """Note a functional step that has run already."""
+    def seen(
+        self, name: str, inputs: Sequence[Any], outputs: Sequence[Any], settings: dict[str, Any]
+    ) -> list[Any] | None:
+        """Note a functional step that has run already; returns what the observer puts in the outputs' place."""
         made = [tensor for tensor in outputs if self.framework.is_tensor(tensor)]
         sources = self._sources(inputs, name)
         sort: Sort = "op" if sources else "constant"
         node = self._add(sort, canonical(name), name, settings=settings, inputs=sources)
         self._made(node, made)
+        if self.observer is None or not made:
+            return None
+        replacement = self.observer.after(node, Values(made, self.framework.to_numpy))
+        if replacement is None:
+            return None
+        fresh: list[Any] = self.framework.replaced(list(outputs), replacement)
+        self._made(node, self._tensors(fresh))
+        return fresh
 
     def knows(self, tensor: Any) -> bool:
         """Whether the tensor's origin is in the graph, or it is a parameter."""
@@ -101,7 +111,9 @@ class Recorder:
     def alias(self, tensor: Any, other: Any) -> None:
         """Let a tensor be known as another one."""
         if self.knows(tensor):
-            self._bind(other, *self._origin(tensor, "a read"))
+            node, output = self._origin(tensor, "a read")
+            self.trace.nodes[node].shapes = (_shape(other),)
+            self._bind(other, node, output)
 
     # --- one step ------------------------------------------------------------------------------------
 
