@@ -78,10 +78,24 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--train-steps", type=int, default=0, metavar="N", help="compare N training steps too")
     check.add_argument("--transfer", choices=("both", "torch-to-keras", "keras-to-torch", "none"), default="both",
                        help="which way to copy random weights first; none compares the weights as they are")  # fmt: skip
-    check.add_argument("--json", type=Path, metavar="F", help="write the results as JSON")
+    check.add_argument(
+        "--json",
+        type=Path,
+        metavar="F",
+        help="write the results as JSON, and the tensors of the findings beside it",
+    )
     check.add_argument("--html", type=Path, metavar="F", help="write the results as one HTML page")
     check.add_argument("--seed", type=int, default=0, metavar="N", help="of random weights and inputs")
     check.set_defaults(run=_check)
+
+    repro = commands.add_parser(
+        "repro", help="write a script that shows one finding", description=_repro.__doc__
+    )
+    repro.add_argument("report", type=Path, metavar="REPORT.json", help="what check --json or to_json wrote")
+    repro.add_argument("--finding", type=int, required=True, metavar="K", help="its number, counted from 1")
+    repro.add_argument("--pair", metavar="NAME", help="of which pair, where the report holds several")
+    repro.add_argument("-o", "--output", type=Path, required=True, metavar="F.py", help="the script to write")
+    repro.set_defaults(run=_repro, frameworks=False)
 
     models = commands.add_parser("models", help="list the catalogue", description=_models.__doc__)
     models.add_argument("--json", type=Path, metavar="F", help="write the list as JSON")
@@ -112,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> int:
     """Copy weights both ways, evaluate both sides on the same pictures, and compare element by element."""
     from parity.check import BOTH, check_pair
-    from parity.report import html, text
+    from parity.report import files, text
 
     if options.gradients or options.train_steps:
         raise UsageError(
@@ -136,11 +150,10 @@ def _check(options: argparse.Namespace) -> int:
         for line in text.listed(result.findings):
             print(line)
         results.append(result)
-    written = [result.to_dict() for result in results]
     if options.json:
-        _write(options.json, json.dumps(written, indent=2) + "\n")
+        files.write_json(options.json, results)
     if options.html:
-        _write(options.html, html.page(written))
+        files.write_html(options.html, results)
     verdicts = [result.verdict for result in results]
     print(f"{verdicts.count('EQUAL')} of {len(verdicts)} EQUAL")
     if "DIVERGED" in verdicts:
@@ -212,6 +225,15 @@ def _mapping(path: Path | None) -> dict[str, Any]:
             f"--mapping must be a JSON object {{Keras path: torch path}}; got {type(mapping).__name__}."
         )
     return mapping
+
+
+def _repro(options: argparse.Namespace) -> int:
+    """Write a script, and its tensors, that builds a finding's two layers anew and shows the difference without parity."""
+    from parity.repro import write
+
+    tensors = write(options.report, options.finding, options.output, options.pair)
+    print(f"{options.output} and {tensors}: run it with python {options.output}")
+    return EQUAL
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from parity.layout import aligned
 from parity.localise import localise, repeatable
 from parity.pairing import MappingLike, Pairing, pair
 from parity.probe import as_list, declared, flattened_images, random_inputs, to_torch_inputs
+from parity.repro import with_recipes
 from parity.settings import differing_settings
 from parity.tolerance import COORDINATE_FACTOR, PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.weights import adapters_of, layer_pairs, sorted_sides, tensor_differences
@@ -84,14 +84,16 @@ class Report:
         return finite
 
     def to_json(self, path: str | Path) -> None:
-        """Write the report as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        """Write the report as JSON, and the findings' tensors, at most 32 MB, as .safetensors beside it."""
+        from parity.report.files import write_json
+
+        write_json(path, self)
 
     def to_html(self, path: str | Path) -> None:
         """Write the report as one self-contained page."""
-        from parity.report.html import page
+        from parity.report.files import write_html
 
-        Path(path).write_text(page([{"name": "comparison", **self.to_dict()}]), encoding="utf-8")
+        write_html(path, self)
 
     def __str__(self) -> str:
         """The verdict, its figures, and every finding."""
@@ -202,7 +204,7 @@ class _Comparison:
             verdict=self._verdict(bool(outputs)),
             max_abs_diff=greatest[0],
             max_rel_diff=greatest[1],
-            findings=self.findings,
+            findings=with_recipes(self.findings, self.keras, self.torch),
             notes=self.notes,
             dtype=self.dtype,
             structure=structure[1],

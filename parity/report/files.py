@@ -1,0 +1,154 @@
+"""Reports as files: JSON with the findings' tensors beside it, bounded, and the HTML page."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from parity.adapters.base import Array
+from parity.finding import Finding
+from parity.layout import aligned
+
+if TYPE_CHECKING:
+    from parity.check import Result
+    from parity.verdict import Report
+
+LIMIT = 32 * 2**20
+"""Bytes of tensors beside one JSON file."""
+
+
+def write_json(path: str | Path, reports: Report | Sequence[Result]) -> None:
+    """One report as an object, or results as a list; the findings' tensors go to .safetensors files beside it.
+
+    Every finding that has tensors says in "tensors" which keys it has there; the report or result names the
+    file in "tensors_file". Of more than 32 MB, each finding keeps the batch element that differs most.
+
+    Args:
+        path: the JSON file; its folder is made where there is none.
+        reports: a Report, or a sequence of Results.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    many = _many(reports)
+    written = [item.to_dict() for item in many]
+    for number, (item, values) in enumerate(zip(many, written, strict=True), 1):
+        suffix = ".safetensors" if len(many) == 1 else f".{number}.safetensors"
+        _store(path.with_suffix(suffix), item.findings, values)
+    whole = written if isinstance(reports, Sequence) else written[0]
+    path.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+
+
+def write_html(path: str | Path, reports: Report | Sequence[Result]) -> None:
+    """One self-contained page for a Report, or for a sequence of Results."""
+    from parity.report.html import page
+    from parity.report.pictures import pictures
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    many = _many(reports)
+    items = [{"name": "comparison", **item.to_dict()} for item in many]
+    for item, values in zip(many, items, strict=True):
+        for finding, entry in zip(item.findings, values["findings"], strict=True):
+            entry["pictures"] = pictures(finding.tensors)
+    path.write_text(page(items), encoding="utf-8")
+
+
+def _many(reports: Report | Sequence[Result]) -> Sequence[Report | Result]:
+    return reports if isinstance(reports, Sequence) else [reports]
+
+
+def _store(path: Path, findings: Sequence[Finding], values: dict[str, Any]) -> None:
+    """Write the findings' tensors, and say in the report's values what was written."""
+    if not any(finding.tensors for finding in findings):
+        return
+    if importlib.util.find_spec("safetensors") is None:
+        values["tensors_left_out"] = "safetensors is not installed"
+        return
+    from safetensors.numpy import save_file
+
+    kept, notes = bounded([dict(finding.tensors) for finding in findings])
+    for entry, tensors, note in zip(values["findings"], kept, notes, strict=True):
+        if tensors or note:
+            entry.update({"tensors": list(tensors), **note})
+    named = {f"{i}.{key}": value for i, tensors in enumerate(kept, 1) for key, value in tensors.items()}
+    save_file({key: np.array(value, order="C") for key, value in named.items()}, path)
+    values["tensors_file"] = path.name
+
+
+def bounded(
+    tensors: Sequence[dict[str, Array]], limit: int = LIMIT
+) -> tuple[list[dict[str, Array]], list[dict[str, Any]]]:
+    """What of the findings' tensors fits into the limit, and for each finding what was left out.
+
+    Args:
+        tensors: of each finding.
+        limit: bytes in all.
+
+    Returns:
+        The tensors kept, and {} or {"batch_element": i} or {"tensors_left_out": why} for each.
+    """
+    kept, notes = list(tensors), [dict[str, Any]() for _ in tensors]
+    if _bytes(kept) > limit:
+        for i, values in enumerate(kept):
+            element = worst_element(values)
+            if element is not None:
+                kept[i] = {
+                    key: value if "weight" in key else value[element : element + 1]
+                    for key, value in values.items()
+                }
+                notes[i] = {"batch_element": element}
+    for i in reversed(range(len(kept))):
+        if _bytes(kept) > limit and kept[i]:
+            kept[i], notes[i] = {}, {"tensors_left_out": f"more than {limit // 2**20} MB in all"}
+    return kept, notes
+
+
+def _bytes(tensors: Sequence[dict[str, Array]]) -> int:
+    return sum(value.nbytes for values in tensors for value in values.values())
+
+
+def worst_element(tensors: dict[str, Array]) -> int | None:
+    """The batch element with the greatest difference; None where the tensors have no common batch axis."""
+    activations = [value for key, value in tensors.items() if "weight" not in key]
+    batch = {value.shape[0] if value.ndim else 0 for value in activations}
+    if len(batch) != 1 or batch == {0}:
+        return None
+    gap = gap_of(tensors)
+    if gap is None:
+        return 0
+    return int(np.argmax(gap.reshape(gap.shape[0], -1).max(axis=1, initial=0.0)))
+
+
+def gap_of(tensors: dict[str, Array]) -> Array | None:
+    """|difference| of the outputs, or of what arrived where there are no outputs; None where shapes cannot agree.
+
+    Where one side alone is NaN or infinite, the difference is infinite.
+    """
+    pair = compared(tensors)
+    if pair is None:
+        return None
+    ours, theirs = pair
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
+
+
+def compared(tensors: dict[str, Array]) -> tuple[Array, Array] | None:
+    """The first two outputs that differ, or inputs where there are no outputs; the torch one in the Keras layout."""
+    what = "output" if "keras_output.0" in tensors and "torch_output.0" in tensors else "input"
+    first = None
+    for i in range(len(tensors)):
+        ours, theirs = tensors.get(f"keras_{what}.{i}"), tensors.get(f"torch_{what}.{i}")
+        if ours is None or theirs is None:
+            break
+        fit = aligned(ours, theirs)
+        if fit is not None and not np.array_equal(ours, fit[0], equal_nan=True):
+            return ours, fit[0]
+        first = first or (fit and (ours, fit[0]))
+    return first
