@@ -97,7 +97,8 @@ def _arguments(module: nn.Module) -> dict[str, Any] | None:
             value = value is not None
         if isinstance(value, tuple):
             value = tuple(value)
-        if value == parameter.default:
+        everywhere = set(value) if isinstance(value, tuple) else {value}
+        if value == parameter.default or everywhere == {parameter.default}:  # (2, 2) is 2
             continue
         if not _literal(value):
             return None
