@@ -16,7 +16,8 @@ from parity.environment import environment
 from parity.errors import ParityError, UsageError
 from parity.finding import Finding, in_a_line
 from parity.layout import aligned
-from parity.localise import localise, repeatable
+from parity.localise import localise
+from parity.noise import noise
 from parity.pairing import MappingLike, Pairing, pair
 from parity.probe import as_list, declared, flattened_images, random_inputs, to_torch_inputs
 from parity.repro import with_recipes
@@ -43,6 +44,10 @@ class Report:
         precision: for a dtype other than float64, each side's error against its own float64 result,
             the sides' disagreement, the effect of one roundoff, and the bound, all relative to the output's scale.
         pairs: (Keras path, torch path or paths).
+        layers: a row for each call of a paired layer in execution order: keras, torch, keras_kind, torch_kind, shape,
+            own (relative error on identical inputs), arrived (relative error of what arrived) and finding (its
+            number in `findings`, or None). Empty where the outputs agree: then nothing was localised.
+        graphs: nodes and edges of each side's forward pass, by "keras" and "torch"; likewise.
         elements: output elements compared.
         seconds: time that the comparison took.
         environment: versions, backend and machine.
@@ -58,6 +63,8 @@ class Report:
     structure_abs: float = float("inf")
     precision: dict[str, float] = field(default_factory=dict)
     pairs: list[tuple[str, str | tuple[str, ...]]] = field(default_factory=list)
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    graphs: dict[str, Any] = field(default_factory=dict)
     elements: int = 0
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
@@ -189,6 +196,9 @@ class _Comparison:
         self.inputs = {"keras": values, "torch": to_torch_inputs(values, keras)}
         self.findings: list[Finding] = []
         self.notes: list[str] = []
+        self.layers: list[dict[str, Any]] = []
+        self.graphs: dict[str, Any] = {}
+        self.noisy: list[str] = []
 
     def report(self) -> Report:
         """Run everything and put the verdict together."""
@@ -210,6 +220,8 @@ class _Comparison:
             structure=structure[1],
             structure_abs=structure[0],
             precision=precision,
+            layers=self.layers,
+            graphs=self.graphs,
             elements=structure[2],
         )
 
@@ -227,7 +239,11 @@ class _Comparison:
             "non-finite",
             "precision",
         }
-        return "DIVERGED" if kinds & proven and "not-repeatable" not in kinds else "INCONCLUSIVE"
+        if (
+            "not-repeatable" in kinds
+        ):  # a random model is not a repeatable one; of two random ones nothing is proven
+            return "DIVERGED" if len(self.noisy) == 1 else "INCONCLUSIVE"
+        return "DIVERGED" if kinds & proven else "INCONCLUSIVE"
 
     # --- float64 ----------------------------------------------------------------------------------
 
@@ -241,18 +257,48 @@ class _Comparison:
             for model in (self.keras, self.torch):
                 self._run(model, inputs[model.side], outputs)
             agree = len(outputs) == 2 and _agree(outputs["keras"], outputs["torch"])
-            if not agree:
-                for model in (self.keras, self.torch):
-                    if model.side in outputs and not repeatable(model, inputs[model.side]):
-                        text = f"two evaluations of the {model.side} model on one input differ; is a layer left random?"
-                        self.findings.append(Finding(None, None, "not-repeatable", None, text))
+            if not agree and not self._add_noise(inputs):
                 found = localise(
                     self.keras, self.torch, self.pairing, inputs["keras"], inputs["torch"], self.flattened
                 )
                 errors = any(finding.kind == "error" for finding in self.findings)
-                self.findings[:0] = [item for item in found if not (errors and item.kind == "error")]
+                self.findings[:0] = [item for item in found.findings if not (errors and item.kind == "error")]
+                self.layers = found.layers
+                self.graphs = self._graphs(inputs)
             self._explain()
         return outputs if len(outputs) == 2 else {}
+
+    def _graphs(self, inputs: Mapping[str, Sequence[Array]]) -> dict[str, Any]:
+        """Both sides' forward passes as graphs, for the report; a side that raises has none."""
+        graphs: dict[str, Any] = {}
+        for model in (self.keras, self.torch):
+            try:
+                graphs[model.side] = model.trace(inputs[model.side])[1].graph()
+            except Exception:  # any model, any error: the finding says it already
+                continue
+        return graphs
+
+    def _add_noise(self, inputs: Mapping[str, Sequence[Array]]) -> bool:
+        """Whether a side is not repeatable; then that is the finding, and no layer is blamed for noise."""
+        found = {model.side: noise(model, inputs[model.side]) for model in (self.keras, self.torch)}
+        mates = {item.keras: item.torch for item in self.pairing.pairs}
+        for side, item in found.items():
+            if item is None:
+                continue
+            ours, theirs = (item.path, None) if side == "keras" else (None, item.path)
+            for mine, others in mates.items():
+                if ours == mine or theirs in others:
+                    ours, theirs = mine, ", ".join(others)
+            alone = sum(value is not None for value in found.values()) == 1
+            other = "torch" if side == "keras" else "Keras"
+            text = f"the {side} model is not repeatable: {item.evidence}" + (
+                f"; the {other} side is" if alone else ""
+            )
+            fix = "module.eval(), and no dropout with training=True" if side == "torch" else "training=False"
+            cause = "train-mode-left-on" if item.dropped or (alone and item.path) else None
+            self.findings.append(Finding(ours, theirs, "not-repeatable", cause, text, fix if cause else None))
+        self.noisy = [side for side, item in found.items() if item is not None]
+        return bool(self.noisy)
 
     def _run(self, model: Adapter, inputs: Sequence[Array], outputs: dict[str, Outputs]) -> None:
         """Evaluate one side; an error becomes a finding."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -107,6 +107,12 @@ class Adapter(Protocol):
 
     def recipe(self, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
         """How to build one layer anew without the model's code, and its weights; None where that cannot be."""
+        ...
+
+    def trial(
+        self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]
+    ) -> list[Array] | None:
+        """Evaluate one layer with other weights and attributes; None where it has no such."""
         ...
 
     def precision(self, dtype: str) -> AbstractContextManager[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,8 +14,8 @@ from keras.src import backend
 
 from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo, restored
 from parity.adapters.exact import exact_float64
-from parity.adapters.keras_tree import children, declared_inputs, is_functional, own_variables, plain_tensors
 from parity.adapters.keras_trace import framework, tensors_of, tracing
+from parity.adapters.keras_tree import children, declared_inputs, is_functional, own_variables, plain_tensors
 from parity.adapters.recording import Recorder
 from parity.errors import UsageError
 from parity.trace import NodeObserver, Trace, flattened_images
@@ -172,6 +172,27 @@ class KerasModel:
         """Evaluate one layer alone, in inference mode."""
         tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
         return [value for _, value in _named_outputs(self._call(self._layers[path], tensors, False))]
+
+    def trial(
+        self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]
+    ) -> list[Array] | None:
+        """Evaluate one layer with other weights and attributes, put back afterwards; None where it has no such."""
+        layer = self._layers[path]
+        if not all(hasattr(layer, name) for name in settings):
+            return None
+        before = {name: self.read(_joined(path, name)) for name in weights}
+        with ExitStack() as stack:
+            for name, value in settings.items():
+                stack.enter_context(restored(layer, name, value))
+            try:
+                for name, value in weights.items():
+                    self.write(_joined(path, name), value)
+                return self.run_layer(path, inputs)
+            except Exception:  # any layer, any error: the trial says nothing
+                return None
+            finally:
+                for name, value in before.items():
+                    self.write(_joined(path, name), value)
 
     @contextmanager
     def watched(self, observer: Observer, paths: set[str]) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -151,6 +151,28 @@ class TorchModel:
             for child, mode in modes:
                 child.training = mode
         return [to_numpy(tensor) for _, tensor in _named_tensors(outputs)]
+
+    def trial(
+        self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]
+    ) -> list[Array] | None:
+        """Evaluate one module with other weights and attributes, put back afterwards; None where it has no such."""
+        module = self._modules[path]
+        if not all(hasattr(module, name) for name in settings):
+            return None
+        prefix = f"{path}." if path else ""
+        before = {name: self.read(prefix + name) for name in weights}
+        with ExitStack() as stack:
+            for name, value in settings.items():
+                stack.enter_context(restored(module, name, value))
+            try:
+                for name, value in weights.items():
+                    self.write(prefix + name, value)
+                return self.run_layer(path, inputs)
+            except Exception:  # any module, any error: the trial says nothing
+                return None
+            finally:
+                for name, value in before.items():
+                    self.write(prefix + name, value)
 
     @contextmanager
     def watched(self, observer: Observer, paths: set[str]) -> Iterator[None]:

@@ -1,0 +1,213 @@
+"""Puts causes to what was located: gathers for each place the tensors and weights that the evidence is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from parity.adapters.base import Adapter, Array
+from parity.causes.layers import Case, Explanation, explain_layer
+from parity.causes.steps import identify
+from parity.causes.wiring import Tensor, explain_arrival
+from parity.layout import activation_to_keras, activation_to_torch, aligned
+from parity.pairing import Pairing
+from parity.replay import Apart, Call, compare
+
+if TYPE_CHECKING:
+    from parity.finding import Finding
+    from parity.localise import Located
+
+
+class Explainer:
+    """Explains the differences of one localisation.
+
+    Args:
+        keras, torch: the sides, in the precision to judge in.
+        pairing: which tensors correspond.
+        pairs: Keras path -> torch path or paths of the layers that were held against each other.
+        calls: the Keras calls in execution order.
+        inputs: the model inputs of each side.
+        flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
+    """
+
+    def __init__(
+        self,
+        keras: Adapter,
+        torch: Adapter,
+        pairing: Pairing,
+        pairs: Mapping[str, tuple[str, ...]],
+        calls: Sequence[Call],
+        inputs: Mapping[str, Sequence[Array]],
+        flattened: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        self.keras, self.torch, self.pairs, self.calls, self.inputs = keras, torch, pairs, calls, inputs
+        self.layers = keras.layers(), torch.layers()
+        self.slots = {item.keras: item.slots for item in pairing.pairs}
+        self.images = sorted({(image[-1], *image[:-1]) for image in flattened.values()})
+
+    def explain(self, located: Sequence[Located]) -> list[Located]:
+        """The same differences, each with its causes (one finding a cause), without mere consequences."""
+        one_sided = [item for item in located if item.finding.kind in {"missing-call", "extra-call"}]
+        found: list[Located] = []
+        settled: dict[int, str] = {}
+        for item in located:
+            if item.apart is None:
+                continue
+            behind = [i for i, call in enumerate(one_sided) if call.order < item.order]
+            if item.apart.kind in {"wiring", "output"} and behind:
+                by = next((i for i in behind if self._follows(one_sided[i].finding, item.apart)), None)
+                if by is not None:
+                    settled.setdefault(by, "with the call made alike, what arrives behind it agrees")
+                    continue
+            explanations = self._explanations(item.apart)
+            if behind and item.apart.kind != "layer" and not explanations:
+                continue  # what arrives behind a call that one side alone makes
+            found += _explained(item, explanations)
+        for i, item in enumerate(one_sided):
+            found.append(replace(item, finding=self._of_call(item.finding, settled.get(i))))
+        return _exchanged_strides(sorted(found, key=lambda item: item.order))
+
+    # --- calls that one side alone makes ------------------------------------------------------------
+
+    def _follows(self, finding: Finding, apart: Apart) -> bool:
+        """Whether the layer that one side alone runs turns what arrived into what should have, or back."""
+        missing = finding.kind == "missing-call"
+        path = finding.keras if missing else finding.torch
+        layers = self.layers[0 if missing else 1]
+        if path not in layers or not layers[path].leaf or len(apart.ours) != 1 or len(apart.inputs) != 1:
+            return False
+        try:
+            if missing:
+                value = self.keras.run_layer(path, [activation_to_keras(apart.inputs[0])])
+                return not compare(value, apart.inputs if value[0].shape != apart.ours[0].shape else
+                                   [activation_to_torch(apart.ours[0])]).text  # fmt: skip
+            value = self.torch.run_layer(path, [activation_to_torch(apart.ours[0])])
+            return not compare([activation_to_keras(apart.inputs[0])], value).text
+        except Exception:  # any layer, any error: it does not fit here
+            return False
+
+    def _of_call(self, finding: Finding, settled: str | None) -> Finding:
+        """A missing or extra call with what it does, where that is an activation."""
+        missing = finding.kind == "missing-call"
+        path = finding.keras if missing else finding.torch
+        fix = f"call {path} on the {'torch' if missing else 'Keras'} side too"
+        text = f"{finding.evidence}; {settled}" if settled else finding.evidence
+        if self._is_activation(path, missing):
+            return replace(
+                finding, cause="activation-missing", evidence=text, fix=fix, fix_verified=bool(settled)
+            )
+        return replace(finding, evidence=text, fix=fix if settled else None, fix_verified=bool(settled))
+
+    def _is_activation(self, path: str | None, missing: bool) -> bool:
+        layers = self.layers[0 if missing else 1]
+        if path not in layers or not layers[path].leaf or layers[path].tensors:
+            return False
+        probe = np.random.default_rng(0).normal(0.0, 3.0, (2, 3, 5, 4))
+        try:
+            if missing:
+                value = activation_to_torch(self.keras.run_layer(path, [activation_to_keras(probe)])[0])
+            else:
+                value = self.torch.run_layer(path, [probe])[0]
+        except Exception:
+            return False
+        step = identify(probe, value)
+        return step is not None and step.kind in {"activation", "softmax"}
+
+    # --- layers and what arrives at them ------------------------------------------------------------
+
+    def _explanations(self, apart: Apart) -> list[Explanation]:
+        if apart.kind in {"wiring", "output"}:
+            return self._of_arrival(apart)
+        return explain_layer(self._case(apart))
+
+    def _of_arrival(self, apart: Apart) -> list[Explanation]:
+        place = (
+            apart.call.path or "the output",
+            ", ".join(self.pairs.get(apart.call.path, ())) or "the output",
+        )
+        for ours, theirs in zip(apart.ours, apart.inputs, strict=False):
+            mine, other = self._channels_first(ours, theirs)
+            if compare([ours], [theirs]).text:
+                found = explain_arrival(mine, other, self._sources(apart), place)
+                if found:
+                    return found
+        return []
+
+    @staticmethod
+    def _channels_first(ours: Array, theirs: Array) -> tuple[Array, Array]:
+        """A Keras tensor and torch's, both as torch lays them out."""
+        if ours.ndim == theirs.ndim:
+            fit = aligned(ours, theirs)
+            if fit is not None and fit[1] == "as it is":
+                return ours, theirs
+        return activation_to_torch(ours), theirs
+
+    def _sources(self, apart: Apart) -> list[Tensor]:
+        """The model's inputs, and what layers gave before this place, in execution order."""
+        found = [
+            Tensor(f"input {i}", np.asarray(value), True) for i, value in enumerate(self.inputs["torch"])
+        ]
+        for position, call in enumerate(self.calls):
+            if position >= apart.order:
+                break
+            for value in call.outputs:
+                if value.dtype.kind == "f":
+                    found.append(Tensor(f"the output of {call.path}", activation_to_torch(value)))
+        return found
+
+    def _case(self, apart: Apart) -> Case:
+        path = apart.call.path
+        mates = self.pairs[path]
+        ours, theirs = self.layers[0][path], self.layers[1][mates[-1]]
+        weights: tuple[dict[str, Array], dict[str, Array]] = {}, {}
+        for slot in self.slots.get(path, ()):
+            name = slot.torch.rpartition(".")[2] if len(mates) == 1 else slot.torch
+            weights[0][name] = slot.layout.to_torch(self.keras.read(slot.keras))
+            weights[1][name] = self.torch.read(slot.torch)
+
+        def rerun(values: Mapping[str, Array], settings: Mapping[str, Any]) -> Array | None:
+            if len(mates) != 1:
+                return None
+            outputs = self.torch.trial(mates[0], apart.inputs, values, settings)
+            return outputs[0] if outputs else None
+
+        return Case(
+            path, ", ".join(mates), (ours.family, theirs.family), (ours.settings, theirs.settings),
+            list(apart.call.inputs), apart.ours[0], list(apart.inputs), apart.outputs[0], weights, self.images, rerun,
+        )  # fmt: skip
+
+
+def _explained(item: Located, explanations: Sequence[Explanation]) -> list[Located]:
+    """One finding for each cause; the finding as it is where there is none."""
+    return [
+        replace(
+            item,
+            finding=replace(
+                item.finding, cause=known.cause, evidence=f"{item.finding.evidence}; {known.evidence}",
+                fix=known.fix, fix_verified=known.verified,
+            ),
+            strides=known.strides,
+        )
+        for known in explanations
+    ] or [item]  # fmt: skip
+
+
+def _exchanged_strides(located: list[Located]) -> list[Located]:
+    """Two neighbouring convolutions with one another's stride: the stride sits on the other one."""
+    found = list(located)
+    strided = [i for i, item in enumerate(found) if item.strides is not None]
+    for i, j in pairwise(strided):
+        first, second = found[i].strides, found[j].strides
+        if first and second and first == second[::-1]:
+            for k, other in ((i, j), (j, i)):
+                finding = found[k].finding
+                text = f"{finding.evidence}; {found[other].finding.keras} has the two exchanged"
+                fix = f"exchange the strides of {found[i].finding.torch} and {found[j].finding.torch}"
+                found[k] = replace(
+                    found[k], finding=replace(finding, cause="stride-placement", evidence=text, fix=fix)
+                )
+    return found

@@ -1,0 +1,135 @@
+"""What a normalisation did: which vector stood where, which epsilon, and whose statistics, solved from its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+
+from parity.adapters.base import Array
+from parity.causes.steps import fitted, same
+
+ROLES = ("weight", "bias", "running_mean", "running_var")
+PLAIN = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What a normalisation layer computed.
+
+    Attributes:
+        order: the names of the vectors that stood for scale, offset, mean and variance.
+        epsilon: added to the variance, as solved from the result.
+        statistics: "running" or "batch" (batch normalisation); "token" or "group".
+        source: whose vectors they are: "keras" or "torch".
+    """
+
+    order: tuple[str, ...]
+    epsilon: float
+    statistics: str
+    source: str
+
+
+def describe_batchnorm(
+    x: Array, y: Array, vectors: Sequence[tuple[str, Mapping[str, Array]]]
+) -> Normalisation | None:
+    """What turned `x` into `y`, both (N, C, ...).
+
+    Args:
+        x: what went in; y: what came out.
+        vectors: (side, vectors by torch's names), in the order to try.
+    """
+    rows = [np.moveaxis(value, 1, 0).reshape(value.shape[1], -1) for value in (x, y)]
+    lines = fitted(rows[0], rows[1])
+    if lines is None:
+        return None
+    factor, _ = lines
+    mean, variance = rows[0].mean(axis=1), rows[0].var(axis=1)
+    for side, held in vectors:
+        complete = {role: held.get(role, np.full_like(factor, PLAIN[role])) for role in ROLES}
+        if any(value.shape != factor.shape for value in complete.values()):
+            continue
+        for order in permutations(ROLES):
+            scale, shift, centre, spread = (complete[name] for name in order)
+            epsilon = _epsilon(scale, factor, spread)
+            if epsilon is not None and _holds(rows, scale, shift, centre, spread, epsilon):
+                return Normalisation(order, epsilon, "running", side)
+        for dropped in ((), ("bias",), ("weight",), ("weight", "bias")):
+            given = {**complete, **{name: np.full_like(factor, PLAIN[name]) for name in dropped}}
+            order = tuple(f"no {name}" if name in dropped else name for name in ROLES)
+            if dropped:
+                epsilon = _epsilon(given["weight"], factor, given["running_var"])
+                vectors_given = given["weight"], given["bias"], given["running_mean"], given["running_var"]
+                if epsilon is not None and _holds(rows, *vectors_given, epsilon):
+                    return Normalisation(order, epsilon, "running", side)
+            epsilon = _epsilon(given["weight"], factor, variance)
+            if epsilon is not None and _holds(rows, given["weight"], given["bias"], mean, variance, epsilon):
+                return Normalisation(order, epsilon, "batch", side)
+    return None
+
+
+def _epsilon(scale: Array, factor: Array, variance: Array) -> float | None:
+    """The one epsilon with which every channel's factor is scale / sqrt(variance + epsilon)."""
+    if not (np.sign(scale) == np.sign(factor)).all():
+        return None
+    each = (scale / factor) ** 2 - variance
+    epsilon = float(np.median(each))
+    tolerance = 1e-9 * max(float(np.abs(variance).max()), 1e-12) + 1e-15
+    if not np.abs(each - epsilon).max() <= tolerance or epsilon < -tolerance:
+        return None
+    return max(epsilon, 0.0)
+
+
+def _holds(
+    rows: list[Array], scale: Array, shift: Array, centre: Array, variance: Array, epsilon: float
+) -> bool:
+    with np.errstate(all="ignore"):
+        value = (rows[0] - centre[:, None]) * (scale / np.sqrt(variance + epsilon))[:, None] + shift[:, None]
+    return same(rows[1], value)
+
+
+def batchnorm(x: Array, vectors: Mapping[str, Array], epsilon: float) -> Array:
+    """Batch normalisation with running statistics."""
+    shape = (1, -1, *[1] * (x.ndim - 2))
+    scale, shift, centre, variance = (np.reshape(vectors.get(role, np.array(PLAIN[role])), shape if role in vectors else ())
+                                      for role in ROLES)  # fmt: skip
+    return (x - centre) * scale / np.sqrt(variance + epsilon) + shift
+
+
+def describe_grouped(
+    x: Array, y: Array, vectors: Sequence[tuple[str, Mapping[str, Array]]], groups: int | None
+) -> Normalisation | None:
+    """What layer normalisation over the last axis (groups None) or group normalisation over (C / groups, ...) did.
+
+    Args:
+        x: what went in: (..., C) for a layer normalisation, (N, C, ...) for a group normalisation.
+        y: what came out.
+        vectors: (side, scale and offset by torch's names), in the order to try.
+        groups: number of groups of channels.
+    """
+    if x.shape != y.shape or x.ndim < 2:
+        return None
+    blocks = x.reshape(-1, x.shape[-1]) if groups is None else x.reshape(x.shape[0] * groups, -1)
+    centred, variance = blocks - blocks.mean(axis=1, keepdims=True), blocks.var(axis=1)
+    shape = (1,) * (x.ndim - 1) + (-1,) if groups is None else (1, -1, *[1] * (x.ndim - 2))
+    channels = x.shape[-1 if groups is None else 1]
+    for side, held in vectors:
+        for order in (("weight", "bias"), ("weight", "no bias"), ("no weight", "bias"), ("bias", "weight")):
+            scale, shift = (np.asarray(held.get(name, np.full(channels, PLAIN[role])))
+                            for name, role in zip(order, ("weight", "bias"), strict=True))  # fmt: skip
+            if scale.shape != (channels,) or shift.shape != (channels,) or not scale.all():
+                continue
+            plain = ((y - shift.reshape(shape)) / scale.reshape(shape)).reshape(blocks.shape)
+            at = np.abs(centred).argmax(axis=1)
+            rows = np.arange(len(blocks))
+            with np.errstate(all="ignore"):
+                each = (centred[rows, at] / plain[rows, at]) ** 2 - variance
+            epsilon = float(np.median(each))
+            if not np.isfinite(epsilon) or epsilon < -1e-12:
+                continue
+            value = (centred / np.sqrt(variance + max(epsilon, 0.0))[:, None]).reshape(x.shape)
+            if same(y, value * scale.reshape(shape) + shift.reshape(shape)):
+                return Normalisation(order, max(epsilon, 0.0), "token" if groups is None else "group", side)
+    return None

@@ -1,0 +1,277 @@
+"""What one step without weights did: activation, softmax, pooling, resize, flattening, reordering, scaling.
+
+A step is identified from a tensor and its result alone: it is the function of a short list that turns the one into
+the other, to the structural bound, in every element. Arrays are channels first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from parity.adapters import reference
+from parity.adapters.base import Array
+from parity.tolerance import difference
+
+SAMPLE = 128
+"""Elements on which a function of single elements is tried before all of them are."""
+
+POOL_KERNELS = (2, 3, 4, 5, 6, 7, 8)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its kind ("identity", "activation", "softmax", "pool", "resize", "flatten", "channels", "scale",
+    "affine") and the settings that were identified."""
+
+    kind: str
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict, hash=False)
+    apply: Callable[[Array], Array] = field(default=lambda x: x, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        """The step in words."""
+        return self.name
+
+
+IDENTITY = Step("identity", "nothing")
+
+
+def same(a: Array, b: Array) -> bool:
+    """Equal to the structural bound, in every element, and something to compare; infinities have no scale."""
+    return a.shape == b.shape and difference(a, b).within() and bool(np.isfinite(a).all())
+
+
+def identify(x: Array, y: Array, hints: tuple[dict[str, Any], ...] = ()) -> Step | None:
+    """The step that turns `x` into `y`; None where none of the list does.
+
+    Args:
+        x: what went in, channels first.
+        y: what came out.
+        hints: settings of the layers that may have done it (pool_size, kernel_size, strides, ...).
+    """
+    return next(iter(candidates(x, y, hints)), None)
+
+
+def candidates(x: Array, y: Array, hints: tuple[dict[str, Any], ...] = ()) -> Iterator[Step]:
+    """Every step of the list that turns `x` into `y`, the simplest first."""
+    if x.size == 0 or y.size == 0 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return
+    if x.shape == y.shape:
+        yield from _elementwise(x, y)
+        yield from _softmax(x, y)
+        yield from _channels(x, y)
+        yield from _affine(x, y)
+    if x.ndim > 2 and y.ndim == 2 and x[0].size == y[0].size:
+        yield from _flatten(x, y)
+    if x.ndim > 2 and x.ndim == y.ndim and x.shape[:2] == y.shape[:2]:
+        yield from _pool(x, y, hints)
+        yield from _resize(x, y)
+
+
+def elementwise() -> dict[str, Callable[[Array], Array]]:
+    """The activations by name, identity first."""
+    return {"nothing": lambda x: x, **{name: reference.activation(name) for name in reference.ACTIVATIONS}}
+
+
+def _sampled(x: Array, y: Array) -> tuple[Array, Array]:
+    """A few elements of both, spread over the range of values, where the functions differ most."""
+    order = np.argsort(x, axis=None)
+    chosen = order[np.linspace(0, x.size - 1, min(SAMPLE, x.size)).astype(int)]
+    return x.reshape(-1)[chosen], y.reshape(-1)[chosen]
+
+
+def _elementwise(x: Array, y: Array) -> Iterator[Step]:
+    some_x, some_y = _sampled(x, y)
+    for name, function in elementwise().items():
+        if same(some_y, function(some_x)) and same(y, function(x)):
+            yield IDENTITY if name == "nothing" else Step("activation", name, {}, function)
+    negative = x < 0
+    if negative.any() and not negative.all() and same(y[~negative], x[~negative]):
+        ratios = y[negative] / x[negative]
+        slope = float(np.median(ratios))
+        if slope not in (0.0, 1.0) and same(y, reference.leaky(slope)(x)):
+            slope = plain_number(slope)
+            yield Step(
+                "activation", f"leaky ReLU with slope {slope:g}", {"slope": slope}, reference.leaky(slope)
+            )
+
+
+def plain_number(value: float) -> float:
+    """The short decimal that a measured setting stands for, where it is one."""
+    for digits in range(1, 9):
+        short = float(f"{value:.{digits}g}")
+        if abs(short - value) <= 1e-7 * abs(value):
+            return short
+    return value
+
+
+def _softmax(x: Array, y: Array) -> Iterator[Step]:
+    if y.ndim < 2 or y.min() < 0.0 or y.max() > 1.0 + 1e-12:
+        return
+    for axis in range(1, y.ndim):
+        if np.allclose(y.sum(axis=axis), 1.0, rtol=0, atol=1e-9) and same(y, reference.softmax(x, axis)):
+            yield Step("softmax", f"softmax over axis {axis} of {y.ndim} (channels first)", {"axis": axis},
+                       partial(reference.softmax, axis=axis))  # fmt: skip
+
+
+def permutation(x: Array, y: Array, axis: int = 1) -> list[int] | None:
+    """The order of x's slices along an axis that gives y; None where there is none, or where slices repeat."""
+    if x.shape != y.shape or x.ndim < 2 or x.shape[axis] < 2:
+        return None
+    a, b = (np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1) for value in (x, y))
+    scale = float(np.abs(a).max(initial=0.0))
+    if scale == 0.0:
+        return None
+    # A random projection tells the slices apart; the whole tensors are compared afterwards.
+    direction = np.random.default_rng(0).standard_normal(a.shape[1])
+    ours, theirs = a @ direction, b @ direction
+    order = np.argsort(ours)
+    places = np.searchsorted(ours[order], theirs)
+    found = []
+    for value, place in zip(theirs, places, strict=True):
+        near = [order[i] for i in (place - 1, place) if 0 <= i < len(order)]
+        found.append(int(min(near, key=lambda i: abs(ours[i] - value))))
+    if len(set(found)) < len(found) or found == list(range(len(found))):
+        return None
+    return found if same(y, np.take(x, found, axis)) else None
+
+
+def _channels(x: Array, y: Array) -> Iterator[Step]:
+    order = permutation(x, y)
+    if order is not None:
+        yield Step("channels", f"channels in the order {_shown(order)}", {"order": order},
+                   lambda z: np.take(z, order, 1))  # fmt: skip
+
+
+def _shown(order: list[int]) -> str:
+    return str(order) if len(order) <= 12 else f"[{', '.join(map(str, order[:8]))}, ...]"
+
+
+def _affine(x: Array, y: Array) -> Iterator[Step]:
+    """One factor and offset for all, or one for each channel."""
+    line = fitted(x.reshape(1, -1), y.reshape(1, -1))
+    if line is not None:
+        factor, offset = float(line[0][0]), float(line[1][0])
+        yield Step("scale", f"{factor:.9g} * x + {offset:.6g}", {"factor": factor, "offset": offset},
+                   lambda z: factor * z + offset)  # fmt: skip
+        return
+    if x.ndim > 1 and 1 < x.shape[1] < x.size:
+        rows = [np.moveaxis(value, 1, 0).reshape(value.shape[1], -1) for value in (x, y)]
+        lines = fitted(rows[0], rows[1])
+        if lines is not None:
+            shape = (1, -1, *[1] * (x.ndim - 2))
+            factors, offsets = lines[0].reshape(shape), lines[1].reshape(shape)
+            yield Step("affine", "a factor and an offset for each channel", {"factors": lines[0], "offsets": lines[1]},
+                       lambda z: factors * z + offsets)  # fmt: skip
+
+
+def fitted(x: Array, y: Array) -> tuple[Array, Array] | None:
+    """Factor and offset of each row such that y = factor * x + offset to the bound; None where a row is no line."""
+    if x.shape[1] < 3:
+        return None
+    low, high = x.argmin(axis=1), x.argmax(axis=1)
+    rows = np.arange(len(x))
+    span = x[rows, high] - x[rows, low]
+    if not (span > 0).all():
+        return None
+    factor = (y[rows, high] - y[rows, low]) / span
+    offset = y[rows, low] - factor * x[rows, low]
+    if not (factor != 0.0).all() or not same(y, factor[:, None] * x + offset[:, None]):
+        return None
+    return factor, offset
+
+
+def _flatten(x: Array, y: Array) -> Iterator[Step]:
+    for name, value in (("C, H, W", x), ("H, W, C", np.moveaxis(x, 1, -1))):
+        if same(y, value.reshape(len(x), -1)):
+            yield Step("flatten", f"flattened as {name}", {"order": name},
+                       partial(_flattened, last=name == "H, W, C"))  # fmt: skip
+
+
+def _flattened(x: Array, last: bool) -> Array:
+    return (np.moveaxis(x, 1, -1) if last else x).reshape(len(x), -1)
+
+
+def _pooled(x: Array, arguments: tuple[Any, ...]) -> Array:
+    return reference.pool(x, *arguments)
+
+
+def _pool(x: Array, y: Array, hints: tuple[dict[str, Any], ...]) -> Iterator[Step]:
+    rank = x.ndim - 2
+    some = slice(0, 1), slice(0, 3)
+    few_x, few_y = x[some], y[some]
+    for kernel, stride in _pool_sizes(x.shape[2:], y.shape[2:], hints):
+        starts = [range(min(k - 1, 4) + 1) for k in kernel]
+        for begins in product(*starts) if rank < 3 else zip(*starts, strict=False):
+            pads = [((b), (out - 1) * s + k - n - b) for b, out, s, k, n in
+                    zip(begins, y.shape[2:], stride, kernel, x.shape[2:], strict=True)]  # fmt: skip
+            if any(end > k or end <= -s for (_, end), k, s in zip(pads, kernel, stride, strict=True)):
+                continue  # padding as wide as a window, or rows left over that would have made another window
+            for kind, count in (("max", False), ("avg", False), ("avg", True)):
+                if kind == "avg" and count and not any(b > 0 or e > 0 for b, e in pads):
+                    continue
+                arguments = (kind, kernel, stride, pads, count)
+                if same(few_y, reference.pool(few_x, *arguments)) and same(y, reference.pool(x, *arguments)):
+                    settings = {"pool": kind, "kernel": kernel, "stride": stride, "pads": pads, "count": count,
+                                "size": y.shape[2:]}  # fmt: skip
+                    yield Step("pool", f"{kind} pooling {kernel} by {stride}, padding {pads}"
+                               + ((", padding counted" if count else ", padding left out") if kind == "avg" else ""),
+                               settings, partial(_pooled, arguments=arguments))  # fmt: skip
+                    return
+
+
+def _pool_sizes(
+    before: tuple[int, ...], after: tuple[int, ...], hints: tuple[dict[str, Any], ...]
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """(kernel, stride) to try: those of the layers' settings, then small ones that give about the size."""
+    rank, seen = len(before), set()
+
+    def once(
+        kernel: tuple[int, ...], stride: tuple[int, ...]
+    ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+        if (kernel, stride) not in seen and len(kernel) == len(stride) == rank and min(kernel + stride) > 0:
+            seen.add((kernel, stride))
+            yield kernel, stride
+
+    for settings in hints:
+        kernel = numbers(settings.get("pool_size", settings.get("kernel_size")), rank)
+        stride = numbers(settings.get("strides", settings.get("stride")), rank) or kernel
+        if kernel and stride:
+            yield from once(kernel, stride)
+    if any(b < a for b, a in zip(before, after, strict=True)):
+        return
+    ratio = max(round(before[0] / after[0]), 1)
+    for step in sorted({1, 2, 3, ratio, max(before[0] // after[0], 1)}, key=lambda value: value != ratio):
+        for width in POOL_KERNELS:
+            sizes = [(n - 1) // step + 1 for n in before]
+            if all(abs(size - out) <= width for size, out in zip(sizes, after, strict=True)):
+                yield from once((width,) * rank, (step,) * rank)
+
+
+def numbers(value: Any, rank: int) -> tuple[int, ...] | None:
+    """A setting as `rank` whole numbers, where it is one."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,) * rank
+    if isinstance(value, list | tuple) and value and all(isinstance(item, int) for item in value):
+        return tuple(value) if len(value) == rank else (value[0],) * rank if len(value) == 1 else None
+    return None
+
+
+def _resize(x: Array, y: Array) -> Iterator[Step]:
+    if prod(y.shape[2:]) == 0 or x.shape == y.shape:
+        return
+    few_x, few_y = x[:1, :2], y[:1, :2]
+    for mode in reference.RESIZE_MODES:
+        if x.ndim != 4 and ("antialias" in mode or "cubic" in mode):
+            continue
+        size = y.shape[2:]
+        if same(few_y, reference.resize(few_x, size, mode)) and same(y, reference.resize(x, size, mode)):
+            yield Step("resize", f"{mode} resize to {size}", {"mode": mode, "size": size},
+                       partial(reference.resize, size=size, mode=mode))  # fmt: skip

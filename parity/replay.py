@@ -1,0 +1,302 @@
+"""Runs both models so that each pair of layers sees identical inputs.
+
+The Keras model is run once and every call of a paired layer is kept. Then the torch model is run with each paired
+layer's input and output replaced by what the Keras side had at the same call. So
+- what a layer itself does to identical inputs is its own error;
+- what arrives at a layer, when all layers before it gave the Keras values, shows the wiring between them;
+- nothing propagates: every independent fault shows in the one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from parity.adapters.base import Adapter, Array, Observer
+from parity.layout import activation_to_torch, aligned
+from parity.store import Store
+from parity.tolerance import difference
+
+LARGEST_PADDING = 16
+"""Rows or columns by which an explicit padding may differ from a layer's own."""
+
+
+class Kept(Sequence[Array]):
+    """Arrays that lie in a store, loaded when they are looked at."""
+
+    def __init__(self, store: Store, name: tuple[object, ...], arrays: Sequence[Array]) -> None:
+        self._store, self._keys = store, [(*name, i) for i in range(len(arrays))]
+        for key, array in zip(self._keys, arrays, strict=True):
+            store[key] = array
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return [self._store[key] for key in self._keys[index]]
+        return self._store[self._keys[index]]
+
+
+@dataclass
+class Call:
+    """One call of one layer; `linear` is its result before its built-in activation, where it has one."""
+
+    path: str
+    index: int
+    inputs: Sequence[Array]
+    outputs: Sequence[Array] = ()
+    linear: Sequence[Array] | None = None
+
+
+class Recorder(Observer):
+    """Keeps the calls in the order in which they end (with their tensors in a store, or the order alone)."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.calls: list[Call] = []
+        self._store = store
+
+    def after(
+        self, path: str, index: int, inputs: list[Array], outputs: list[Array], linear: list[Array] | None
+    ) -> None:
+        """Keep one call."""
+        if self._store is None:
+            self.calls.append(Call(path, index, []))
+            return
+        kept = [
+            None if values is None else Kept(self._store, (path, index, what), values)
+            for what, values in (("in", inputs), ("out", outputs), ("linear", linear))
+        ]
+        self.calls.append(Call(path, index, kept[0] or [], kept[1] or [], kept[2]))
+
+
+@dataclass
+class Apart:
+    """One place at which the sides differ.
+
+    Attributes:
+        order: place in the Keras model's execution order; what arrives comes before what the layer makes of it.
+        call: the Keras call.
+        kind: "layer", "wiring" or "shape".
+        text: what was measured.
+        inputs: what the torch layer took (kind "wiring": what arrived at it).
+        outputs: what it gave.
+        ours: the Keras result that it was held against.
+    """
+
+    order: float
+    call: Call
+    kind: str
+    text: str
+    inputs: Sequence[Array]
+    outputs: Sequence[Array]
+    ours: Sequence[Array]
+
+
+@dataclass
+class Row:
+    """One Keras call: the layer's own error and the error that arrived, relative; None where not measured."""
+
+    own: float | None = None
+    arrived: float | None = None
+
+
+def match_calls(ours: Sequence[Call], theirs: Sequence[Call]) -> dict[tuple[str, int], int]:
+    """(Keras path, how-many-th torch call of its partner) -> position in the Keras calls.
+
+    By count where both sides call a layer equally often (branches may run in another order); by the
+    sequence around it where they do not.
+    """
+    match: dict[tuple[str, int], int] = {}
+    positions: dict[str, list[int]] = {}
+    for position, call in enumerate(ours):
+        positions.setdefault(call.path, []).append(position)
+    counts: dict[str, int] = {}
+    for call in theirs:
+        counts[call.path] = counts.get(call.path, 0) + 1
+    blocks = SequenceMatcher(
+        None, [call.path for call in ours], [call.path for call in theirs], autojunk=False
+    ).get_matching_blocks()
+    aligned_calls = {block.b + i: block.a + i for block in blocks for i in range(block.size)}
+    for place, call in enumerate(theirs):
+        if counts[call.path] == len(positions.get(call.path, ())):
+            match[call.path, call.index] = positions[call.path][call.index]
+        elif place in aligned_calls:
+            match[call.path, call.index] = aligned_calls[place]
+    return match
+
+
+def in_torch_order(
+    calls: Sequence[Call], keras: Adapter, flattened: Mapping[str, tuple[int, ...]]
+) -> list[Call]:
+    """Flattened images reordered from H, W, C to C, H, W, which is how torch flattens them."""
+    layers = keras.layers()
+
+    def reordered(values: Sequence[Array], image: tuple[int, ...]) -> list[Array]:
+        return [
+            np.moveaxis(value.reshape(-1, *image), -1, 1).reshape(value.shape)
+            if value.ndim == 2 and value.shape[1] == prod(image)
+            else value
+            for value in values
+        ]
+
+    changed = []
+    for call in calls:
+        image = flattened.get(call.path)
+        if image is not None:
+            outputs = call.outputs if layers[call.path].family == "dense" else reordered(call.outputs, image)
+            call = Call(call.path, call.index, reordered(call.inputs, image), outputs, call.linear)
+        changed.append(call)
+    return changed
+
+
+class Replay(Observer):
+    """Feeds the Keras values to the torch layers and notes where they would have differed."""
+
+    def __init__(
+        self,
+        calls: Sequence[Call],
+        match: dict[tuple[str, int], int],
+        pairs: dict[str, tuple[str, ...]],
+        torch: Adapter,
+    ) -> None:
+        self.calls, self.match, self.torch, self.pairs = calls, match, torch, pairs
+        self.first = {paths[0]: path for path, paths in pairs.items()}
+        self.last = {paths[-1]: path for path, paths in pairs.items()}
+        self.apart: list[Apart] = []
+        self.rows = [Row() for _ in calls]
+        self._arrived: dict[tuple[str, int], tuple[list[Array], str]] = {}
+        self._taken: dict[tuple[str, int], list[Array]] = {}
+
+    def _call(self, names: dict[str, str], path: str, index: int) -> tuple[int, Call] | None:
+        position = self.match.get((names[path], index)) if path in names else None
+        return None if position is None else (position, self.calls[position])
+
+    def before(self, path: str, index: int, inputs: list[Array]) -> list[Array] | None:
+        """Compare what arrives, then put the Keras inputs in its place."""
+        found = self._call(self.first, path, index)
+        if found is None:
+            return None
+        position, call = found
+        compared = compare(call.inputs, inputs)
+        self.rows[position].arrived = compared.greatest
+        self._taken[call.path, index] = inputs if compared.replacement is None else compared.replacement
+        if not compared.text:
+            return compared.replacement
+        if len(call.inputs) == len(inputs) and all(map(_padded_alike, call.inputs, inputs)):
+            self._taken[call.path, index] = inputs
+            return None  # one side pads inside the layer, the other in front of it: judge by the result
+        self._arrived[call.path, index] = (inputs, compared.text)
+        return compared.replacement
+
+    def after(
+        self, path: str, index: int, inputs: list[Array], outputs: list[Array], linear: list[Array] | None
+    ) -> list[Array] | None:
+        """Compare what the layer made of the Keras inputs, then put the Keras outputs in its place."""
+        found = self._call(self.last, path, index)
+        if found is None:
+            return None
+        position, call = found
+        taken = self._taken.pop((call.path, index), inputs)
+        arrived = self._arrived.pop((call.path, index), None)
+        if arrived is not None:
+            own, replacement = self._on_its_own_input(call, arrived[0])
+            if own:  # a step in front of the layer on one side is part of the layer on the other
+                self.rows[position].own = 0.0
+                return replacement
+            text = f"input differs: {arrived[1]}"
+            self.apart.append(Apart(position - 0.25, call, "wiring", text, arrived[0], [], call.inputs))
+        compared, ours = compare_result(call, outputs)
+        self.rows[position].own = compared.greatest
+        if compared.text:
+            kind = "shape" if arrived is None and "shape" in compared.text else "layer"
+            text = f"on identical inputs: {compared.text}"
+            self.apart.append(Apart(position, call, kind, text, taken, outputs, ours))
+        return compared.replacement
+
+    def _on_its_own_input(self, call: Call, inputs: list[Array]) -> tuple[bool, list[Array] | None]:
+        """Whether the layer gives the Keras output from the input that the torch model gave it."""
+        if len(self.pairs[call.path]) > 1:
+            return False, None
+        try:
+            outputs = self.torch.run_layer(self.pairs[call.path][0], inputs)
+        except Exception:  # it cannot even take it: the input is what is wrong
+            return False, None
+        compared, _ = compare_result(call, outputs)
+        return not compared.text, compared.replacement
+
+
+@dataclass
+class Compared:
+    """What differs (empty where nothing does), the Keras arrays as torch lays them out, and by how much."""
+
+    text: str
+    replacement: list[Array] | None
+    greatest: float | None = None
+
+
+def compare(ours: Sequence[Array], theirs: Sequence[Array]) -> Compared:
+    """Compare two lists of tensors, each in its own framework's layout."""
+    replacement = []
+    texts = []
+    greatest = 0.0
+    if len(ours) != len(theirs):
+        return Compared(f"{len(ours)} tensors in Keras, {len(theirs)} in torch", None, float("inf"))
+    for mine, other in zip(ours, theirs, strict=True):
+        fit = aligned(mine, other)
+        if fit is None:
+            texts.append(f"shape {mine.shape} in Keras, {other.shape} in torch")
+            replacement.append(activation_to_torch(mine) if mine.ndim == other.ndim > 3 else mine)
+            greatest = float("inf")
+            continue
+        value, layout = fit
+        gap = difference(mine, value)
+        greatest = max(greatest, gap.max_rel)
+        if not gap.within() and gap.size:
+            texts.append(str(gap))
+        replacement.append(activation_to_torch(mine) if layout == "channels first" else mine)
+    return Compared("; ".join(texts), replacement, greatest)
+
+
+def compare_result(call: Call, outputs: Sequence[Array]) -> tuple[Compared, Sequence[Array]]:
+    """Compare with the layer's output, or with what it was before the layer's built-in activation.
+
+    Returns:
+        What differs, and which Keras result it was held against.
+    """
+    compared = compare(call.outputs, outputs)
+    if compared.text and call.linear is not None:
+        plain = compare(call.linear, outputs)
+        if not plain.text or "shape" not in plain.text:  # torch applies the activation as a step of its own
+            return plain, call.linear
+    return compared, call.outputs
+
+
+def _padded_alike(keras: Array, torch: Array) -> bool:
+    """Whether one image is the other with a constant border around it."""
+    if keras.ndim != torch.ndim or keras.ndim < 3:
+        return False
+    ours, theirs = activation_to_torch(keras), torch
+    large, small = (ours, theirs) if ours.size > theirs.size else (theirs, ours)
+    if large.shape[:2] != small.shape[:2] or any(
+        a < b for a, b in zip(large.shape, small.shape, strict=True)
+    ):
+        return False
+    if max(a - b for a, b in zip(large.shape[2:], small.shape[2:], strict=True)) > LARGEST_PADDING:
+        return False
+    for offsets in product(
+        *(range(a - b + 1) for a, b in zip(large.shape[2:], small.shape[2:], strict=True))
+    ):
+        window = tuple(
+            slice(offset, offset + size) for offset, size in zip(offsets, small.shape[2:], strict=True)
+        )
+        if np.array_equal(large[(slice(None), slice(None), *window)], small):
+            rest = np.ones(large.shape[2:], dtype=bool)
+            rest[window] = False
+            return bool(np.all(large[:, :, rest] == 0) or np.all(np.isneginf(large[:, :, rest])))
+    return False
