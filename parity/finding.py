@@ -20,6 +20,8 @@ KINDS = {
     "constant-output": "the output does not depend on the input, so that equality would prove nothing",
     "not-repeatable": "one side gives different results for the same input",
     "precision": "one side is far less exact than its dtype allows",
+    "gradient": "the loss's gradient differs although the outputs agree",
+    "training": "equal in inference, and apart in training",
     "error": "one side raised an error",
 }
 
