@@ -42,3 +42,14 @@ def adapt(model: Any, device: str = "cpu") -> Adapter:
         f"a model must be a keras.layers.Layer (or keras.Model) or a torch.nn.Module; got {type(model).__name__}. "
         "Pass the model itself, built, not its class or its weights."
     )
+
+
+def trainer_of(adapter: Adapter, loss: Any = None) -> Any:
+    """The trainer for a model that has its adapter (parity.training_side.Trainer)."""
+    if adapter.side == "keras":
+        from parity.adapters.keras_train import KerasTrainer
+
+        return KerasTrainer(adapter, loss)  # type: ignore[arg-type]
+    from parity.adapters.torch_train import TorchTrainer
+
+    return TorchTrainer(adapter, loss)  # type: ignore[arg-type]

@@ -1,0 +1,461 @@
+"""A Keras model in training, on any backend: gradients, steps of an optimizer, everything put back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+from keras.src import backend
+
+from parity.adapters.base import Array, Side, restored
+from parity.adapters.keras import KerasModel, _positional, to_numpy
+from parity.adapters.keras_gradient import differentiate
+from parity.adapters.keras_tree import is_functional
+from parity.optimizers import CLIPPINGS, Recipe, Rule, State
+from parity.training_side import Call, Dropped, Evaluation
+
+L = keras.layers
+RANDOM = ("rate", "stddev")
+"""Attributes by which the random layers other than Dropout say how much they do."""
+
+
+class KerasTrainer:
+    """Trainer for a Keras model or layer."""
+
+    side: Side = "keras"
+
+    def __init__(self, adapter: KerasModel, loss: Callable[..., Any] | None = None) -> None:
+        self.adapter, self.model, self.loss = adapter, adapter.model, loss
+        self._variables = dict(adapter._variables)
+        self._optimizer: Any = None
+        self._recipe: Recipe | None = None
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Hold the model in float64; variables of every type are put back."""
+        others = [v for v in self.model.variables if not keras.backend.is_float_dtype(v.dtype)]
+        whole = [(v, to_numpy(v)) for v in others]
+        with ExitStack() as stack:
+            for variable, value in whole:
+                stack.callback(variable.assign, value)
+            stack.enter_context(self.adapter.precision("float64"))
+            if isinstance(self.loss, keras.losses.Loss):  # it casts what it gets to the type it was made in
+                name = "_dtype_policy" if hasattr(self.loss, "_dtype_policy") else "_dtype"
+                policy = keras.DTypePolicy("float64") if name == "_dtype_policy" else "float64"
+                stack.enter_context(restored(self.loss, name, policy))
+            try:
+                yield
+            finally:
+                self.stop()
+
+    def evaluate(
+        self,
+        inputs: Sequence[Array],
+        targets: Sequence[Array] | None,
+        *,
+        training: bool,
+        watch: Sequence[str] = (),
+        forced: Mapping[tuple[str, int], Array] | None = None,
+    ) -> Evaluation:
+        """Run forward and, with targets, backward; gradients are not replaced on this side."""
+        tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
+        recorder = _Recorder(self.adapter, watch)
+        if targets is None:
+            with recorder.on():
+                named = named_tensors(self._call(tensors, training))
+            arrays = [to_numpy(tensor) for _, tensor in named]
+            calls = recorder.finish([(list(map(to_numpy, i)), to_numpy(o)) for i, o in recorder.tensors], {})
+            return Evaluation(
+                0.0, list(zip([n for n, _ in named], arrays, strict=True)), {}, [], calls, recorder.dropped
+            )
+        probes = self._probes(tensors, training, watch) if watch else {}
+        paths = {
+            path: v
+            for path, v in self._variables.items()
+            if keras.backend.is_float_dtype(v.dtype) and v.trainable
+        }
+        unique = {id(v): v for v in paths.values()}
+        names: list[str] = []
+
+        def function(tensors: list[Any], probes: list[Any]) -> tuple[Any, Any]:
+            recorder.restart(dict(zip(keys, probes, strict=True)))
+            with recorder.on():
+                named = named_tensors(self._call(tensors, training))
+            names[:] = [name for name, _ in named]
+            outputs = [tensor for _, tensor in named]
+            return self._loss(outputs, targets), (outputs, recorder.tensors)
+
+        keys = list(probes)
+        loss, (outputs, seen), gradients = differentiate(
+            function, list(unique.values()), tensors, list(probes.values()), self._all_variables()
+        )
+        by_id = dict(zip(unique, gradients[0], strict=True))
+        arrived = dict(zip(keys, gradients[2], strict=True))
+        calls = recorder.finish([(list(map(to_numpy, i)), to_numpy(o)) for i, o in seen], arrived)
+        return Evaluation(
+            loss=float(to_numpy(loss)),
+            outputs=[(name, to_numpy(value)) for name, value in zip(names, outputs, strict=True)],
+            parameters={path: by_id[id(v)] for path, v in paths.items()},
+            inputs=gradients[1],
+            calls=calls,
+            dropped=recorder.dropped,
+        )
+
+    def _all_variables(self) -> list[Any]:
+        return list({id(v): v for v in [*self.model.variables, *self._variables.values()]}.values())
+
+    def _call(self, tensors: list[Any], training: bool) -> Any:
+        """The model on its inputs, told whether it trains, even where its `call` does not ask."""
+        arguments = tensors
+        if is_functional(self.model) and len(self.model.inputs) == len(tensors):
+            arguments = [tree.pack_sequence_as(self.model._inputs_struct, tensors)]
+        elif len(tensors) > 1 and _positional(self.model.call) == 1:
+            arguments = [tensors]
+        return self.model(*arguments, training=training)
+
+    def _probes(self, tensors: list[Any], training: bool, watch: Sequence[str]) -> dict[tuple[str, int], Any]:
+        """A zero for each output of a watched layer: the gradient with respect to it is the output's."""
+        state = {id(v): (v, to_numpy(v)) for v in self._all_variables()}
+        recorder = _Recorder(self.adapter, watch)
+        with recorder.on():
+            self._call(tensors, training)
+        for variable, value in state.values():
+            variable.assign(value)
+        shapes = [(key, output) for key, (_, output) in zip(recorder.keys, recorder.tensors, strict=True)]
+        return {key: keras.ops.zeros_like(output) for key, output in shapes}
+
+    def _loss(self, outputs: list[Any], targets: Sequence[Array]) -> Any:
+        wanted = [keras.ops.convert_to_tensor(value) for value in targets]
+        if self.loss is None:
+            terms = [
+                keras.ops.sum(keras.ops.square(output - target)) / np.float64(value.size)
+                for output, target, value in zip(outputs, wanted, targets, strict=True)
+            ]
+            total = terms[0]
+            for term in terms[1:]:
+                total = total + term
+            return total
+        single = len(outputs) == 1
+        value = self.loss(wanted[0] if single else wanted, outputs[0] if single else outputs)
+        size = int(np.prod(value.shape))
+        return keras.ops.sum(value) / np.float64(size) if len(value.shape) else value  # as compile() would
+
+    def loss_of(self, outputs: Sequence[Array], targets: Sequence[Array]) -> float:
+        """The loss of these outputs."""
+        return float(to_numpy(self._loss([keras.ops.convert_to_tensor(value) for value in outputs], targets)))
+
+    def state(self) -> dict[str, Array]:
+        """Weights and statistics by path."""
+        return {
+            path: to_numpy(v) for path, v in self._variables.items() if keras.backend.is_float_dtype(v.dtype)
+        }
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Set weights and statistics."""
+        for path, value in state.items():
+            self._variables[path].assign(value)
+
+    def trainable(self) -> set[str]:
+        """Paths of the variables that training changes."""
+        known = {id(v) for v in self.model.trainable_variables}
+        return {path for path, v in self._variables.items() if id(v) in known and v.trainable}
+
+    def penalties(self) -> dict[str, Array]:
+        """Gradient of each variable's regulariser."""
+        paths = [
+            p
+            for p, v in self._variables.items()
+            if getattr(v, "regularizer", None) is not None and v.trainable
+        ]
+        if not paths:
+            return {}
+        variables = [self._variables[path] for path in paths]
+
+        def function(tensors: list[Any], probes: list[Any]) -> tuple[Any, Any]:
+            total = variables[0].regularizer(variables[0])
+            for variable in variables[1:]:
+                total = total + variable.regularizer(variable)
+            return total, ([], [])
+
+        _, _, gradients = differentiate(function, variables, [], [], self._all_variables())
+        return {p: g for p, g in zip(paths, gradients[0], strict=True) if g is not None and np.any(g)}
+
+    # --- the optimizer ------------------------------------------------------------------------------
+
+    def start(self, optimizer: Recipe | Any) -> None:
+        """Make the optimizer anew in float64, from the recipe or from the configuration of the one given."""
+        self._recipe = optimizer if isinstance(optimizer, Recipe) else None
+        self._optimizer = _from_recipe(optimizer) if isinstance(optimizer, Recipe) else _made_anew(optimizer)
+        trainable = self.trainable()
+        self._optimizer.build([self._variables[path] for path in self._unique(trainable)])
+        excluded = getattr(optimizer, "_exclude_from_weight_decay", None)
+        if excluded:
+            self._optimizer._exclude_from_weight_decay = excluded
+        patterns = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+        if patterns:
+            self._optimizer._exclude_from_weight_decay_pattern = patterns
+
+    def _unique(self, paths: set[str]) -> list[str]:
+        """One path a variable, in the model's order."""
+        found: dict[int, str] = {}
+        for path, variable in self._variables.items():
+            if path in paths:
+                found.setdefault(id(variable), path)
+        return list(found.values())
+
+    def stop(self) -> None:
+        """Give up the optimizer."""
+        self._optimizer = self._recipe = None
+
+    def apply(self, gradients: Mapping[str, Array], step: int) -> None:
+        """One step with these gradients."""
+        paths = self._unique(set(gradients))
+        if self._recipe is not None:
+            self._optimizer.learning_rate = self._recipe.rate(step)
+        values = [keras.ops.convert_to_tensor(gradients[path]) for path in paths]
+        self._optimizer.apply(values, [self._variables[path] for path in paths])
+
+    def rules(self) -> dict[str, Rule]:
+        """The rule of each variable, from the optimizer's attributes."""
+        kinds = (
+            (keras.optimizers.SGD, "sgd"),
+            (keras.optimizers.RMSprop, "rmsprop"),
+            (keras.optimizers.Adam, "adam"),
+        )
+        optimizer = self._optimizer
+        algorithm = next((name for cls, name in kinds if isinstance(optimizer, cls)), None)
+        if algorithm is None or isinstance(optimizer, keras.optimizers.Nadam):
+            return {}
+        clip = next((name for name in CLIPPINGS if getattr(optimizer, name)), "")
+        rule = Rule(
+            algorithm,
+            rate=float(to_numpy(keras.ops.convert_to_tensor(optimizer.learning_rate))),
+            momentum=float(getattr(optimizer, "momentum", 0.0)),
+            nesterov=bool(getattr(optimizer, "nesterov", False)),
+            rate_in_velocity=bool(getattr(optimizer, "momentum", 0.0)),
+            beta1=float(getattr(optimizer, "beta_1", 0.9)),
+            beta2=float(getattr(optimizer, "beta_2", 0.999)),
+            rho=float(getattr(optimizer, "rho", 0.99)),
+            epsilon=float(getattr(optimizer, "epsilon", 0.0)),
+            epsilon_at={"sgd": "corrected", "adam": "raw", "rmsprop": "inside"}[algorithm],
+            centered=bool(getattr(optimizer, "centered", False)),
+            amsgrad=bool(getattr(optimizer, "amsgrad", False)),
+            decay=float(optimizer.weight_decay or 0.0),
+            decoupled=True,
+            clip=clip,
+            limit=float(getattr(optimizer, clip)) if clip else 0.0,
+        )
+        plain = Rule(**{**vars(rule), "decay": 0.0})
+        decayed = optimizer._use_weight_decay
+        return {path: rule if decayed(self._variables[path]) else plain for path in self.trainable()}
+
+    def slots(self) -> dict[str, State]:
+        """The optimizer's state of each variable, as Keras keeps it."""
+        return slots_of(self._optimizer, {path: self._variables[path] for path in self.trainable()})
+
+    @contextmanager
+    def batchnorm(self, path: str, **changes: Any) -> Iterator[None]:
+        """While this is open the layer follows another rule for its statistics, or does not use the batch's."""
+        layer = self.adapter._layers[path]
+        original, had = layer.call, "call" in vars(layer)
+        momentum, unbiased = changes.get("momentum"), changes.get("unbiased")
+
+        def call(inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+            if changes.get("frozen"):
+                return original(inputs, training=False, **kwargs)
+            statistics = (layer.moving_mean, layer.moving_variance)
+            before = [keras.ops.convert_to_tensor(value) + 0.0 for value in statistics]
+            outputs = original(inputs, training=training, **kwargs)
+            if not (training and layer.trainable):
+                return outputs
+            count = int(np.prod(inputs.shape)) // int(layer.moving_mean.shape[0])
+            wide = {None: 1.0, True: count / (count - 1), False: (count - 1) / count}[unbiased]
+            for variable, old, factor in zip(statistics, before, (1.0, wide), strict=True):
+                keep = layer.momentum if momentum is None else momentum
+                batch = (keras.ops.convert_to_tensor(variable) - old * layer.momentum) / (
+                    1.0 - layer.momentum
+                )
+                variable.assign(old * keep + batch * ((1.0 - keep) * factor))
+            return outputs
+
+        vars(layer)["call"] = call
+        try:
+            yield
+        finally:
+            vars(layer).pop("call")
+            if had:
+                vars(layer)["call"] = original
+
+
+def slots_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, State]:
+    """State of a Keras optimizer by variable path, under parity's names."""
+    lists = slot_variables(optimizer)
+    adam = isinstance(optimizer, keras.optimizers.Adam)
+    found = {}
+    for path, variable in variables.items():
+        index = optimizer._get_variable_index(variable)
+        found[path] = {name: to_numpy(slots[index]).astype(np.float64) for name, slots in lists.items()}
+        if adam:
+            found[path]["step"] = to_numpy(optimizer._iterations).astype(np.float64)
+    return found
+
+
+def slot_variables(optimizer: Any) -> dict[str, list[Any]]:
+    """The lists of variables in which Keras' optimizers keep their state, by parity's names."""
+    names = {"momentums": "velocity"}
+    if isinstance(optimizer, keras.optimizers.Adam):
+        names = {"_momentums": "first", "_velocities": "second", "_velocity_hats": "greatest"}
+    elif isinstance(optimizer, keras.optimizers.RMSprop):
+        names = {"_velocities": "square", "_momentums": "velocity", "_average_gradients": "mean"}
+    return {ours: getattr(optimizer, name) for name, ours in names.items() if getattr(optimizer, name, None)}
+
+
+def _from_recipe(recipe: Recipe) -> Any:
+    """Keras' own optimizer; np.float64, because TensorFlow rounds a Python float to float32 first."""
+    options, rate = dict(recipe.options), recipe.rate(0)
+    decay = options.get("weight_decay", 0.01 if recipe.name == "adamw" else None) or None
+    common = {"weight_decay": decay, **{name: options[name] for name in CLIPPINGS if options.get(name)}}
+    epsilon = options.get("epsilon", 1e-8)
+    if recipe.name.startswith("sgd"):
+        nesterov = options.get("nesterov", recipe.name == "sgd-nesterov")
+        return keras.optimizers.SGD(
+            rate, momentum=np.float64(options.get("momentum", 0.9)), nesterov=nesterov, **common
+        )
+    if recipe.name == "rmsprop":
+        return keras.optimizers.RMSprop(
+            rate, rho=options.get("rho", 0.99), momentum=np.float64(options.get("momentum", 0.0)), epsilon=epsilon,
+            centered=options.get("centered", False), **common,
+        )  # fmt: skip
+    cls = keras.optimizers.AdamW if recipe.name == "adamw" else keras.optimizers.Adam
+    beta_1, beta_2 = (np.float64(value) for value in options.get("betas", (0.9, 0.999)))
+    common["weight_decay"] = (decay or 0.0) if recipe.name == "adamw" else decay
+    amsgrad = options.get("amsgrad", False)
+    return cls(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, amsgrad=amsgrad, **common)
+
+
+def _made_anew(optimizer: Any) -> Any:
+    """The same optimizer with float64 variables and an empty state.
+
+    Keras keeps the learning rate in float32: the shortest number that rounds to it is the one that was given.
+    """
+    config = dict(optimizer.get_config())
+    for name in ("learning_rate", "lr"):
+        if isinstance(config.get(name), float):
+            config[name] = float(str(np.float32(config[name])))
+    for name in ("momentum", "beta_1", "beta_2", "rho"):
+        if isinstance(config.get(name), float):
+            config[name] = np.float64(config[name])
+    return type(optimizer).from_config(config)
+
+
+def named_tensors(outputs: Any, name: str = "") -> list[tuple[str, Any]]:
+    """Floating output tensors with their names, as the adapter names them."""
+    if keras.ops.is_tensor(outputs):
+        return (
+            [(name, outputs)]
+            if keras.backend.is_float_dtype(str(keras.backend.standardize_dtype(outputs.dtype)))
+            else []
+        )
+    items = (
+        outputs.items()
+        if isinstance(outputs, dict)
+        else enumerate(outputs)
+        if isinstance(outputs, list | tuple)
+        else ()
+    )
+    return [
+        pair for key, item in items for pair in named_tensors(item, f"{name}.{key}" if name else str(key))
+    ]
+
+
+class _Recorder:
+    """Sees the calls of watched layers, adds the probes to what they give, and switches random layers off."""
+
+    def __init__(self, adapter: KerasModel, watch: Sequence[str]) -> None:
+        self.adapter = adapter
+        self._watched = {id(adapter._layers[path]): path for path in watch}
+        self._paths = {id(layer): path for path, layer in adapter._layers.items()}
+        self.restart({})
+
+    def restart(self, probes: Mapping[tuple[str, int], Any]) -> None:
+        """Forget what was seen."""
+        self.probes = probes
+        self.keys: list[tuple[str, int]] = []
+        self.tensors: list[tuple[list[Any], Any]] = []
+        self.dropped: list[Dropped] = []
+        self._stack: list[Any] = []
+
+    def finish(
+        self, arrays: list[tuple[list[Array], Array]], gradients: Mapping[tuple[str, int], Any]
+    ) -> list[Call]:
+        """The calls, in NumPy."""
+        return [
+            Call(*key, inputs, output, gradients.get(key))
+            for key, (inputs, output) in zip(self.keys, arrays, strict=True)
+        ]
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Wrap `Layer.__call__` and the backend's dropout."""
+        plain = L.Layer.__call__
+
+        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            self._stack.append(layer)
+            try:
+                outputs = plain(layer, *args, **kwargs)
+            finally:
+                self._stack.pop()
+            path = self._watched.get(id(layer))
+            if path is None or not keras.ops.is_tensor(outputs):
+                return outputs
+            key = (path, sum(known == path for known, _ in self.keys))
+            inputs = [
+                keras.ops.convert_to_tensor(a)
+                for a in args
+                if keras.ops.is_tensor(a) or isinstance(a, np.ndarray)
+            ]
+            outputs = outputs + self.probes[key] if key in self.probes else outputs
+            self.keys.append(key)
+            self.tensors.append((inputs, outputs))
+            return outputs
+
+        def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
+            self._note(
+                self._stack[-1] if self._stack else None,
+                rate,
+                "channel" if noise_shape is not None else "element",
+            )
+            return inputs
+
+        with ExitStack() as stack:
+            stack.enter_context(restored(L.Layer, "__call__", call))
+            stack.enter_context(restored(backend.random, "dropout", dropout))
+            for layer in self.adapter._layers.values():
+                if isinstance(layer, L.GaussianDropout | L.GaussianNoise | L.AlphaDropout):
+                    stack.enter_context(_silent(layer, self._note))
+            yield
+
+    def _note(self, layer: Any, rate: float, kind: str) -> None:
+        if rate:
+            self.dropped.append(Dropped(self._paths.get(id(layer)), float(rate), kind))
+
+
+@contextmanager
+def _silent(layer: Any, note: Callable[[Any, float, str], None]) -> Iterator[None]:
+    """A random layer that gives back what it gets, noted where it would have been on."""
+
+    def call(inputs: Any, training: bool = False) -> Any:
+        rate = next(getattr(layer, name) for name in RANDOM if hasattr(layer, name))
+        if training:
+            note(layer, rate, "alpha" if isinstance(layer, L.AlphaDropout) else "gaussian")
+        return inputs
+
+    vars(layer)["call"] = call
+    try:
+        yield
+    finally:
+        del vars(layer)["call"]

@@ -1,0 +1,426 @@
+"""N steps of training from the same weights and batches: where the two sides part, why, and what parts besides.
+
+Both sides run all steps; what they have after each is compared. At the first difference the cause is sought. Where
+one is proven, the Keras side follows torch's rule in that point and the run is repeated, until nothing differs or
+no cause is known: so one difference does not hide the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from parity.adapters.base import Array
+from parity.errors import UsageError
+from parity.finding import Finding
+from parity.gradients import Gap, floor_of, gaps, moved
+from parity.optimizers import Recipe, Rule, State, clipped, exchanged, in_torch_terms, recipe_of, update
+from parity.shared_layers import tied
+from parity.tolerance import PRECISION_FACTOR, STRUCTURE
+from parity.training import nudge
+from parity.training_causes import Explained, Statistics, batch_of, explain_statistics, explain_step
+from parity.training_causes import Step as OneStep
+from parity.training_side import Trainer
+
+if TYPE_CHECKING:
+    from parity.training import Bench
+
+REPEATS = 8
+"""How often a run is repeated with what was found made alike."""
+
+
+@dataclass
+class Step:
+    """What one side had after one step.
+
+    Attributes:
+        loss: before the update.
+        gradients: of the loss, before the update.
+        state: parameters and statistics after it.
+        rules: the optimizer's rule of each parameter in this step.
+        slots: its state of each parameter after it.
+        penalties: gradients of the regularisers, before it.
+    """
+
+    loss: float
+    gradients: dict[str, Array]
+    state: dict[str, Array]
+    rules: dict[str, Rule]
+    slots: dict[str, State]
+    penalties: dict[str, Array]
+
+
+@dataclass
+class Noise:
+    """What one unit roundoff in weights and inputs does to the torch side after each step."""
+
+    loss: list[float] = field(default_factory=list)
+    gradients: list[dict[str, float]] = field(default_factory=list)
+    state: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Parting:
+    """The first difference: in which step (from 0), of what, and the tensors."""
+
+    step: int
+    what: str
+    gaps: tuple[Gap, ...] = ()
+    text: str = ""
+
+
+class Trajectory:
+    """A run of both sides."""
+
+    def __init__(self, bench: Bench, steps: int, optimizer: Any, match_rules: bool) -> None:
+        self.bench, self.steps, self.match_rules = bench, steps, match_rules
+        self.batches = [_batch(bench.inputs[0], step) for step in range(steps)]
+        self.torch_batches = [bench._to_torch(batch) for batch in self.batches]
+        self.targets = [bench.targets(step + 1) for step in range(steps)]
+        self.start = bench.keras.state(), bench.torch.state()
+        self.optimizers = self._optimizers(optimizer)
+        self.explained = Explained()
+        self.noise = Noise()
+
+    def _optimizers(self, wanted: Any) -> tuple[Any, Any]:
+        """What each side makes its optimizer of."""
+        if isinstance(wanted, tuple | list):
+            if len(wanted) != 2:
+                raise UsageError(
+                    f"optimizer must be a name, a dictionary, or a pair (Keras, torch); got {len(wanted)} items."
+                )
+            return wanted[0], wanted[1]
+        recipe = recipe_of("sgd" if wanted is None else wanted, self._sgd_rate())
+        self.bench.result.figures["optimizer"] = {
+            "name": recipe.name,
+            "lr": list(recipe.rates),
+            **recipe.options,
+        }
+        return recipe, recipe
+
+    def _sgd_rate(self) -> float:
+        """A rate at which the first step takes about a tenth off the loss."""
+        with self.bench.unchanged():
+            first = self.bench.torch.evaluate(self.torch_batches[0], self.targets[0][1], training=True)
+        square = sum(float(np.sum(np.square(v))) for v in first.parameters.values() if v is not None)
+        rate = 0.1 * abs(first.loss) / square if square > 0.0 and np.isfinite(square) else 0.01
+        return float(f"{min(rate, 1.0):.2g}")
+
+    # --- running ------------------------------------------------------------------------------------------
+
+    def _run(
+        self, trainer: Trainer, batches: Sequence[Any], wanted: Any, theirs: Sequence[Step] = ()
+    ) -> list[Step]:
+        """All steps of one side; with `theirs`, the Keras side takes over the parts of the rule that were explained."""
+        side = 0 if trainer.side == "keras" else 1
+        trainer.load(self.start[side])
+        trainer.start(wanted)
+        steps: list[Step] = []
+        states: dict[str, State] = {}
+        with ExitStack() as stack:
+            if side == 0:
+                for path, changes in self.explained.batchnorm.items():
+                    stack.enter_context(trainer.batchnorm(path, **changes))
+            for number, batch in enumerate(batches):
+                targets = self.targets[number][side]
+                result = trainer.evaluate(batch, targets, training=True)
+                tied(self.bench.ties, *((result.parameters, {}) if side == 0 else ({}, result.parameters)))
+                trained = trainer.trainable() - self._left_out(side)
+                gradients = {p: g for p, g in result.parameters.items() if g is not None and p in trained}
+                penalties = {p: g for p, g in trainer.penalties().items() if p in trained}
+                whole = {p: gradients.get(p, 0.0) + penalties.get(p, 0.0) for p in {**gradients, **penalties}}
+                if isinstance(wanted, Recipe):
+                    rules = {p: replace(r, rate=wanted.rate(number)) for p, r in trainer.rules().items()}
+                else:
+                    rules = trainer.rules()
+                if theirs and self.explained.parts:
+                    rules = self._exchange(rules, theirs[number].rules)
+                    states = self._by_rule(trainer, rules, gradients, penalties, states)
+                    slots = states
+                else:
+                    trainer.apply(whole, number)
+                    slots = trainer.slots() if rules else {}
+                steps.append(Step(result.loss, gradients, trainer.state(), rules, slots, penalties))
+        trainer.stop()
+        trainer.load(self.start[side])
+        return steps
+
+    def _left_out(self, side: int) -> set[str]:
+        """Parameters that one side alone trains."""
+        slots = [slot for pair in self.bench.pairing.pairs for slot in pair.slots]
+        return {(s.keras, s.torch)[side] for s in slots if s.keras in self.bench.untrained}
+
+    def _exchange(self, ours: Mapping[str, Rule], theirs: Mapping[str, Rule]) -> dict[str, Rule]:
+        mates = {slot.keras: slot.torch for _, slot in self.bench.slots()}
+        return {
+            path: exchanged(rule, theirs[mates[path]], self.explained.parts)
+            if mates.get(path) in theirs
+            else rule
+            for path, rule in ours.items()
+        }
+
+    def _by_rule(
+        self, trainer: Trainer, rules: Mapping[str, Rule], gradients: Mapping[str, Array],
+        penalties: Mapping[str, Array], states: Mapping[str, State],
+    ) -> dict[str, State]:  # fmt: skip
+        """One step by the rules themselves; a regulariser is a weight decay there already."""
+        decayed = any(part.name == "weight decay" for part in self.explained.parts)
+        whole = {
+            p: g if decayed or p not in penalties else g + penalties[p]
+            for p, g in gradients.items()
+            if p in rules
+        }
+        before = trainer.state()
+        cut = clipped(rules, whole)
+        new = {path: update(rules[path], before[path], cut[path], states.get(path, {})) for path in whole}
+        trainer.load({path: weight for path, (weight, _) in new.items()})
+        return {**states, **{path: state for path, (_, state) in new.items()}}
+
+    def _measure_noise(self, torch: Sequence[Step]) -> None:
+        rng = np.random.default_rng(1)
+        start = self.start
+        self.start = start[0], {path: nudge(rng, value) for path, value in start[1].items()}
+        batches = [[nudge(rng, value) for value in batch] for batch in self.torch_batches]
+        shaken = self._run(self.bench.torch, batches, self.optimizers[1])
+        self.start = start
+        self.bench.torch.load(start[1])
+        for plain, other in zip(torch, shaken, strict=True):
+            self.noise.loss.append(abs(plain.loss - other.loss))
+            self.noise.gradients.append(moved(plain.gradients, other.gradients))
+            self.noise.state.append(moved(plain.state, other.state))
+
+    # --- judging ------------------------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """Run, compare, explain, repeat."""
+        result, bench = self.bench.result, self.bench
+        torch = self._run(bench.torch, self.torch_batches, self.optimizers[1])
+        self._measure_noise(torch)
+        for attempt in range(REPEATS):
+            keras = self._run(bench.keras, self.batches, self.optimizers[0], torch if attempt else ())
+            if attempt == 0:
+                result.figures["losses"] = {
+                    "keras": [s.loss for s in keras],
+                    "torch": [s.loss for s in torch],
+                }
+            if not all(np.isfinite(s.loss) for s in (*keras, *torch)):
+                result.findings.append(
+                    Finding(
+                        None,
+                        None,
+                        "non-finite",
+                        None,
+                        "a loss of the training steps is not finite: take a smaller learning rate",
+                    )
+                )
+                return
+            parting = self._first_parting(keras, torch)
+            if parting is None:
+                break
+            found = self._explain(parting, keras, torch)
+            self._take(found, parting)
+            if not found.known:
+                break
+        result.figures["steps"] = self.steps
+        if attempt == 0 and parting is None and any(r.rate_in_velocity for r in keras[0].rules.values()):
+            if isinstance(self.optimizers[0], Recipe) and len(set(self.optimizers[0].rates)) == 1:
+                result.notes.append(
+                    "Keras' momentum holds the learning rate, torch's does not: the same while the learning rate stays"
+                )
+
+    def _take(self, found: Explained, parting: Parting) -> None:
+        """Findings into the result (the frameworks' own rules as notes where they are to be matched), fixes into the next run."""
+        result = self.bench.result
+        after = f" (step {parting.step + 1})"
+        for finding in found.findings:
+            result.findings.append(replace(finding, evidence=finding.evidence + after))
+        for finding in found.rules:
+            if self.match_rules:
+                result.notes.append(
+                    f"{finding.place} [{finding.cause}], judged with one rule on both sides: {finding.evidence}"
+                )
+            else:
+                result.findings.append(replace(finding, evidence=finding.evidence + after))
+        for path, changes in found.batchnorm.items():
+            self.explained.batchnorm.setdefault(path, {}).update(changes)
+        self.explained.parts += [part for part in found.parts if part not in self.explained.parts]
+        self.explained.ignored |= found.ignored
+
+    def _first_parting(self, keras: Sequence[Step], torch: Sequence[Step]) -> Parting | None:
+        bench, figures = self.bench, self.bench.result.figures
+        slots, statistics = (
+            bench.slots(),
+            [i for i in bench.statistics() if i[0].keras not in self.explained.ignored],
+        )
+        greatest = 0.0
+        for number, (ours, theirs) in enumerate(zip(keras, torch, strict=True)):
+            noise = self.noise.state[number]
+            if (
+                not abs(ours.loss - theirs.loss)
+                <= STRUCTURE * abs(theirs.loss) + PRECISION_FACTOR * self.noise.loss[number]
+            ):
+                return Parting(
+                    number,
+                    "loss",
+                    (),
+                    f"the loss is {ours.loss:.12g} in Keras and {theirs.loss:.12g} in torch",
+                )
+            tensors = gaps(
+                slots,
+                ours.gradients,
+                theirs.gradients,
+                self.noise.gradients[number],
+                floor_of(ours.gradients),
+            )
+            for what, found in (
+                ("gradient", tensors),
+                ("statistics", gaps(statistics, ours.state, theirs.state, noise)),
+                ("parameters", gaps(slots, ours.state, theirs.state, noise)),
+            ):
+                beyond = tuple(gap for gap in found if gap.beyond)
+                if beyond:
+                    return Parting(number, what, beyond)
+                greatest = max([greatest, *(gap.relative for gap in found if what != "gradient")])
+            text = self._slots_differ(ours, theirs)
+            if text:
+                return Parting(number, "optimizer state", (), text)
+        figures["training"] = greatest
+        return None
+
+    def _slots_differ(self, ours: Step, theirs: Step) -> str:
+        """Optimizer states, both as torch keeps them."""
+        for pair, slot in self.bench.slots():
+            if slot.keras not in ours.rules or slot.torch not in theirs.rules:
+                continue
+            a = in_torch_terms(ours.rules[slot.keras], ours.slots.get(slot.keras, {}))
+            b = theirs.slots.get(slot.torch, {})
+            for name in sorted(set(a) & set(b)):
+                value = b[name] if b[name].ndim == 0 else slot.layout.to_keras(b[name])
+                scale = float(np.abs(value).max(initial=0.0))
+                gap = float(np.abs(a[name] - value).max(initial=0.0))
+                if not gap <= 1e-9 * scale + floor_of(ours.gradients):
+                    return f"{pair.keras}: {name} of {slot.keras} differs by {gap:.3g} (scale {scale:.3g})"
+        return ""
+
+    # --- causes -------------------------------------------------------------------------------------------
+
+    def _explain(self, parting: Parting, keras: Sequence[Step], torch: Sequence[Step]) -> Explained:
+        before = keras[parting.step - 1].state if parting.step else self.start[0]
+        if parting.what == "statistics":
+            return self._statistics(parting, before, keras, torch)
+        if parting.what == "parameters":
+            found = explain_step(*self._one_step(parting.step, before, keras, torch), self.bench.slots(),
+                                 max(parting.gaps, key=lambda gap: gap.relative).slot)  # fmt: skip
+            if found.known:
+                return found
+        first = parting.gaps[0] if parting.gaps else None
+        text = f"{parting.what}: {parting.text or '; '.join(str(gap) for gap in parting.gaps[:3])}"
+        more = f" and {len(parting.gaps) - 3} tensors more" if len(parting.gaps) > 3 else ""
+        names = (first.pair.keras, ", ".join(first.pair.torch)) if first else (None, None)
+        return Explained([Finding(*names, "training", None, text + more)], known=False)
+
+    def _one_step(
+        self, number: int, before: dict[str, Array], keras: Sequence[Step], torch: Sequence[Step]
+    ) -> tuple[OneStep, OneStep]:
+        """The step on either side, torch's under the Keras paths and in the Keras layout."""
+        slots = [slot for _, slot in self.bench.slots()]
+        ours, theirs = keras[number], torch[number]
+        paths = {slot.keras for slot in slots}
+
+        def mine(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {path: value for path, value in values.items() if path in paths}
+
+        def laid(values: Mapping[str, Array]) -> dict[str, Array]:
+            return {s.keras: s.layout.to_keras(values[s.torch]) for s in slots if s.torch in values}
+
+        last = torch[number - 1] if number else None
+        states = {
+            s.keras: {k: v if v.ndim == 0 else s.layout.to_keras(v) for k, v in last.slots.get(s.torch, {}).items()}
+            for s in slots
+        } if last else {}  # fmt: skip
+        return (
+            OneStep(mine(before), mine(ours.gradients), mine(ours.penalties), mine(keras[number - 1].slots) if number else {},
+                    mine(ours.rules), mine(ours.state)),
+            OneStep(laid(last.state if last else self.start[1]), laid(theirs.gradients), {}, states,
+                    {s.keras: theirs.rules[s.torch] for s in slots if s.torch in theirs.rules}, laid(theirs.state)),
+        )  # fmt: skip
+
+    def _statistics(
+        self, parting: Parting, before: dict[str, Array], keras: Sequence[Step], torch: Sequence[Step]
+    ) -> Explained:
+        """Every normalisation that parts in this step."""
+        bench, number = self.bench, parting.step
+        pairs = {gap.pair.keras: gap.pair for gap in parting.gaps}
+        trainer = bench.keras
+        trainer.load(before)
+        watch = [path for path in pairs if path in bench.watched]
+        with ExitStack() as stack:
+            for path, changes in self.explained.batchnorm.items():
+                stack.enter_context(trainer.batchnorm(path, **changes))
+            calls = trainer.evaluate(self.batches[number], None, training=True, watch=watch).calls
+        trainer.load(self.start[0])
+        total = Explained()
+        for path, pair in pairs.items():
+            mine = [call for call in calls if call.path == path and call.inputs]
+            found = self._one_layer(
+                pair, [call.inputs[0] for call in mine], before, keras[number].state, torch[number].state
+            )
+            if not found.known:  # its statistics enter nothing in training mode: the rest can be judged
+                found.known = True
+            total.findings += found.findings
+            total.rules += found.rules
+            total.batchnorm |= found.batchnorm
+            total.ignored |= found.ignored
+        return total
+
+    def _one_layer(
+        self,
+        pair: Any,
+        inputs: Sequence[Array],
+        before: Mapping[str, Array],
+        ours: Mapping[str, Array],
+        theirs: Mapping[str, Array],
+    ) -> Explained:
+        by_name = {slot.torch.rpartition(".")[2]: slot for slot in pair.slots}
+        mean, variance = by_name.get("running_mean"), by_name.get("running_var")
+        settings = self.bench.layers[0][pair.keras].settings, self.bench.layers[1][pair.torch[0]].settings
+        names = pair.keras, ", ".join(pair.torch)
+        if mean is None or variance is None or not inputs or pair.keras in self.explained.batchnorm:
+            text = "its statistics part in training, by no rule that is known"
+            return Explained([Finding(*names, "training", None, text)], ignored={pair.keras}, known=False)
+        axis = settings[0].get("axis", -1)
+        axis = int(axis[0] if isinstance(axis, list | tuple) else axis)
+        keep = float(settings[0].get("momentum", 0.99)), 1.0 - float(settings[1].get("momentum") or 0.0)
+        layout = (mean.layout.to_keras, variance.layout.to_keras)
+        return explain_statistics(
+            Statistics(
+                pair,
+                [batch_of(value, axis) for value in inputs],
+                (before[mean.keras], before[variance.keras]),
+                (ours[mean.keras], ours[variance.keras]),
+                (layout[0](theirs[mean.torch]), layout[1](theirs[variance.torch])),
+                keep,
+            )
+        )
+
+
+def _batch(inputs: Sequence[Array], step: int) -> list[Array]:
+    """The inputs in another order and a little changed, so that no two steps are the same."""
+    if step == 0:
+        return list(inputs)
+    rng = np.random.default_rng(step)
+    order = rng.permutation(inputs[0].shape[0])
+    batch = []
+    for value in inputs:
+        value = value[order] if value.shape[0] == len(order) else value
+        if value.dtype.kind == "f":
+            spread = 0.1 * float(np.std(value)) or 0.1
+            value = value + spread * rng.standard_normal(value.shape)
+        elif value.ndim > 1:
+            value = np.roll(value, step, axis=1)
+        batch.append(value)
+    return batch
