@@ -23,6 +23,7 @@ from parity.probe import as_list, declared, flattened_images, random_inputs, to_
 from parity.repro import with_recipes
 from parity.settings import differing_settings
 from parity.tolerance import COORDINATE_FACTOR, PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
+from parity.training import add_training
 from parity.weights import adapters_of, layer_pairs, sorted_sides, tensor_differences
 
 Outputs = list[tuple[str, Array]]
@@ -51,6 +52,7 @@ class Report:
         elements: output elements compared.
         seconds: time that the comparison took.
         environment: versions, backend and machine.
+        training: figures of the comparison in training, where one was asked for.
     """
 
     verdict: str
@@ -68,6 +70,7 @@ class Report:
     elements: int = 0
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """True for EQUAL alone."""
@@ -119,6 +122,9 @@ def compare(
     train_steps: int = 0,
     device: str = "cpu",
     mapping: MappingLike | None = None,
+    loss: tuple[Any, ...] | None = None,
+    optimizer: Any = None,
+    match_rules: bool = False,
 ) -> Report:
     """Evaluate both models on the same input with the weights that they have, and compare the outputs.
 
@@ -130,10 +136,15 @@ def compare(
         inputs: NumPy array in the Keras layout (N, H, W, C), or a list of them; None draws random ones
             with H != W and odd sizes from the model's own input specification.
         dtype: "float64" judges the structure; "float32", "float16" and "bfloat16" judge the rounding too.
-        gradients: compare gradients as well (not available in this version).
-        train_steps: compare this many training steps as well (not available in this version).
+        gradients: compare loss and gradients too, in inference and in training mode (parity.training).
+        train_steps: compare this many steps of an optimizer too, with statistics and optimizer state.
         device: "cpu" or "gpu".
         mapping: {Keras path: torch path or tuple of paths} for layers whose names differ.
+        loss: (Keras loss of (targets, outputs), torch loss of (outputs, targets)[, targets in the Keras
+            layout]); None means the squared error against random targets.
+        optimizer: "sgd", "sgd-nesterov", "adam", "adamw", "rmsprop", {"name": ..., "lr": number or list, option:
+            value}, or (Keras optimizer, torch optimizer or function of the parameters); None means SGD with momentum.
+        match_rules: judge training with one rule where the frameworks' own rules differ, and only note these.
 
     Returns:
         The report; `bool(report)` is True for EQUAL alone.
@@ -141,11 +152,6 @@ def compare(
     Raises:
         UsageError: the comparison cannot be made as asked.
     """
-    if gradients or train_steps:
-        raise UsageError(
-            f"compare evaluates the forward pass in this version; got gradients={gradients}, train_steps={train_steps}. "
-            "Leave both out: a comparison that was not made is not reported as made."
-        )
     if dtype not in UNIT_ROUNDOFF:
         raise UsageError(f"dtype must be one of {', '.join(UNIT_ROUNDOFF)}; got dtype={dtype!r}.")
     started = time.perf_counter()
@@ -158,6 +164,9 @@ def compare(
         # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
         if report.verdict != "INCONCLUSIVE" or not any(f.kind == "error" for f in report.findings):
             break
+    if gradients or train_steps:
+        add_training(report, keras, torch, pairing, values, gradients=gradients, train_steps=train_steps, loss=loss,
+                     optimizer=optimizer, match_rules=match_rules)  # fmt: skip
     report.pairs = layer_pairs(pairing)
     report.environment = environment()
     report.seconds = time.perf_counter() - started
@@ -238,6 +247,8 @@ class _Comparison:
             "shape",
             "non-finite",
             "precision",
+            "gradient",
+            "training",
         }
         if (
             "not-repeatable" in kinds
