@@ -84,6 +84,7 @@ def check_pair(
     device: str = "cpu",
     mapping: MappingLike | None = None,
     seed: int = 0,
+    **training: Any,
 ) -> Result:
     """Check one pair of models.
 
@@ -99,6 +100,7 @@ def check_pair(
         device: "cpu" or "gpu".
         mapping: {Keras path: torch path} where names differ.
         seed: of the random weights.
+        training: gradients, train_steps, optimizer and match_rules of `compare`, for the first picture of each direction.
     """
     started = time.perf_counter()
     torch_module, keras_model = load_model(torch_spec, "torch"), load_model(keras_spec, "keras")
@@ -108,9 +110,10 @@ def check_pair(
         _copy(
             result, direction, keras_model, torch_module, mapping, seed, next(iter(pictures.values()), None)
         )
-        for picture, values in pictures.items():
+        for number, (picture, values) in enumerate(pictures.items()):
+            more = training if number == 0 else {}
             report = compare(
-                keras_model, torch_module, values, dtype=dtype or "float32", device=device, mapping=mapping
+                keras_model, torch_module, values, dtype=dtype or "float32", device=device, mapping=mapping, **more
             )
             _add(result, f"{direction}, {picture}", report, dtype)
     result.verdict = _worst([report.verdict for report in result.reports.values()], result.findings)
@@ -175,6 +178,8 @@ def _add(result: Result, key: str, report: Report, dtype: str | None) -> None:
 def _key(finding: Finding) -> tuple[str | None, ...]:
     """What makes two findings the same: the figures in the evidence change from picture to picture."""
     place = (finding.keras, finding.torch, finding.kind)
+    if finding.kind in {"gradient", "training"}:
+        return (*place, finding.cause)
     return (*place, finding.evidence) if finding.kind == "unmatched" else place
 
 
