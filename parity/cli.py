@@ -76,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     check.add_argument("--gradients", action="store_true", help="compare gradients too")
     check.add_argument("--train-steps", type=int, default=0, metavar="N", help="compare N training steps too")
+    check.add_argument("--optimizer", metavar="NAME", help="sgd, sgd-nesterov, adam, adamw or rmsprop; default: sgd")
+    check.add_argument("--lr", type=float, metavar="X", help="its learning rate; default: one that fits the loss")
+    check.add_argument("--match-rules", action="store_true",
+                       help="judge training with one rule where the frameworks' own rules differ, and note these")  # fmt: skip
     check.add_argument("--transfer", choices=("both", "torch-to-keras", "keras-to-torch", "none"), default="both",
                        help="which way to copy random weights first; none compares the weights as they are")  # fmt: skip
     check.add_argument(
@@ -128,11 +132,6 @@ def _check(options: argparse.Namespace) -> int:
     from parity.check import BOTH, check_pair
     from parity.report import files, text
 
-    if options.gradients or options.train_steps:
-        raise UsageError(
-            "check compares the forward pass in this version; got --gradients or --train-steps. Leave them out: "
-            "a comparison that was not made is not reported as made."
-        )
     pairs = _pairs(options)
     mapping = _mapping(options.mapping)
     width = max(len(pair["name"]) for pair in pairs)
@@ -144,6 +143,7 @@ def _check(options: argparse.Namespace) -> int:
             pair["name"], pair["keras"], pair["torch"], pair["pictures"],
             directions=BOTH if options.transfer == "both" else (options.transfer,),
             dtype=options.dtype, device=options.device, mapping=mapping or pair["mapping"], seed=options.seed,
+            **_training(options),
         )  # fmt: skip
         _progress("")
         print(text.row(result, width), flush=True)
@@ -211,6 +211,17 @@ def _random(options: argparse.Namespace) -> Any:
             raise UsageError(f"--input must be sizes joined by x, as in 2x65x96x3; got {shape!r}.")
         arrays.append(rng.standard_normal(sizes).astype(np.float32))
     return (arrays if len(arrays) > 1 else arrays[0]) if arrays else None
+
+
+def _training(options: argparse.Namespace) -> dict[str, Any]:
+    """What `compare` is asked of training; nothing where it is not."""
+    if not options.gradients and not options.train_steps:
+        return {}
+    recipe: dict[str, Any] = {"name": options.optimizer or "sgd"}
+    if options.lr is not None:
+        recipe["lr"] = options.lr
+    return {"gradients": options.gradients, "train_steps": options.train_steps, "match_rules": options.match_rules,
+            "optimizer": recipe}  # fmt: skip
 
 
 def _mapping(path: Path | None) -> dict[str, Any]:
