@@ -79,7 +79,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     """Normalise each channel by its batch statistics in training, and by its running ones otherwise.
 
     epsilon is 1e-5 and a batch enters the running statistics with weight 0.1 in both packages. The running
-    variance keeps each framework's own rule: unbiased (divided by n - 1) in PyTorch, biased (by n) in Keras.
+    variance takes PyTorch's rule in both: the batch's unbiased variance (divided by n - 1); Keras' own is biased.
 
     Shapes: (N, num_features, H, W) -> the same.
 
