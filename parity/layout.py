@@ -45,6 +45,11 @@ def identity(shape: tuple[int, ...]) -> Layout:
     return Layout(shape, shape, tuple(range(len(shape))), shape)
 
 
+def reshaped(torch_shape: tuple[int, ...], keras_shape: tuple[int, ...]) -> Layout:
+    """The same values in the same order, with other axes of length one."""
+    return Layout(torch_shape, torch_shape, tuple(range(len(torch_shape))), keras_shape)
+
+
 def permuted(torch_shape: tuple[int, ...], order: tuple[int, ...]) -> Layout:
     """A change of axis order alone."""
     return Layout(torch_shape, torch_shape, order, tuple(torch_shape[axis] for axis in order))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from parity.adapters.base import LayerInfo, TensorInfo
-from parity.layout import Layout, convolution, identity, vector_after_flatten, weight_layout
+from parity.adapters.base import LayerInfo, Side, TensorInfo
+from parity.layout import Layout, convolution, identity, reshaped, vector_after_flatten, weight_layout
 
 # torch's name for a tensor -> the names that Keras layers give to its counterpart.
 SYNONYMS = {
@@ -16,15 +16,38 @@ SYNONYMS = {
     "running_var": ("moving_variance",),
 }
 Families = tuple[str | None, str | None]
+NORMALISATIONS = {"batchnorm", "layernorm", "groupnorm"}
+NEUTRAL = {"weight": 1.0, "gamma": 1.0, "scale": 1.0, "bias": 0.0, "beta": 0.0}
+"""What a normalisation does without its scale or its centre, by the name of what is missing."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One tensor on each side and the rule between their layouts."""
+    """One tensor on each side and the rule between their layouts.
+
+    Where a convolution has a bias in front of a BatchNorm on one side alone, the running means differ by
+    it: `bias` is then that side and the bias' path, and what corresponds is the mean less the bias.
+    """
 
     keras: str
     torch: str
     layout: Layout
+    bias: tuple[Side, str] | None = None
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A tensor of one side alone, which is `value` wherever the other side does the same without it.
+
+    `folded` says that it needs not have this value: it is taken into account elsewhere, and is set to the
+    value when weights are copied to its side.
+    """
+
+    side: Side
+    path: str
+    value: float
+    absent: str
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +64,7 @@ class Slots:
     """The tensors of one pair of layers: those that correspond, the misfits, and those left over."""
 
     found: list[Slot] = field(default_factory=list)
+    constants: list[Constant] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     left_keras: list[str] = field(default_factory=list)
     left_torch: list[str] = field(default_factory=list)
@@ -82,6 +106,38 @@ def slots_of(keras: LayerInfo, torch: tuple[LayerInfo, ...], image: tuple[int, .
             families = (keras.family, layer.family)
             slots.add((keras, mate), (layer, tensor), layout_of(families, tensor, mate, image), families)
     slots.left_keras += [tensor.path for tensor in free.values()]
+    if len(torch) == 1 and keras.family == torch[0].family and keras.family in NORMALISATIONS:
+        _without_scale_or_centre(slots, keras, torch[0])
+    return slots
+
+
+def _without_scale_or_centre(slots: Slots, keras: LayerInfo, torch: LayerInfo) -> None:
+    """A missing scale is one and a missing centre zero."""
+    for side, left, other in (("keras", slots.left_keras, torch), ("torch", slots.left_torch, keras)):
+        for path in list(left):
+            name = path.rpartition(".")[2]
+            if name in NEUTRAL:
+                left.remove(path)
+                absent = f"{other.path} has none"
+                slots.constants.append(
+                    Constant("keras" if side == "keras" else "torch", path, NEUTRAL[name], absent)
+                )
+
+
+def raw_slots(
+    keras: tuple[LayerInfo, TensorInfo], torch: tuple[LayerInfo, TensorInfo], family: str | None
+) -> Slots:
+    """One tensor against another, of layers or functional steps whatever they are: by kind, else by their sizes."""
+    (layer, mate), (other, tensor) = keras, torch
+    slots = Slots()
+    families = (layer.family or family, other.family or family)
+    squeezed = [tuple(size for size in shape if size != 1) for shape in (mate.shape, tensor.shape)]
+    rule = weight_layout(families, tensor.shape, mate.shape) if families != (None, None) else None
+    if rule is None and squeezed[0] == squeezed[1]:
+        rule = reshaped(tensor.shape, mate.shape)
+    if rule is None and len(tensor.shape) > 1 and convolution(tensor.shape).keras_shape == mate.shape:
+        rule = convolution(tensor.shape)
+    slots.add(keras, torch, rule, families)
     return slots
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ import numpy as np
 from parity.adapters import adapt
 from parity.adapters.base import Adapter, Array
 from parity.errors import PairingError, UsageError
+from parity.layout import identity
 from parity.pairing import MappingLike, Pairing, pair
-from parity.probe import build, flattened_images
+from parity.probe import as_list, build, flattened_images, random_inputs, to_torch_inputs
 from parity.slots import Slot
+from parity.trace import Trace
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class TransferResult:
         copied: number of tensors copied.
         unmatched_source: paths of the source's tensors without a counterpart (strict=False only).
         unmatched_target: paths of the target's tensors that kept their values (strict=False only).
+        notes: what is worth knowing of how the layers were paired.
     """
 
     pairs: list[tuple[str, str | tuple[str, ...]]]
     copied: int
     unmatched_source: list[str]
     unmatched_target: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 def transfer(
@@ -61,18 +65,56 @@ def transfer(
     """
     source_adapter, target_adapter = adapters_of(source, target, inputs)
     keras, torch = sorted_sides(source_adapter, target_adapter)
-    pairing = pair(keras, torch, mapping, flattened_images(keras, inputs))
-    if pairing.problems and strict:
-        raise PairingError([problem.text for problem in pairing.problems])
+    pairing = pair_models(keras, torch, mapping, inputs)
+    lost = _lost_values(pairing, source_adapter)
+    if (pairing.problems or lost) and strict:
+        raise PairingError([*(problem.text for problem in pairing.problems), *lost.values()])
     copied = copy(pairing, source_adapter, target_adapter)
     to_torch = source_adapter.side == "keras"
     unmatched = (pairing.unmatched_keras, pairing.unmatched_torch)
     return TransferResult(
         pairs=layer_pairs(pairing),
         copied=copied,
-        unmatched_source=unmatched[0] if to_torch else unmatched[1],
+        unmatched_source=[*(unmatched[0] if to_torch else unmatched[1]), *lost],
         unmatched_target=unmatched[1] if to_torch else unmatched[0],
+        notes=list(pairing.notes),
     )
+
+
+def pair_models(keras: Adapter, torch: Adapter, mapping: MappingLike | None, inputs: Any) -> Pairing:
+    """Pair two models: by name where that settles every tensor, else from one traced forward pass of each."""
+    pairing = pair(keras, torch, mapping, flattened_images(keras, inputs))
+    if pairing.complete and all(item.how in {"path", "mapping"} for item in pairing.pairs):
+        return pairing
+    traces = traces_of(keras, torch, inputs)
+    if traces is None:
+        return pairing
+    return pair(keras, torch, mapping, traces[0].flattened, traces)
+
+
+def traces_of(keras: Adapter, torch: Adapter, inputs: Any) -> tuple[Trace, Trace] | None:
+    """The graph of one forward pass of each side; None where no input is known that both take."""
+    if inputs is None and not keras.input_specs():
+        return None
+    for values in [as_list(inputs)] if inputs is not None else random_inputs(keras):
+        try:
+            return keras.trace(values)[1], torch.trace(to_torch_inputs(values, keras))[1]
+        except Exception:  # any model, any error: these sizes are not for it
+            continue
+    return None
+
+
+def _lost_values(pairing: Pairing, source: Adapter) -> dict[str, str]:
+    """Tensors of the source that the target has no place for, and that make a difference, with what to say."""
+    found = {}
+    for constant in [constant for item in pairing.pairs for constant in item.constants]:
+        mine = constant.side == source.side and not constant.folded
+        if mine and not np.all(source.read(constant.path) == constant.value):
+            found[constant.path] = (
+                f"{constant.path} must be all {constant.value:g}: {constant.absent}; it has other values. "
+                f"Give the target layer that tensor (scale, center, affine), or set this one to {constant.value:g}"
+            )
+    return found
 
 
 def layer_pairs(pairing: Pairing) -> list[tuple[str, str | tuple[str, ...]]]:
@@ -117,16 +159,27 @@ def copy(pairing: Pairing, source: Adapter, target: Adapter) -> int:
             value, destination = converted(slot, source)
             if write:
                 target.write(destination, value)
-            else:
+            elif slot.bias is None:
                 _check_exact(value, destination, dtypes[destination])
+    for constant in [constant for item in pairing.pairs for constant in item.constants]:
+        if constant.side == target.side:
+            target.write(constant.path, np.full_like(target.read(constant.path), constant.value))
     return len(slots)
 
 
 def converted(slot: Slot, source: Adapter) -> tuple[Array, str]:
-    """The source's tensor in the other side's layout, and the path it goes to."""
-    if source.side == "keras":
-        return slot.layout.to_torch(source.read(slot.keras)), slot.torch
-    return slot.layout.to_keras(source.read(slot.torch)), slot.keras
+    """The source's tensor in the other side's layout, less the bias that is folded into it, and where it goes."""
+    own, other = (slot.keras, slot.torch) if source.side == "keras" else (slot.torch, slot.keras)
+    value = folded(source, own, slot).astype(source.read(own).dtype) if slot.bias else source.read(own)
+    return (slot.layout.to_torch(value) if source.side == "keras" else slot.layout.to_keras(value)), other
+
+
+def folded(model: Adapter, path: str, slot: Slot) -> Array:
+    """A running mean in float64, less the bias in front of it where that is this side's."""
+    value = model.read(path).astype(np.float64)
+    if slot.bias is not None and slot.bias[0] == model.side:
+        value = value - model.read(slot.bias[1]).astype(np.float64)
+    return value
 
 
 def _check_tied(slots: Sequence[Slot], source: Adapter, target: Adapter) -> None:
@@ -168,11 +221,58 @@ def _check_exact(value: Array, path: str, dtype: str) -> None:
 def tensor_differences(
     pairing: Pairing, keras: Adapter, torch: Adapter
 ) -> Mapping[str, tuple[Slot, Array, Array]]:
-    """Paired tensors whose values are not the same, by Keras path: (slot, Keras value, torch value as Keras lays it out)."""
+    """Paired tensors whose values are not the same, by Keras path: (slot, Keras value, torch value as Keras lays it out).
+
+    Where a bias is folded into a running mean, the mean less the bias counts, to the last digit that the
+    tensor can hold. A tensor that one side does without is held against the value that it then has.
+    """
     found = {}
     for item in pairing.pairs:
         for slot in item.slots:
-            ours, theirs = keras.read(slot.keras), slot.layout.to_keras(torch.read(slot.torch))
-            if not np.array_equal(ours, theirs, equal_nan=True):
+            if slot.bias is not None:
+                ours, theirs = (
+                    folded(keras, slot.keras, slot),
+                    slot.layout.to_keras(folded(torch, slot.torch, slot)),
+                )
+                same = np.allclose(ours, theirs, rtol=0.0, atol=_rounding(keras, torch, slot))
+            else:
+                ours, theirs = keras.read(slot.keras), slot.layout.to_keras(torch.read(slot.torch))
+                same = np.array_equal(ours, theirs, equal_nan=True)
+            if not same:
                 found[slot.keras] = (slot, ours, theirs)
+        for constant in item.constants:
+            value = (keras if constant.side == "keras" else torch).read(constant.path)
+            if not constant.folded and not np.all(value == constant.value):
+                neutral = np.full_like(value, constant.value)
+                at_keras = constant.side == "keras"
+                path = (
+                    constant.path if at_keras else f"{item.keras}.{constant.path.rpartition('.')[2]} (absent)"
+                )
+                slot = Slot(
+                    path, f"{item.torch[0]} (absent)" if at_keras else constant.path, identity(value.shape)
+                )
+                found[path] = (slot, value, neutral) if at_keras else (slot, neutral, value)
     return found
+
+
+def exact_folds(pairing: Pairing, keras: Adapter, torch: Adapter) -> None:
+    """While both sides are held in float64: let folded running means agree beyond what float32 could hold.
+
+    A mean less a bias has no exact place in float32. Where the two agree to one rounding of it, the side
+    without the bias gets the exact value, so that this rounding is not taken for a fault.
+    """
+    for slot in [slot for item in pairing.pairs for slot in item.slots if slot.bias is not None]:
+        ours, theirs = folded(keras, slot.keras, slot), slot.layout.to_keras(folded(torch, slot.torch, slot))
+        if np.allclose(ours, theirs, rtol=0.0, atol=_rounding(keras, torch, slot)):
+            if slot.bias is not None and slot.bias[0] == "torch":
+                keras.write(slot.keras, theirs)
+            else:
+                torch.write(slot.torch, slot.layout.to_torch(ours))
+
+
+def _rounding(keras: Adapter, torch: Adapter, slot: Slot) -> float:
+    """One rounding in float32 of the folded mean, and of the mean and the bias that it is made from."""
+    assert slot.bias is not None
+    bias = (keras if slot.bias[0] == "keras" else torch).read(slot.bias[1])
+    values = [keras.read(slot.keras), torch.read(slot.torch), bias]
+    return float(np.finfo(np.float32).eps) * max(float(np.abs(value).max(initial=0.0)) for value in values)

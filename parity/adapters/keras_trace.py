@@ -22,7 +22,15 @@ from parity.trace import canonical
 L = keras.layers
 COMPOSITES = (L.RNN, L.MultiHeadAttention, L.GroupQueryAttention)
 """Layers with sublayers that are one step all the same."""
-INQUIRIES = {"is_tensor", "shape", "convert_to_numpy", "device_scope", "name_scope", "compute_output_spec", "Variable"}
+INQUIRIES = {
+    "is_tensor",
+    "shape",
+    "convert_to_numpy",
+    "device_scope",
+    "name_scope",
+    "compute_output_spec",
+    "Variable",
+}
 """Backend functions that make no tensor."""
 TENSORFLOW_INQUIRIES = {"Shape", "ShapeN", "Rank", "Size"}
 OPERATORS = (
@@ -84,6 +92,8 @@ def tracing(recorder: Recorder, layers: Mapping[str, Any], infos: Mapping[str, L
         activation = getattr(layer, "activation", None)
         if isinstance(layer, L.Activation):
             kind = canonical(_name(activation))
+        elif isinstance(layer, L.ReLU):
+            kind = "relu6" if layer.max_value == 6 else "leaky_relu" if layer.negative_slope else kind
         elif callable(activation) and activation is not keras.activations.linear:
             settings["activation"] = canonical(_name(activation))
         return recorder.layer(path, kind, settings, run, args, kwargs)
@@ -104,7 +114,9 @@ def is_step(layer: Any, info: LayerInfo) -> bool:
 
 
 def _name(function: Any) -> str:
-    return getattr(function, "__name__", None) or str(getattr(function, "name", None) or type(function).__name__)
+    return getattr(function, "__name__", None) or str(
+        getattr(function, "name", None) or type(function).__name__
+    )
 
 
 @contextmanager
@@ -173,7 +185,9 @@ def _tensorflow_ops(recorder: Recorder) -> Iterator[None]:
             recorder.alias(inputs[0], outputs[0])
         elif name not in TENSORFLOW_INQUIRIES:
             names = [item.decode() if isinstance(item, bytes) else item for item in attrs[::2]]
-            settings = {key: value for key, value in zip(names, attrs[1::2], strict=True) if isinstance(value, int)}
+            settings = {
+                key: value for key, value in zip(names, attrs[1::2], strict=True) if isinstance(value, int)
+            }
             small = [i for i, tensor in enumerate(inputs) if not recorder.knows(tensor) and _is_small(tensor)]
             settings |= {str(i): inputs[i].numpy().tolist() for i in small}
             data = [tensor for i, tensor in enumerate(inputs) if i not in small]

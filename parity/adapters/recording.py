@@ -72,7 +72,9 @@ class Recorder:
         finally:
             self.scopes.pop()
 
-    def layer(self, path: str, kind: str, settings: dict[str, Any], function: Any, args: Any, kwargs: Any) -> Any:
+    def layer(
+        self, path: str, kind: str, settings: dict[str, Any], function: Any, args: Any, kwargs: Any
+    ) -> Any:
         """Run a leaf layer as one step."""
         return self._step("layer", kind, path, path, settings, function, args, kwargs)
 
@@ -224,7 +226,9 @@ class Recorder:
             return self._parameter_nodes[path], 0
         shape = _shape(tensor)
         if id(tensor) not in self._constants and len(shape) > 1 and shape[0] in self._batches:
-            self.trace.lost.append(f"an operand of {user} of shape {_shape(tensor)} in {self.scopes[-1] or 'the model'}")
+            self.trace.lost.append(
+                f"an operand of {user} of shape {_shape(tensor)} in {self.scopes[-1] or 'the model'}"
+            )
         added = self._add("constant", "constant", "constant", shapes=(_shape(tensor),))
         self._bind(tensor, added.id, 0)
         return added.id, 0

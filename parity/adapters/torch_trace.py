@@ -17,8 +17,8 @@ from parity.trace import canonical
 
 REVERSED = {"__rsub__", "__rdiv__", "__rtruediv__", "__rmatmul__", "__rpow__", "__rfloordiv__", "__rmod__"}
 TENSOR_PROPERTIES = {"T", "mT", "H", "mH", "data", "real", "imag"}
-INQUIRIES = {"size", "dim", "ndimension", "numel", "nelement", "stride", "item", "tolist", "untyped_storage", "data_ptr",
-             "is_contiguous", "is_floating_point", "is_complex", "element_size", "storage_offset", "numpy", "cpu_"}  # fmt: skip
+INQUIRIES = {"size", "dim", "ndimension", "numel", "nelement", "stride", "item", "tolist", "untyped_storage",
+             "data_ptr", "is_contiguous", "is_floating_point", "is_complex", "element_size", "storage_offset"}  # fmt: skip
 """Methods that give no tensor."""
 COMPOSITES = (nn.MultiheadAttention,)
 """Modules with submodules that are one step all the same: they read the submodules' weights themselves."""
@@ -55,7 +55,9 @@ def tensors_of(modules: Mapping[str, nn.Module]) -> tuple[dict[int, str], set[in
 
 
 @contextmanager
-def tracing(recorder: Recorder, modules: Mapping[str, nn.Module], layers: Mapping[str, LayerInfo]) -> Iterator[None]:
+def tracing(
+    recorder: Recorder, modules: Mapping[str, nn.Module], layers: Mapping[str, LayerInfo]
+) -> Iterator[None]:
     """While this is open, whatever torch runs goes into the recorder's graph."""
     by_id = {id(module): path for path, module in modules.items()}
     original = nn.Module.__call__

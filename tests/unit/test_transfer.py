@@ -146,6 +146,7 @@ def test_missing_extra_and_misshapen_are_listed_together() -> None:
         only_torch=nn.Linear(2, 9),
         norm=nn.BatchNorm2d(3),
     )
+    randomise(adapt(module))
     before = bits(model), bits(module)
     with pytest.raises(parity.PairingError) as error:
         parity.transfer(module, model)

@@ -1,0 +1,211 @@
+"""Pairs the weighted steps of two graphs that are not the same: outwards from what is sure, never by guessing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from parity.dataflow import Graph, Marks, Unit
+from parity.matching import Match, Prefer
+
+Compatible = Callable[[Unit, Unit], bool]
+MARGIN = 1e-9
+
+
+@dataclass
+class Ambiguity:
+    """A Keras unit with several torch units that would do as well."""
+
+    unit: Unit
+    candidates: list[Unit] = field(default_factory=list)
+
+
+def propagate(
+    ours: Graph, theirs: Graph, compatible: Compatible, prefer: Prefer, known: Mapping[Unit, Unit]
+) -> tuple[Match, list[Ambiguity]]:
+    """Pair what a unique kind, paired neighbours, names or equal weights make sure.
+
+    Returns:
+        The pairs with their evidence, and the Keras units that could go to several torch units.
+    """
+    state = _Propagation(ours, theirs, compatible, prefer)
+    for unit, mate in known.items():
+        state.take(unit, mate, "known")
+    state.unique_kinds()
+    state.grow()
+    state.in_order()
+    match = Match(units=state.units, evidence=state.evidence)
+    return match, state.ambiguous()
+
+
+class _Side:
+    """Units, their labels, and what feeds and follows each."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.labels = {unit: graph.vertices[uses[0]].label for unit, uses in graph.units.items()}
+        self.coarse = {unit: graph.vertices[uses[0]].coarse for unit, uses in graph.units.items()}
+        self.near: dict[Hashable, dict[tuple[str, Hashable], set[Marks]]] = {}
+        for start, end, marks in graph.edges:
+            first, second = self._key(start), self._key(end)
+            self.near.setdefault(first, {}).setdefault(("to", second), set()).add(marks)
+            self.near.setdefault(second, {}).setdefault(("from", first), set()).add(marks)
+
+    def _key(self, vertex: int) -> Hashable:
+        found = self.graph.vertices[vertex]
+        return found.unit if found.unit is not None else found.label
+
+    def after(self, unit: Unit) -> set[Hashable]:
+        """Everything that the unit feeds, at any distance."""
+        found: set[Hashable] = set()
+        waiting: list[Hashable] = [unit]
+        while waiting:
+            for way, other in self.near.get(waiting.pop(), {}):
+                if way == "to" and other not in found:
+                    found.add(other)
+                    waiting.append(other)
+        return found
+
+
+class _Propagation:
+    def __init__(self, ours: Graph, theirs: Graph, compatible: Compatible, prefer: Prefer) -> None:
+        self.ours, self.theirs = _Side(ours), _Side(theirs)
+        self.compatible, self.prefer = compatible, prefer
+        self.units: dict[Unit, Unit] = {}
+        self.evidence: dict[Unit, str] = {}
+        self.taken: set[Unit] = set()
+        self.points: dict[Unit, dict[Unit, float]] = {}
+        self._fits: dict[tuple[Unit, Unit], bool] = {}
+        ends = {vertex.label for vertex in ours.vertices if vertex.unit is None}
+        for label in ends & {vertex.label for vertex in theirs.vertices if vertex.unit is None}:
+            self._reward(label, label)
+
+    def fits(self, unit: Unit, mate: Unit) -> bool:
+        """Whether the two could be one, by kind and shapes."""
+        if (unit, mate) not in self._fits:
+            alike = self.ours.coarse[unit] == self.theirs.coarse[mate]
+            self._fits[unit, mate] = alike and self.compatible(unit, mate)
+        return self._fits[unit, mate]
+
+    def take(self, unit: Unit, mate: Unit, evidence: str) -> None:
+        """Pair two units, and let that speak for their neighbours."""
+        if unit in self.units or mate in self.taken:
+            return
+        self.units[unit] = mate
+        self.taken.add(mate)
+        self.evidence[unit] = evidence
+        self._reward(unit, mate)
+
+    def _reward(self, key: Hashable, mate_key: Hashable) -> None:
+        theirs = self.theirs.near.get(mate_key, {})
+        for (way, unit), marks in self.ours.near.get(key, {}).items():
+            if not isinstance(unit, Unit) or unit in self.units:
+                continue
+            for (other_way, mate), other_marks in theirs.items():
+                if (
+                    way == other_way
+                    and isinstance(mate, Unit)
+                    and mate not in self.taken
+                    and self.fits(unit, mate)
+                ):
+                    points = self.points.setdefault(unit, {})
+                    points[mate] = points.get(mate, 0.0) + (2.0 if marks & other_marks else 1.0)
+
+    def unique_kinds(self) -> None:
+        """Units whose kind and shapes occur once on each side."""
+        ours, theirs = _groups(self.ours.labels), _groups(self.theirs.labels)
+        for label, units in ours.items():
+            mates = theirs.get(label, [])
+            if len(units) == len(mates) == 1 and self.fits(units[0], mates[0]):
+                self.take(units[0], mates[0], "the only one of its kind")
+
+    def grow(self) -> None:
+        """The unit and mate that share most of their neighbours, again and again, while that is unique."""
+        while True:
+            best = self._best()
+            if best is None:
+                return
+            self.take(*best)
+
+    def _best(self) -> tuple[Unit, Unit, str] | None:
+        scores = {
+            unit: {
+                mate: self._share(unit, mate, points)
+                for mate, points in found.items()
+                if mate not in self.taken
+            }
+            for unit, found in self.points.items()
+            if unit not in self.units
+        }
+        rivals: dict[Unit, list[float]] = {}
+        for found in scores.values():
+            for mate, score in found.items():
+                rivals.setdefault(mate, []).append(score)
+        ranked = sorted(
+            (
+                (score, i, unit, mate)
+                for i, (unit, found) in enumerate(scores.items())
+                for mate, score in found.items()
+            ),
+            key=lambda item: (-item[0], item[1]),
+        )
+        tied: list[tuple[Unit, Unit]] = []
+        for score, _, unit, mate in ranked:
+            mine = sum(other > score - MARGIN for other in scores[unit].values())
+            other = sum(other > score - MARGIN for other in rivals[mate])
+            if mine == other == 1:
+                return unit, mate, "neighbours"
+            tied.append((unit, mate))
+        for unit, mate in tied:
+            top = max(scores[unit].values())
+            near = [name for name, score in scores[unit].items() if score > top - MARGIN]
+            if mate in near and len(near) > 1 and self.prefer(unit, near) == mate:
+                return unit, mate, "neighbours and names"
+        return None
+
+    def _share(self, unit: Unit, mate: Unit, points: float) -> float:
+        total = len(self.ours.near.get(unit, {})) + len(self.theirs.near.get(mate, {}))
+        return points / max(total, 1)
+
+    def in_order(self) -> None:
+        """As many alike on both sides, each set in a chain: the first feeds the second, and so on."""
+        for label, units in _groups(self.ours.coarse).items():
+            free = [unit for unit in units if unit not in self.units]
+            mates = [mate for mate in _groups(self.theirs.coarse).get(label, []) if mate not in self.taken]
+            if not free or len(free) != len(mates):
+                continue
+            ours, theirs = _chain(free, self.ours), _chain(mates, self.theirs)
+            if ours and theirs and all(map(self.fits, ours, theirs)):
+                for unit, mate in zip(ours, theirs, strict=True):
+                    self.take(unit, mate, "order in the dataflow")
+
+    def ambiguous(self) -> list[Ambiguity]:
+        """What is left, with the units that it could go to."""
+        found = []
+        for unit in self.ours.labels:
+            if unit not in self.units:
+                mates = [
+                    mate for mate in self.theirs.labels if mate not in self.taken and self.fits(unit, mate)
+                ]
+                best = self.prefer(unit, mates) if mates else None
+                if best is not None:
+                    self.take(unit, best, "names")
+                elif mates:
+                    found.append(Ambiguity(unit, mates))
+        return found
+
+
+def _groups(labels: Mapping[Unit, Marks]) -> dict[Marks, list[Unit]]:
+    groups: dict[Marks, list[Unit]] = {}
+    for unit, label in labels.items():
+        groups.setdefault(label, []).append(unit)
+    return groups
+
+
+def _chain(units: Iterable[Unit], side: _Side) -> list[Unit] | None:
+    """The units in the order in which they feed one another; None where that is no one order."""
+    chosen = list(units)
+    after = {unit: side.after(unit) & set(chosen) for unit in chosen}
+    ordered = sorted(chosen, key=lambda unit: -len(after[unit]))
+    total = all(len(after[unit]) == len(ordered) - 1 - i for i, unit in enumerate(ordered))
+    return ordered if total and all(unit not in after[unit] for unit in ordered) else None
