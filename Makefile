@@ -1,5 +1,7 @@
 # The two commands: `make parity` (the main job) and `make test`. Each makes its own environment.
 PYTHON ?= python3
+# Peers whose tests must run, not be skipped; CI adds browser.
+REQUIRE ?= keras,torch,jax,reference
 VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -31,7 +33,7 @@ types: env
 test: export OMP_NUM_THREADS := 1
 test: export TF_NUM_INTRAOP_THREADS := 1
 test: lint types
-	$(BIN)/pytest -n auto --dist worksteal --require=keras,torch,jax,reference
+	$(BIN)/pytest -n auto --dist worksteal --require=$(REQUIRE)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

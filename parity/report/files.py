@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,7 @@ def write_json(path: str | Path, reports: Report | Sequence[Result]) -> None:
         suffix = ".safetensors" if len(many) == 1 else f".{number}.safetensors"
         _store(path.with_suffix(suffix), item.findings, values)
     whole = written if isinstance(reports, Sequence) else written[0]
-    path.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(_finite(whole), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_html(path: str | Path, reports: Report | Sequence[Result]) -> None:
@@ -55,7 +56,25 @@ def write_html(path: str | Path, reports: Report | Sequence[Result]) -> None:
     for item, values in zip(many, items, strict=True):
         for finding, entry in zip(item.findings, values["findings"], strict=True):
             entry["pictures"] = pictures(finding.tensors)
+        _with_infinities(item, values)
     path.write_text(page(items), encoding="utf-8")
+
+
+def _with_infinities(item: Report | Result, values: dict[str, Any]) -> None:
+    """Put the layers' own figures back: plain values, which JSON must hold, have None for an infinite error."""
+    if "comparisons" not in values:
+        values["layers"] = item.layers  # type: ignore[union-attr]
+    for key, report in getattr(item, "reports", {}).items():
+        values["comparisons"][key]["layers"] = report.layers
+
+
+def _finite(value: Any) -> Any:
+    """The same values with None for what JSON cannot hold."""
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _many(reports: Report | Sequence[Result]) -> Sequence[Report | Result]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+import struct
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from parity.causes import CAUSES
 from parity.check import Result
 from parity.finding import KINDS, Finding
-from parity.report.html import page
+from parity.report.files import write_html, write_json
+from parity.report.pictures import LARGEST, pictures
+from parity.report.png import VALUES, encode, palette
 from parity.report.text import SHOWN, listed, row, summary
 from parity.verdict import Report
+from tests.browser.synthetic import made_up
 
 INF = float("inf")
 FINDINGS = [
@@ -61,33 +70,164 @@ def test_json_holds_no_infinities(tmp_path: Path) -> None:
 
 
 class Page(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.text, self.links, self.tags = "", [], set()
+        self.text, self.links, self.rows, self.images, self.targets = "", [], [], [], set()
+        self.data = ""
+        self._script: str | None = None
+        self.feed(text)
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self._script is None:
+            self.text += data
+        elif self._script == "graphs-data":
+            self.data += data
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.tags.add(tag)
+        values = dict(attrs)
+        self._script = (values.get("class") or tag) if tag in {"script", "style"} else None
         self.links += [value for name, value in attrs if name in {"src", "href"}]
+        self.targets.add(values.get("id"))
+        if "data-text" in values:
+            self.rows.append(values)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = None
 
 
-def test_the_page_is_self_contained_and_escaped() -> None:
+def test_the_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     result = Result("<pair> & co", verdict="DIVERGED", findings=FINDINGS, reports={"x": report(FINDINGS)})
-    parsed = Page()
-    parsed.feed(page([result.to_dict()]))
+    write_html(tmp_path / "sub" / "r.html", [result])
+    parsed = Page((tmp_path / "sub" / "r.html").read_text())
     for text in (
         "<pair> & co",
         "<identical> inputs & so on",
-        "swap the operands",
+        "Fix (verified): swap the operands",
         "concat-order",
+        CAUSES["concat-order"].mechanism,
         "x" * 400,
         "1 DIVERGED",
+        "a note",
     ):
         assert text in parsed.text
-    assert "script" not in parsed.tags
-    assert all(link.startswith("#") for link in parsed.links)
+    for link in parsed.links:
+        assert link.startswith("data:image/png;base64,") or link[1:] in parsed.targets, link
+    text = (tmp_path / "sub" / "r.html").read_text()
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|url\(|\bfetch\(|XMLHttpRequest", text)
+
+
+def traced() -> Report:
+    """A report with layers, one of which two torch modules make, and graphs."""
+    made = made_up(20, 2)
+    made.layers[3]["torch"] = "body.0.3, body.0.3b"
+    made.layers[5] |= {"own": INF, "arrived": None, "finding": None}
+    made.graphs["torch"]["nodes"][-1]["label"] = "</script><b>"
+    return made
+
+
+def test_layers_and_graphs_are_in_the_page(tmp_path: Path) -> None:
+    made = traced()
+    write_html(tmp_path / "r.html", made)
+    parsed = Page((tmp_path / "r.html").read_text())
+    faulty = [i for i, row in enumerate(made.layers) if row["finding"] is not None]
+    assert len(parsed.rows) == 20
+    assert [i for i, row in enumerate(parsed.rows) if row.get("class") == "bad"] == sorted([*faulty, 5])
+    assert parsed.text.count("▶ first divergence") == 1
+    assert "inf" in parsed.text
+    data = json.loads(parsed.data)
+    assert len(data["keras"]["nodes"]) == len(made.graphs["keras"]["nodes"])
+    assert data["torch"]["edges"] == made.graphs["torch"]["edges"]
+    assert [node[5] for node in data["keras"]["nodes"] if node[3]] == list(range(20))
+    state = {node[5]: node[6] for node in data["keras"]["nodes"]}
+    assert {i for i, name in state.items() if name == "bad"} == {*faulty, 5}
+    assert state[-1] == ""
+    assert state[0] == "ok"
+    assert data["torch"]["nodes"][-1][1] == "</script><b>"
+
+
+def test_a_result_shows_the_layers_of_the_comparison_that_differs(tmp_path: Path) -> None:
+    equal, unequal = made_up(20, 0), made_up(20, 2)
+    findings = [Finding("elsewhere", None, "unmatched", None, "e"), *unequal.findings]
+    result = Result("name", verdict="DIVERGED", findings=findings, reports={"a": equal, "b": unequal})
+    write_html(tmp_path / "r.html", [result])
+    parsed = Page((tmp_path / "r.html").read_text())
+    assert sum(row.get("class") == "bad" for row in parsed.rows) == 2
+    assert "#pair-0-finding-2" in parsed.links
+    assert "#pair-0-finding-3" in parsed.links
+    assert "#pair-0-finding-1" not in parsed.links
+    write_json(tmp_path / "r.json", [result])
+    json.loads((tmp_path / "r.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+
+
+def test_png_of_a_few_pixels() -> None:
+    """Read back by hand: signature, sizes, palette and pixels."""
+    indices = np.array([[0, 254, 255], [7, 8, 9]])
+    data = encode(indices, palette(VALUES))
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    chunks, at = {}, 8
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        assert struct.unpack(">I", data[at + 8 + length : at + 12 + length]) == (zlib.crc32(kind + body),)
+        chunks[kind], at = body, at + 12 + length
+    assert list(chunks) == [b"IHDR", b"PLTE", b"IDAT", b"IEND"]
+    assert struct.unpack(">IIBBBBB", chunks[b"IHDR"]) == (3, 2, 8, 3, 0, 0, 0)
+    colours = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(256, 3)
+    assert tuple(colours[0]) == VALUES[0]
+    assert tuple(colours[254]) == VALUES[-1]
+    assert tuple(colours[255]) == (255, 0, 255)
+    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(2, 4)
+    np.testing.assert_array_equal(rows, [[0, 0, 254, 255], [0, 7, 8, 9]])
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 5), (2, 7, 5), (2, 300, 41, 3), (2, 4, 30, 21, 3)])
+def test_pictures_ring_the_greatest_difference(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    ours = rng.standard_normal(shape)
+    theirs = np.array(ours + 1e-9)
+    at = tuple(size // 2 for size in shape)
+    theirs[at] += 1.0
+    swapped = np.moveaxis(theirs, -1, 1) if len(shape) > 2 else theirs
+    shown = pictures({"keras_output.0": ours, "torch_output.0": np.asarray(swapped)})
+    assert shown is not None
+    assert shown["at"] == str(at)
+    height, width = shown["shape"]
+    assert height * width == (
+        np.prod(shape) if len(shape) < 3 else np.prod(shape[-3:-1] if len(shape) > 3 else shape[1:])
+    )
+    column, row = (
+        share / 100 * size - 0.5 for share, size in zip(shown["mark"], (width, height), strict=True)
+    )
+    expected = ([0, 0, *(at[:-1] if len(shape) > 3 else at)])[-2:]
+    np.testing.assert_allclose([row, column], expected, atol=0.05)
+    assert [image["name"] for image in shown["images"]] == ["Keras", "torch", "|difference|"]
+    size = struct.unpack(">II", base64.b64decode(shown["images"][2]["src"].partition(",")[2])[16:24])
+    assert size == (min(width, LARGEST), min(height, LARGEST))
+
+
+def test_a_small_picture_keeps_the_greatest_difference_of_a_large_one() -> None:
+    ours = np.zeros((1, 1000, 700, 1))
+    theirs = ours.copy()
+    theirs[0, 601, 333, 0] = 1.0
+    shown = pictures({"keras_output.0": ours, "torch_output.0": theirs})
+    assert shown is not None
+    png = base64.b64decode(shown["images"][2]["src"].partition(",")[2])
+    start = png.index(b"IDAT") + 4
+    rows = np.frombuffer(zlib.decompress(png[start:-16]), np.uint8).reshape(LARGEST, LARGEST + 1)[:, 1:]
+    assert rows.max() == 254
+    assert np.argwhere(rows == 254).tolist() == [[601 * LARGEST // 1000, 333 * LARGEST // 700]]
+
+
+def test_pictures_of_what_is_not_finite_and_of_nothing() -> None:
+    ours, theirs = np.ones((2, 5)), np.ones((2, 5))
+    assert pictures({"keras_output.0": ours, "torch_output.0": theirs}) is None
+    assert pictures({"keras_output.0": ours, "torch_output.0": np.ones((2, 6))}) is None
+    assert pictures({}) is None
+    theirs[1, 3] = np.nan
+    shown = pictures({"keras_output.0": ours, "torch_output.0": theirs})
+    assert shown is not None
+    assert shown["at"] == "(1, 3)"
+    assert shown["images"][2]["range"] == "infinite in places"
 
 
 def test_text() -> None:
