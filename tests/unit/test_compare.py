@@ -378,8 +378,8 @@ def test_inputs_are_not_written_to() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"gradients": True}, "gradients=True"),
-        ({"train_steps": 2}, "train_steps=2"),
+        ({"train_steps": 1, "optimizer": "nosuch"}, "nosuch"),
+        ({"train_steps": 1, "optimizer": {"name": "sgd", "moment": 1}}, "moment"),
         ({"dtype": "float8"}, "dtype='float8'"),
         ({"mapping": {"conv": 3}}, "mapping"),
     ],
