@@ -85,6 +85,7 @@ class Trajectory:
         self.optimizers = self._optimizers(optimizer)
         self.explained = Explained()
         self.noise = Noise()
+        self.matched: list[Finding] = []
 
     def _optimizers(self, wanted: Any) -> tuple[Any, Any]:
         """What each side makes its optimizer of."""
@@ -226,8 +227,11 @@ class Trajectory:
             if not found.known:
                 break
         result.figures["steps"] = self.steps
-        if attempt == 0 and parting is None and any(r.rate_in_velocity for r in keras[0].rules.values()):
-            if isinstance(self.optimizers[0], Recipe) and len(set(self.optimizers[0].rates)) == 1:
+        result.notes += _by_cause(self.matched)
+        recipe = self.optimizers[0]
+        steady = isinstance(recipe, Recipe) and len(set(recipe.rates)) == 1
+        if steady and attempt == 0 and parting is None and any(r.rate_in_velocity for r in keras[0].rules.values()):
+            if self.steps > 1:
                 result.notes.append(
                     "Keras' momentum holds the learning rate, torch's does not: the same while the learning rate stays"
                 )
@@ -238,13 +242,10 @@ class Trajectory:
         after = f" (step {parting.step + 1})"
         for finding in found.findings:
             result.findings.append(replace(finding, evidence=finding.evidence + after))
-        for finding in found.rules:
-            if self.match_rules:
-                result.notes.append(
-                    f"{finding.place} [{finding.cause}], judged with one rule on both sides: {finding.evidence}"
-                )
-            else:
-                result.findings.append(replace(finding, evidence=finding.evidence + after))
+        if self.match_rules:
+            self.matched += found.rules
+        else:
+            result.findings += [replace(f, evidence=f.evidence + after) for f in found.rules]
         for path, changes in found.batchnorm.items():
             self.explained.batchnorm.setdefault(path, {}).update(changes)
         self.explained.parts += [part for part in found.parts if part not in self.explained.parts]
@@ -293,6 +294,7 @@ class Trajectory:
 
     def _slots_differ(self, ours: Step, theirs: Step) -> str:
         """Optimizer states, both as torch keeps them."""
+        floor = floor_of(ours.gradients)
         for pair, slot in self.bench.slots():
             if slot.keras not in ours.rules or slot.torch not in theirs.rules:
                 continue
@@ -302,7 +304,7 @@ class Trajectory:
                 value = b[name] if b[name].ndim == 0 else slot.layout.to_keras(b[name])
                 scale = float(np.abs(value).max(initial=0.0))
                 gap = float(np.abs(a[name] - value).max(initial=0.0))
-                if not gap <= 1e-9 * scale + floor_of(ours.gradients):
+                if not gap <= 1e-9 * scale + floor:
                     return f"{pair.keras}: {name} of {slot.keras} differs by {gap:.3g} (scale {scale:.3g})"
         return ""
 
@@ -406,6 +408,17 @@ class Trajectory:
                 keep,
             )
         )
+
+
+def _by_cause(matched: Sequence[Finding]) -> list[str]:
+    """One note for each rule that was made alike: at how many layers, and what was measured at the first."""
+    notes = []
+    for cause in dict.fromkeys(finding.cause for finding in matched):
+        places = [finding.place for finding in matched if finding.cause == cause]
+        first = next(finding for finding in matched if finding.cause == cause)
+        more = f" and {len(places) - 1} layers more" if len(places) > 1 else ""
+        notes.append(f"judged with torch's rule on both sides [{cause}] at {places[0]}{more}: {first.evidence}")
+    return notes
 
 
 def _batch(inputs: Sequence[Array], step: int) -> list[Array]:
