@@ -114,7 +114,9 @@ def test_the_filter_follows_the_address(browse: Any, thousand: Path) -> None:
 
 def test_a_click_marks_the_row_and_both_boxes(browse: Any, thousand: Path) -> None:
     click = "document.querySelectorAll('.layers tbody tr')[430].click()"
-    dom = browse(with_script(thousand, click))
+    marked = "[...document.querySelectorAll('g.on title')].map((title) => title.textContent).join()"
+    dom = browse(with_script(thousand, f"{click}; document.documentElement.dataset.marked = {marked}"))
+    assert re.fullmatch(r"block6.conv2d0: Conv2D[^:]*86.0: Conv2d[^:]*", dom.of("html")[0]["data-marked"])
     (row,) = dom.of("tr", "on")
     assert row["data-text"] == "stage4.block6.conv2d0 body.86.0 conv2d / conv2d"
     assert len(dom.of("g", "node", "on")) == 2
