@@ -16,8 +16,15 @@ ROOT = Path(__file__).resolve().parents[2]
 HALVES = ("tf_impl", "torch_impl")
 # What a framework asks of its own classes has no twin: Keras' protocol on one side, torch's on the other.
 PROTOCOL = {
-    "tf_impl": {"build", "call", "compute_output_shape", "get_config", "convolution_op",
-                "update_step", "from_config"},
+    "tf_impl": {
+        "build",
+        "call",
+        "compute_output_shape",
+        "get_config",
+        "convolution_op",
+        "update_step",
+        "from_config",
+    },
     "torch_impl": {"forward", "extra_repr"},
 }
 # Classes that the other framework has ready: Keras has no sparse tensor that every backend knows.
@@ -42,7 +49,8 @@ def arguments(node: ast.FunctionDef) -> list[tuple[str, str | None]]:
     return [
         (argument.arg, ast.unparse(default) if default is not None else None)
         for argument, default in pairs
-        if argument.arg not in {"self", "cls", "params"}  # an optimizer gets the variables from the model in Keras
+        if argument.arg
+        not in {"self", "cls", "params"}  # an optimizer gets the variables from the model in Keras
     ]
 
 
