@@ -2,6 +2,7 @@
 
 from parity.errors import CheckpointError, PairingError, ParityError, UsageError
 from parity.finding import Finding
+from parity.optimizer_state import transfer_optimizer
 from parity.verdict import Report, assert_parity, compare
 from parity.weights import TransferResult, transfer
 
@@ -16,4 +17,5 @@ __all__ = [
     "assert_parity",
     "compare",
     "transfer",
+    "transfer_optimizer",
 ]
