@@ -89,6 +89,7 @@ class _Reduction:
         self.graph = Graph()
         self.reach: dict[tuple[int, int], Reach] = {}
         self.raw: dict[int, frozenset[str]] = {}
+        self.users = trace.users()
         self.owner = {
             tensor.path: layer
             for layer in layers.values()
@@ -123,7 +124,8 @@ class _Reduction:
                 self.raw[node.id] = raws  # made of parameters alone, so far
             return
         if units:
-            self._weighted(node, data, units)
+            if not self._bias_of_its_own(node, data, units[0][0]):
+                self._weighted(node, data, units)
             return
         for output in range(len(node.shapes)):
             found = {
@@ -136,13 +138,48 @@ class _Reduction:
                 found = {(origin, ()) for origin, _ in found}
             self.reach[node.id, output] = frozenset(found)
 
+    def _bias_of_its_own(self, node: Node, data: Sequence[Source], unit: Unit) -> bool:
+        """An addition of a raw vector to what a raw convolution or product gave, and nobody else takes: one unit."""
+        if node.sort != "op" or node.kind != "add" or len(data) != 1 or len(unit.tensors) != 1:
+            return False
+        shape = self.shapes[unit.tensors[0]]
+        reach = self._reaching(data[0])
+        vertex, marks = next(iter(reach))
+        before = self.graph.vertices[vertex]
+        if (
+            len(reach) > 1
+            or marks
+            or before.unit is None
+            or not before.unit.part
+            or before.label[0] != "linear"
+        ):
+            return False
+        alone = before.node == data[0].node and self.users[before.node] == [node.id]
+        if not alone or len(self.graph.units[before.unit]) > 1 or max(shape, default=1) != prod(shape):
+            return False
+        names = f"{before.unit.part},{unit.part}"
+        merged = Unit(before.unit.path, names, (*before.unit.tensors, *unit.tensors))
+        self.graph.vertices[vertex] = Vertex(before.label, before.coarse, merged, before.node)
+        self.graph.units[merged] = self.graph.units.pop(before.unit)
+        self.reach[node.id, 0] = frozenset({(vertex, ())})
+        return True
+
     def _weighted(
         self, node: Node, data: Sequence[Source], units: Sequence[tuple[Unit, Marks, Marks]]
     ) -> None:
         """One vertex for each unit of the step, in a chain."""
         swappable = node.sort == "op" and node.kind in COMMUTATIVE
+        composite = (
+            units[0][1][0] == "composite"
+        )  # attention: the query, then keys and values in either order
         arriving = {
-            (origin, _extended(marks, ("operand", i) if len(data) > 1 and not swappable else None))
+            (
+                origin,
+                _extended(
+                    marks,
+                    ("operand", min(i, 1) if composite else i) if len(data) > 1 and not swappable else None,
+                ),
+            )
             for i, source in enumerate(data)
             for origin, marks in self._reaching(source)
         }
@@ -177,6 +214,9 @@ class _Reduction:
                     for path in own
                     if path.endswith(f"{name}_kernel")
                 ]
+            if inside:
+                size = ("composite", sum(prod(self.shapes[path]) for path in own))
+                return [(Unit(node.path, "", own), size, size)]
             family = layer.family if layer.family not in {None, "sequence"} else None
             return [
                 (

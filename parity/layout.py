@@ -29,15 +29,21 @@ class Layout:
     split: tuple[int, ...]
     order: tuple[int, ...]
     keras_shape: tuple[int, ...]
+    rows: tuple[int, int] | None = None
+    """From and to which row of the torch tensor; None for all of it."""
 
     def to_keras(self, array: Array) -> Array:
         """The tensor as Keras stores it (a view where NumPy can give one)."""
-        return array.reshape(self.split).transpose(self.order).reshape(self.keras_shape)
+        part = array if self.rows is None else array[self.rows[0] : self.rows[1]]
+        return part.reshape(self.split).transpose(self.order).reshape(self.keras_shape)
 
     def to_torch(self, array: Array) -> Array:
-        """The tensor as torch stores it."""
+        """The tensor (or its rows) as torch stores it."""
         mixed = array.reshape([self.split[axis] for axis in self.order])
-        return mixed.transpose(np.argsort(self.order)).reshape(self.torch_shape)
+        shape = self.torch_shape
+        if self.rows is not None:
+            shape = (self.rows[1] - self.rows[0], *shape[1:])
+        return mixed.transpose(np.argsort(self.order)).reshape(shape)
 
 
 def identity(shape: tuple[int, ...]) -> Layout:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from parity.adapters.base import Adapter
 from parity.matcher import LayerPair, MappingLike, Matcher, Pairing
 from parity.structure import Structure
-from parity.trace import Trace
+from parity.trace import Trace, settle_flattened
 
 __all__ = ["LayerPair", "MappingLike", "Pairing", "pair"]
 
@@ -29,7 +29,8 @@ def pair(
         torch: the torch side.
         mapping: {Keras path: torch path or tuple of torch paths}; of layers, containers or single tensors.
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
-        traces: of one forward pass of each side on the same inputs, (keras, torch).
+        traces: of one forward pass of each side on the same inputs, (keras, torch); the Keras trace then says
+            what was flattened, after `pair` has settled it with torch's.
 
     Returns:
         Pairs in the Keras model's definition order, with every problem found.
@@ -37,6 +38,10 @@ def pair(
     Raises:
         UsageError: the mapping is not made of paths.
     """
+
+    if traces is not None:
+        settle_flattened(*traces)
+        flattened = traces[0].flattened
 
     def matcher() -> Matcher:
         fresh = Matcher(keras.layers(), torch.layers(), dict(flattened or {}))

@@ -130,10 +130,10 @@ def raw_slots(
     """One tensor against another, of layers or functional steps whatever they are: by kind, else by their sizes."""
     (layer, mate), (other, tensor) = keras, torch
     slots = Slots()
-    families = (layer.family or family, other.family or family)
+    families = (family, family) if family else (layer.family, other.family)
     squeezed = [tuple(size for size in shape if size != 1) for shape in (mate.shape, tensor.shape)]
     rule = weight_layout(families, tensor.shape, mate.shape) if families != (None, None) else None
-    if rule is None and squeezed[0] == squeezed[1]:
+    if rule is None and squeezed[0] == squeezed[1] and (families == (None, None) or len(squeezed[0]) < 2):
         rule = reshaped(tensor.shape, mate.shape)
     if rule is None and len(tensor.shape) > 1 and convolution(tensor.shape).keras_shape == mate.shape:
         rule = convolution(tensor.shape)

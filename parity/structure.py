@@ -10,6 +10,7 @@ import numpy as np
 from parity.adapters.base import Adapter, LayerInfo, TensorInfo
 from parity.align import aligned_steps
 from parity.anchors import Ambiguity, propagate
+from parity.attention import attention_slots
 from parity.dataflow import Graph, Unit, graph_of
 from parity.folding import fold_biases
 from parity.matcher import Matcher, Pairing
@@ -130,6 +131,8 @@ class Structure:
         return self._slots[unit, mate]
 
     def _find_slots(self, unit: Unit, mate: Unit) -> Slots:
+        if not unit.part and not mate.part and (attention := attention_slots(unit, mate, *self.layers)):
+            return attention
         if not unit.part and not mate.part:
             matcher = Matcher(*self.layers, self.traces[0].flattened)
             slots = matcher.slots(unit.path, (mate.path,))
@@ -203,7 +206,9 @@ class Structure:
             if unit.part in {"depthwise", "pointwise"} and not mate.part:
                 parts.setdefault(unit.path, {})[unit.part] = mate
             elif not unit.part and not mate.part:
-                if unit.path in matcher.free_keras and mate.path in matcher.free_torch:
+                if self._composite(unit, mate):
+                    self._take_tensors(matcher, unit, mate, evidence)
+                elif unit.path in matcher.free_keras and mate.path in matcher.free_torch:
                     matcher.take(unit.path, (mate.path,), evidence)
                     self._take_tensors(matcher, unit, mate, evidence)
             else:
@@ -212,6 +217,9 @@ class Structure:
             if len(found) == 2 and path in matcher.free_keras:
                 matcher.take(path, (found["depthwise"].path, found["pointwise"].path), "dataflow")
         self._note_names(matcher, match)
+
+    def _composite(self, unit: Unit, mate: Unit) -> bool:
+        return not (self.layers[0][unit.path].leaf and self.layers[1][mate.path].leaf)
 
     def _take_tensors(self, matcher: Matcher, unit: Unit, mate: Unit, evidence: str) -> None:
         done = {slot.keras for item in matcher.pairing.pairs for slot in item.slots}

@@ -185,6 +185,18 @@ def flattened_images(trace: Trace) -> dict[str, tuple[int, ...]]:
     return found
 
 
+def settle_flattened(keras: Trace, torch: Trace) -> None:
+    """Forget flattened sequences that torch flattens in the same order: (tokens, features) on both sides.
+
+    Images are channels first in torch, sequences of tokens are not. Which of them was flattened, the shape
+    says that torch flattens.
+    """
+    theirs = set(torch.flattened.values())
+    for path, image in list(keras.flattened.items()):
+        if len(image) == 2 and image in theirs and image[::-1] not in theirs:
+            del keras.flattened[path]
+
+
 def _flattened(trace: Trace, source: Source) -> tuple[int, ...] | None:
     while True:
         node = trace.nodes[source.node]

@@ -158,6 +158,8 @@ def copy(pairing: Pairing, source: Adapter, target: Adapter) -> int:
         for slot in slots:
             value, destination = converted(slot, source)
             if write:
+                if slot.layout.rows is not None and target.side == "torch":
+                    value = _among(target.read(destination), value, slot.layout.rows)
                 target.write(destination, value)
             elif slot.bias is None:
                 _check_exact(value, destination, dtypes[destination])
@@ -165,6 +167,12 @@ def copy(pairing: Pairing, source: Adapter, target: Adapter) -> int:
         if constant.side == target.side:
             target.write(constant.path, np.full_like(target.read(constant.path), constant.value))
     return len(slots)
+
+
+def _among(whole: Array, value: Array, rows: tuple[int, int]) -> Array:
+    """The tensor with some of its rows replaced."""
+    whole[rows[0] : rows[1]] = value
+    return whole
 
 
 def converted(slot: Slot, source: Adapter) -> tuple[Array, str]:
@@ -184,10 +192,11 @@ def folded(model: Adapter, path: str, slot: Slot) -> Array:
 
 def _check_tied(slots: Sequence[Slot], source: Adapter, target: Adapter) -> None:
     """Two paths of the target may be one tensor; then their sources must agree."""
-    groups: dict[int, list[Slot]] = {}
+    groups: dict[tuple[int, tuple[int, int] | None], list[Slot]] = {}
     for slot in slots:
         path = slot.torch if target.side == "torch" else slot.keras
-        groups.setdefault(target.storage(path), []).append(slot)
+        rows = slot.layout.rows if target.side == "torch" else None
+        groups.setdefault((target.storage(path), rows), []).append(slot)
     problems = []
     for group in groups.values():
         if len(group) > 1:

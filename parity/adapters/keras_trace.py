@@ -177,8 +177,10 @@ def _tensorflow_ops(recorder: Recorder) -> Iterator[None]:
     """TensorFlow tells of every operation that it runs; those within a step are part of it."""
     from tensorflow.python.framework import op_callbacks
 
-    def callback(kind: Any, inputs: Any, attrs: Any, outputs: Any, *_: Any) -> list[Any] | None:
-        if recorder.opaque:
+    def callback(
+        kind: Any, inputs: Any, attrs: Any, outputs: Any, op_name: Any = None, graph: Any = None
+    ) -> list[Any] | None:
+        if recorder.opaque or graph is not None:
             return None
         name = kind.decode() if isinstance(kind, bytes) else str(kind)
         if name == "ReadVariableOp":

@@ -15,7 +15,7 @@ from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo, r
 from parity.adapters.recording import Recorder
 from parity.adapters.torch_trace import framework, tensors_of, tracing
 from parity.errors import UsageError
-from parity.trace import NodeObserver, Trace
+from parity.trace import NodeObserver, Trace, flattened_images
 
 FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), "conv_transpose"),
@@ -123,6 +123,7 @@ class TorchModel:
         with tracing(recorder, self._modules, self.layers()):
             outputs = _named_tensors(self._run(tensors, False))
         trace = recorder.finish(outputs)
+        trace.flattened = flattened_images(trace)
         return [(name, to_numpy(tensor)) for name, tensor in outputs], trace
 
     def _run(self, tensors: Sequence[torch.Tensor], training: bool) -> Any:
