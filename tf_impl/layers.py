@@ -134,12 +134,18 @@ class BatchNorm2d(keras.layers.BatchNormalization):
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         """Normalise `inputs`; float64 by our own steps, because Keras' take float32 on JAX and torch."""
+        by_batch = training and self.trainable
+        widened = _to_unbiased(inputs, self.variable_dtype) if by_batch and mask is None else 1.0
         if self.compute_dtype != "float64" or mask is not None:
-            return super().call(inputs, training=training, mask=mask)
+            kept = ops.convert_to_tensor(self.moving_variance) * self.momentum
+            y = super().call(inputs, training=training, mask=mask)
+            if by_batch:
+                self.moving_variance.assign(kept + (self.moving_variance - kept) * widened)
+            return y
         mean, variance = self.moving_mean, self.moving_variance
-        if training and self.trainable:
+        if by_batch:
             mean, variance = ops.moments(inputs, axes=(0, 1, 2))
-            for running, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            for running, batch in ((self.moving_mean, mean), (self.moving_variance, variance * widened)):
                 running.assign(running * self.momentum + batch * (1 - self.momentum))
         return ops.batch_normalization(
             inputs, mean, variance, axis=-1, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
@@ -391,6 +397,19 @@ class UpSampling2d(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""
         return _config(self, ("scale", "mode"))
+
+
+def _to_unbiased(images: Tensor, dtype: str) -> Tensor:
+    """n / (n - 1) for n values in each channel, as a tensor."""
+    batch, height, width, _ = ops.shape(images)
+    count = batch * height * width
+    if isinstance(count, int) and count < 2:
+        raise ValueError(
+            f"training must have more than one value in each channel; got shape {tuple(images.shape)}. "
+            "Take larger batches or images, or call with training=False."
+        )
+    count = ops.cast(count, dtype)
+    return count / (count - 1)
 
 
 def _first_values(fan_in: int) -> dict[str, keras.initializers.Initializer]:
