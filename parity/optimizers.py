@@ -23,6 +23,17 @@ TORCH_CLIP_GUARD = 1e-6
 
 State = dict[str, Array]
 
+TORCH_NAMES = {
+    "momentum_buffer": "velocity",
+    "exp_avg": "first",
+    "exp_avg_sq": "second",
+    "max_exp_avg_sq": "greatest",
+    "square_avg": "square",
+    "grad_avg": "mean",
+    "step": "step",
+}
+"""torch's names for what an optimizer keeps of a parameter, and the names here."""
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -28,10 +28,10 @@ class _Optimizer(keras.optimizers.Optimizer):
         lr = kwargs.pop("learning_rate", lr)
         super().__init__(learning_rate=float(lr) if isinstance(lr, int) else lr, **kwargs)
         self.decay = weight_decay  # not Keras' weight_decay, which Keras itself would apply
-        self._kept: dict[str, list[Any]] = {}
+        self.slots: dict[str, list[Any]] = {}
 
-    def _slots(self) -> tuple[str, ...]:
-        """Names of what is kept for every variable."""
+    def _names(self) -> tuple[str, ...]:
+        """Names of what is kept for every variable: torch.optim's."""
         return ()
 
     def build(self, variables: list[Any]) -> None:
@@ -39,7 +39,7 @@ class _Optimizer(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        self._kept = {name: self.add_optimizer_variables(variables, name) for name in self._slots()}
+        self.slots = {name: self.add_optimizer_variables(variables, name) for name in self._names()}
 
     def update_step(self, gradient: Tensor, variable: Any, learning_rate: Tensor) -> None:
         """Change one variable by one step."""
@@ -49,7 +49,7 @@ class _Optimizer(keras.optimizers.Optimizer):
         elif self.decay:
             gradient = gradient + self._number(self.decay, variable) * variable
         index = self._get_variable_index(variable)
-        kept = {name: slots[index] for name, slots in self._kept.items()}
+        kept = {name: slots[index] for name, slots in self.slots.items()}
         self.assign_sub(variable, rate * self._direction(gradient, kept, variable))
 
     def _direction(self, gradient: Tensor, kept: dict[str, Any], variable: Any) -> Tensor:
@@ -122,13 +122,13 @@ class SGD(_Optimizer):
         super().__init__(lr, weight_decay, **kwargs)
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
 
-    def _slots(self) -> tuple[str, ...]:
-        return ("velocity",) if self.momentum else ()
+    def _names(self) -> tuple[str, ...]:
+        return ("momentum_buffer",) if self.momentum else ()
 
     def _direction(self, gradient: Tensor, kept: dict[str, Any], variable: Any) -> Tensor:
         if not self.momentum:
             return gradient
-        momentum, velocity = self._number(self.momentum, variable), kept["velocity"]
+        momentum, velocity = self._number(self.momentum, variable), kept["momentum_buffer"]
         share = 1 - self._number(self.dampening, variable)
         first = ops.cast(
             ops.equal(self.iterations, 0), variable.dtype
@@ -165,21 +165,21 @@ class Adam(_Optimizer):
         super().__init__(lr, weight_decay, **kwargs)
         self.betas, self.eps, self.amsgrad = tuple(betas), eps, amsgrad
 
-    def _slots(self) -> tuple[str, ...]:
-        return ("mean", "square", "greatest") if self.amsgrad else ("mean", "square")
+    def _names(self) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if self.amsgrad else ()))
 
     def _direction(self, gradient: Tensor, kept: dict[str, Any], variable: Any) -> Tensor:
         step = ops.cast(self.iterations + 1, variable.dtype)
         corrections = [1 - ops.power(self._number(beta, variable), step) for beta in self.betas]
-        mean = self._mean(kept["mean"], self.betas[0], gradient, variable)
-        square = self._mean(kept["square"], self.betas[1], ops.square(gradient), variable)
+        mean = self._mean(kept["exp_avg"], self.betas[0], gradient, variable)
+        square = self._mean(kept["exp_avg_sq"], self.betas[1], ops.square(gradient), variable)
         if self.amsgrad:
-            greatest, square = (ops.convert_to_tensor(slot) for slot in (kept["greatest"], square))
+            greatest, square = (ops.convert_to_tensor(slot) for slot in (kept["max_exp_avg_sq"], square))
             larger = ops.cast(
                 square > greatest, variable.dtype
             )  # ops.maximum takes float32 on the torch backend
             square = larger * square + (1 - larger) * greatest
-            self.assign(kept["greatest"], square)
+            self.assign(kept["max_exp_avg_sq"], square)
         root = ops.sqrt(square) / ops.sqrt(corrections[1]) + self._number(self.eps, variable)
         return mean / corrections[0] / root
 
@@ -242,17 +242,20 @@ class RMSprop(_Optimizer):
         super().__init__(lr, weight_decay, **kwargs)
         self.alpha, self.eps, self.momentum, self.centered = alpha, eps, momentum, centered
 
-    def _slots(self) -> tuple[str, ...]:
-        return ("square", *(("mean",) if self.centered else ()), *(("velocity",) if self.momentum else ()))
+    def _names(self) -> tuple[str, ...]:
+        more = [("grad_avg", self.centered), ("momentum_buffer", self.momentum)]
+        return ("square_avg", *(name for name, wanted in more if wanted))
 
     def _direction(self, gradient: Tensor, kept: dict[str, Any], variable: Any) -> Tensor:
-        square = ops.convert_to_tensor(self._mean(kept["square"], self.alpha, ops.square(gradient), variable))
+        square = ops.convert_to_tensor(
+            self._mean(kept["square_avg"], self.alpha, ops.square(gradient), variable)
+        )
         if self.centered:
-            square = square - ops.square(self._mean(kept["mean"], self.alpha, gradient, variable))
+            square = square - ops.square(self._mean(kept["grad_avg"], self.alpha, gradient, variable))
         change = gradient / (ops.sqrt(square) + self._number(self.eps, variable))
         if not self.momentum:
             return change
-        velocity = kept["velocity"]
+        velocity = kept["momentum_buffer"]
         self.assign(velocity, self._number(self.momentum, variable) * velocity + change)
         return ops.convert_to_tensor(velocity)
 

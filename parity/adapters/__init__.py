@@ -53,3 +53,18 @@ def trainer_of(adapter: Adapter, loss: Any = None) -> Any:
     from parity.adapters.torch_train import TorchTrainer
 
     return TorchTrainer(adapter, loss)  # type: ignore[arg-type]
+
+
+def optimizer_access(adapter: Adapter, optimizer: Any) -> Any:
+    """Reads and writes the state of the optimizer of a model that has its adapter.
+
+    Raises:
+        UsageError: the optimizer is of no kind whose state is known.
+    """
+    if adapter.side == "keras":
+        from parity.adapters.keras_optimizer import KerasState
+
+        return KerasState(adapter, optimizer)  # type: ignore[arg-type]
+    from parity.adapters.torch_optimizer import TorchState
+
+    return TorchState(adapter, optimizer)  # type: ignore[arg-type]

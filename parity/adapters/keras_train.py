@@ -9,18 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 from keras import tree
-from keras.src import backend
 
 from parity.adapters.base import Array, Side, restored
 from parity.adapters.keras import KerasModel, _positional, to_numpy
 from parity.adapters.keras_gradient import differentiate
+from parity.adapters.keras_optimizer import from_recipe, made_anew, rules_of, slots_of
 from parity.adapters.keras_tree import is_functional
-from parity.optimizers import CLIPPINGS, Recipe, Rule, State
-from parity.training_side import Call, Dropped, Evaluation
-
-L = keras.layers
-RANDOM = ("rate", "stddev")
-"""Attributes by which the random layers other than Dropout say how much they do."""
+from parity.adapters.keras_watch import Recorder, named_tensors
+from parity.optimizers import Recipe, Rule, State
+from parity.training_side import Evaluation
 
 
 class KerasTrainer:
@@ -63,7 +60,7 @@ class KerasTrainer:
     ) -> Evaluation:
         """Run forward and, with targets, backward; gradients are not replaced on this side."""
         tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
-        recorder = _Recorder(self.adapter, watch)
+        recorder = Recorder(self.adapter, watch)
         if targets is None:
             with recorder.on():
                 named = named_tensors(self._call(tensors, training))
@@ -120,7 +117,7 @@ class KerasTrainer:
     def _probes(self, tensors: list[Any], training: bool, watch: Sequence[str]) -> dict[tuple[str, int], Any]:
         """A zero for each output of a watched layer: the gradient with respect to it is the output's."""
         state = {id(v): (v, to_numpy(v)) for v in self._all_variables()}
-        recorder = _Recorder(self.adapter, watch)
+        recorder = Recorder(self.adapter, watch)
         with recorder.on():
             self._call(tensors, training)
         for variable, value in state.values():
@@ -189,7 +186,7 @@ class KerasTrainer:
     def start(self, optimizer: Recipe | Any) -> None:
         """Make the optimizer anew in float64, from the recipe or from the configuration of the one given."""
         self._recipe = optimizer if isinstance(optimizer, Recipe) else None
-        self._optimizer = _from_recipe(optimizer) if isinstance(optimizer, Recipe) else _made_anew(optimizer)
+        self._optimizer = from_recipe(optimizer) if isinstance(optimizer, Recipe) else made_anew(optimizer)
         trainable = self.trainable()
         self._optimizer.build([self._variables[path] for path in self._unique(trainable)])
         excluded = getattr(optimizer, "_exclude_from_weight_decay", None)
@@ -221,37 +218,7 @@ class KerasTrainer:
 
     def rules(self) -> dict[str, Rule]:
         """The rule of each variable, from the optimizer's attributes."""
-        kinds = (
-            (keras.optimizers.SGD, "sgd"),
-            (keras.optimizers.RMSprop, "rmsprop"),
-            (keras.optimizers.Adam, "adam"),
-        )
-        optimizer = self._optimizer
-        algorithm = next((name for cls, name in kinds if isinstance(optimizer, cls)), None)
-        if algorithm is None or isinstance(optimizer, keras.optimizers.Nadam):
-            return {}
-        clip = next((name for name in CLIPPINGS if getattr(optimizer, name)), "")
-        rule = Rule(
-            algorithm,
-            rate=float(to_numpy(keras.ops.convert_to_tensor(optimizer.learning_rate))),
-            momentum=float(getattr(optimizer, "momentum", 0.0)),
-            nesterov=bool(getattr(optimizer, "nesterov", False)),
-            rate_in_velocity=bool(getattr(optimizer, "momentum", 0.0)),
-            beta1=float(getattr(optimizer, "beta_1", 0.9)),
-            beta2=float(getattr(optimizer, "beta_2", 0.999)),
-            rho=float(getattr(optimizer, "rho", 0.99)),
-            epsilon=float(getattr(optimizer, "epsilon", 0.0)),
-            epsilon_at={"sgd": "corrected", "adam": "raw", "rmsprop": "inside"}[algorithm],
-            centered=bool(getattr(optimizer, "centered", False)),
-            amsgrad=bool(getattr(optimizer, "amsgrad", False)),
-            decay=float(optimizer.weight_decay or 0.0),
-            decoupled=True,
-            clip=clip,
-            limit=float(getattr(optimizer, clip)) if clip else 0.0,
-        )
-        plain = Rule(**{**vars(rule), "decay": 0.0})
-        decayed = optimizer._use_weight_decay
-        return {path: rule if decayed(self._variables[path]) else plain for path in self.trainable()}
+        return rules_of(self._optimizer, {path: self._variables[path] for path in self.trainable()})
 
     def slots(self) -> dict[str, State]:
         """The optimizer's state of each variable, as Keras keeps it."""
@@ -289,173 +256,3 @@ class KerasTrainer:
             vars(layer).pop("call")
             if had:
                 vars(layer)["call"] = original
-
-
-def slots_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, State]:
-    """State of a Keras optimizer by variable path, under parity's names."""
-    lists = slot_variables(optimizer)
-    adam = isinstance(optimizer, keras.optimizers.Adam)
-    found = {}
-    for path, variable in variables.items():
-        index = optimizer._get_variable_index(variable)
-        found[path] = {name: to_numpy(slots[index]).astype(np.float64) for name, slots in lists.items()}
-        if adam:
-            found[path]["step"] = to_numpy(optimizer._iterations).astype(np.float64)
-    return found
-
-
-def slot_variables(optimizer: Any) -> dict[str, list[Any]]:
-    """The lists of variables in which Keras' optimizers keep their state, by parity's names."""
-    names = {"momentums": "velocity"}
-    if isinstance(optimizer, keras.optimizers.Adam):
-        names = {"_momentums": "first", "_velocities": "second", "_velocity_hats": "greatest"}
-    elif isinstance(optimizer, keras.optimizers.RMSprop):
-        names = {"_velocities": "square", "_momentums": "velocity", "_average_gradients": "mean"}
-    return {ours: getattr(optimizer, name) for name, ours in names.items() if getattr(optimizer, name, None)}
-
-
-def _from_recipe(recipe: Recipe) -> Any:
-    """Keras' own optimizer; np.float64, because TensorFlow rounds a Python float to float32 first."""
-    options, rate = dict(recipe.options), recipe.rate(0)
-    decay = options.get("weight_decay", 0.01 if recipe.name == "adamw" else None) or None
-    common = {"weight_decay": decay, **{name: options[name] for name in CLIPPINGS if options.get(name)}}
-    epsilon = options.get("epsilon", 1e-8)
-    if recipe.name.startswith("sgd"):
-        nesterov = options.get("nesterov", recipe.name == "sgd-nesterov")
-        return keras.optimizers.SGD(
-            rate, momentum=np.float64(options.get("momentum", 0.9)), nesterov=nesterov, **common
-        )
-    if recipe.name == "rmsprop":
-        return keras.optimizers.RMSprop(
-            rate, rho=options.get("rho", 0.99), momentum=np.float64(options.get("momentum", 0.0)), epsilon=epsilon,
-            centered=options.get("centered", False), **common,
-        )  # fmt: skip
-    cls = keras.optimizers.AdamW if recipe.name == "adamw" else keras.optimizers.Adam
-    beta_1, beta_2 = (np.float64(value) for value in options.get("betas", (0.9, 0.999)))
-    common["weight_decay"] = (decay or 0.0) if recipe.name == "adamw" else decay
-    amsgrad = options.get("amsgrad", False)
-    return cls(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, amsgrad=amsgrad, **common)
-
-
-def _made_anew(optimizer: Any) -> Any:
-    """The same optimizer with float64 variables and an empty state.
-
-    Keras keeps the learning rate in float32: the shortest number that rounds to it is the one that was given.
-    """
-    config = dict(optimizer.get_config())
-    for name in ("learning_rate", "lr"):
-        if isinstance(config.get(name), float):
-            config[name] = float(str(np.float32(config[name])))
-    for name in ("momentum", "beta_1", "beta_2", "rho"):
-        if isinstance(config.get(name), float):
-            config[name] = np.float64(config[name])
-    return type(optimizer).from_config(config)
-
-
-def named_tensors(outputs: Any, name: str = "") -> list[tuple[str, Any]]:
-    """Floating output tensors with their names, as the adapter names them."""
-    if keras.ops.is_tensor(outputs):
-        return (
-            [(name, outputs)]
-            if keras.backend.is_float_dtype(str(keras.backend.standardize_dtype(outputs.dtype)))
-            else []
-        )
-    items = (
-        outputs.items()
-        if isinstance(outputs, dict)
-        else enumerate(outputs)
-        if isinstance(outputs, list | tuple)
-        else ()
-    )
-    return [
-        pair for key, item in items for pair in named_tensors(item, f"{name}.{key}" if name else str(key))
-    ]
-
-
-class _Recorder:
-    """Sees the calls of watched layers, adds the probes to what they give, and switches random layers off."""
-
-    def __init__(self, adapter: KerasModel, watch: Sequence[str]) -> None:
-        self.adapter = adapter
-        self._watched = {id(adapter._layers[path]): path for path in watch}
-        self._paths = {id(layer): path for path, layer in adapter._layers.items()}
-        self.restart({})
-
-    def restart(self, probes: Mapping[tuple[str, int], Any]) -> None:
-        """Forget what was seen."""
-        self.probes = probes
-        self.keys: list[tuple[str, int]] = []
-        self.tensors: list[tuple[list[Any], Any]] = []
-        self.dropped: list[Dropped] = []
-        self._stack: list[Any] = []
-
-    def finish(
-        self, arrays: list[tuple[list[Array], Array]], gradients: Mapping[tuple[str, int], Any]
-    ) -> list[Call]:
-        """The calls, in NumPy."""
-        return [
-            Call(*key, inputs, output, gradients.get(key))
-            for key, (inputs, output) in zip(self.keys, arrays, strict=True)
-        ]
-
-    @contextmanager
-    def on(self) -> Iterator[None]:
-        """Wrap `Layer.__call__` and the backend's dropout."""
-        plain = L.Layer.__call__
-
-        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            self._stack.append(layer)
-            try:
-                outputs = plain(layer, *args, **kwargs)
-            finally:
-                self._stack.pop()
-            path = self._watched.get(id(layer))
-            if path is None or not keras.ops.is_tensor(outputs):
-                return outputs
-            key = (path, sum(known == path for known, _ in self.keys))
-            inputs = [
-                keras.ops.convert_to_tensor(a)
-                for a in args
-                if keras.ops.is_tensor(a) or isinstance(a, np.ndarray)
-            ]
-            outputs = outputs + self.probes[key] if key in self.probes else outputs
-            self.keys.append(key)
-            self.tensors.append((inputs, outputs))
-            return outputs
-
-        def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
-            self._note(
-                self._stack[-1] if self._stack else None,
-                rate,
-                "channel" if noise_shape is not None else "element",
-            )
-            return inputs
-
-        with ExitStack() as stack:
-            stack.enter_context(restored(L.Layer, "__call__", call))
-            stack.enter_context(restored(backend.random, "dropout", dropout))
-            for layer in self.adapter._layers.values():
-                if isinstance(layer, L.GaussianDropout | L.GaussianNoise | L.AlphaDropout):
-                    stack.enter_context(_silent(layer, self._note))
-            yield
-
-    def _note(self, layer: Any, rate: float, kind: str) -> None:
-        if rate:
-            self.dropped.append(Dropped(self._paths.get(id(layer)), float(rate), kind))
-
-
-@contextmanager
-def _silent(layer: Any, note: Callable[[Any, float, str], None]) -> Iterator[None]:
-    """A random layer that gives back what it gets, noted where it would have been on."""
-
-    def call(inputs: Any, training: bool = False) -> Any:
-        rate = next(getattr(layer, name) for name in RANDOM if hasattr(layer, name))
-        if training:
-            note(layer, rate, "alpha" if isinstance(layer, L.AlphaDropout) else "gaussian")
-        return inputs
-
-    vars(layer)["call"] = call
-    try:
-        yield
-    finally:
-        del vars(layer)["call"]

@@ -5,29 +5,20 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from parity.adapters.base import Array, Side
 from parity.adapters.torch import TorchModel, to_numpy
+from parity.adapters.torch_optimizer import clip_gradients, from_recipe, rules_of, slots_of
+from parity.adapters.torch_watch import Neutral, Recorder, named_tensors
 from parity.errors import UsageError
-from parity.optimizers import TORCH_CLIP_GUARD, Recipe, Rule, State
-from parity.training_side import Call, Dropped, Evaluation
-
-DROPOUTS = {
-    torch.dropout: "element", F.dropout: "element", F.dropout1d: "channel", F.dropout2d: "channel",
-    F.dropout3d: "channel", F.alpha_dropout: "alpha", F.feature_alpha_dropout: "alpha",
-}  # fmt: skip
-SLOTS = {
-    "momentum_buffer": "velocity", "exp_avg": "first", "exp_avg_sq": "second", "max_exp_avg_sq": "greatest",
-    "square_avg": "square", "grad_avg": "mean", "step": "step",
-}  # fmt: skip
+from parity.optimizers import Recipe, Rule, State
+from parity.training_side import Evaluation
 
 
 class TorchTrainer:
@@ -106,10 +97,10 @@ class TorchTrainer:
         leaves = [self.adapter._from_numpy(value) for value in inputs]
         for leaf in leaves:
             leaf.requires_grad_(leaf.is_floating_point())
-        recorder = _Recorder(watch, forced or {})
+        recorder = Recorder(watch, forced or {})
         with (
             self._mode(training),
-            _Neutral(self.module, self._without_batch) as neutral,
+            Neutral(self.module, self._without_batch) as neutral,
             recorder.on(self.module),
         ):
             # A copy goes in: the module may change its input in place, which a leaf of the graph forbids.
@@ -185,7 +176,7 @@ class TorchTrainer:
         self.stop()
         self._recipe = optimizer if isinstance(optimizer, Recipe) else None
         if self._recipe is not None:
-            self._optimizer = _from_recipe(self._recipe, list(self.module.parameters()))
+            self._optimizer = from_recipe(self._recipe, list(self.module.parameters()))
         elif hasattr(optimizer, "param_groups"):
             self._given = (optimizer, optimizer.state, [dict(group) for group in optimizer.param_groups])
             optimizer.state = defaultdict(dict)
@@ -213,7 +204,7 @@ class TorchTrainer:
         if self._recipe is not None:
             for group in self._optimizer.param_groups:
                 group["lr"] = self._recipe.rate(step)
-            _clip(self._recipe, [self._parameters[path] for path in gradients])
+            clip_gradients(self._recipe, [self._parameters[path] for path in gradients])
         self._optimizer.step()
         if self._scheduler is not None:
             self._scheduler.step()
@@ -222,16 +213,7 @@ class TorchTrainer:
 
     def rules(self) -> dict[str, Rule]:
         """The rule of each parameter, from the groups that the optimizer keeps."""
-        algorithm = next((name for cls, name in _ALGORITHMS if isinstance(self._optimizer, cls)), None)
-        if algorithm is None:
-            return {}
-        groups = {id(p): group for group in self._optimizer.param_groups for p in group["params"]}
-        clip = _clip_fields(self._recipe)
-        return {
-            path: _rule(algorithm, self._optimizer, groups[id(p)], clip)
-            for path, p in self._parameters.items()
-            if id(p) in groups
-        }
+        return rules_of(self._optimizer, self._parameters, self._recipe)
 
     def slots(self) -> dict[str, State]:
         """The optimizer's state of each parameter that it has seen."""
@@ -249,185 +231,3 @@ class TorchTrainer:
             yield
         finally:
             self._without_batch.discard(id(mean))
-
-
-def slots_of(optimizer: Any, parameters: Mapping[str, torch.Tensor]) -> dict[str, State]:
-    """State of a torch optimizer by parameter path, under parity's names."""
-    found = {}
-    for path, parameter in parameters.items():
-        kept = optimizer.state.get(parameter) or {}
-        found[path] = {
-            SLOTS[name]: to_numpy(torch.as_tensor(value)).astype(np.float64)
-            for name, value in kept.items()
-            if name in SLOTS and value is not None
-        }
-    rms = isinstance(optimizer, torch.optim.RMSprop)
-    return {p: {k: v for k, v in s.items() if not (rms and k == "step")} for p, s in found.items()}
-
-
-_ALGORITHMS: tuple[tuple[type, str], ...] = (
-    (torch.optim.SGD, "sgd"),
-    (torch.optim.Adam, "adam"),
-    (torch.optim.AdamW, "adam"),
-    (torch.optim.RMSprop, "rmsprop"),
-)
-
-
-def _rule(algorithm: str, optimizer: Any, group: Mapping[str, Any], clip: dict[str, Any]) -> Rule:
-    decoupled = bool(group.get("decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW)))
-    beta1, beta2 = group.get("betas", (0.9, 0.999))
-    return Rule(
-        algorithm,
-        rate=float(group["lr"]),
-        momentum=float(group.get("momentum", 0.0)),
-        dampening=float(group.get("dampening", 0.0)),
-        nesterov=bool(group.get("nesterov", False)),
-        beta1=float(beta1),
-        beta2=float(beta2),
-        rho=float(group.get("alpha", 0.99)),
-        epsilon=float(group.get("eps", 0.0)),
-        centered=bool(group.get("centered", False)),
-        amsgrad=bool(group.get("amsgrad", False)),
-        decay=float(group.get("weight_decay", 0.0)),
-        decoupled=decoupled,
-        maximize=bool(group.get("maximize", False)),
-        **clip,
-    )
-
-
-def _from_recipe(recipe: Recipe, parameters: list[Any]) -> Any:
-    options, rate = dict(recipe.options), recipe.rate(0)
-    decay = options.get("weight_decay", 0.01 if recipe.name == "adamw" else 0.0)
-    epsilon = options.get("epsilon", 1e-8)
-    if recipe.name.startswith("sgd"):
-        nesterov = options.get("nesterov", recipe.name == "sgd-nesterov")
-        momentum = options.get("momentum", 0.9)
-        return torch.optim.SGD(parameters, rate, momentum, weight_decay=decay, nesterov=nesterov)
-    if recipe.name == "rmsprop":
-        return torch.optim.RMSprop(
-            parameters, rate, options.get("rho", 0.99), epsilon, decay, options.get("momentum", 0.0),
-            options.get("centered", False),
-        )  # fmt: skip
-    cls = torch.optim.AdamW if recipe.name == "adamw" else torch.optim.Adam
-    betas = tuple(options.get("betas", (0.9, 0.999)))
-    return cls(parameters, rate, betas, epsilon, decay, options.get("amsgrad", False))
-
-
-def _clip(recipe: Recipe, parameters: list[Any]) -> None:
-    options = recipe.options
-    if options.get("global_clipnorm"):
-        nn.utils.clip_grad_norm_(parameters, options["global_clipnorm"])
-    if options.get("clipnorm"):
-        for parameter in parameters:
-            nn.utils.clip_grad_norm_([parameter], options["clipnorm"])
-    if options.get("clipvalue"):
-        nn.utils.clip_grad_value_(parameters, options["clipvalue"])
-
-
-def _clip_fields(recipe: Recipe | None) -> dict[str, Any]:
-    options = recipe.options if recipe else {}
-    name = next((name for name in ("global_clipnorm", "clipnorm", "clipvalue") if options.get(name)), "")
-    guard = TORCH_CLIP_GUARD if "norm" in name else 0.0
-    return {"clip": name, "limit": float(options.get(name, 0.0)) if name else 0.0, "guard": guard}
-
-
-def named_tensors(outputs: Any, name: str = "") -> list[tuple[str, torch.Tensor]]:
-    """Floating output tensors with their names, as the adapter names them."""
-    if isinstance(outputs, torch.Tensor):
-        return [(name, outputs)] if outputs.is_floating_point() else []
-    items = (
-        outputs.items()
-        if isinstance(outputs, dict)
-        else enumerate(outputs)
-        if isinstance(outputs, list | tuple)
-        else ()
-    )
-    return [
-        pair for key, item in items for pair in named_tensors(item, f"{name}.{key}" if name else str(key))
-    ]
-
-
-class _Recorder:
-    """Forward hooks that keep calls, and tensor hooks that keep or replace gradients."""
-
-    def __init__(self, watch: Sequence[str], forced: Mapping[tuple[str, int], Array]) -> None:
-        self.watch, self.forced, self.calls = watch, forced, []  # type: tuple, Mapping, list[Call]
-
-    @contextmanager
-    def on(self, module: nn.Module) -> Iterator[None]:
-        modules = dict(module.named_modules())
-        with ExitStack() as stack:
-            for path in self.watch:
-                handle = modules[path].register_forward_hook(self._hook(path), with_kwargs=False)
-                stack.callback(handle.remove)
-            yield
-
-    def _hook(self, path: str) -> Callable[..., None]:
-        def after(_: nn.Module, args: Any, output: Any) -> None:
-            if not isinstance(output, torch.Tensor):
-                return
-            index = sum(call.path == path for call in self.calls)
-            inputs = [to_numpy(value) for value in args if isinstance(value, torch.Tensor)]
-            call = Call(path, index, inputs, to_numpy(output))
-            self.calls.append(call)
-            if output.requires_grad:
-                output.register_hook(self._gradient(call))
-
-        return after
-
-    def _gradient(self, call: Call) -> Callable[[torch.Tensor], torch.Tensor | None]:
-        def arrived(gradient: torch.Tensor) -> torch.Tensor | None:
-            call.gradient = to_numpy(gradient)
-            value = self.forced.get((call.path, call.index))
-            return None if value is None else torch.from_numpy(np.ascontiguousarray(value)).to(gradient)
-
-        return arrived
-
-
-class _Neutral(TorchFunctionMode):
-    """Dropout does nothing and is noted; chosen normalisations use their running statistics."""
-
-    def __init__(self, module: nn.Module, without_batch: set[int]) -> None:
-        super().__init__()
-        self.module, self.without_batch = module, without_batch
-        self.dropped: list[Dropped] = []
-        self._stack: list[str] = []
-        self._handles: list[Any] = []
-
-    def __enter__(self) -> _Neutral:
-        for path, module in self.module.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._enter(path)))
-            self._handles.append(module.register_forward_hook(self._leave, always_call=True))
-        super().__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        for handle in self._handles:
-            handle.remove()
-
-    def _enter(self, path: str) -> Callable[..., None]:
-        return lambda *_: self._stack.append(path)
-
-    def _leave(self, *_: Any) -> None:
-        if self._stack:
-            self._stack.pop()
-
-    def _note(self, rate: float, kind: str) -> None:
-        if rate > 0.0:
-            self.dropped.append(Dropped(self._stack[-1] if self._stack else None, float(rate), kind))
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func in DROPOUTS:
-            rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
-            default = "alpha" not in DROPOUTS[func]
-            if kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else default)):
-                self._note(rate, DROPOUTS[func])
-            return args[0] if args else kwargs["input"]
-        if kwargs.get("dropout_p") and kwargs.get("training", True):
-            self._note(kwargs["dropout_p"], "attention")
-            kwargs["dropout_p"] = 0.0
-        if func is F.batch_norm and len(args) > 1 and id(args[1]) in self.without_batch:
-            kwargs["training"] = False
-        return func(*args, **kwargs)
