@@ -41,6 +41,7 @@ class Pairing:
         notes: what is worth knowing of how the layers were paired.
         level: how far the two dataflows are the same ("marks", "order", "edges"); None where they are not, or
             were not looked at.
+        flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
     """
 
     pairs: list[LayerPair] = field(default_factory=list)
@@ -48,6 +49,7 @@ class Pairing:
     ops: list[tuple[int, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     level: str | None = None
+    flattened: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     unmatched_keras: list[str] = field(default_factory=list)
     unmatched_torch: list[str] = field(default_factory=list)
 
@@ -69,7 +71,7 @@ class Matcher:
         self.keras, self.torch, self.flattened = keras, torch, flattened
         self.free_keras = {path for path, layer in keras.items() if layer.tensors}
         self.free_torch = {path for path, layer in torch.items() if layer.tensors}
-        self.pairing = Pairing()
+        self.pairing = Pairing(flattened=flattened)
         self.tensor_slots: list[tuple[Slot, str]] = []
         self.ambiguous: set[str] = set()
 

@@ -18,13 +18,20 @@ from parity.finding import Finding, in_a_line
 from parity.layout import aligned
 from parity.localise import localise
 from parity.noise import noise
-from parity.pairing import MappingLike, Pairing, pair
-from parity.probe import as_list, declared, flattened_images, random_inputs, to_torch_inputs
+from parity.pairing import MappingLike, Pairing
+from parity.probe import as_list, declared, random_inputs, to_torch_inputs
 from parity.repro import with_recipes
 from parity.settings import differing_settings
 from parity.tolerance import COORDINATE_FACTOR, PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.training import add_training
-from parity.weights import adapters_of, layer_pairs, sorted_sides, tensor_differences
+from parity.weights import (
+    adapters_of,
+    exact_folds,
+    layer_pairs,
+    pair_models,
+    sorted_sides,
+    tensor_differences,
+)
 
 Outputs = list[tuple[str, Array]]
 
@@ -46,7 +53,7 @@ class Report:
             the sides' disagreement, the effect of one roundoff, and the bound, all relative to the output's scale.
         pairs: (Keras path, torch path or paths).
         layers: a row for each call of a paired layer in execution order: keras, torch, keras_kind, torch_kind, shape,
-            own (relative error on identical inputs), arrived (relative error of what arrived) and finding (its
+            own (relative error on identical inputs, None in JSON where shapes differ), arrived (of what arrived, likewise) and finding (its
             number in `findings`, or None). Empty where the outputs agree: then nothing was localised.
         graphs: nodes and edges of each side's forward pass, by "keras" and "torch"; likewise.
         elements: output elements compared.
@@ -88,6 +95,13 @@ class Report:
             key: value if not isinstance(value, float) or np.isfinite(value) else None
             for key, value in values.items()
         }
+        finite["layers"] = [
+            {
+                key: None if isinstance(value, float) and not np.isfinite(value) else value
+                for key, value in row.items()
+            }
+            for row in self.layers
+        ]
         finite["precision"] = {
             key: value if np.isfinite(value) else None for key, value in self.precision.items()
         }
@@ -158,9 +172,8 @@ def compare(
     sides = adapters_of(keras_model, torch_module, inputs, device)
     keras, torch = sorted_sides(*sides)
     for values in [declared(as_list(inputs), keras)] if inputs is not None else random_inputs(keras):
-        flattened = flattened_images(keras, values)
-        pairing = pair(keras, torch, mapping, flattened)
-        report = _Comparison(keras, torch, pairing, values, dtype, flattened).report()
+        pairing = pair_models(keras, torch, mapping, values)
+        report = _Comparison(keras, torch, pairing, values, dtype, pairing.flattened).report()
         # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
         if report.verdict != "INCONCLUSIVE" or not any(f.kind == "error" for f in report.findings):
             break
@@ -204,7 +217,7 @@ class _Comparison:
         self.flattened = flattened
         self.inputs = {"keras": values, "torch": to_torch_inputs(values, keras)}
         self.findings: list[Finding] = []
-        self.notes: list[str] = []
+        self.notes: list[str] = list(pairing.notes)
         self.layers: list[dict[str, Any]] = []
         self.graphs: dict[str, Any] = {}
         self.noisy: list[str] = []
@@ -253,7 +266,8 @@ class _Comparison:
         if (
             "not-repeatable" in kinds
         ):  # a random model is not a repeatable one; of two random ones nothing is proven
-            return "DIVERGED" if len(self.noisy) == 1 else "INCONCLUSIVE"
+            named = any(finding.kind == "not-repeatable" and finding.cause for finding in self.findings)
+            return "DIVERGED" if len(self.noisy) == 1 and named else "INCONCLUSIVE"
         return "DIVERGED" if kinds & proven else "INCONCLUSIVE"
 
     # --- float64 ----------------------------------------------------------------------------------
@@ -263,6 +277,7 @@ class _Comparison:
         with ExitStack() as stack:
             for model in (self.keras, self.torch):
                 stack.enter_context(model.precision("float64"))
+            exact_folds(self.pairing, self.keras, self.torch)
             inputs = {side: _cast(values, "float64") for side, values in self.inputs.items()}
             outputs: dict[str, Outputs] = {}
             for model in (self.keras, self.torch):
@@ -306,7 +321,7 @@ class _Comparison:
                 f"; the {other} side is" if alone else ""
             )
             fix = "module.eval(), and no dropout with training=True" if side == "torch" else "training=False"
-            cause = "train-mode-left-on" if item.dropped or (alone and item.path) else None
+            cause = "train-mode-left-on" if item.dropped else None
             self.findings.append(Finding(ours, theirs, "not-repeatable", cause, text, fix if cause else None))
         self.noisy = [side for side, item in found.items() if item is not None]
         return bool(self.noisy)
