@@ -90,10 +90,12 @@ class _Localisation:
         from parity.causes.explain import Explainer
 
         errors = []
-        with self.keras.watched(self.recorder, set(self.pairs)):
+        plain = {path for path, layer in self.keras.layers().items() if _weightless(layer)} - set(self.pairs)
+        with self.keras.watched(self.recorder, set(self.pairs) | plain):
             outputs, error = _attempt(self.keras, self.inputs["keras"])
         errors += [error] if error else []
-        calls = self.recorder.calls
+        calls = [call for call in self.recorder.calls if call.path not in plain]
+        cuts = [call for call in self.recorder.calls if call.path in plain and _cuts(call)]
         order, stopped = _torch_order(self.torch, self.pairs, self.inputs["torch"])
         match = match_calls(calls, order)
         if stopped:  # calls that torch would have made on its own; with the Keras values it may get further
@@ -102,9 +104,7 @@ class _Localisation:
                     match.setdefault((call.path, call.index), position)
         silent = ({"missing-call"} if stopped else set()) | ({"extra-call"} if errors else set())
         ordered = in_torch_order(calls, self.keras, self.flattened)
-        run = Replay(ordered, match, self.pairs, self.torch)
-        with self.torch.watched(run, set(run.first) | set(run.last)):
-            forced, error = _attempt(self.torch, self.inputs["torch"])
+        run, forced, error = self._replay(ordered, match, cuts)
         errors += [error] if error else []
         located = [self._located(apart) for apart in run.apart]
         one_sided = _call_findings(calls, order, match, self.pairs, self.keras, self.torch)
@@ -125,6 +125,28 @@ class _Localisation:
         ]
         found.layers = self._rows(run, found.findings)
         return found
+
+    def _replay(
+        self, calls: Sequence[Call], match: dict[tuple[str, int], int], cuts: Sequence[Call]
+    ) -> tuple[Replay, list[Array] | None, tuple[str, str] | None]:
+        """The torch side with the Keras values; a cut that the Keras model makes behind a layer is no fault of it."""
+
+        def replay(
+            uncut: frozenset[tuple[str, int]],
+        ) -> tuple[Replay, list[Array] | None, tuple[str, str] | None]:
+            run = Replay(calls, match, self.pairs, self.torch, uncut, cuts)
+            with self.torch.watched(run, set(run.first) | set(run.last)):
+                outputs, error = _attempt(self.torch, self.inputs["torch"])
+            return run, outputs, error
+
+        uncut: frozenset[tuple[str, int]] = frozenset()
+        best = replay(uncut)
+        for call in best[0].cut:
+            tried = replay(uncut | {call})
+            # The layer's own finding goes, and with it one or more that the whole result caused behind it.
+            if len(tried[0].apart) + bool(tried[2]) < len(best[0].apart) + bool(best[2]) - 1:
+                uncut, best = uncut | {call}, tried
+        return best
 
     def _located(self, apart: Apart) -> Located:
         call = apart.call
@@ -163,6 +185,13 @@ class _Localisation:
                 }
             )
         return rows
+
+
+def _cuts(call: Call) -> bool:
+    """Whether a layer without weights cuts an image smaller."""
+    if len(call.inputs) != 1 or len(call.outputs) != 1 or call.inputs[0].ndim != call.outputs[0].ndim:
+        return False
+    return call.inputs[0].ndim > 2 and call.outputs[0].size < call.inputs[0].size
 
 
 def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str, tuple[str, ...]]:

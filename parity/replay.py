@@ -134,8 +134,12 @@ def match_calls(ours: Sequence[Call], theirs: Sequence[Call]) -> dict[tuple[str,
 def in_torch_order(
     calls: Sequence[Call], keras: Adapter, flattened: Mapping[str, tuple[int, ...]]
 ) -> list[Call]:
-    """Flattened images reordered from H, W, C to C, H, W, which is how torch flattens them."""
+    """Flattened images reordered from H, W, C to C, H, W, which is how torch flattens them.
+
+    At the layers that receive them, and at the layers that flatten.
+    """
     layers = keras.layers()
+    images = set(flattened.values())
 
     def reordered(values: Sequence[Array], image: tuple[int, ...]) -> list[Array]:
         return [
@@ -151,12 +155,26 @@ def in_torch_order(
         if image is not None:
             outputs = call.outputs if layers[call.path].family == "dense" else reordered(call.outputs, image)
             call = Call(call.path, call.index, reordered(call.inputs, image), outputs, call.linear)
+        elif _flattens(call) and call.inputs[0].shape[1:] in images:
+            outputs = reordered(call.outputs, call.inputs[0].shape[1:])
+            call = Call(call.path, call.index, call.inputs, outputs, call.linear)
         changed.append(call)
     return changed
 
 
+def _flattens(call: Call) -> bool:
+    if len(call.inputs) != 1 or len(call.outputs) != 1:
+        return False
+    x, y = call.inputs[0], call.outputs[0]
+    return x.ndim > 2 and y.ndim == 2 and np.array_equal(x.reshape(len(x), -1), y)
+
+
 class Replay(Observer):
-    """Feeds the Keras values to the torch layers and notes where they would have differed."""
+    """Feeds the Keras values to the torch layers and notes where they would have differed.
+
+    `uncut` are calls, by Keras path and number, whose torch result flows on as it is: a part of the Keras result,
+    which the Keras model cuts out behind the layer. `cuts` are calls of Keras layers without a partner that crop.
+    """
 
     def __init__(
         self,
@@ -164,8 +182,12 @@ class Replay(Observer):
         match: dict[tuple[str, int], int],
         pairs: dict[str, tuple[str, ...]],
         torch: Adapter,
+        uncut: frozenset[tuple[str, int]] = frozenset(),
+        cuts: Sequence[Call] = (),
     ) -> None:
-        self.calls, self.match, self.torch, self.pairs = calls, match, torch, pairs
+        self.cuts = cuts
+        self.calls, self.match, self.torch, self.pairs, self.uncut = calls, match, torch, pairs, uncut
+        self.cut: list[tuple[str, int]] = []
         self.first = {paths[0]: path for path, paths in pairs.items()}
         self.last = {paths[-1]: path for path, paths in pairs.items()}
         self.apart: list[Apart] = []
@@ -212,12 +234,30 @@ class Replay(Observer):
             text = f"input differs: {arrived[1]}"
             self.apart.append(Apart(position - 0.25, call, "wiring", text, arrived[0], [], call.inputs))
         compared, ours = compare_result(call, outputs)
+        if "shape" in compared.text:
+            call = self._cut_behind(call, outputs)
+            compared, ours = compare_result(call, outputs)
+        if "shape" in compared.text and len(ours) == len(outputs) == 1 and _part_of(ours[0], outputs[0]):
+            self.cut.append((call.path, call.index))
+            if (call.path, call.index) in self.uncut:
+                self.rows[position].own = 0.0
+                return None
         self.rows[position].own = compared.greatest
         if compared.text:
             kind = "shape" if arrived is None and "shape" in compared.text else "layer"
             text = f"on identical inputs: {compared.text}"
             self.apart.append(Apart(position, call, kind, text, taken, outputs, ours))
         return compared.replacement
+
+    def _cut_behind(self, call: Call, outputs: Sequence[Array]) -> Call:
+        """The call with what the Keras model cuts out of its result, where that has the shape of torch's result."""
+        if len(call.outputs) != 1 or len(outputs) != 1 or outputs[0].ndim < 3:
+            return call
+        for cut in self.cuts:
+            shape = activation_to_torch(cut.outputs[0]).shape
+            if shape == outputs[0].shape and np.array_equal(cut.inputs[0], call.outputs[0]):
+                return Call(call.path, call.index, call.inputs, [cut.outputs[0]])
+        return call
 
     def _on_its_own_input(self, call: Call, inputs: list[Array]) -> tuple[bool, list[Array] | None]:
         """Whether the layer gives the Keras output from the input that the torch model gave it."""
@@ -275,6 +315,29 @@ def compare_result(call: Call, outputs: Sequence[Array]) -> tuple[Compared, Sequ
         if not plain.text or "shape" not in plain.text:  # torch applies the activation as a step of its own
             return plain, call.linear
     return compared, call.outputs
+
+
+def _part_of(keras: Array, torch: Array) -> bool:
+    """Whether torch's image is a part of the Keras one."""
+    ours = activation_to_torch(keras)
+    if keras.ndim != torch.ndim or keras.ndim < 3 or ours.shape[:2] != torch.shape[:2]:
+        return False
+    room = [a - b for a, b in zip(ours.shape[2:], torch.shape[2:], strict=True)]
+    if min(room) < 0 or max(room) == 0 or max(room) > LARGEST_PADDING:
+        return False
+    return any(
+        difference(
+            ours[
+                (
+                    slice(None),
+                    slice(None),
+                    *(slice(a, a + n) for a, n in zip(at, torch.shape[2:], strict=True)),
+                )
+            ],
+            torch,
+        ).within()
+        for at in product(*(range(n + 1) for n in room))
+    )
 
 
 def _padded_alike(keras: Array, torch: Array) -> bool:

@@ -13,12 +13,12 @@ from parity.adapters.base import Adapter, Array
 from parity.causes.layers import Case, Explanation, explain_layer
 from parity.causes.steps import identify
 from parity.causes.wiring import Tensor, explain_arrival
+from parity.finding import Finding, in_a_line
 from parity.layout import activation_to_keras, activation_to_torch, aligned
 from parity.pairing import Pairing
 from parity.replay import Apart, Call, compare
 
 if TYPE_CHECKING:
-    from parity.finding import Finding
     from parity.localise import Located
 
 
@@ -63,13 +63,28 @@ class Explainer:
                 if by is not None:
                     settled.setdefault(by, "with the call made alike, what arrives behind it agrees")
                     continue
-            explanations = self._explanations(item.apart)
-            if behind and item.apart.kind != "layer" and not explanations:
-                continue  # what arrives behind a call that one side alone makes
-            found += _explained(item, explanations)
+            if self._of_whole_result(item.apart, found):
+                continue
+            explanations, trouble = self._explanations(item.apart)
+            if (
+                behind and item.apart.kind != "layer"
+            ):  # what a call that one side alone makes explains as well
+                explanations = [known for known in explanations if known.cause != "skip-missing"]
+                if not explanations:
+                    continue
+            found += _explained(item, explanations, trouble)
         for i, item in enumerate(one_sided):
             found.append(replace(item, finding=self._of_call(item.finding, settled.get(i))))
         return _exchanged_strides(sorted(found, key=lambda item: item.order))
+
+    @staticmethod
+    def _of_whole_result(apart: Apart, before: Sequence[Located]) -> bool:
+        """Whether another shape arrives because an earlier layer, whose shape differs, was given the Keras result."""
+        if apart.kind != "wiring" or not apart.ours or apart.ours[0].size == apart.inputs[0].size:
+            return False
+        given = [activation_to_torch(value).shape for item in before if item.finding.kind == "shape" and item.apart
+                 for value in item.apart.ours]  # fmt: skip
+        return apart.inputs[0].shape in given
 
     # --- calls that one side alone makes ------------------------------------------------------------
 
@@ -78,7 +93,7 @@ class Explainer:
         missing = finding.kind == "missing-call"
         path = finding.keras if missing else finding.torch
         layers = self.layers[0 if missing else 1]
-        if path not in layers or not layers[path].leaf or len(apart.ours) != 1 or len(apart.inputs) != 1:
+        if path not in layers or len(apart.ours) != 1 or len(apart.inputs) != 1:
             return False
         try:
             if missing:
@@ -119,10 +134,14 @@ class Explainer:
 
     # --- layers and what arrives at them ------------------------------------------------------------
 
-    def _explanations(self, apart: Apart) -> list[Explanation]:
-        if apart.kind in {"wiring", "output"}:
-            return self._of_arrival(apart)
-        return explain_layer(self._case(apart))
+    def _explanations(self, apart: Apart) -> tuple[list[Explanation], str]:
+        """The causes, or why they could not be looked for: the difference itself is proven already."""
+        try:
+            if apart.kind in {"wiring", "output"}:
+                return self._of_arrival(apart), ""
+            return explain_layer(self._case(apart)), ""
+        except Exception as error:  # any tensors, any error: it costs the name, not the verdict
+            return [], f"; its cause could not be looked for ({in_a_line(error)})"
 
     def _of_arrival(self, apart: Apart) -> list[Explanation]:
         place = (
@@ -181,7 +200,7 @@ class Explainer:
         )  # fmt: skip
 
 
-def _explained(item: Located, explanations: Sequence[Explanation]) -> list[Located]:
+def _explained(item: Located, explanations: Sequence[Explanation], trouble: str) -> list[Located]:
     """One finding for each cause; the finding as it is where there is none."""
     return [
         replace(
@@ -193,7 +212,7 @@ def _explained(item: Located, explanations: Sequence[Explanation]) -> list[Locat
             strides=known.strides,
         )
         for known in explanations
-    ] or [item]  # fmt: skip
+    ] or [replace(item, finding=replace(item.finding, evidence=item.finding.evidence + trouble))]  # fmt: skip
 
 
 def _exchanged_strides(located: list[Located]) -> list[Located]:

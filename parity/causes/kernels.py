@@ -160,7 +160,7 @@ def _placed(
                     name, hyper.stride, hyper.dilation, hyper.groups, start, size, "zeros", 0, bias, run
                 )
     for mode, pad in product(("reflect", "replicate", "circular"), pads):
-        if pad >= min(x.shape[2:]):
+        if pad >= min(x.shape[2:]) or any(w > n + 2 * pad for w, n in zip(span, x.shape[2:], strict=True)):
             continue
         start = (-pad,) * len(span)
         inner = reference.correlation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import gcd
 from typing import Any
 
@@ -21,7 +21,7 @@ from parity.causes.kernels import (
     hypers_of,
 )
 from parity.causes.norms import Normalisation
-from parity.causes.steps import identify, numbers, permutation, plain_number, same
+from parity.causes.steps import IDENTITY, Step, identify, numbers, permutation, plain_number, same
 from parity.layout import activation_to_torch, aligned
 from parity.tolerance import difference
 
@@ -93,7 +93,22 @@ def explain_layer(case: Case) -> list[Explanation]:
     found = list(known[family](case)) if family in known else []
     if not found and not (case.weights[0] or case.weights[1]):
         found = list(_weightless(case))
-    return found or list(_other_weights(case))
+    return found or list(_other_weights(case)) or list(_steps_behind(case))
+
+
+def _steps_behind(case: Case) -> Iterator[Explanation]:
+    """A step that only one side's layer does to its result."""
+    _, y = case.channels_first
+    fit = aligned(case.keras_out, case.torch_out)
+    if fit is not None and fit[1] == "as it is":
+        y = case.keras_out
+    ahead, back = identify(y, case.torch_out), identify(case.torch_out, y)
+    for x, mine, other in ((y, IDENTITY, ahead), (case.torch_out, back, IDENTITY)):
+        if mine is not None and other is not None and "affine" not in (mine.kind, other.kind):
+            place = case.keras, case.torch
+            for cause, evidence, fix in explain_steps(x, y, case.torch_out, mine, other, place):
+                yield Explanation(cause, f"behind the layer's own work, {evidence}", fix, verified=True)
+            return
 
 
 # --- layers without weights -----------------------------------------------------------------------
@@ -103,8 +118,26 @@ def _weightless(case: Case) -> Iterator[Explanation]:
     x, y = case.channels_first
     hints = (dict(case.settings[0]), dict(case.settings[1]))
     steps = identify(x, y, hints), identify(case.torch_in[0], case.torch_out, hints)
-    for cause, evidence, fix in explain_steps(x, y, case.torch_out, *steps, place=(case.keras, case.torch)):
+    if steps[0] is not None and steps[1] is not None and steps[0].kind == steps[1].kind == "pool":
+        steps = _from_one_corner(steps[0], x, steps[1], case.torch_in[0])
+    for cause, evidence, fix in explain_steps(
+        x, y, case.torch_out, steps[0], steps[1], (case.keras, case.torch)
+    ):
         yield Explanation(cause, evidence, fix, verified=True)
+
+
+def _from_one_corner(ours: Step, x: Array, theirs: Step, other: Array) -> tuple[Step, Step]:
+    """Two poolings of which one has its padding in front as a step of its own: that padding counts."""
+    ahead = [(a - b) // 2 for a, b in zip(x.shape[2:], other.shape[2:], strict=True)]
+    if not any(ahead):
+        return ours, theirs
+    step, sign = (ours, 1) if max(ahead) > 0 else (theirs, -1)
+    pads = [
+        (begin + sign * extra, end) for (begin, end), extra in zip(step.settings["pads"], ahead, strict=True)
+    ]
+    moved = replace(step, settings={**step.settings, "pads": pads, "count": True},
+                    name=f"{step.name} behind a padding of {[abs(extra) for extra in ahead]}")  # fmt: skip
+    return (moved, theirs) if step is ours else (ours, moved)
 
 
 # --- layers with a kernel -------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def plain_number(value: float) -> float:
 def _softmax(x: Array, y: Array) -> Iterator[Step]:
     if y.ndim < 2 or y.min() < 0.0 or y.max() > 1.0 + 1e-12:
         return
-    for axis in range(1, y.ndim):
+    for axis in (*range(1, y.ndim), 0):
         if np.allclose(y.sum(axis=axis), 1.0, rtol=0, atol=1e-9) and same(y, reference.softmax(x, axis)):
             yield Step("softmax", f"softmax over axis {axis} of {y.ndim} (channels first)", {"axis": axis},
                        partial(reference.softmax, axis=axis))  # fmt: skip
