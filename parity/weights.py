@@ -28,6 +28,8 @@ class TransferResult:
         unmatched_source: paths of the source's tensors without a counterpart (strict=False only).
         unmatched_target: paths of the target's tensors that kept their values (strict=False only).
         notes: what is worth knowing of how the layers were paired.
+        rewritten: paths of the source's tensors that come back in another form that computes the same: a bias in
+            front of a BatchNorm, and the running mean that takes it in.
     """
 
     pairs: list[tuple[str, str | tuple[str, ...]]]
@@ -35,6 +37,7 @@ class TransferResult:
     unmatched_source: list[str]
     unmatched_target: list[str]
     notes: list[str] = field(default_factory=list)
+    rewritten: list[str] = field(default_factory=list)
 
 
 def transfer(
@@ -78,6 +81,13 @@ def transfer(
         unmatched_source=[*(unmatched[0] if to_torch else unmatched[1]), *lost],
         unmatched_target=unmatched[1] if to_torch else unmatched[0],
         notes=list(pairing.notes),
+        rewritten=[
+            path
+            for item in pairing.pairs
+            for slot in item.slots
+            if slot.bias is not None and slot.bias[0] == source_adapter.side
+            for path in (slot.bias[1], slot.torch if source_adapter.side == "torch" else slot.keras)
+        ],
     )
 
 
