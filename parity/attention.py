@@ -10,7 +10,7 @@ from parity.dataflow import Unit
 from parity.layout import Layout
 from parity.slots import Slot, Slots
 
-PARTS = ("query_dense", "key_dense", "value_dense")
+PARTS = ("query", "key", "value")
 
 
 def attention_slots(
@@ -19,7 +19,7 @@ def attention_slots(
     """The tensors of a Keras MultiHeadAttention and of a torch MultiheadAttention; None where the two are not these."""
     if keras[unit.path].kind != "MultiHeadAttention" or torch[mate.path].kind != "MultiheadAttention":
         return None
-    ours = {path.removeprefix(f"{unit.path}."): path for path in unit.tensors}
+    ours = {path.removeprefix(f"{unit.path}.").replace("_dense.", "."): path for path in unit.tensors}
     theirs = {path.removeprefix(f"{mate.path}." if mate.path else ""): path for path in mate.tensors}
     shapes = {
         tensor.path: tensor.shape
@@ -38,7 +38,7 @@ def attention_slots(
                 _add(slots, own, apart, shapes, None)
     for name in ("kernel", "bias"):
         own, other = (
-            ours.get(f"output_dense.{name}"),
+            ours.get(f"attention_output.{name}", ours.get(f"output.{name}")),
             theirs.get("out_proj.weight" if name == "kernel" else "out_proj.bias"),
         )
         if own is not None and other is not None:

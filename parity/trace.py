@@ -43,7 +43,7 @@ SPELLINGS: Mapping[str, str] = {
         "resize": "resize interpolate upsample upsampling upsamplingbilinear upsamplingnearest resizebilinear "
         "resizenearestneighbor upsamplebilinear upsamplenearest resizing",
         "dropout": "dropout featuredropout spatialdropout alphadropout droppath stochasticdepth featurealphadropout",
-        "identity": "identity contiguous clone detach stopgradient to type float double activation",
+        "identity": "identity converttotensor contiguous clone detach stopgradient to type float double activation",
         "cast": "cast",
         "conv_transpose": "convtranspose",
         "conv": "conv convolution",

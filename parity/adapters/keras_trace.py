@@ -53,7 +53,19 @@ def framework(to_numpy: Any, replaced: Any) -> Framework:
         from parity.adapters import torch_trace
 
         known = torch_trace.framework(to_numpy, replaced)
-        return Framework("keras", is_tensor, tree.flatten, to_numpy, replaced, known.version, known.storage)
+
+        def held(tensor: Any) -> Any:
+            return tensor._value if isinstance(tensor, keras.Variable) else tensor
+
+        return Framework(
+            "keras",
+            is_tensor,
+            tree.flatten,
+            to_numpy,
+            replaced,
+            lambda tensor: known.version(held(tensor)),
+            lambda tensor: known.storage(held(tensor)),
+        )
     return Framework("keras", is_tensor, tree.flatten, to_numpy, replaced)
 
 
