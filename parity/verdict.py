@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.adapters import trainer_of
 from parity.adapters.base import Adapter, Array
 from parity.environment import environment
 from parity.errors import ParityError, UsageError
@@ -171,6 +172,7 @@ def compare(
     started = time.perf_counter()
     sides = adapters_of(keras_model, torch_module, inputs, device)
     keras, torch = sorted_sides(*sides)
+    restore = [trainer_of(side).statistics() for side in sides]  # a model left in training mode changes in a pass
     for values in [declared(as_list(inputs), keras)] if inputs is not None else random_inputs(keras):
         pairing = pair_models(keras, torch, mapping, values)
         report = _Comparison(keras, torch, pairing, values, dtype, pairing.flattened).report()
@@ -180,6 +182,8 @@ def compare(
     if gradients or train_steps:
         add_training(report, keras, torch, pairing, values, gradients=gradients, train_steps=train_steps, loss=loss,
                      optimizer=optimizer, match_rules=match_rules)  # fmt: skip
+    for put_back in restore:
+        put_back()
     report.pairs = layer_pairs(pairing)
     report.environment = environment()
     report.seconds = time.perf_counter() - started
