@@ -84,7 +84,7 @@ def gaps(
     """
     found = []
     for pair, slot in slots:
-        a, b = ours.get(slot.keras), theirs.get(slot.torch)
+        a, b = without_bias(slot, ours.get(slot.keras), theirs.get(slot.torch), ours, theirs)
         if a is None and b is None:
             continue
         a = np.zeros(slot.layout.keras_shape) if a is None else a
@@ -95,6 +95,18 @@ def gaps(
         allowed = STRUCTURE * scale + PRECISION_FACTOR * noise.get(slot.torch, 0.0) + floor
         found.append(Gap(pair, slot, a, b, greatest, scale, allowed))
     return found
+
+
+def without_bias(
+    slot: Slot, mine: Array | None, other: Array | None, ours: Values, theirs: Values
+) -> tuple[Array | None, Array | None]:
+    """Both values, less the bias of the convolution in front where that is part of the one (a running mean)."""
+    bias = (ours if slot.bias[0] == "keras" else theirs).get(slot.bias[1]) if slot.bias is not None else None
+    if bias is None or slot.bias is None:
+        return mine, other
+    if slot.bias[0] == "keras":
+        return (None if mine is None else mine - bias), other
+    return mine, (None if other is None else other - bias)
 
 
 def moved(before: Values, after: Values) -> dict[str, float]:

@@ -28,6 +28,7 @@ from parity.slots import Slot
 from parity.tolerance import STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.training_losses import explain_loss
 from parity.training_side import Evaluation, Trainer
+from parity.weights import exact_folds
 
 UNIT = UNIT_ROUNDOFF["float64"]
 PROVEN = {"gradient", "training", "non-finite"}
@@ -78,6 +79,7 @@ def training_findings(
     """
     bench = Bench(keras, torch, pairing, inputs, loss)
     with bench.keras.session(), bench.torch.session(), bench.fixes:
+        exact_folds(pairing, keras, torch)
         if not bench.infer():
             return bench.result
         if gradients:
@@ -474,6 +476,12 @@ class Bench:
         ours, theirs = self.keras.trainable(), self.torch.trainable()
         explained = {f.keras for f in self.result.findings if f.cause == "batchnorm-frozen"}
         for pair in self.pairing.pairs:
+            for constant in pair.constants:
+                if not constant.folded and constant.path in (ours if constant.side == "keras" else theirs):
+                    side, other = ("Keras", "torch") if constant.side == "keras" else ("torch", "Keras")
+                    text = f"{constant.path.rpartition('.')[2]}: trained in {side}, and the {other} layer has none"
+                    fix = f"freeze it in {side}, or give the {other} layer one"
+                    self.result.findings.append(Finding(pair.keras, ", ".join(pair.torch), "training", None, text, fix))
             one_sided = [s for s in pair.slots if (s.keras in ours) != (s.torch in theirs)]
             if not one_sided:
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -60,6 +60,10 @@ class Trainer(Protocol):
 
     side: Side
     loss: Any
+
+    def statistics(self) -> Callable[[], None]:
+        """Keep what a pass may change of the model, be it one in inference; the function given puts it back."""
+        ...
 
     def session(self) -> AbstractContextManager[None]:
         """While this is open the model is in float64 and may be trained; then it is put back as it was."""

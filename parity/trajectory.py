@@ -152,8 +152,10 @@ class Trajectory:
 
     def _left_out(self, side: int) -> set[str]:
         """Parameters that one side alone trains."""
-        slots = [slot for pair in self.bench.pairing.pairs for slot in pair.slots]
-        return {(s.keras, s.torch)[side] for s in slots if s.keras in self.bench.untrained}
+        pairs = self.bench.pairing.pairs
+        slots = [slot for pair in pairs for slot in pair.slots]
+        alone = {c.path for pair in pairs for c in pair.constants if c.side == ("keras", "torch")[side] and not c.folded}
+        return alone | {(s.keras, s.torch)[side] for s in slots if s.keras in self.bench.untrained}
 
     def _exchange(self, ours: Mapping[str, Rule], theirs: Mapping[str, Rule]) -> dict[str, Rule]:
         mates = {slot.keras: slot.torch for _, slot in self.bench.slots()}
@@ -397,14 +399,17 @@ class Trajectory:
         axis = settings[0].get("axis", -1)
         axis = int(axis[0] if isinstance(axis, list | tuple) else axis)
         keep = float(settings[0].get("momentum", 0.99)), 1.0 - float(settings[1].get("momentum") or 0.0)
-        layout = (mean.layout.to_keras, variance.layout.to_keras)
+        other_mean = mean.layout.to_keras(theirs[mean.torch])
+        if mean.bias is not None:  # of the convolution in front, on one side alone: put into the other's mean too
+            bias = {"keras": ours, "torch": theirs}[mean.bias[0]][mean.bias[1]]
+            other_mean = other_mean + bias if mean.bias[0] == "keras" else other_mean - bias
         return explain_statistics(
             Statistics(
                 pair,
                 [batch_of(value, axis) for value in inputs],
                 (before[mean.keras], before[variance.keras]),
                 (ours[mean.keras], ours[variance.keras]),
-                (layout[0](theirs[mean.torch]), layout[1](theirs[variance.torch])),
+                (other_mean, variance.layout.to_keras(theirs[variance.torch])),
                 keep,
             )
         )

@@ -31,6 +31,16 @@ class KerasTrainer:
         self._optimizer: Any = None
         self._recipe: Recipe | None = None
 
+    def statistics(self) -> Callable[[], None]:
+        """Keep what a pass may change of the model, be it one in inference mode; the function puts it back."""
+        kept = [(v, to_numpy(v)) for v in self.model.non_trainable_variables]
+
+        def restore() -> None:
+            for variable, value in kept:
+                variable.assign(value)
+
+        return restore
+
     @contextmanager
     def session(self) -> Iterator[None]:
         """Hold the model in float64; variables of every type are put back."""
@@ -41,9 +51,9 @@ class KerasTrainer:
                 stack.callback(variable.assign, value)
             stack.enter_context(self.adapter.precision("float64"))
             if isinstance(self.loss, keras.losses.Loss):  # it casts what it gets to the type it was made in
-                name = "_dtype_policy" if hasattr(self.loss, "_dtype_policy") else "_dtype"
-                policy = keras.DTypePolicy("float64") if name == "_dtype_policy" else "float64"
-                stack.enter_context(restored(self.loss, name, policy))
+                for name, value in (("_dtype_policy", keras.DTypePolicy("float64")), ("_dtype", "float64")):
+                    if hasattr(self.loss, name):
+                        stack.enter_context(restored(self.loss, name, value))
             try:
                 yield
             finally:

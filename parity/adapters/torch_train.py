@@ -38,6 +38,17 @@ class TorchTrainer:
         self._scheduler: Any = None
         self._given: tuple[Any, Any, list[dict[str, Any]]] | None = None
 
+    def statistics(self) -> Callable[[], None]:
+        """Keep what a pass may change of the module, be it one in eval mode; the function puts it back."""
+        kept = [(buffer, buffer.detach().clone()) for buffer in self.module.buffers()]
+
+        def restore() -> None:
+            with torch.no_grad():
+                for buffer, value in kept:
+                    buffer.copy_(value)
+
+        return restore
+
     @contextmanager
     def session(self) -> Iterator[None]:
         """Hold the module in float64; tensors, gradients, flags and the random state are put back."""
