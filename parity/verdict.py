@@ -179,11 +179,11 @@ def compare(
         # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
         if report.verdict != "INCONCLUSIVE" or not any(f.kind == "error" for f in report.findings):
             break
+    for put_back in restore:
+        put_back()
     if gradients or train_steps:
         add_training(report, keras, torch, pairing, values, gradients=gradients, train_steps=train_steps, loss=loss,
                      optimizer=optimizer, match_rules=match_rules)  # fmt: skip
-    for put_back in restore:
-        put_back()
     report.pairs = layer_pairs(pairing)
     report.environment = environment()
     report.seconds = time.perf_counter() - started
