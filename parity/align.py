@@ -71,6 +71,9 @@ class _Alignment:
             for at in waiting:
                 for user in self.users[at]:
                     node = self.torch.nodes[user]
+                    if user in self.names and node.kind == "concat" and user not in seen:
+                        seen.add(user)
+                        following.append(user)  # it may be part of a greater one
                     if user in seen or user in self.names or node.sort not in {"layer", "op"}:
                         continue
                     seen.add(user)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from parity.dataflow import Graph, Marks, Unit
-from parity.matching import Match, Prefer
+from parity.matching import Match, Prefer, own_colours
 
 Compatible = Callable[[Unit, Unit], bool]
 MARGIN = 1e-9
@@ -45,6 +45,10 @@ class _Side:
         self.graph = graph
         self.labels = {unit: graph.vertices[uses[0]].label for unit, uses in graph.units.items()}
         self.coarse = {unit: graph.vertices[uses[0]].coarse for unit, uses in graph.units.items()}
+        colours = own_colours(graph)
+        self.colours = {
+            unit: tuple(sorted(colours[use] for use in uses)) for unit, uses in graph.units.items()
+        }
         self.near: dict[Hashable, dict[tuple[str, Hashable], set[Marks]]] = {}
         for start, end, marks in graph.edges:
             first, second = self._key(start), self._key(end)
@@ -161,7 +165,25 @@ class _Propagation:
             near = [name for name, score in scores[unit].items() if score > top - MARGIN]
             if mate in near and len(near) > 1 and self.prefer(unit, near) == mate:
                 return unit, mate, "neighbours and names"
+        for unit, mate in tied:
+            top = max(scores[unit].values())
+            near = [name for name, score in scores[unit].items() if score > top - MARGIN]
+            if mate in near and self._same_for(near, unit, mate, scores):
+                return unit, mate, "neighbours, where either would do"
         return None
+
+    def _same_for(
+        self, near: list[Unit], unit: Unit, mate: Unit, scores: Mapping[Unit, Mapping[Unit, float]]
+    ) -> bool:
+        """Whether the torch units among which to choose, or the Keras units that would be chosen, may change places."""
+        best = scores[unit][mate]
+        rivals = [other for other, found in scores.items() if found.get(mate, 0.0) > best - MARGIN]
+        if any(found.get(mate, 0.0) > best + MARGIN for found in scores.values()):
+            return False
+        return (
+            len({self.theirs.colours[name] for name in near}) == 1
+            or len({self.ours.colours[name] for name in rivals}) == 1
+        )
 
     def _share(self, unit: Unit, mate: Unit, points: float) -> float:
         total = len(self.ours.near.get(unit, {})) + len(self.theirs.near.get(mate, {}))

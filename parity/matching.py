@@ -75,6 +75,8 @@ class _Joint:
             for start, end, mark in self.edges[side]:
                 self.ins[end].append((mark, start))
                 self.outs[start].append((mark, end))
+        self._own = own_colours(ours), own_colours(theirs)
+        self._near = surroundings(ours), surroundings(theirs)
         self.uses: dict[int, list[int]] = {}
         for graph, shift in ((ours, 0), (theirs, self.split)):
             for uses in graph.units.values():
@@ -124,11 +126,28 @@ class _Joint:
                 best = prefer(unit, list(dict.fromkeys(units.values()))) if unit is not None else None
                 if best is not None:
                     return use, next(mate for mate, other in units.items() if other == best)
-        if self.level != "marks":
-            return None  # what made the graphs differ may tell these apart: not for us to choose
-        ours, theirs = several[0]
-        match.free.update(unit for use in ours if (unit := self.vertices[use].unit) is not None)
-        return ours[0], theirs[0]
+        for ours, theirs in several:
+            alike = [self._surroundings(uses) for uses in (ours, theirs)]
+            for key, uses in alike[0].items():
+                if len(uses) == len(alike[1].get(key, ())) == 1 and len(ours) > 1:
+                    return uses[0], alike[1][key][0]
+        for ours, theirs in several:
+            if self._interchangeable(ours, 0) or self._interchangeable(theirs, 1):
+                match.free.update(unit for use in ours if (unit := self.vertices[use].unit) is not None)
+                return ours[0], theirs[0]
+        return None  # what made the graphs differ may tell these apart: not for us to choose
+
+    def _surroundings(self, uses: Sequence[int]) -> dict[Hashable, list[int]]:
+        """Uses by what lies next to them, with all marks, which may count for nothing at this level."""
+        found: dict[Hashable, list[int]] = {}
+        for use in uses:
+            side = int(use >= self.split)
+            found.setdefault(self._near[side][use - side * self.split], []).append(use)
+        return found
+
+    def _interchangeable(self, uses: Sequence[int], side: int) -> bool:
+        """Whether these may change places within their own graph, all marks considered."""
+        return len({self._own[side][use - side * self.split] for use in uses}) == 1
 
     def _checked(self, match: Match) -> Match | None:
         mapped = {
@@ -169,6 +188,37 @@ class _Joint:
         for i, value in enumerate(colour):
             classes.setdefault(value, ([], []))[i >= self.split].append(i)
         return list(classes.values())
+
+
+def own_colours(graph: Graph) -> list[int]:
+    """Colours of one graph alone, all marks considered: vertices of one colour may change places."""
+    uses = {use: tuple(others) for others in graph.units.values() for use in others}
+    colour = _numbered([(vertex.label, len(uses.get(i, ()))) for i, vertex in enumerate(graph.vertices)])
+    while True:
+        near: list[list[Hashable]] = [[] for _ in graph.vertices]
+        for start, end, marks in graph.edges:
+            near[start].append((0, repr(marks), colour[end]))
+            near[end].append((1, repr(marks), colour[start]))
+        finer = _numbered(
+            (
+                colour[i],
+                tuple(sorted(near[i], key=repr)),
+                tuple(sorted(colour[use] for use in uses.get(i, ()))),
+            )
+            for i in range(len(colour))
+        )
+        if len(set(finer)) == len(set(colour)):
+            return colour
+        colour = finer
+
+
+def surroundings(graph: Graph) -> list[Hashable]:
+    """For each vertex, the kinds of its neighbours and the marks between: comparable across graphs."""
+    near: list[list[Hashable]] = [[] for _ in graph.vertices]
+    for start, end, marks in graph.edges:
+        near[start].append((0, repr(marks), graph.vertices[end].label))
+        near[end].append((1, repr(marks), graph.vertices[start].label))
+    return [tuple(sorted(found, key=repr)) for found in near]
 
 
 def _numbered(values: Iterable[Hashable]) -> list[int]:
