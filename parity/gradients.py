@@ -170,36 +170,50 @@ class Backward:
         """Every place at which the backward passes part, in backward order.
 
         A place is proven by substitution: with the Keras gradient put in its place, what comes before changes.
+        What a layer that is wrong in itself hands on is put right too, and is no finding of its own.
         """
-        findings: list[Finding] = []
+        found: list[tuple[int, Finding]] = []
         forced: dict[tuple[str, int], Array] = {}
         explained: set[str] = set()
+        pending: list[int] = []
         for _ in range(LIMIT):
             bad = [gap for gap in self.gaps() if gap.beyond and gap.pair.keras not in explained]
             if not bad:
                 break
             place, layer = self._first_call(forced), self._first_layer(bad)
             if place is not None and (layer is None or place[0] <= layer[0]):
-                finding, go_on = self._force(place[1], forced, findings, explained)
-                findings += [finding] if finding else []
+                finding, go_on = self._force(place[1], forced)
+                handed_on = next((p for p in pending if p < place[0]), None)
+                if handed_on is not None:
+                    pending.remove(handed_on)
+                elif finding is not None:
+                    found.append((place[0], finding))
                 if not go_on:
-                    return findings
+                    break
                 continue
             gap = layer[1] if layer else bad[0]
-            text = "; ".join(str(g) for g in bad if g.pair.keras == gap.pair.keras)
-            evidence = f"the gradient that arrives agrees, that of the layer's own tensors does not: {text}"
-            findings.append(Finding(gap.pair.keras, ", ".join(gap.pair.torch), "gradient", None, evidence))
             explained.add(gap.pair.keras)
-        return findings
+            calls = [i for i, call in enumerate(self._order()) if call.path == gap.pair.keras]
+            for position in calls:
+                consequence = next(
+                    (item for item in sorted(found, key=lambda f: f[0]) if item[0] > position), None
+                )
+                if consequence:
+                    found.remove(consequence)
+                else:
+                    pending.append(position)
+            text = "; ".join(str(g) for g in bad if g.pair.keras == gap.pair.keras)
+            evidence = f"the gradient of the layer's own tensors differs, and not for what arrives at its output: {text}"
+            finding = Finding(gap.pair.keras, ", ".join(gap.pair.torch), "gradient", None, evidence)
+            found.append((calls[0] if calls else len(self.ours.calls), finding))
+        return [finding for _, finding in sorted(found, key=lambda item: item[0])]
 
     def _order(self) -> list[Call]:
         return list(reversed(self.ours.calls))
 
     def _first_layer(self, bad: Sequence[Gap]) -> tuple[int, Gap] | None:
-        """The layer with a differing parameter that comes first in backward order, by its last call."""
-        places: dict[str, int] = {}
-        for i, call in enumerate(self._order()):
-            places.setdefault(call.path, i)
+        """The layer with a differing parameter that comes first in backward order, when all its calls are done."""
+        places = {call.path: i for i, call in enumerate(self._order())}
         ranked = [(places[gap.pair.keras], gap) for gap in bad if gap.pair.keras in places]
         return min(ranked, key=lambda item: item[0]) if ranked else None
 
@@ -221,10 +235,8 @@ class Backward:
                 return i, call
         return None
 
-    def _force(
-        self, call: Call, forced: dict[tuple[str, int], Array], found: Sequence[Finding], explained: set[str]
-    ) -> tuple[Finding | None, bool]:
-        """Put the Keras gradient in place; a finding where that changes what comes before."""
+    def _force(self, call: Call, forced: dict[tuple[str, int], Array]) -> tuple[Finding | None, bool]:
+        """Put the Keras gradient in place; a finding where that changes what comes before, and whether to go on."""
         path = self.pairs[call.path]
         key = (path, call.index)
         other = next(c for c in self.theirs.calls if (c.path, c.index) == key)
@@ -238,18 +250,16 @@ class Backward:
         a, b = _both(call.gradient, other.gradient)
         before = {g.slot.torch: g.greatest for g in self.gaps()}
         images = aligned(call.output, other.output)
-        first = images is not None and images[1] == "channels first"
+        first = images is not None and images[1] == "channels first" and call.gradient is not None
         forced[key] = activation_to_torch(a) if first else a
         self.theirs = self.again(forced)
-        after = {g.slot.torch: g.greatest for g in self.gaps()}
-        if before == after or call.path in explained:
+        if before == {g.slot.torch: g.greatest for g in self.gaps()}:
             return None, True
         if not np.any(a):
-            text = f"no gradient reaches its output in Keras{again}; in torch up to {np.abs(b).max():.3g}. Is it stopped?"
+            text = f"no gradient reaches its output in Keras{again}; in torch up to {np.abs(other.gradient).max():.3g}. Is it stopped?"
         else:
             text = f"the gradient that arrives at its output differs{again}: {difference(a, b) if b is not None else ''}"
-        explained_by = any(f.keras is not None and f.keras in explained for f in found)
-        return (None if explained_by else Finding(call.path, path, "gradient", None, text)), True
+        return Finding(call.path, path, "gradient", None, text), True
 
 
 def _both(ours: Array | None, theirs: Array | None) -> tuple[Array, Array | None]:

@@ -27,7 +27,7 @@ from parity.shared_layers import Tie, find_ties, tied
 from parity.slots import Slot
 from parity.tolerance import STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.training_losses import explain_loss
-from parity.training_side import Evaluation, Trainer
+from parity.training_side import Call, Evaluation, Trainer
 from parity.weights import exact_folds
 
 UNIT = UNIT_ROUNDOFF["float64"]
@@ -78,7 +78,7 @@ def training_findings(
         match_rules: judge with the frameworks' own rules made one, and only note them.
     """
     bench = Bench(keras, torch, pairing, inputs, loss)
-    with bench.keras.session(), bench.torch.session(), bench.fixes:
+    with bench.keras.session(), bench.torch.session(), bench.fixes, bench.inference:
         exact_folds(pairing, keras, torch)
         if not bench.infer():
             return bench.result
@@ -117,7 +117,8 @@ def add_training(
     except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
         text = f"in training a side raised {in_a_line(error)}"
         result = TrainingResult([Finding(None, None, "error", None, text)])
-    report.findings += result.findings
+    known = {(finding.keras, finding.torch, finding.cause) for finding in report.findings if finding.cause}
+    report.findings += [f for f in result.findings if (f.keras, f.torch, f.cause) not in known]
     report.notes += result.notes
     report.training = result.figures
     if any(finding.kind in PROVEN for finding in result.findings) and report.verdict != "DIVERGED":
@@ -147,7 +148,7 @@ class Bench:
         self._to_torch = lambda values: to_torch_inputs(values, keras)
         self.inputs = values, self._to_torch(values)
         self.result = TrainingResult()
-        self.fixes = ExitStack()
+        self.fixes, self.inference = ExitStack(), ExitStack()
         self.readings: list[tuple[int, bool]] = []
         self.ties: list[Tie] = []
         self.untrained: set[str] = set()
@@ -214,7 +215,19 @@ class Bench:
         mates = list(dict.fromkeys(self.watched.values())) if watch else []
         theirs = self.torch.evaluate(self.inputs[1], other, training=training, watch=mates)
         tied(self.ties, ours.parameters, theirs.parameters)
+        for call in ours.calls:
+            self._in_torch_order(call)
         return ours, theirs
+
+    def _in_torch_order(self, call: Call) -> None:
+        """What was flattened from H, W, C, as torch flattens it: from C, H, W."""
+        image = self.pairing.flattened.get(call.path)
+        if image is None or self.layers[0][call.path].family == "dense":
+            return
+        for name in ("output", "gradient"):
+            value = getattr(call, name)
+            if value is not None and value.ndim == 2 and value.shape[1] == int(np.prod(image)):
+                setattr(call, name, np.moveaxis(value.reshape(-1, *image), -1, 1).reshape(value.shape))
 
     def agree(self, ours: Evaluation, theirs: Evaluation) -> tuple[bool, float]:
         """Whether the outputs agree, and the greatest relative difference; learns the outputs' layouts."""
@@ -289,7 +302,7 @@ class Bench:
             text = f"in inference mode {side} changes {path} (by up to {np.abs(after[path] - before[path]).max():.3g}): it normalises by the batch"
             fix = f"training=False at {side} {layer}: pass the mode on, and call eval() in torch"
             self.result.findings.append(Finding(*names, "training", "train-mode-left-on", text, fix))
-            self.fixes.enter_context(trainer.batchnorm(layer, frozen=True))
+            self.inference.enter_context(trainer.batchnorm(layer, frozen=True))
         for item in dict.fromkeys(dropped):
             names = self._names(trainer, item.path) if item.path else (None, None)
             text = f"in inference mode {side} still drops at a rate of {item.rate:g}"
@@ -374,6 +387,7 @@ class Bench:
 
     def train_mode(self, gradients: bool) -> bool:
         """Training mode: what is frozen on one side, dropout, outputs, and gradients; whether to go on."""
+        self.inference.close()
         before = self.keras.state(), self.torch.state()
         ours, theirs = self.evaluate(True, None)
         self._frozen(before)
@@ -481,7 +495,9 @@ class Bench:
                     side, other = ("Keras", "torch") if constant.side == "keras" else ("torch", "Keras")
                     text = f"{constant.path.rpartition('.')[2]}: trained in {side}, and the {other} layer has none"
                     fix = f"freeze it in {side}, or give the {other} layer one"
-                    self.result.findings.append(Finding(pair.keras, ", ".join(pair.torch), "training", None, text, fix))
+                    self.result.findings.append(
+                        Finding(pair.keras, ", ".join(pair.torch), "training", None, text, fix)
+                    )
             one_sided = [s for s in pair.slots if (s.keras in ours) != (s.torch in theirs)]
             if not one_sided:
                 continue

@@ -159,7 +159,6 @@ class Step:
         weights: before the step.
         gradients: without the regularisers' part.
         penalties: gradient of the regularisers.
-        states: the optimizer's state before the step.
         rules: the rule of each parameter.
         after: the parameters after the step.
     """
@@ -167,21 +166,29 @@ class Step:
     weights: Mapping[str, Array]
     gradients: Mapping[str, Array]
     penalties: Mapping[str, Array]
-    states: Mapping[str, State]
     rules: Mapping[str, Rule]
     after: Mapping[str, Array]
 
 
-def made_of(
-    step: Step, rules: Mapping[str, Rule], states: Mapping[str, State] | None = None
-) -> dict[str, Array]:
-    """Parameters after the step by other rules."""
-    paths = [path for path in step.gradients if path in rules]
-    cut = clipped({path: rules[path] for path in paths}, {path: step.gradients[path] for path in paths})
-    states = step.states if states is None else states
-    return {
-        path: update(rules[path], step.weights[path], cut[path], states.get(path, {}))[0] for path in paths
-    }
+Rules = Mapping[str, Rule]
+
+
+def made_of(steps: Sequence[Step], rules: Sequence[Rules]) -> dict[str, Array]:
+    """Parameters after the last step, had the optimizer followed these rules in all of them.
+
+    Weights and gradients are those of the run, in which nothing differed before the last step; what the
+    optimizer keeps from step to step is what the rules make of them.
+    """
+    states: dict[str, State] = {}
+    weights: dict[str, Array] = {}
+    for step, chosen in zip(steps, rules, strict=True):
+        paths = [path for path in step.gradients if path in chosen]
+        cut = clipped({path: chosen[path] for path in paths}, {path: step.gradients[path] for path in paths})
+        for path in paths:
+            weights[path], states[path] = update(
+                chosen[path], step.weights[path], cut[path], states.get(path, {})
+            )
+    return weights
 
 
 def _apart(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, float]:
@@ -210,56 +217,55 @@ def _with_penalties(step: Step) -> Step:
 
 
 def explain_step(
-    ours: Step, theirs: Step, slots: Sequence[tuple[LayerPair, Slot]], parted: Slot
+    ours: Sequence[Step], theirs: Sequence[Step], slots: Sequence[tuple[LayerPair, Slot]], parted: Slot
 ) -> Explained:
-    """The parts of the two optimizers' rules that make one step differ.
+    """The parts of the two optimizers' rules that make the last step differ.
 
     Args:
-        ours: the Keras step.
-        theirs: torch's, its arrays as Keras lays them out and under the Keras paths.
+        ours: the Keras steps from the first to the one that differs.
+        theirs: torch's, their arrays as Keras lays them out and under the Keras paths.
         slots: pairs of parameters.
         parted: the tensor that is farthest apart.
     """
-    ours = _with_penalties(ours)
+    ours = [_with_penalties(step) for step in ours]
     pair = next(pair for pair, slot in slots if slot is parted)
     names = pair.keras, ", ".join(pair.torch)
     unknown = Explained(known=False)
-    common = [path for path in ours.gradients if path in theirs.gradients]
-    if any(path not in ours.rules or path not in theirs.rules for path in common) or not common:
+    mine, other = ours[-1].rules, theirs[-1].rules
+    common = [path for path in ours[-1].gradients if path in theirs[-1].gradients]
+    if not common or any(path not in mine or path not in other for path in common):
         return unknown
-    if max(_apart(made_of(ours, ours.rules), ours.after).values()) > EXACT:
-        return unknown  # the optimizer does something else than its attributes say
-    if max(_apart(made_of(theirs, theirs.rules), theirs.after).values()) > EXACT:
-        return unknown
-    parts = {
-        part.name: part for path in common for part in differing_parts(ours.rules[path], theirs.rules[path])
-    }
-    if any(ours.rules[p].algorithm != theirs.rules[p].algorithm for p in common) or not parts:
+    for steps in (ours, theirs):  # does the optimizer do what its attributes say?
+        if max(_apart(made_of(steps, [step.rules for step in steps]), steps[-1].after).values()) > EXACT:
+            return unknown
+    parts = {part.name: part for path in common for part in differing_parts(mine[path], other[path])}
+    if any(mine[p].algorithm != other[p].algorithm for p in common) or not parts:
         return unknown
 
     def agreement(chosen: list[Part]) -> float:
-        rules = {p: exchanged(ours.rules[p], theirs.rules[p], chosen) for p in common}
-        states = {
-            p: (theirs if rules[p].rate_in_velocity == theirs.rules[p].rate_in_velocity else ours).states.get(
-                p, {}
-            )
-            for p in common
-        }
-        return max(_apart(made_of(ours, rules, states), theirs.after).values())
+        rules = [
+            {p: exchanged(a.rules[p], b.rules[p], chosen) for p in a.rules if p in b.rules}
+            for a, b in zip(ours, theirs, strict=True)
+        ]
+        return max(_apart(made_of(ours, rules), theirs[-1].after).values())
 
     best = agreement(list(parts.values()))
     if best > EXACT:
         return unknown
     found = Explained(parts=list(parts.values()))
     for part in parts.values():
-        without = agreement([other for other in parts.values() if other is not part])
+        without = agreement([one for one in parts.values() if one is not part])
         if without <= max(100.0 * best, STRUCTURE):
             continue  # it makes no difference here
-        path = parted.keras if part in differing_parts(ours.rules[parted.keras], theirs.rules[parted.keras]) else (
-            next(p for p in common if part in differing_parts(ours.rules[p], theirs.rules[p])))  # fmt: skip
-        a, b = ours.rules[path], theirs.rules[path]
+        differs = [
+            path for path in (parted.keras, *common) if part in differing_parts(mine[path], other[path])
+        ]
+        a, b = mine[differs[0]], other[differs[0]]
         text, fix = _TEXTS[part.name](a, b)
-        text = f"{text}; the step parts by {without:.2g} of the scale, and with torch's {part.name} in Keras it agrees to {best:.1g}"
+        text += (
+            f"; the step parts by {without:.2g} of the scale, and with torch's {part.name} in Keras "
+            f"it agrees to {best:.1g}"
+        )
         finding = Finding(*names, "training", part.cause, text, fix, True)
         (found.rules if is_framework_rule(part, a, b) else found.findings).append(finding)
     return found

@@ -154,7 +154,12 @@ class Trajectory:
         """Parameters that one side alone trains."""
         pairs = self.bench.pairing.pairs
         slots = [slot for pair in pairs for slot in pair.slots]
-        alone = {c.path for pair in pairs for c in pair.constants if c.side == ("keras", "torch")[side] and not c.folded}
+        alone = {
+            c.path
+            for pair in pairs
+            for c in pair.constants
+            if c.side == ("keras", "torch")[side] and not c.folded
+        }
         return alone | {(s.keras, s.torch)[side] for s in slots if s.keras in self.bench.untrained}
 
     def _exchange(self, ours: Mapping[str, Rule], theirs: Mapping[str, Rule]) -> dict[str, Rule]:
@@ -232,7 +237,12 @@ class Trajectory:
         result.notes += _by_cause(self.matched)
         recipe = self.optimizers[0]
         steady = isinstance(recipe, Recipe) and len(set(recipe.rates)) == 1
-        if steady and attempt == 0 and parting is None and any(r.rate_in_velocity for r in keras[0].rules.values()):
+        if (
+            steady
+            and attempt == 0
+            and parting is None
+            and any(r.rate_in_velocity for r in keras[0].rules.values())
+        ):
             if self.steps > 1:
                 result.notes.append(
                     "Keras' momentum holds the learning rate, torch's does not: the same while the learning rate stays"
@@ -259,7 +269,7 @@ class Trajectory:
             bench.slots(),
             [i for i in bench.statistics() if i[0].keras not in self.explained.ignored],
         )
-        greatest = 0.0
+        greatest, hidden = 0.0, None
         for number, (ours, theirs) in enumerate(zip(keras, torch, strict=True)):
             noise = self.noise.state[number]
             if (
@@ -289,10 +299,10 @@ class Trajectory:
                     return Parting(number, what, beyond)
                 greatest = max([greatest, *(gap.relative for gap in found if what != "gradient")])
             text = self._slots_differ(ours, theirs)
-            if text:
-                return Parting(number, "optimizer state", (), text)
+            if text and hidden is None:  # the next steps show it in the parameters, and why
+                hidden = Parting(number, "optimizer state", (), text)
         figures["training"] = greatest
-        return None
+        return hidden
 
     def _slots_differ(self, ours: Step, theirs: Step) -> str:
         """Optimizer states, both as torch keeps them."""
@@ -317,8 +327,9 @@ class Trajectory:
         if parting.what == "statistics":
             return self._statistics(parting, before, keras, torch)
         if parting.what == "parameters":
-            found = explain_step(*self._one_step(parting.step, before, keras, torch), self.bench.slots(),
-                                 max(parting.gaps, key=lambda gap: gap.relative).slot)  # fmt: skip
+            steps = [self._one_step(number, keras, torch) for number in range(parting.step + 1)]
+            worst = max(parting.gaps, key=lambda gap: gap.relative).slot
+            found = explain_step([a for a, _ in steps], [b for _, b in steps], self.bench.slots(), worst)
             if found.known:
                 return found
         first = parting.gaps[0] if parting.gaps else None
@@ -327,13 +338,12 @@ class Trajectory:
         names = (first.pair.keras, ", ".join(first.pair.torch)) if first else (None, None)
         return Explained([Finding(*names, "training", None, text + more)], known=False)
 
-    def _one_step(
-        self, number: int, before: dict[str, Array], keras: Sequence[Step], torch: Sequence[Step]
-    ) -> tuple[OneStep, OneStep]:
-        """The step on either side, torch's under the Keras paths and in the Keras layout."""
+    def _one_step(self, number: int, keras: Sequence[Step], torch: Sequence[Step]) -> tuple[OneStep, OneStep]:
+        """A step of either side, torch's under the Keras paths and in the Keras layout."""
         slots = [slot for _, slot in self.bench.slots()]
-        ours, theirs = keras[number], torch[number]
         paths = {slot.keras for slot in slots}
+        ours, theirs = keras[number], torch[number]
+        before = (keras[number - 1].state, torch[number - 1].state) if number else self.start
 
         def mine(values: Mapping[str, Any]) -> dict[str, Any]:
             return {path: value for path, value in values.items() if path in paths}
@@ -341,17 +351,17 @@ class Trajectory:
         def laid(values: Mapping[str, Array]) -> dict[str, Array]:
             return {s.keras: s.layout.to_keras(values[s.torch]) for s in slots if s.torch in values}
 
-        last = torch[number - 1] if number else None
-        states = {
-            s.keras: {k: v if v.ndim == 0 else s.layout.to_keras(v) for k, v in last.slots.get(s.torch, {}).items()}
-            for s in slots
-        } if last else {}  # fmt: skip
+        rules = {s.keras: theirs.rules[s.torch] for s in slots if s.torch in theirs.rules}
         return (
-            OneStep(mine(before), mine(ours.gradients), mine(ours.penalties), mine(keras[number - 1].slots) if number else {},
-                    mine(ours.rules), mine(ours.state)),
-            OneStep(laid(last.state if last else self.start[1]), laid(theirs.gradients), {}, states,
-                    {s.keras: theirs.rules[s.torch] for s in slots if s.torch in theirs.rules}, laid(theirs.state)),
-        )  # fmt: skip
+            OneStep(
+                mine(before[0]),
+                mine(ours.gradients),
+                mine(ours.penalties),
+                mine(ours.rules),
+                mine(ours.state),
+            ),
+            OneStep(laid(before[1]), laid(theirs.gradients), {}, rules, laid(theirs.state)),
+        )
 
     def _statistics(
         self, parting: Parting, before: dict[str, Array], keras: Sequence[Step], torch: Sequence[Step]
@@ -400,7 +410,9 @@ class Trajectory:
         axis = int(axis[0] if isinstance(axis, list | tuple) else axis)
         keep = float(settings[0].get("momentum", 0.99)), 1.0 - float(settings[1].get("momentum") or 0.0)
         other_mean = mean.layout.to_keras(theirs[mean.torch])
-        if mean.bias is not None:  # of the convolution in front, on one side alone: put into the other's mean too
+        if (
+            mean.bias is not None
+        ):  # of the convolution in front, on one side alone: put into the other's mean too
             bias = {"keras": ours, "torch": theirs}[mean.bias[0]][mean.bias[1]]
             other_mean = other_mean + bias if mean.bias[0] == "keras" else other_mean - bias
         return explain_statistics(
@@ -422,7 +434,9 @@ def _by_cause(matched: Sequence[Finding]) -> list[str]:
         places = [finding.place for finding in matched if finding.cause == cause]
         first = next(finding for finding in matched if finding.cause == cause)
         more = f" and {len(places) - 1} layers more" if len(places) > 1 else ""
-        notes.append(f"judged with torch's rule on both sides [{cause}] at {places[0]}{more}: {first.evidence}")
+        notes.append(
+            f"judged with torch's rule on both sides [{cause}] at {places[0]}{more}: {first.evidence}"
+        )
     return notes
 
 

@@ -243,7 +243,8 @@ class KerasTrainer:
 
         def call(inputs: Any, training: Any = None, **kwargs: Any) -> Any:
             if changes.get("frozen"):
-                return original(inputs, training=False, **kwargs)
+                with restored(layer, "_trainable", False):  # whatever mode the layer is told, or tells itself
+                    return original(inputs, training=training, **kwargs)
             statistics = (layer.moving_mean, layer.moving_variance)
             before = [keras.ops.convert_to_tensor(value) + 0.0 for value in statistics]
             outputs = original(inputs, training=training, **kwargs)

@@ -1,0 +1,482 @@
+"""Faults that show in training alone, seeded in models of unlike structure: found, placed and named; clean controls."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import layers as L
+from keras import ops
+from torch import nn
+from torch.nn import functional as F
+
+import parity
+from parity.adapters import adapt
+from parity.probe import randomise
+from tests.zoo import CASES
+
+MODELS = ("functional with branches", "nested Sequentials", "dense after Flatten", "layers used twice")
+NORMS = {
+    "functional with branches": ("stem_bn", "stem.bn"),
+    "nested Sequentials": ("stem.batch_normalization", "stem.1"),
+    "dense after Flatten": ("norm", "norm"),
+    "layers used twice": ("norm", "norm"),
+}
+
+
+@functools.cache
+def clean(name: str) -> tuple[Any, Any, Any]:
+    """One pair with equal random weights and momenta; every fault undoes itself."""
+    model, module = CASES[name].build()
+    for layer in model._flatten_layers():
+        if isinstance(layer, L.BatchNormalization):
+            layer.momentum = 0.9
+    randomise(adapt(module), 3)
+    values = CASES[name].inputs()
+    parity.transfer(module, model, inputs=values)
+    return model, module, values
+
+
+def keras_layer(model: Any, path: str) -> Any:
+    return adapt(model)._layers[path]  # type: ignore[attr-defined]
+
+
+@contextmanager
+def attribute(target: Any, name: str, value: Any) -> Iterator[None]:
+    own = name in vars(target)
+    before = getattr(target, name)
+    setattr(target, name, value)
+    try:
+        yield
+    finally:
+        setattr(target, name, before) if own or not callable(value) else delattr(target, name)
+
+
+# --- the faults -----------------------------------------------------------------------------------
+
+
+def momentum(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
+    return attribute(module.get_submodule(torch_path), "momentum", 0.3)
+
+
+def frozen(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
+    return attribute(keras_layer(model, keras_path), "trainable", False)
+
+
+@contextmanager
+def frozen_in_torch(model: Any, module: Any, keras_path: str, torch_path: str) -> Iterator[None]:
+    """What people do: train(), then eval() on the normalisation."""
+    module.train()
+    module.get_submodule(torch_path).eval()
+    try:
+        yield
+    finally:
+        module.eval()
+
+
+def left_on(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
+    norm = module.get_submodule(torch_path)
+
+    def forward(x: Any) -> Any:
+        return F.batch_norm(
+            x, norm.running_mean, norm.running_var, norm.weight, norm.bias, True, 0.1, norm.eps
+        )
+
+    return attribute(norm, "forward", forward)
+
+
+@contextmanager
+def left_on_in_keras(model: Any, module: Any, keras_path: str, torch_path: str) -> Iterator[None]:
+    layer = keras_layer(model, keras_path)
+    plain = layer.call
+    vars(layer)["call"] = lambda x, training=None, **more: plain(x, training=True, **more)
+    try:
+        yield
+    finally:
+        del vars(layer)["call"]
+
+
+def detached(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
+    norm = module.get_submodule(torch_path)
+    plain = type(norm).forward
+    return attribute(norm, "forward", lambda x: plain(norm, x).detach())
+
+
+def half_gradient(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
+    """The right values, and half the gradient."""
+    norm = module.get_submodule(torch_path)
+    plain = type(norm).forward
+
+    def forward(x: Any) -> Any:
+        y = plain(norm, x)
+        return 0.5 * y + 0.5 * y.detach()
+
+    return attribute(norm, "forward", forward)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How to seed it, what to compare, and what must be found at the normalisation."""
+
+    seed: Callable[..., Any]
+    cause: str | None
+    kind: str = "training"
+    arguments: dict[str, Any] = field(default_factory=lambda: {"train_steps": 1, "match_rules": True})
+    verified: bool = True
+
+
+FAULTS = (
+    Fault(momentum, "batchnorm-momentum"),
+    Fault(frozen, "batchnorm-frozen"),
+    Fault(frozen_in_torch, "batchnorm-frozen"),
+    Fault(left_on, "train-mode-left-on"),
+    Fault(left_on_in_keras, "train-mode-left-on"),
+    Fault(detached, None, "gradient", {"gradients": True}, False),
+    Fault(half_gradient, None, "gradient", {"gradients": True}, False),
+)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.seed.__name__)
+def test_fault_at_a_layer_is_found_and_named(fault: Fault, name: str) -> None:
+    model, module, values = clean(name)
+    paths = NORMS[name]
+    with fault.seed(model, module, *paths):
+        report = parity.compare(model, module, values, **fault.arguments)
+    assert report.verdict == "DIVERGED", str(report)
+    assert report.first is not None
+    assert (report.first.keras, report.first.torch, report.first.cause) == (*paths, fault.cause), str(report)
+    places = {(f.keras, f.torch) for f in report.findings}
+    assert places == {paths}, str(report)
+    if fault.seed is not left_on_in_keras:  # whose passes change what the forward comparison reads afterwards
+        assert {f.cause for f in report.findings} == {fault.cause}, str(report)
+    assert report.first.kind in {fault.kind, "layer"}, str(report)
+    assert report.first.fix_verified == fault.verified, str(report)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_clean_control(name: str) -> None:
+    """With one rule nothing differs; strictly, the running variance alone does, and nothing else is hidden."""
+    report = parity.compare(*clean(name), gradients=True, train_steps=2, match_rules=True)
+    assert report.verdict == "EQUAL", str(report)
+    assert report.training["gradients_training"] < 1e-11
+    assert report.training["training"] < 1e-11
+    strict = parity.compare(*clean(name), train_steps=1)
+    places = {(f.keras, f.torch, f.cause, f.fix_verified) for f in strict.findings}
+    assert places == {(*NORMS[name], "batchnorm-running-variance", True)}, str(strict)
+    assert strict.verdict == "DIVERGED"
+
+
+# --- the optimizer --------------------------------------------------------------------------------
+
+
+def keras_sgd(**more: Any) -> Any:
+    return keras.optimizers.SGD(0.01, momentum=np.float64(0.9), **more)
+
+
+def torch_sgd(**more: Any) -> Any:
+    return lambda parameters: torch.optim.SGD(parameters, 0.01, momentum=0.9, **more)
+
+
+OPTIMIZERS: dict[str, tuple[Any, set[str | None]]] = {
+    "learning rate changes": ({"name": "sgd", "lr": [0.01, 0.004]}, {"sgd-learning-rate-in-buffer"}),
+    "Adam": ({"name": "adam", "lr": 0.01, "epsilon": 1e-4}, {"adam-epsilon"}),
+    "Adam, eps of another size": (
+        (keras.optimizers.Adam(0.01, epsilon=1e-3), lambda p: torch.optim.Adam(p, 0.01, eps=1e-8)),
+        {"adam-epsilon"},
+    ),
+    "RMSprop": ({"name": "rmsprop", "lr": 0.001, "epsilon": 1e-4}, {"adam-epsilon"}),
+    "coupled decay": ((keras_sgd(weight_decay=0.1), torch_sgd(weight_decay=0.1)), {"weight-decay-coupling"}),
+    "decay on one side": ((keras_sgd(), torch_sgd(weight_decay=0.1)), {"weight-decay-coupling"}),
+    "Adam for AdamW": (
+        (
+            keras.optimizers.AdamW(0.01, weight_decay=0.1, epsilon=1e-300),
+            lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.1, eps=1e-300),
+        ),
+        {"weight-decay-coupling"},
+    ),
+    "clipping": ({"name": "sgd", "lr": 0.01, "global_clipnorm": 0.1}, {"gradient-clipping"}),
+    "another rate": (
+        (keras.optimizers.SGD(0.01), lambda p: torch.optim.SGD(p, 0.02)),
+        {None},
+    ),
+    "another momentum": (
+        (keras_sgd(), lambda p: torch.optim.SGD(p, 0.01, momentum=0.5)),
+        {None},
+    ),
+    "two at once": (
+        (
+            keras.optimizers.Adam(0.01, epsilon=1e-3, weight_decay=0.1),
+            lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.2),
+        ),
+        {"adam-epsilon", "weight-decay-coupling"},
+    ),
+}
+PLAIN = ("lists and dictionaries", "explicit padding", "embedding")
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("case", OPTIMIZERS)
+def test_optimizers_that_differ(case: str, name: str) -> None:
+    optimizer, causes = OPTIMIZERS[case]
+    report = parity.compare(*clean(name), train_steps=3, optimizer=optimizer)
+    assert report.verdict == "DIVERGED", str(report)
+    assert {finding.cause for finding in report.findings} == causes, str(report)
+    assert all(finding.fix_verified and finding.kind == "training" for finding in report.findings), str(
+        report
+    )
+
+
+SAME: dict[str, Any] = {
+    "SGD": "sgd",
+    "Nesterov": "sgd-nesterov",
+    "clipped values": {"name": "sgd", "clipvalue": 0.001},
+    "AdamW": {"name": "adamw", "epsilon": 1e-300},
+    "RMSprop": {"name": "rmsprop", "epsilon": 1e-300},
+    "own pair": (keras_sgd(nesterov=True), torch_sgd(nesterov=True)),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_optimizers_that_do_not_differ(case: str) -> None:
+    report = parity.compare(*clean(PLAIN[0]), train_steps=3, optimizer=SAME[case])
+    assert report.verdict == "EQUAL", str(report)
+
+
+@pytest.mark.parametrize("case", ["learning rate changes", "Adam", "RMSprop", "coupled decay", "clipping"])
+def test_the_frameworks_own_rules_are_notes_where_they_are_matched(case: str) -> None:
+    optimizer, (cause,) = OPTIMIZERS[case]
+    report = parity.compare(*clean(PLAIN[1]), train_steps=3, optimizer=optimizer, match_rules=True)
+    assert report.verdict == "EQUAL", str(report)
+    assert any(str(cause) in note for note in report.notes), str(report)
+
+
+def test_a_regulariser_is_twice_a_weight_decay() -> None:
+    model, module, values = clean(PLAIN[0])
+    layers = [keras_layer(model, path) for path in ("blocks.0", "blocks.1")]
+    with ExitStack() as stack:
+        for layer in layers:
+            layer.kernel.regularizer = keras.regularizers.L2(0.05)
+            stack.callback(setattr, layer.kernel, "regularizer", None)
+        kernels = {path for path in ("blocks.0.weight", "blocks.1.weight")}
+
+        def groups(share: float) -> Any:
+            def make(parameters: Any) -> Any:
+                named = dict(module.named_parameters())
+                decayed = [named[path] for path in sorted(kernels)]
+                others = [value for path, value in named.items() if path not in kernels]
+                return torch.optim.SGD(
+                    [{"params": decayed, "weight_decay": share}, {"params": others}], 0.01, momentum=0.9
+                )
+
+            return make
+
+        right = parity.compare(model, module, values, train_steps=2, optimizer=(keras_sgd(), groups(0.1)))
+        wrong = parity.compare(model, module, values, train_steps=2, optimizer=(keras_sgd(), groups(0.05)))
+    assert right.verdict == "EQUAL", str(right)
+    (finding,) = wrong.findings
+    assert (finding.cause, finding.fix_verified) == ("weight-decay-coupling", True)
+    assert "2*c*w" in finding.evidence
+
+
+# --- dropout --------------------------------------------------------------------------------------
+
+
+def dropout_pair(name: str, ours: float, theirs: float) -> tuple[Any, Any, Any]:
+    """Three models with a random layer, and its rate on either side."""
+    shape = {"dense": (4, 6), "image": (2, 8, 9, 3), "functional": (4, 6)}[name]
+    image = keras.Input(shape[1:])
+    if name == "image":
+        x = L.SpatialDropout2D(ours, name="drop")(L.Conv2D(4, 3, name="first")(image))
+        model = keras.Model(image, L.Conv2D(2, 1, name="second")(x))
+        module: Any = nn.Sequential()
+        module.add_module("first", nn.Conv2d(3, 4, 3))
+        module.add_module("drop", nn.Dropout2d(theirs))
+        module.add_module("second", nn.Conv2d(4, 2, 1))
+    else:
+        x = L.Dropout(ours, name="drop")(L.Dense(5, name="first")(image))
+        model = keras.Model(image, L.Dense(2, name="second")(x))
+        module = nn.Sequential()
+        module.add_module("first", nn.Linear(6, 5))
+        module.add_module("drop", Functional(theirs) if name == "functional" else nn.Dropout(theirs))
+        module.add_module("second", nn.Linear(5, 2))
+    parity.transfer(module, model)
+    return model, module, np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+class Functional(nn.Module):
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout(x, self.rate, self.training)
+
+
+@pytest.mark.parametrize("name", ["dense", "image", "functional"])
+def test_dropout(name: str) -> None:
+    same = parity.compare(*dropout_pair(name, 0.3, 0.3), gradients=True, train_steps=2)
+    assert same.verdict == "EQUAL", str(same)
+    assert any("switched off" in note for note in same.notes)
+    for rate in (0.5, 0.0):
+        report = parity.compare(*dropout_pair(name, 0.3, rate), gradients=True, train_steps=2)
+        (finding,) = report.findings
+        assert (finding.keras, finding.cause, finding.fix_verified) == ("drop", "dropout-rate", True), str(
+            report
+        )
+        assert report.verdict == "DIVERGED"
+    assert finding.torch is None  # the second one has none
+
+
+# --- a shared layer that became two ---------------------------------------------------------------
+
+
+class SharedKeras(keras.Model):
+    def __init__(self, make: Callable[[], Any], out: Callable[[], Any]) -> None:
+        super().__init__()
+        self.first, self.out = make(), out()
+
+    def call(self, x: Any) -> Any:
+        return self.out(ops.tanh(self.first(ops.tanh(self.first(x)))))
+
+
+class Doubled(nn.Module):
+    def __init__(self, make: Callable[[], Any], out: Callable[[], Any], shared: bool) -> None:
+        super().__init__()
+        self.first, self.out = make(), out()
+        self.again = self.first if shared else make()
+        self.again.load_state_dict(self.first.state_dict())
+
+    def forward(self, x: Any) -> Any:
+        return self.out(torch.tanh(self.again(torch.tanh(self.first(x)))))
+
+
+SHARED: dict[str, tuple[Any, Any, Any, Any, tuple[int, ...]]] = {
+    "convolution": (lambda: L.Conv2D(3, 3, padding="same"), lambda: L.Conv2D(2, 1), lambda: nn.Conv2d(3, 3, 3, padding=1),
+                    lambda: nn.Conv2d(3, 2, 1), (2, 6, 7, 3)),
+    "dense": (lambda: L.Dense(5), lambda: L.Dense(2), lambda: nn.Linear(5, 5), lambda: nn.Linear(5, 2), (4, 5)),
+    "signal": (lambda: L.Conv1D(3, 3, padding="same"), lambda: L.Conv1D(2, 1), lambda: nn.Conv1d(3, 3, 3, padding=1),
+               lambda: nn.Conv1d(3, 2, 1), (2, 9, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_shared_layer_that_became_two(name: str) -> None:
+    ours, out, theirs, other_out, shape = SHARED[name]
+    values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    model = SharedKeras(ours, out)
+    model(values)
+    control = Doubled(theirs, other_out, shared=True)
+    parity.transfer(control, model, inputs=values)
+    report = parity.compare(model, control, values, gradients=True, train_steps=2)
+    assert report.verdict == "EQUAL", str(report)
+    module = Doubled(theirs, other_out, shared=False)
+    module.load_state_dict({**control.state_dict()})
+    report = parity.compare(model, module, values, gradients=True, train_steps=2)
+    found = [f for f in report.findings if f.kind in {"gradient", "training"}]
+    assert [(f.keras, f.cause, f.fix_verified) for f in found] == [
+        ("first", "shared-layer-duplicated", True)
+    ], str(report)
+    assert report.verdict == "DIVERGED"
+
+
+# --- the loss -------------------------------------------------------------------------------------
+
+
+def classifier(name: str) -> tuple[Any, Any, Any]:
+    """Three models whose outputs are probabilities."""
+    shape = {"dense": (4, 6), "image": (2, 8, 9, 3), "signal": (2, 9, 3)}[name]
+    image = keras.Input(shape[1:])
+    layer = {
+        "dense": L.Dense(5, name="first"),
+        "image": L.Conv2D(4, 3, name="first"),
+        "signal": L.Conv1D(4, 3, name="first"),
+    }
+    model = keras.Model(image, L.Softmax(name="soft")(layer[name](image)))
+    module = nn.Sequential()
+    torch_layer = {"dense": nn.Linear(6, 5), "image": nn.Conv2d(3, 4, 3), "signal": nn.Conv1d(3, 4, 3)}
+    module.add_module("first", torch_layer[name])
+    module.add_module("soft", nn.Softmax(1))
+    parity.transfer(module, model)
+    return model, module, np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def nll(outputs: Any, targets: Any) -> Any:
+    return -(targets * torch.log(outputs)).sum(1).mean()
+
+
+CLASSIFIERS = ("dense", "image", "signal")
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_double_softmax(name: str) -> None:
+    pair = classifier(name)
+    entropy = keras.losses.CategoricalCrossentropy
+    right = parity.compare(*pair, gradients=True, train_steps=1, loss=(entropy(), nll))
+    assert right.verdict == "EQUAL", str(right)
+
+    def of_logits(
+        targets: Any, outputs: Any
+    ) -> Any:  # Keras itself finds a softmax right in front of its loss
+        return entropy(from_logits=True)(targets, outputs * 1.0)
+
+    for loss in ((entropy(), nn.CrossEntropyLoss()), (of_logits, nll)):
+        report = parity.compare(*pair, gradients=True, train_steps=1, loss=loss)
+        (finding,) = report.findings
+        assert (finding.cause, finding.fix_verified) == ("double-softmax", True), str(report)
+
+
+@pytest.mark.parametrize("name", ["functional with branches", "nested Sequentials", "dense after Flatten"])
+def test_loss_reduction(name: str) -> None:
+    mean = keras.losses.MeanSquaredError()
+    right = parity.compare(*clean(name), gradients=True, loss=(mean, nn.MSELoss()))
+    assert right.verdict == "EQUAL", str(right)
+    for theirs in (nn.MSELoss(reduction="sum"), lambda o, t: nn.functional.mse_loss(o, t) / o.shape[0]):
+        report = parity.compare(*clean(name), gradients=True, loss=(mean, theirs))
+        (finding,) = report.findings
+        assert (finding.cause, finding.kind, finding.fix_verified) == ("loss-reduction", "training", True), (
+            str(report)
+        )
+
+
+def test_ignored_pixels_in_the_denominator() -> None:
+    """Sparse targets with a class that is ignored: torch divides by what is left, the port by everything."""
+    model, module, values = classifier("image")
+    targets = np.random.default_rng(1).integers(0, 4, (2, 6, 7))
+
+    def ours(wanted: Any, outputs: Any) -> Any:
+        keep = ops.cast(wanted != 3, outputs.dtype)
+        picked = ops.sum(ops.one_hot(wanted, 4, dtype=outputs.dtype) * ops.log(outputs), -1)
+        return -ops.sum(picked * keep) / np.float64(2 * 6 * 7)
+
+    def theirs(outputs: Any, wanted: Any) -> Any:
+        return F.nll_loss(torch.log(outputs), wanted, ignore_index=3)
+
+    report = parity.compare(model, module, values, gradients=True, loss=(ours, theirs, targets))
+    (finding,) = report.findings
+    assert (finding.cause, finding.fix_verified) == ("loss-reduction", True), str(report)
+
+
+def test_a_parameter_that_one_side_alone_trains() -> None:
+    model, module, values = clean("lists and dictionaries")
+    module.heads["edge"].weight.requires_grad_(False)
+    try:
+        report = parity.compare(model, module, values, gradients=True, train_steps=2)
+    finally:
+        module.heads["edge"].weight.requires_grad_(True)
+    (finding,) = report.findings
+    assert (finding.keras, finding.kind) == ("heads.edge", "training")
+    assert "Keras alone" in finding.evidence
+
+
+@pytest.mark.parametrize("name", [*MODELS, *PLAIN])
+def test_every_fault_was_undone(name: str) -> None:
+    report = parity.compare(*clean(name))
+    assert report.verdict == "EQUAL", str(report)
