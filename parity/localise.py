@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from parity.finding import Finding, in_a_line
 from parity.pairing import Pairing
 from parity.replay import Apart, Call, Recorder, Replay, compare, in_torch_order, match_calls
 from parity.store import Store
+
+if TYPE_CHECKING:
+    from parity.causes.between import Between
 
 ROOT = "(the model itself)"
 """What a finding calls a model that is a single layer."""
@@ -83,7 +86,7 @@ class _Localisation:
         self.keras, self.torch, self.pairing, self.flattened = keras, torch, pairing, flattened
         self.inputs = {"keras": keras_inputs, "torch": torch_inputs}
         self.pairs = watched_pairs(keras, torch, pairing)
-        self.recorder = Recorder(store)
+        self.recorder, self.store = Recorder(store), store
 
     def run(self) -> Localised:
         """Record, replay, and put the findings together."""
@@ -114,8 +117,9 @@ class _Localisation:
         if not error and outputs is not None and forced is not None:
             located += _output_findings(outputs, forced, len(calls))
         explainer = Explainer(
-            self.keras, self.torch, self.pairing, self.pairs, ordered, self.inputs, self.flattened
-        )
+            self.keras, self.torch, self.pairing, self.pairs, ordered, self.inputs, self.flattened,
+            lambda images: self._between(run, images),
+        )  # fmt: skip
         explained = explainer.explain(sorted(located, key=lambda item: item.order))
         found = Localised(_each_once([item.finding for item in explained]))
         found.findings += [
@@ -147,6 +151,14 @@ class _Localisation:
             if len(tried[0].apart) + bool(tried[2]) < len(best[0].apart) + bool(best[2]) - 1:
                 uncut, best = uncut | {call}, tried
         return best
+
+    def _between(self, run: Replay, images: Sequence[tuple[int, ...]]) -> Between:
+        """Both sides step by step, the torch layers giving the Keras values again."""
+        from parity.causes.between import Between
+
+        again = Replay(run.calls, run.match, self.pairs, self.torch, run.uncut, run.cuts)
+        paths = set(again.first) | set(again.last)
+        return Between(self.keras, self.torch, self.inputs, lambda: (again, paths), images, self.store)
 
     def _located(self, apart: Apart) -> Located:
         call = apart.call

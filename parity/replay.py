@@ -87,6 +87,7 @@ class Apart:
         inputs: what the torch layer took (kind "wiring": what arrived at it).
         outputs: what it gave.
         ours: the Keras result that it was held against.
+        index: how-many-th call of the torch layer it is.
     """
 
     order: float
@@ -96,6 +97,7 @@ class Apart:
     inputs: Sequence[Array]
     outputs: Sequence[Array]
     ours: Sequence[Array]
+    index: int = 0
 
 
 @dataclass
@@ -232,7 +234,9 @@ class Replay(Observer):
                 self.rows[position].own = 0.0
                 return replacement
             text = f"input differs: {arrived[1]}"
-            self.apart.append(Apart(position - 0.25, call, "wiring", text, arrived[0], [], call.inputs))
+            self.apart.append(
+                Apart(position - 0.25, call, "wiring", text, arrived[0], [], call.inputs, index)
+            )
         compared, ours = compare_result(call, outputs)
         if "shape" in compared.text:
             call = self._cut_behind(call, outputs)
@@ -246,7 +250,7 @@ class Replay(Observer):
         if compared.text:
             kind = "shape" if arrived is None and "shape" in compared.text else "layer"
             text = f"on identical inputs: {compared.text}"
-            self.apart.append(Apart(position, call, kind, text, taken, outputs, ours))
+            self.apart.append(Apart(position, call, kind, text, taken, outputs, ours, index))
         return compared.replacement
 
     def _cut_behind(self, call: Call, outputs: Sequence[Array]) -> Call:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from parity.adapters.base import Adapter, Array
+from parity.causes.between import Between
 from parity.causes.layers import Case, Explanation, explain_layer
 from parity.causes.steps import identify
 from parity.causes.wiring import Tensor, explain_arrival
@@ -32,6 +34,7 @@ class Explainer:
         calls: the Keras calls in execution order.
         inputs: the model inputs of each side.
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
+        record: records both sides step by step, for what happens between the layers.
     """
 
     def __init__(
@@ -43,7 +46,9 @@ class Explainer:
         calls: Sequence[Call],
         inputs: Mapping[str, Sequence[Array]],
         flattened: Mapping[str, tuple[int, ...]],
+        record: Callable[[Sequence[tuple[int, ...]]], Between],
     ) -> None:
+        self._record = record
         self.keras, self.torch, self.pairs, self.calls, self.inputs = keras, torch, pairs, calls, inputs
         self.layers = keras.layers(), torch.layers()
         self.slots = {item.keras: item.slots for item in pairing.pairs}
@@ -143,27 +148,38 @@ class Explainer:
         except Exception as error:  # any tensors, any error: it costs the name, not the verdict
             return [], f"; its cause could not be looked for ({in_a_line(error)})"
 
+    @cached_property
+    def between(self) -> Between:
+        """The steps of both sides."""
+        return self._record(self.images)
+
     def _of_arrival(self, apart: Apart) -> list[Explanation]:
-        place = (
-            apart.call.path or "the output",
-            ", ".join(self.pairs.get(apart.call.path, ())) or "the output",
-        )
-        for ours, theirs in zip(apart.ours, apart.inputs, strict=False):
-            mine, other = self._channels_first(ours, theirs)
+        path = apart.call.path
+        at_end = apart.kind == "output"
+        place = ("the output", "the output") if at_end else (path, ", ".join(self.pairs[path]))
+        for number, (ours, theirs) in enumerate(zip(apart.ours, apart.inputs, strict=False)):
             if compare([ours], [theirs]).text:
-                found = explain_arrival(mine, other, self._sources(apart), place)
+                found = self._by_steps(apart, number, place)
+                found = found or explain_arrival(*channels_first(ours, theirs), self._sources(apart), place)
                 if found:
                     return found
         return []
 
-    @staticmethod
-    def _channels_first(ours: Array, theirs: Array) -> tuple[Array, Array]:
-        """A Keras tensor and torch's, both as torch lays them out."""
-        if ours.ndim == theirs.ndim:
-            fit = aligned(ours, theirs)
-            if fit is not None and fit[1] == "as it is":
-                return ours, theirs
-        return activation_to_torch(ours), theirs
+    def _by_steps(self, apart: Apart, number: int, place: tuple[str, str]) -> list[Explanation]:
+        """What the steps on both sides show that lead to the number-th tensor of this place."""
+        keras, torch = self.between.traces["keras"], self.between.traces["torch"]
+        if apart.kind == "output":
+            sources = keras.outputs[number][1], torch.outputs[number][1]
+        else:
+            mine = keras.calls(apart.call.path)
+            other = torch.calls(self.pairs[apart.call.path][0])
+            if len(mine) <= apart.call.index or len(other) <= apart.index:
+                return []
+            inputs = mine[apart.call.index].inputs, other[apart.index].inputs
+            if number >= min(map(len, inputs)):
+                return []
+            sources = inputs[0][number], inputs[1][number]
+        return self.between.explain(*sources, place)
 
     def _sources(self, apart: Apart) -> list[Tensor]:
         """The model's inputs, and what layers gave before this place, in execution order."""
@@ -200,19 +216,26 @@ class Explainer:
         )  # fmt: skip
 
 
+def channels_first(ours: Array, theirs: Array) -> tuple[Array, Array]:
+    """A Keras tensor and torch's, both channels first."""
+    fit = aligned(ours, theirs) if ours.ndim == theirs.ndim else None
+    if fit is not None and fit[1] == "as it is":
+        return activation_to_torch(ours), activation_to_torch(theirs)
+    return activation_to_torch(ours), theirs
+
+
 def _explained(item: Located, explanations: Sequence[Explanation], trouble: str) -> list[Located]:
     """One finding for each cause; the finding as it is where there is none."""
-    return [
-        replace(
-            item,
-            finding=replace(
-                item.finding, cause=known.cause, evidence=f"{item.finding.evidence}; {known.evidence}",
-                fix=known.fix, fix_verified=known.verified,
-            ),
-            strides=known.strides,
-        )
-        for known in explanations
-    ] or [replace(item, finding=replace(item.finding, evidence=item.finding.evidence + trouble))]  # fmt: skip
+    found = []
+    for known in explanations:
+        finding = replace(
+            item.finding, cause=known.cause, evidence=f"{item.finding.evidence}; {known.evidence}",
+            fix=known.fix, fix_verified=known.verified,
+        )  # fmt: skip
+        if known.layers is not None:  # two layers without weights between this place and the one before
+            finding = replace(finding, keras=known.layers[0], torch=known.layers[1], kind="layer")
+        found.append(replace(item, finding=finding, strides=known.strides))
+    return found or [replace(item, finding=replace(item.finding, evidence=item.finding.evidence + trouble))]
 
 
 def _exchanged_strides(located: list[Located]) -> list[Located]:

@@ -28,13 +28,18 @@ from parity.tolerance import difference
 
 @dataclass(frozen=True)
 class Explanation:
-    """One cause of one finding."""
+    """One cause of one finding.
+
+    `strides` are those of both layers, where they are what differs; `layers` are the layers without weights that
+    were found to be the place, where two of them are.
+    """
 
     cause: str
     evidence: str
     fix: str
     verified: bool = False
     strides: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    layers: tuple[str | None, str | None] | None = None
 
 
 @dataclass

@@ -122,7 +122,7 @@ def _softmax(x: Array, y: Array) -> Iterator[Step]:
 
 
 def permutation(x: Array, y: Array, axis: int = 1) -> list[int] | None:
-    """The order of x's slices along an axis that gives y; None where there is none, or where slices repeat."""
+    """The order of x's slices along an axis that gives y; None where there is none, or it is as it was."""
     if x.shape != y.shape or x.ndim < 2 or x.shape[axis] < 2:
         return None
     a, b = (np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1) for value in (x, y))
@@ -132,15 +132,13 @@ def permutation(x: Array, y: Array, axis: int = 1) -> list[int] | None:
     # A random projection tells the slices apart; the whole tensors are compared afterwards.
     direction = np.random.default_rng(0).standard_normal(a.shape[1])
     ours, theirs = a @ direction, b @ direction
-    order = np.argsort(ours)
-    places = np.searchsorted(ours[order], theirs)
-    found = []
-    for value, place in zip(theirs, places, strict=True):
-        near = [order[i] for i in (place - 1, place) if 0 <= i < len(order)]
-        found.append(int(min(near, key=lambda i: abs(ours[i] - value))))
-    if len(set(found)) < len(found) or found == list(range(len(found))):
+    # In the order of the projections, slice by slice; equal slices keep their order.
+    found = np.empty(len(ours), dtype=int)
+    found[np.argsort(theirs, kind="stable")] = np.argsort(ours, kind="stable")
+    if found.tolist() == list(range(len(found))):
         return None
-    return found if same(y, np.take(x, found, axis)) else None
+    order = found.tolist()
+    return order if same(y, np.take(x, order, axis)) else None
 
 
 def _channels(x: Array, y: Array) -> Iterator[Step]:

@@ -34,7 +34,7 @@ class Tensor:
 
 
 def explain_arrival(
-    ours: Array, theirs: Array, sources: Sequence[Tensor], place: tuple[str, str]
+    ours: Array, theirs: Array, sources: Sequence[Tensor], place: tuple[str, str], certain: bool = False
 ) -> list[Explanation]:
     """The cause that the tensors show; empty where they show none of the known ones.
 
@@ -43,9 +43,11 @@ def explain_arrival(
         theirs: what arrived on the torch side.
         sources: tensors that both sides had before, the model's inputs among them, in execution order.
         place: what to call the place on either side.
+        certain: one of the two is known to be what the other was made from. Otherwise a slope between them may
+            be the ratio of two slopes, and is not taken for a missing activation.
     """
     for mine, other, name in _views(ours, theirs):
-        found = next(_of_tensors(mine, other, sources, place), None)
+        found = next(_of_tensors(mine, other, sources, place, certain), None)
         if found is not None:
             cause, evidence, fix = found
             return [Explanation(cause, evidence + name, fix, verified=True)]
@@ -65,18 +67,19 @@ def _views(ours: Array, theirs: Array) -> Iterator[tuple[Array, Array, str]]:
                 yield ours[:, first:last], theirs[:, first:last], f" (in channels {first} to {last - 1})"
 
 
-def _of_tensors(ours: Array, theirs: Array, sources: Sequence[Tensor], place: tuple[str, str]
-                ) -> Iterator[tuple[str, str, str]]:  # fmt: skip
+def _of_tensors(
+    ours: Array, theirs: Array, sources: Sequence[Tensor], place: tuple[str, str], certain: bool
+) -> Iterator[tuple[str, str, str]]:
     inputs = [source for source in sources if source.is_input]
     at_input = any(
         source.value.shape[1:2] == ours.shape[1:2] and source.value.ndim == ours.ndim for source in inputs
     )
     if ours.shape == theirs.shape:
         for step in _few(theirs, ours):
-            if step.kind not in {"scale", "affine"}:
+            if step.kind not in {"scale", "affine"} and (certain or "slope" not in step.settings):
                 yield from explain_steps(theirs, ours, theirs, step, IDENTITY, place, at_input)
         for step in _few(ours, theirs):
-            if step.kind not in {"scale", "affine"}:
+            if step.kind not in {"scale", "affine"} and (certain or "slope" not in step.settings):
                 yield from explain_steps(ours, ours, theirs, IDENTITY, step, place, at_input)
     recent = [source for source in reversed(sources) if not source.is_input][:RECENT]
     for source in [*_rectified([*recent, *inputs]), *_sums(recent, ours)]:

@@ -265,7 +265,7 @@ def test_a_regulariser_is_twice_a_weight_decay() -> None:
         for layer in layers:
             layer.kernel.regularizer = keras.regularizers.L2(0.05)
             stack.callback(setattr, layer.kernel, "regularizer", None)
-        kernels = {path for path in ("blocks.0.weight", "blocks.1.weight")}
+        kernels = {"blocks.0.weight", "blocks.1.weight"}
 
         def groups(share: float) -> Any:
             def make(parameters: Any) -> Any:

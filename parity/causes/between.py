@@ -1,0 +1,236 @@
+"""What was done between two layers: the steps of both graphs behind the last tensors that agree.
+
+Both passes are recorded step by step, the torch one with every paired layer giving the Keras values. From a tensor
+that differs, both graphs are followed back to tensors that agree; the steps in between hold the fault. Steps are
+matched by their values, not by their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from parity.adapters.base import Adapter, Array, Observer
+from parity.causes.layers import Explanation
+from parity.causes.steps import identify, same
+from parity.causes.wiring import Tensor, explain_arrival
+from parity.layout import activation_to_torch, aligned
+from parity.replay import Kept
+from parity.store import Store
+from parity.trace import Node, NodeObserver, Source, Trace, Values
+
+REACH = 24
+"""Steps that are followed back on either side."""
+
+
+class _Keeper(NodeObserver):
+    """Keeps what every step gives."""
+
+    def __init__(self, store: Store, side: str) -> None:
+        self.values: dict[int, Kept] = {}
+        self._store, self._side = store, side
+
+    def after(self, node: Node, outputs: Values) -> None:
+        """Keep one step's results."""
+        self.values[node.id] = Kept(self._store, (self._side, node.id), outputs())
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One output of one step."""
+
+    node: int
+    output: int
+
+
+class Between:
+    """The steps of both sides, recorded once.
+
+    Args:
+        keras, torch: the sides.
+        inputs: the model inputs of each.
+        replay: an observer for the torch side that puts the Keras values in, and the paths that it watches.
+        images: (C, *space) of images that are flattened.
+        store: where the values lie.
+    """
+
+    def __init__(
+        self,
+        keras: Adapter,
+        torch: Adapter,
+        inputs: Mapping[str, Sequence[Array]],
+        replay: Callable[[], tuple[Observer, set[str]]],
+        images: Sequence[tuple[int, ...]],
+        store: Store,
+    ) -> None:
+        self.images = images
+        self._kept = {"keras": _Keeper(store, "keras"), "torch": _Keeper(store, "torch")}
+        self._inputs = {"keras": list(inputs["keras"]), "torch": list(inputs["torch"])}
+        self.traces: dict[str, Trace] = {"keras": keras.trace(inputs["keras"], self._kept["keras"])[1]}
+        observer, paths = replay()
+        with torch.watched(observer, paths):
+            self.traces["torch"] = torch.trace(inputs["torch"], self._kept["torch"])[1]
+        self._marks = {side: self._marked(side) for side in ("keras", "torch")}
+        self._twins: dict[tuple[str, _Place], Array | None] = {}
+
+    def _marked(self, side: str) -> dict[_Place, tuple[int, float, float]]:
+        places = [_Place(node.id, i) for node in self.traces[side].nodes for i in range(len(node.shapes))]
+        values = {place: self.value(side, place) for place in places}
+        return {place: _mark(value) for place, value in values.items() if value is not None}
+
+    # --- values --------------------------------------------------------------------------------------
+
+    def value(self, side: str, place: _Place) -> Array | None:
+        """What a step gave, as torch lays it out; None for weights and constants."""
+        trace = self.traces[side]
+        node = trace.nodes[place.node]
+        if node.sort == "input":
+            value = self._inputs[side][trace.inputs.index(node.id)]
+        elif node.id in self._kept[side].values and place.output < len(self._kept[side].values[node.id]):
+            value = self._kept[side].values[node.id][place.output]
+        else:
+            return None
+        if value.dtype.kind != "f":
+            return None
+        return self._as_torch(value) if side == "keras" else np.asarray(value)
+
+    def _as_torch(self, value: Array) -> Array:
+        if value.ndim == 2:
+            image = next((image for image in self.images if prod(image) == value.shape[1]), None)
+            if image is not None:
+                return np.moveaxis(value.reshape(len(value), *image[1:], image[0]), -1, 1).reshape(
+                    value.shape
+                )
+        return activation_to_torch(value)
+
+    def twin(self, side: str, place: _Place) -> Array | None:
+        """The same tensor as the other side holds it; None where it does not."""
+        key = (side, place)
+        if key not in self._twins:
+            value = self.value(side, place)
+            self._twins[key] = (
+                None if value is None else self._held("torch" if side == "keras" else "keras", value)
+            )
+        return self._twins[key]
+
+    def _held(self, side: str, value: Array) -> Array | None:
+        mark = _mark(value)
+        for place, other in self._marks[side].items():
+            if _alike(mark, other):
+                found = self.value(side, place)
+                if found is not None and _equal(found, value):
+                    return found
+        return None
+
+    # --- explaining ----------------------------------------------------------------------------------
+
+    def explain(self, ours: Source, theirs: Source, place: tuple[str, str]) -> list[Explanation]:
+        """The cause of the difference of two tensors, from the steps that lead to them.
+
+        Args:
+            ours: the Keras tensor; theirs: torch's.
+            place: what to call the place on either side.
+        """
+        mine, other = self._behind("keras", ours), self._behind("torch", theirs)
+        for v, u in self._pairs(mine, other):
+            found = self._of_steps(v, u, place)
+            if found:
+                return found
+        return []
+
+    def _behind(self, side: str, source: Source) -> list[_Place]:
+        """Tensors on the way to this one that the other side has not, the earliest first."""
+        trace, queue = self.traces[side], [_Place(source.node, source.output)]
+        found: list[_Place] = []
+        seen: set[_Place] = set()
+        while queue and len(found) < REACH:
+            place = queue.pop(0)
+            value = self.value(side, place)
+            if place in seen or value is None:
+                continue
+            seen.add(place)
+            if self.twin(side, place) is not None:
+                continue
+            found.append(place)
+            queue += [_Place(item.node, item.output) for item in trace.nodes[place.node].inputs]
+        return sorted(found, key=lambda place: place.node)
+
+    def _pairs(self, mine: Sequence[_Place], other: Sequence[_Place]) -> Iterator[tuple[_Place, _Place]]:
+        """The earliest with the earliest first."""
+        pairs = [(i + j, v, u) for i, v in enumerate(mine) for j, u in enumerate(other)]
+        for _, v, u in sorted(pairs, key=lambda item: item[0]):
+            yield v, u
+
+    def _taken(self, side: str, place: _Place) -> list[_Place]:
+        """The tensors that a step took."""
+        places = [_Place(item.node, item.output) for item in self.traces[side].nodes[place.node].inputs]
+        return [item for item in places if self.value(side, item) is not None]
+
+    def _roots(self, place: _Place) -> list[tuple[Array, bool]]:
+        """The Keras tensors from which torch's steps come to this one, and whether each is a model input."""
+        found, queue, seen = [], [place], set()
+        while queue:
+            for item in self._taken("torch", queue.pop(0)):
+                twin = self.twin("torch", item)
+                if item not in seen and twin is not None:
+                    found.append((twin, self.traces["torch"].nodes[item.node].sort == "input"))
+                elif item not in seen:
+                    queue.append(item)
+                seen.add(item)
+        return found
+
+    def _of_steps(self, v: _Place, u: _Place, place: tuple[str, str]) -> list[Explanation]:
+        """The cause that one step of each side shows."""
+        ours, theirs = self.value("keras", v), self.value("torch", u)
+        if ours is None or theirs is None:
+            return []
+        steps = self.traces["keras"].nodes[v.node], self.traces["torch"].nodes[u.node]
+        text = f" (step {steps[0].label} in Keras, {steps[1].label} in torch)"
+        mine, other = self._taken("keras", v), self._taken("torch", u)
+        if len(mine) == len(other) == 1:
+            x, z = self.value("keras", mine[0]), self.value("torch", other[0])
+            if x is not None and z is not None and not _equal(x, z):
+                a, b = identify(x, ours), identify(z, theirs)
+                if (
+                    a is not None and b is not None and a == b and a.kind != "identity"
+                ):  # one step, of unlike tensors
+                    certain = any(
+                        self.twin(*item) is not None for item in (("keras", mine[0]), ("torch", other[0]))
+                    )
+                    return [_with(item, text, None) for item in explain_arrival(x, z, [], place, certain)]
+        sources = [Tensor("one and the same tensor", value, flag) for value, flag in self._roots(u)]
+        layers = (steps[0].path, steps[1].path) if steps[0].sort == steps[1].sort == "layer" else None
+        found = explain_arrival(ours, theirs, sources, place) if sources else []
+        return [_with(item, text, layers) for item in found]
+
+
+def _with(item: Explanation, text: str, layers: tuple[str | None, str | None] | None) -> Explanation:
+    return replace(item, evidence=item.evidence + text, layers=layers)
+
+
+def _mark(value: Array) -> tuple[int, float, float]:
+    flat = np.asarray(value, dtype=np.float64).reshape(-1)
+    return value.size, float(flat.sum()), float(flat @ flat)
+
+
+def _alike(a: tuple[int, float, float], b: tuple[int, float, float]) -> bool:
+    if a[0] != b[0]:
+        return False
+    spread = np.sqrt(max(a[2], 1e-300) * max(a[0], 1))
+    return bool(abs(a[2] - b[2]) <= 1e-9 * max(a[2], 1e-300) and abs(a[1] - b[1]) <= 1e-9 * spread)
+
+
+def _equal(a: Array, b: Array) -> bool:
+    """Equal, axes of length one aside."""
+    if a.shape == b.shape:
+        return same(a, b)
+    if a.size != b.size:
+        return False
+    fit = aligned(np.moveaxis(a, 1, -1) if a.ndim > 2 else a, b)
+    if fit is not None:
+        return same(fit[0], np.moveaxis(a, 1, -1) if a.ndim > 2 else a)
+    slim = np.squeeze(a), np.squeeze(b)
+    return slim[0].shape == slim[1].shape and same(*slim)
