@@ -75,14 +75,6 @@ def declared(values: Sequence[Array], keras: Adapter) -> list[Array]:
     ]
 
 
-def runs(model: Adapter, values: Sequence[Array]) -> bool:
-    """Whether the model takes these inputs."""
-    try:
-        return bool(model.forward(values))
-    except Exception:  # any model, any error: these sizes are not for it
-        return False
-
-
 def _random(
     rng: np.random.Generator, shape: Sequence[int | None], dtype: str, tokens: int, choice: int
 ) -> Array:
@@ -123,13 +115,17 @@ def flattened_images(keras: Adapter, inputs: Any = None) -> Mapping[str, tuple[i
         any(layer.family == "dense" for layer in layers)
         and any(re.search("[123]D", layer.kind) for layer in layers)
     )
-    if not dense or not spatial:
+    if not dense or not spatial or not keras.may_flatten():  # type: ignore[attr-defined]
         return {}
     if inputs is None and not keras.input_specs():
         return {}
     candidates = [as_list(inputs)] if inputs is not None else random_inputs(keras)
-    values = next((values for values in candidates if runs(keras, values)), None)
-    return {} if values is None else keras.flattened_images(values)  # type: ignore[attr-defined, no-any-return]
+    for values in candidates:
+        try:
+            return keras.flattened_images(values)  # type: ignore[attr-defined, no-any-return]
+        except Exception:  # any model, any error: these sizes are not for it
+            continue
+    return {}
 
 
 def randomise(model: Adapter, seed: int = 0) -> None:

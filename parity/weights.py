@@ -188,7 +188,7 @@ def _among(whole: Array, value: Array, rows: tuple[int, int]) -> Array:
 def converted(slot: Slot, source: Adapter) -> tuple[Array, str]:
     """The source's tensor in the other side's layout, less the bias that is folded into it, and where it goes."""
     own, other = (slot.keras, slot.torch) if source.side == "keras" else (slot.torch, slot.keras)
-    value = folded(source, own, slot).astype(source.read(own).dtype) if slot.bias else source.read(own)
+    value = folded(source, own, slot).astype(source.peek(own).dtype) if slot.bias else source.peek(own)
     return (slot.layout.to_torch(value) if source.side == "keras" else slot.layout.to_keras(value)), other
 
 

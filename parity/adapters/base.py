@@ -75,6 +75,10 @@ class Adapter(Protocol):
         """The value of a tensor."""
         ...
 
+    def peek(self, path: str) -> Array:
+        """The same without a copy, where the model's memory can be looked at; not to be changed nor kept."""
+        ...
+
     def write(self, path: str, value: Array) -> None:
         """Set the value of a tensor."""
         ...

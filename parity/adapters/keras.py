@@ -15,9 +15,17 @@ from keras.src import backend
 from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo, restored
 from parity.adapters.exact import exact_float64
 from parity.adapters.keras_trace import framework, tensors_of, tracing
-from parity.adapters.keras_tree import children, declared_inputs, is_functional, own_variables, plain_tensors
+from parity.adapters.keras_tree import (
+    children,
+    declared_inputs,
+    is_functional,
+    may_flatten,
+    own_variables,
+    plain_tensors,
+)
 from parity.adapters.recording import Recorder
 from parity.errors import UsageError
+from parity.reorder import SMALL, contiguous
 from parity.trace import NodeObserver, Trace, flattened_images
 
 L = keras.layers
@@ -49,12 +57,29 @@ SETTINGS = (
 
 def to_numpy(tensor: Any) -> Array:
     """A copy of the tensor's values; bfloat16 widens to float32, which is exact."""
+    return np.array(_looked_at(tensor), copy=True)
+
+
+def _handed_over(value: Array, dtype: str) -> Any:
+    """The value for a variable to take: TensorFlow is given fresh memory to keep, which saves it two copies."""
+    if value.size < SMALL or str(value.dtype) != dtype:
+        return value
+    fresh = contiguous(value)
+    if keras.config.backend() != "tensorflow":
+        return fresh
+    import tensorflow as tf
+
+    return tf.experimental.dlpack.from_dlpack(fresh.__dlpack__())
+
+
+def _looked_at(tensor: Any) -> Array:
+    """The tensor's values, which may be its own memory."""
     tensor = tensor._value if isinstance(tensor, keras.Variable) else tensor
     if hasattr(tensor, "read_value"):  # NumPy warns of a TensorFlow variable, not of its value
         tensor = tensor.read_value()
     if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
         tensor = keras.ops.cast(tensor, "float32")
-    return np.array(keras.ops.convert_to_numpy(tensor), copy=True)
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
 class KerasModel:
@@ -125,9 +150,19 @@ class KerasModel:
         """The value of a variable."""
         return to_numpy(self._variables[path])
 
+    def peek(self, path: str) -> Array:
+        """The same without a copy, where that can be."""
+        value = self._variables[path]._value
+        if (
+            keras.config.backend() != "tensorflow"
+            or keras.backend.standardize_dtype(value.dtype) == "bfloat16"
+        ):
+            return _looked_at(value)
+        return np.asarray(memoryview(value.read_value()))
+
     def write(self, path: str, value: Array) -> None:
         """Set a variable in place."""
-        self._variables[path].assign(value)
+        self._variables[path].assign(_handed_over(value, str(self._variables[path].dtype)))
 
     def storage(self, path: str) -> int:
         """An identity that tied variables share."""
@@ -218,6 +253,10 @@ class KerasModel:
 
         with restored(L.Layer, "__call__", call):
             yield
+
+    def may_flatten(self) -> bool:
+        """Whether an image may be flattened somewhere in the model."""
+        return any(map(may_flatten, self._layers.values()))
 
     def flattened_images(self, inputs: Sequence[Array]) -> dict[str, tuple[int, ...]]:
         """(H, W, C) of the image whose flattening a layer receives, by path; found by one evaluation.

@@ -32,6 +32,17 @@ def children(layer: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield tuple(dict.fromkeys(names)), child
 
 
+def may_flatten(layer: Any) -> bool:
+    """Whether the layer may turn an image into a vector: by its kind, by an operation of its graph, or by its own code."""
+    own_code = not type(layer).__module__.startswith("keras.") or "call" in vars(layer)
+    steps = [layer, *getattr(layer, "operations", ())]
+    return own_code or any(
+        isinstance(step, L.Lambda)
+        or any(word in type(step).__name__ for word in ("Flatten", "Reshape", "Ravel"))
+        for step in steps
+    )
+
+
 def is_functional(layer: Any) -> bool:
     """Whether the model is a graph of layers (keras.Model(inputs, outputs))."""
     return (

@@ -15,6 +15,7 @@ from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo, r
 from parity.adapters.recording import Recorder
 from parity.adapters.torch_trace import framework, tensors_of, tracing
 from parity.errors import UsageError
+from parity.reorder import copy_into
 from parity.trace import NodeObserver, Trace, flattened_images
 
 FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
@@ -39,10 +40,15 @@ IGNORED_BUFFERS = {"num_batches_tracked"}
 
 def to_numpy(tensor: torch.Tensor) -> Array:
     """A copy of the tensor's values; bfloat16 widens to float32, which is exact."""
+    return np.array(_looked_at(tensor), copy=True)
+
+
+def _looked_at(tensor: torch.Tensor) -> Array:
+    """The tensor's own memory where NumPy can look at it, else a copy."""
     value = tensor.detach().cpu()
     if value.dtype == torch.bfloat16:
         value = value.float()
-    return np.array(value.resolve_conj().resolve_neg().numpy(), copy=True)
+    return np.asarray(value.resolve_conj().resolve_neg().numpy())
 
 
 class TorchModel:
@@ -94,10 +100,17 @@ class TorchModel:
         """The value of a parameter or buffer."""
         return to_numpy(self._tensor(path))
 
+    def peek(self, path: str) -> Array:
+        """The same without a copy, where that can be."""
+        return _looked_at(self._tensor(path))
+
     def write(self, path: str, value: Array) -> None:
         """Set a parameter or buffer in place."""
-        target = self._tensor(path)
-        with torch.no_grad():
+        target = self._tensor(path).detach()
+        same = str(target.dtype) == f"torch.{value.dtype}"
+        if same and target.device.type == "cpu" and target.is_contiguous():
+            copy_into(target.numpy(), value.reshape(target.shape))  # straight into the tensor's memory
+        else:
             target.copy_(torch.from_numpy(np.array(value)).reshape(target.shape))
 
     def storage(self, path: str) -> int:

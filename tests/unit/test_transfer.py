@@ -314,3 +314,32 @@ def test_layers_of_unknown_kinds_follow_the_convention_of_kernel_and_weight() ->
     model, module = Ours(), Theirs()
     parity.transfer(module, model)
     assert np.array_equal(model.kernel.value.numpy(), module.weight.detach().numpy().transpose(2, 3, 1, 0))
+
+
+@pytest.mark.usefixtures("keras_torch")
+def test_large_tensors_go_straight_from_memory_to_memory() -> None:
+    """Kernels beyond the size of a cache: the values arrive, stay apart from the source, and can be trained on."""
+    import keras
+    import torch
+
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(96, 160, 3), torch.nn.Conv2d(160, 96, 3, dtype=torch.float32)
+    )
+    image = keras.Input((None, None, 96))
+    first, second = keras.layers.Conv2D(160, 3, name="0"), keras.layers.Conv2D(96, 3, name="1")
+    model = keras.Model(image, second(first(image)))
+    parity.transfer(module, model)
+    before = [value.detach().numpy().copy() for value in module.parameters()]
+    np.testing.assert_array_equal(first.get_weights()[0], before[0].transpose(2, 3, 1, 0))
+    first.kernel.assign_add(keras.ops.ones_like(first.kernel))
+    second.kernel.assign(2.0 * second.kernel)
+    for value, old in zip(module.parameters(), before, strict=True):
+        np.testing.assert_array_equal(value.detach().numpy(), old)
+    held = [value.copy() for value in model.get_weights()]
+    parity.transfer(model, module)
+    np.testing.assert_array_equal(module[0].weight.detach().numpy(), held[0].transpose(3, 2, 0, 1))
+    np.testing.assert_array_equal(module[1].weight.detach().numpy(), held[2].transpose(3, 2, 0, 1))
+    with torch.no_grad():
+        module[0].weight.zero_()
+    np.testing.assert_array_equal(first.get_weights()[0], held[0])
+    assert module[1].weight.requires_grad
