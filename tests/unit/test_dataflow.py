@@ -1,0 +1,209 @@
+"""Models written apart are paired by their dataflow: right, both ways, and never by a guess."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import pytest
+import torch
+from keras import layers as L
+from keras import ops
+from torch import nn
+from torch.nn import functional as F
+
+import parity
+from parity.adapters import adapt
+from parity.pairing import Pairing
+from parity.probe import randomise
+from parity.weights import pair_models
+from tests.zoo_apart import CASES, Torch, image
+
+
+def found(pairing: Pairing) -> dict[str, str]:
+    """Keras path -> torch path(s) of the layers, and of the tensors that are paired on their own."""
+    pairs = {item.keras: " ".join(item.torch) for item in pairing.pairs}
+    return pairs | {slot.keras: slot.torch for item in pairing.pairs for slot in item.slots}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_written_apart(name: str) -> None:
+    """Every layer finds its own, and with the weights carried over the two compute the same."""
+    model, module, inputs, pairs = CASES[name]()
+    pairing = pair_models(adapt(model), adapt(module), None, inputs)
+    assert not pairing.problems
+    assert {path: found(pairing)[path] for path in pairs} == pairs
+    sample = inputs[0]
+    for source, target in ((module, model), (model, module)):
+        randomise(adapt(source), 3)
+        parity.transfer(source, target, inputs=sample)
+        report = parity.compare(model, module, sample)
+        assert report.verdict == "EQUAL", str(report)
+
+
+def test_either_would_do_is_said() -> None:
+    model, module, inputs, _ = CASES["branches that may change places"]()
+    pairing = pair_models(adapt(model), adapt(module), None, inputs)
+    assert {item.keras: item.how for item in pairing.pairs} == {
+        "p": "dataflow, where either would do",
+        "q": "dataflow, where either would do",
+        "out": "dataflow",
+    }
+
+
+def test_names_that_the_dataflow_contradicts_are_said() -> None:
+    model, module, inputs, _ = CASES["names that mislead"]()
+    (note,) = pair_models(adapt(model), adapt(module), None, inputs).notes
+    assert "a with b" in note
+
+
+def two_branches(ours: Any, theirs: Any, head: str | None = None) -> tuple[Any, Any]:
+    """Two branches of one shape, each with an activation, on either side."""
+    i = keras.Input((None, None, 3))
+    x = ours[0](L.Conv2D(8, 3, name="p")(i)) + ours[1](L.Conv2D(8, 3, name="q")(i))
+    model = keras.Model(i, L.Conv2D(4, 1, activation=head, name="out")(x))
+    module = Torch(
+        lambda m, x: m.o(theirs[0](m.u(x)) + theirs[1](m.v(x))),
+        o=nn.Conv2d(8, 4, 1), u=nn.Conv2d(3, 8, 3), v=nn.Conv2d(3, 8, 3),
+    )  # fmt: skip
+    return model, module
+
+
+def test_a_difference_elsewhere_does_not_confuse_the_branches() -> None:
+    """Softmax in one model alone: the graphs are not the same, the branches are told apart all the same."""
+    model, module = two_branches((ops.relu, ops.sigmoid), (torch.sigmoid, F.relu), "softmax")
+    pairs = found(pair_models(adapt(model), adapt(module), None, [image(2, 7, 9, 3)]))
+    assert (pairs["p"], pairs["q"]) == ("v", "u")
+
+
+def test_an_ambiguity_lists_the_candidates() -> None:
+    """Other activations on each side: nothing says which branch is which."""
+    model, module = two_branches((ops.relu, ops.sigmoid), (torch.tanh, F.elu))
+    with pytest.raises(parity.PairingError) as error:
+        parity.transfer(module, model)
+    assert len(error.value.problems) == 2
+    assert all("could be any of torch u, v" in problem for problem in error.value.problems)
+    assert "mapping={'p': ...}" in str(error.value)
+    assert parity.transfer(module, model, {"p": "u"}).copied == 6
+
+
+def test_equal_weights_decide_where_the_dataflow_does_not() -> None:
+    model, module = two_branches((ops.relu, ops.sigmoid), (torch.tanh, F.elu))
+    randomise(adapt(module), 1)
+    parity.transfer(module, model, {"p": "v", "q": "u"})
+    pairs = found(pair_models(adapt(model), adapt(module), None, [image(2, 7, 9, 3)]))
+    assert (pairs["p"], pairs["q"]) == ("v", "u")
+
+
+def chain(missing: int | None, order: tuple[int, ...] = (0, 1, 2, 3)) -> tuple[Any, Any]:
+    """Convolution and normalisation, again and again, of one shape; torch may lack one normalisation."""
+    x = i = keras.Input((None, None, 4))
+    for n in range(4):
+        x = ops.relu(L.BatchNormalization(epsilon=1e-5, name=f"n{n}")(L.Conv2D(4, 3, name=f"c{n}")(x)))
+    model = keras.Model(i, L.Conv2D(5, 1, name="out")(x))
+
+    def run(m: Any, x: Any) -> Any:
+        for n in order:
+            x = m.convolutions[n](x)
+            x = F.relu(x if n == missing else m.norms[str(n)](x))
+        return m.last(x)
+
+    module = Torch(
+        run,
+        last=nn.Conv2d(4, 5, 1),
+        convolutions=nn.ModuleList(nn.Conv2d(4, 4, 3) for _ in range(4)),
+        norms=nn.ModuleDict({str(n): nn.BatchNorm2d(4) for n in range(4) if n != missing}),
+    )
+    return model, module
+
+
+@pytest.mark.parametrize("missing", [None, 0, 1, 2, 3])
+def test_a_missing_layer_leaves_the_others_in_place(missing: int | None) -> None:
+    model, module = chain(missing)
+    pairing = pair_models(adapt(model), adapt(module), None, [image(2, 11, 13, 4)])
+    wanted = {f"c{n}": f"convolutions.{n}" for n in range(4)} | {"out": "last"}
+    wanted |= {f"n{n}": f"norms.{n}" for n in range(4) if n != missing}
+    assert {item.keras: item.torch[0] for item in pairing.pairs} == wanted
+    assert {problem.keras for problem in pairing.problems} == (set() if missing is None else {f"n{missing}"})
+
+
+def test_steps_without_weights_correspond_too() -> None:
+    model, module, inputs, _ = CASES["residual with a shortcut of the same shape"]()
+    ours, theirs = adapt(model), adapt(module)
+    pairing = pair_models(ours, theirs, None, inputs)
+    traces = ours.trace(inputs)[1], theirs.trace([inputs[0].transpose(0, 3, 1, 2)])[1]
+    kinds = [(traces[0].nodes[a].kind, traces[1].nodes[b].kind) for a, b in pairing.ops]
+    assert len(kinds) == len(traces[0].nodes) == len(traces[1].nodes)
+    assert all(a == b for a, b in kinds)
+    assert [kind for kind, _ in kinds].count("add") == 2
+    assert dict(kinds)["sigmoid"] == "sigmoid"
+
+
+# --- parametrisations that are not the same and compute the same -------------------------------------
+
+
+def normalised(keras_options: dict[str, Any], torch_options: dict[str, Any]) -> tuple[Any, Any]:
+    i = keras.Input((None, None, 3))
+    x = L.BatchNormalization(epsilon=1e-5, name="norm", **keras_options)(L.Conv2D(4, 3, name="conv")(i))
+    module = Torch(
+        lambda m, x: m.last(m.norm(m.conv(x))),
+        conv=nn.Conv2d(3, 4, 3), norm=nn.BatchNorm2d(4, **torch_options), last=nn.Conv2d(4, 2, 1),
+    )  # fmt: skip
+    return keras.Model(i, L.Conv2D(2, 1, name="last")(x)), module
+
+
+@pytest.mark.parametrize("options", [{"scale": False}, {"center": False}, {"scale": False, "center": False}])
+def test_batchnorm_without_scale_or_centre(options: dict[str, bool]) -> None:
+    """Into torch they become one and zero; from torch they must be."""
+    model, module = normalised(options, {})
+    randomise(adapt(model), 1)
+    randomise(adapt(module), 2)
+    parity.transfer(model, module)
+    assert parity.compare(model, module).verdict == "EQUAL"
+    if "scale" in options:
+        assert torch.equal(module.norm.weight, torch.ones(4))
+    if "center" in options:
+        assert torch.equal(module.norm.bias, torch.zeros(4))
+    parity.transfer(module, model)
+    name = "weight" if "scale" in options else "bias"
+    with torch.no_grad():
+        getattr(module.norm, name)[1] = 0.5
+    with pytest.raises(parity.PairingError, match=f"norm.{name} must be all"):
+        parity.transfer(module, model)
+    report = parity.compare(model, module)
+    assert report.verdict == "DIVERGED"
+    assert (report.first.keras, report.first.torch) == ("norm", "norm")
+
+
+def test_batchnorm_without_affine_takes_keras_ones() -> None:
+    model, module = normalised({}, {"affine": False})
+    parity.transfer(module, model)
+    assert parity.compare(model, module).verdict == "EQUAL"
+    randomise(adapt(model), 1)
+    with pytest.raises(parity.PairingError, match=r"norm\.gamma must be all 1"):
+        parity.transfer(model, module)
+
+
+def test_a_folded_bias_is_the_running_mean_less_it() -> None:
+    model, module, inputs, _ = CASES["bias in front of batchnorm on one side"]()
+    randomise(adapt(module), 1)
+    result = parity.transfer(module, model)
+    assert result.rewritten == ["0.bias", "1.running_mean"]
+    mean, bias = module[1].running_mean.numpy(), module[0].bias.detach().numpy()
+    assert (model.get_layer("n1").moving_mean.numpy() == mean - bias).all()
+    assert (model.get_layer("c2").bias.numpy() == 0).all()
+    again = parity.transfer(model, module)
+    assert again.rewritten == ["c2.bias", "n2.moving_mean"]
+    assert (module[0].bias.detach().numpy() == 0).all()
+    assert (module[1].running_mean.numpy() == mean - bias).all()
+    with torch.no_grad():
+        module[1].running_mean[2] += 1e-3
+    assert parity.compare(model, module, inputs[0]).first.torch == "1"
+
+
+def test_a_bias_is_not_folded_past_an_activation() -> None:
+    i = keras.Input((None, None, 3))
+    x = L.BatchNormalization(name="n")(ops.relu(L.Conv2D(4, 3, use_bias=False, name="c")(i)))
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4))
+    with pytest.raises(parity.PairingError, match=r"0\.bias"):
+        parity.transfer(module, keras.Model(i, x))
