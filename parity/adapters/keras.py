@@ -61,9 +61,9 @@ def to_numpy(tensor: Any) -> Array:
 
 
 def _handed_over(value: Array, dtype: str) -> Any:
-    """The value for a variable to take: TensorFlow is given fresh memory to keep, which saves it two copies."""
+    """The value in fresh memory, since JAX may keep what it is given; TensorFlow is told to, which saves two copies."""
     if value.size < SMALL or str(value.dtype) != dtype:
-        return value
+        return np.array(value)
     fresh = contiguous(value)
     if keras.config.backend() != "tensorflow":
         return fresh

@@ -339,7 +339,10 @@ def test_large_tensors_go_straight_from_memory_to_memory() -> None:
     parity.transfer(model, module)
     np.testing.assert_array_equal(module[0].weight.detach().numpy(), held[0].transpose(3, 2, 0, 1))
     np.testing.assert_array_equal(module[1].weight.detach().numpy(), held[2].transpose(3, 2, 0, 1))
+    parity.transfer(module, model)
     with torch.no_grad():
-        module[0].weight.zero_()
-    np.testing.assert_array_equal(first.get_weights()[0], held[0])
+        for value in module.parameters():
+            value.zero_()
+    for value, old in zip(model.get_weights(), held, strict=True):
+        np.testing.assert_array_equal(value, old)
     assert module[1].weight.requires_grad
