@@ -256,7 +256,10 @@ class Backward:
         if before == {g.slot.torch: g.greatest for g in self.gaps()}:
             return None, True
         if not np.any(a):
-            text = f"no gradient reaches its output in Keras{again}; in torch up to {np.abs(other.gradient).max():.3g}. Is it stopped?"
+            scale = float(np.abs(other.gradient).max())
+            text = (
+                f"no gradient reaches its output in Keras{again}; in torch up to {scale:.3g}. Is it stopped?"
+            )
         else:
             text = f"the gradient that arrives at its output differs{again}: {difference(a, b) if b is not None else ''}"
         return Finding(call.path, path, "gradient", None, text), True

@@ -13,7 +13,7 @@ from parity.finding import Finding
 from parity.slots import Slot
 
 if TYPE_CHECKING:
-    from parity.training import Bench
+    from parity.training_bench import Bench
 
 EXACT = 1e-9
 
@@ -53,7 +53,8 @@ def find_ties(bench: Bench) -> tuple[list[Tie], list[Finding]]:
     targets = bench.targets(0)
     with bench.unchanged():
         ours, theirs = bench.evaluate(False, targets)
-    ties, findings = [], {}
+    ties: list[Tie] = []
+    findings: dict[tuple[str, str], Finding] = {}
     for tie in candidates:
         many, one = (ours, theirs) if tie.side == "keras" else (theirs, ours)
         parts = [many.parameters.get(path) for path in tie.paths]
@@ -71,10 +72,10 @@ def find_ties(bench: Bench) -> tuple[list[Tie], list[Finding]]:
         owner = tie.other.rpartition(".")[0]
         one_side, many_side = ("torch", "Keras") if tie.side == "keras" else ("Keras", "torch")
         text = (
-            f"one layer in {one_side} ({owner}) is {len(layers)} in {many_side} ({', '.join(layers)}), equal now: the gradient "
-            f"there is the sum of these layers' to {gap / scale:.1g}, so that they drift apart with the first step"
+            f"one layer in {one_side} ({owner}) is {len(layers)} in {many_side} ({', '.join(layers)}), equal "
+            f"now: the gradient there is the sum of these layers' to {gap / scale:.1g}, so that they drift apart with the first step"
         )
-        fix = f"call one layer {len(layers)} times in {many_side}; with the gradients summed over the copies the two sides agree"
+        fix = f"call one layer {len(layers)} times in {many_side}; with the copies' gradients summed both sides agree"
         names = (layers[0], owner) if tie.side == "keras" else (owner, layers[0])
         findings.setdefault(names, Finding(*names, "training", "shared-layer-duplicated", text, fix, True))
     return ties, list(findings.values())

@@ -11,7 +11,7 @@ from parity.finding import Finding
 from parity.training_side import Evaluation
 
 if TYPE_CHECKING:
-    from parity.training import Bench
+    from parity.training_bench import Bench
 
 EXACT = 1e-9
 
@@ -38,8 +38,14 @@ def _double_softmax(
     ):
         loss = trainer.loss_of(values, wanted)
         if abs(loss - other) <= 1e-7 * abs(other):
-            text = f"{gap}; the outputs are probabilities, and {side}'s loss takes them for logits: of their logarithm it gives {loss:.10g}"
-            fix = f"logits into {side}'s loss: leave the softmax out of the models, or take a loss of probabilities (from_logits=False; NLLLoss of the logarithm)"
+            text = (
+                f"{gap}; the outputs are probabilities, and {side}'s loss takes them for logits: "
+                f"of their logarithm it gives {loss:.10g}"
+            )
+            fix = (
+                f"logits into {side}'s loss: leave the softmax out of the models, or take a loss of probabilities "
+                "(from_logits=False; NLLLoss of the logarithm)"
+            )
             return Finding(None, None, "training", "double-softmax", text, fix, True)
     return None
 
@@ -68,7 +74,10 @@ def _reduction(bench: Bench, ours: Evaluation, theirs: Evaluation, gap: str) -> 
         worst = max(worst, float(np.abs(a - b).max(initial=0.0)) / scale) if scale else worst
     if worst > EXACT:
         return None
-    text = f"{gap}: a factor of {factor:.10g}{_meaning(factor, ours)}, and every gradient differs by the same (to {worst:.1g})"
+    text = (
+        f"{gap}: a factor of {factor:.10g}{_meaning(factor, ours)}, "
+        f"and every gradient differs by the same (to {worst:.1g})"
+    )
     fix = f"one reduction on both sides; with torch's loss times {factor:.6g} loss and gradients agree to {worst:.1g}"
     return Finding(None, None, "training", "loss-reduction", text, fix, True)
 

@@ -9,58 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from parity.adapters.base import Array
-from parity.errors import UsageError
 from parity.finding import Finding
-from parity.gradients import Gap, floor_of, gaps, moved
-from parity.optimizers import Recipe, Rule, State, clipped, exchanged, in_torch_terms, recipe_of, update
-from parity.shared_layers import tied
+from parity.gradients import Gap, floor_of, gaps
+from parity.optimizer_causes import Step as OneStep
+from parity.optimizer_causes import explain_step
+from parity.optimizers import Recipe, in_torch_terms
 from parity.tolerance import PRECISION_FACTOR, STRUCTURE
-from parity.training import nudge
-from parity.training_causes import Explained, Statistics, batch_of, explain_statistics, explain_step
-from parity.training_causes import Step as OneStep
-from parity.training_side import Trainer
-
-if TYPE_CHECKING:
-    from parity.training import Bench
+from parity.training_causes import Explained, Statistics, batch_of, explain_statistics
+from parity.training_run import Runs, Step
 
 REPEATS = 8
 """How often a run is repeated with what was found made alike."""
-
-
-@dataclass
-class Step:
-    """What one side had after one step.
-
-    Attributes:
-        loss: before the update.
-        gradients: of the loss, before the update.
-        state: parameters and statistics after it.
-        rules: the optimizer's rule of each parameter in this step.
-        slots: its state of each parameter after it.
-        penalties: gradients of the regularisers, before it.
-    """
-
-    loss: float
-    gradients: dict[str, Array]
-    state: dict[str, Array]
-    rules: dict[str, Rule]
-    slots: dict[str, State]
-    penalties: dict[str, Array]
-
-
-@dataclass
-class Noise:
-    """What one unit roundoff in weights and inputs does to the torch side after each step."""
-
-    loss: list[float] = field(default_factory=list)
-    gradients: list[dict[str, float]] = field(default_factory=list)
-    state: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -73,135 +38,8 @@ class Parting:
     text: str = ""
 
 
-class Trajectory:
-    """A run of both sides."""
-
-    def __init__(self, bench: Bench, steps: int, optimizer: Any, match_rules: bool) -> None:
-        self.bench, self.steps, self.match_rules = bench, steps, match_rules
-        self.batches = [_batch(bench.inputs[0], step) for step in range(steps)]
-        self.torch_batches = [bench._to_torch(batch) for batch in self.batches]
-        self.targets = [bench.targets(step + 1) for step in range(steps)]
-        self.start = bench.keras.state(), bench.torch.state()
-        self.optimizers = self._optimizers(optimizer)
-        self.explained = Explained()
-        self.noise = Noise()
-        self.matched: list[Finding] = []
-
-    def _optimizers(self, wanted: Any) -> tuple[Any, Any]:
-        """What each side makes its optimizer of."""
-        if isinstance(wanted, tuple | list):
-            if len(wanted) != 2:
-                raise UsageError(
-                    f"optimizer must be a name, a dictionary, or a pair (Keras, torch); got {len(wanted)} items."
-                )
-            return wanted[0], wanted[1]
-        recipe = recipe_of("sgd" if wanted is None else wanted, self._sgd_rate())
-        self.bench.result.figures["optimizer"] = {
-            "name": recipe.name,
-            "lr": list(recipe.rates),
-            **recipe.options,
-        }
-        return recipe, recipe
-
-    def _sgd_rate(self) -> float:
-        """A rate at which the first step takes about a tenth off the loss."""
-        with self.bench.unchanged():
-            first = self.bench.torch.evaluate(self.torch_batches[0], self.targets[0][1], training=True)
-        square = sum(float(np.sum(np.square(v))) for v in first.parameters.values() if v is not None)
-        rate = 0.1 * abs(first.loss) / square if square > 0.0 and np.isfinite(square) else 0.01
-        return float(f"{min(rate, 1.0):.2g}")
-
-    # --- running ------------------------------------------------------------------------------------------
-
-    def _run(
-        self, trainer: Trainer, batches: Sequence[Any], wanted: Any, theirs: Sequence[Step] = ()
-    ) -> list[Step]:
-        """All steps of one side; with `theirs`, the Keras side takes over the parts of the rule that were explained."""
-        side = 0 if trainer.side == "keras" else 1
-        trainer.load(self.start[side])
-        trainer.start(wanted)
-        steps: list[Step] = []
-        states: dict[str, State] = {}
-        with ExitStack() as stack:
-            if side == 0:
-                for path, changes in self.explained.batchnorm.items():
-                    stack.enter_context(trainer.batchnorm(path, **changes))
-            for number, batch in enumerate(batches):
-                targets = self.targets[number][side]
-                result = trainer.evaluate(batch, targets, training=True)
-                tied(self.bench.ties, *((result.parameters, {}) if side == 0 else ({}, result.parameters)))
-                trained = trainer.trainable() - self._left_out(side)
-                gradients = {p: g for p, g in result.parameters.items() if g is not None and p in trained}
-                penalties = {p: g for p, g in trainer.penalties().items() if p in trained}
-                whole = {p: gradients.get(p, 0.0) + penalties.get(p, 0.0) for p in {**gradients, **penalties}}
-                if isinstance(wanted, Recipe):
-                    rules = {p: replace(r, rate=wanted.rate(number)) for p, r in trainer.rules().items()}
-                else:
-                    rules = trainer.rules()
-                if theirs and self.explained.parts:
-                    rules = self._exchange(rules, theirs[number].rules)
-                    states = self._by_rule(trainer, rules, gradients, penalties, states)
-                    slots = states
-                else:
-                    trainer.apply(whole, number)
-                    slots = trainer.slots() if rules else {}
-                steps.append(Step(result.loss, gradients, trainer.state(), rules, slots, penalties))
-        trainer.stop()
-        trainer.load(self.start[side])
-        return steps
-
-    def _left_out(self, side: int) -> set[str]:
-        """Parameters that one side alone trains."""
-        pairs = self.bench.pairing.pairs
-        slots = [slot for pair in pairs for slot in pair.slots]
-        alone = {
-            c.path
-            for pair in pairs
-            for c in pair.constants
-            if c.side == ("keras", "torch")[side] and not c.folded
-        }
-        return alone | {(s.keras, s.torch)[side] for s in slots if s.keras in self.bench.untrained}
-
-    def _exchange(self, ours: Mapping[str, Rule], theirs: Mapping[str, Rule]) -> dict[str, Rule]:
-        mates = {slot.keras: slot.torch for _, slot in self.bench.slots()}
-        return {
-            path: exchanged(rule, theirs[mates[path]], self.explained.parts)
-            if mates.get(path) in theirs
-            else rule
-            for path, rule in ours.items()
-        }
-
-    def _by_rule(
-        self, trainer: Trainer, rules: Mapping[str, Rule], gradients: Mapping[str, Array],
-        penalties: Mapping[str, Array], states: Mapping[str, State],
-    ) -> dict[str, State]:  # fmt: skip
-        """One step by the rules themselves; a regulariser is a weight decay there already."""
-        decayed = any(part.name == "weight decay" for part in self.explained.parts)
-        whole = {
-            p: g if decayed or p not in penalties else g + penalties[p]
-            for p, g in gradients.items()
-            if p in rules
-        }
-        before = trainer.state()
-        cut = clipped(rules, whole)
-        new = {path: update(rules[path], before[path], cut[path], states.get(path, {})) for path in whole}
-        trainer.load({path: weight for path, (weight, _) in new.items()})
-        return {**states, **{path: state for path, (_, state) in new.items()}}
-
-    def _measure_noise(self, torch: Sequence[Step]) -> None:
-        rng = np.random.default_rng(1)
-        start = self.start
-        self.start = start[0], {path: nudge(rng, value) for path, value in start[1].items()}
-        batches = [[nudge(rng, value) for value in batch] for batch in self.torch_batches]
-        shaken = self._run(self.bench.torch, batches, self.optimizers[1])
-        self.start = start
-        self.bench.torch.load(start[1])
-        for plain, other in zip(torch, shaken, strict=True):
-            self.noise.loss.append(abs(plain.loss - other.loss))
-            self.noise.gradients.append(moved(plain.gradients, other.gradients))
-            self.noise.state.append(moved(plain.state, other.state))
-
-    # --- judging ------------------------------------------------------------------------------------------
+class Trajectory(Runs):
+    """A run of both sides, judged."""
 
     def judge(self) -> None:
         """Run, compare, explain, repeat."""
@@ -236,20 +74,19 @@ class Trajectory:
         result.figures["steps"] = self.steps
         result.notes += _by_cause(self.matched)
         recipe = self.optimizers[0]
-        steady = isinstance(recipe, Recipe) and len(set(recipe.rates)) == 1
+        steady = self.steps > 1 and isinstance(recipe, Recipe) and len(set(recipe.rates)) == 1
         if (
             steady
             and attempt == 0
             and parting is None
             and any(r.rate_in_velocity for r in keras[0].rules.values())
         ):
-            if self.steps > 1:
-                result.notes.append(
-                    "Keras' momentum holds the learning rate, torch's does not: the same while the learning rate stays"
-                )
+            result.notes.append(
+                "Keras' momentum holds the learning rate, torch's does not: the same while the learning rate stays"
+            )
 
     def _take(self, found: Explained, parting: Parting) -> None:
-        """Findings into the result (the frameworks' own rules as notes where they are to be matched), fixes into the next run."""
+        """Findings into the result (the frameworks' own rules as notes where they are matched), fixes into the next run."""
         result = self.bench.result
         after = f" (step {parting.step + 1})"
         for finding in found.findings:
@@ -335,8 +172,8 @@ class Trajectory:
         first = parting.gaps[0] if parting.gaps else None
         text = f"{parting.what}: {parting.text or '; '.join(str(gap) for gap in parting.gaps[:3])}"
         more = f" and {len(parting.gaps) - 3} tensors more" if len(parting.gaps) > 3 else ""
-        names = (first.pair.keras, ", ".join(first.pair.torch)) if first else (None, None)
-        return Explained([Finding(*names, "training", None, text + more)], known=False)
+        ours, theirs = (first.pair.keras, ", ".join(first.pair.torch)) if first else (None, None)
+        return Explained([Finding(ours, theirs, "training", None, text + more)], known=False)
 
     def _one_step(self, number: int, keras: Sequence[Step], torch: Sequence[Step]) -> tuple[OneStep, OneStep]:
         """A step of either side, torch's under the Keras paths and in the Keras layout."""
@@ -438,21 +275,3 @@ def _by_cause(matched: Sequence[Finding]) -> list[str]:
             f"judged with torch's rule on both sides [{cause}] at {places[0]}{more}: {first.evidence}"
         )
     return notes
-
-
-def _batch(inputs: Sequence[Array], step: int) -> list[Array]:
-    """The inputs in another order and a little changed, so that no two steps are the same."""
-    if step == 0:
-        return list(inputs)
-    rng = np.random.default_rng(step)
-    order = rng.permutation(inputs[0].shape[0])
-    batch = []
-    for value in inputs:
-        value = value[order] if value.shape[0] == len(order) else value
-        if value.dtype.kind == "f":
-            spread = 0.1 * float(np.std(value)) or 0.1
-            value = value + spread * rng.standard_normal(value.shape)
-        elif value.ndim > 1:
-            value = np.roll(value, step, axis=1)
-        batch.append(value)
-    return batch

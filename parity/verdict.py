@@ -13,6 +13,7 @@ import numpy as np
 
 from parity.adapters import trainer_of
 from parity.adapters.base import Adapter, Array
+from parity.causes.table import CAUSES
 from parity.environment import environment
 from parity.errors import ParityError, UsageError
 from parity.finding import Finding, in_a_line
@@ -172,7 +173,9 @@ def compare(
     started = time.perf_counter()
     sides = adapters_of(keras_model, torch_module, inputs, device)
     keras, torch = sorted_sides(*sides)
-    restore = [trainer_of(side).statistics() for side in sides]  # a model left in training mode changes in a pass
+    restore = [
+        trainer_of(side).statistics() for side in sides
+    ]  # a model left in training mode changes in a pass
     for values in [declared(as_list(inputs), keras)] if inputs is not None else random_inputs(keras):
         pairing = pair_models(keras, torch, mapping, values)
         report = _Comparison(keras, torch, pairing, values, dtype, pairing.flattened).report()
@@ -449,18 +452,33 @@ class _Comparison:
         )
         errors = {side: _greatest(exact[side], rounded[side])[1] for side in ("keras", "torch")}
         apart = _greatest(rounded["keras"], rounded["torch"])
-        for side, error in errors.items():
-            if not error <= allowed:
-                text = (
-                    f"the {side} side's {self.dtype} output is {error:.3g} of the scale away from its own float64 output; "
-                    f"rounding explains {allowed:.3g}. Is reduced precision (TF32, fast convolution) switched on?"
-                )
-                self.findings.append(Finding(None, None, "precision", None, text))
+        for model in (self.keras, self.torch):
+            if not errors[model.side] <= allowed:
+                self.findings.append(self._imprecise(model, errors[model.side], allowed, exact))
         if not apart[1] <= 2.0 * max(errors.values()):
             text = f"the sides are {apart[1]:.3g} of the scale apart in {self.dtype}, more than either is from float64"
             self.findings.append(Finding(None, None, "precision", None, text))
         figures = {**{f"{side}_error": error for side, error in errors.items()}, "disagreement": apart[1]}
         return {**figures, "conditioning": conditioning, "allowed": allowed}, apart
+
+    def _imprecise(self, model: Adapter, error: float, allowed: float, exact: dict[str, Outputs]) -> Finding:
+        """One side is less exact than its dtype allows; reduced precision is named where that was it."""
+        text = (
+            f"the {model.side} side's {self.dtype} output is {error:.3g} of the scale away from its own float64 output; "
+            f"rounding explains {allowed:.3g}"
+        )
+        again: dict[str, Outputs] = {}
+        with model.full_multiplication() as reduced, model.precision(self.dtype):
+            if reduced:
+                self._run(model, _cast(self.inputs[model.side], self.dtype), again)
+        if model.side in again:
+            better = _greatest(exact[model.side], again[model.side])[1]
+            if better <= allowed:
+                text += f"; without TF32 it is {better:.3g}"
+                return Finding(None, None, "precision", "tf32", text, CAUSES["tf32"].fix, True)
+        return Finding(
+            None, None, "precision", None, f"{text}. Is reduced precision (fast convolution) switched on?"
+        )
 
     def _conditioning(self, exact: dict[str, Outputs]) -> float:
         """What one unit roundoff on every weight and input does to the output, in float64."""

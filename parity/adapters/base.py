@@ -119,6 +119,10 @@ class Adapter(Protocol):
         """Evaluate one layer with other weights and attributes; None where it has no such."""
         ...
 
+    def full_multiplication(self) -> AbstractContextManager[bool]:
+        """While this is open, float32 is multiplied without TF32; gives whether that was allowed."""
+        ...
+
     def precision(self, dtype: str) -> AbstractContextManager[None]:
         """While this is open, the same weights are held and computed with in `dtype`."""
         ...

@@ -91,3 +91,27 @@ def _bilinear(images: Any, size: int, axis: int) -> Any:
         tf.gather(images, np.minimum(low + 1, length - 1), axis=axis),
     )
     return below * (1.0 - share) + above * share
+
+
+@contextmanager
+def full_multiplication() -> Iterator[bool]:
+    """Multiply float32 without TF32 for the time being; yields whether the backend was allowed to use it."""
+    name = keras.config.backend()
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        config = tf.config.experimental
+        reduced = bool(config.tensor_float_32_execution_enabled())
+        config.enable_tensor_float_32_execution(False)
+        try:
+            yield reduced
+        finally:
+            config.enable_tensor_float_32_execution(reduced)
+    elif name == "jax":
+        import jax
+
+        before = jax.config.jax_default_matmul_precision
+        with jax.default_matmul_precision("highest"):
+            yield before != "highest"
+    else:
+        yield False

@@ -13,7 +13,7 @@ from keras import tree
 from keras.src import backend
 
 from parity.adapters.base import Array, LayerInfo, Observer, Side, TensorInfo, restored
-from parity.adapters.exact import exact_float64
+from parity.adapters.exact import exact_float64, full_multiplication
 from parity.adapters.keras_trace import framework, tensors_of, tracing
 from parity.adapters.keras_tree import (
     children,
@@ -308,6 +308,12 @@ class KerasModel:
         from parity.adapters.recipe import keras_recipe
 
         return keras_recipe(self._layers[path])
+
+    @contextmanager
+    def full_multiplication(self) -> Iterator[bool]:
+        """Multiply without reduced precision (TF32); yields whether it was switched on."""
+        with full_multiplication() as reduced:
+            yield reduced
 
     @contextmanager
     def precision(self, dtype: str) -> Iterator[None]:

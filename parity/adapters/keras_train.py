@@ -51,9 +51,9 @@ class KerasTrainer:
                 stack.callback(variable.assign, value)
             stack.enter_context(self.adapter.precision("float64"))
             if isinstance(self.loss, keras.losses.Loss):  # it casts what it gets to the type it was made in
-                for name, value in (("_dtype_policy", keras.DTypePolicy("float64")), ("_dtype", "float64")):
+                for name, exact in (("_dtype_policy", keras.DTypePolicy("float64")), ("_dtype", "float64")):
                     if hasattr(self.loss, name):
-                        stack.enter_context(restored(self.loss, name, value))
+                        stack.enter_context(restored(self.loss, name, exact))
             try:
                 yield
             finally:

@@ -227,6 +227,19 @@ class TorchModel:
         return torch_recipe(self._modules[path])
 
     @contextmanager
+    def full_multiplication(self) -> Iterator[bool]:
+        """Multiply without reduced precision (TF32, bfloat16 passes); yields whether it was switched on."""
+        flags = [(torch.backends.cuda.matmul, "allow_tf32"), (torch.backends.cudnn, "allow_tf32")]
+        setting = torch.get_float32_matmul_precision()
+        reduced = setting != "highest" or any(getattr(owner, name) for owner, name in flags)
+        with ExitStack() as stack:
+            stack.callback(torch.set_float32_matmul_precision, setting)
+            torch.set_float32_matmul_precision("highest")
+            for owner, name in flags:
+                stack.enter_context(restored(owner, name, False))
+            yield reduced
+
+    @contextmanager
     def precision(self, dtype: str) -> Iterator[None]:
         """Hold the same weights in another dtype for the time being, on this adapter's device."""
         wanted = getattr(torch, dtype)

@@ -186,8 +186,8 @@ class TorchTrainer:
         """Make the optimizer anew, or take the one given, with an empty state."""
         self.stop()
         self._recipe = optimizer if isinstance(optimizer, Recipe) else None
-        if self._recipe is not None:
-            self._optimizer = from_recipe(self._recipe, list(self.module.parameters()))
+        if isinstance(optimizer, Recipe):
+            self._optimizer = from_recipe(optimizer, list(self.module.parameters()))
         elif hasattr(optimizer, "param_groups"):
             self._given = (optimizer, optimizer.state, [dict(group) for group in optimizer.param_groups])
             optimizer.state = defaultdict(dict)

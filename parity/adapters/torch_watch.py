@@ -42,7 +42,8 @@ class Recorder:
     """Forward hooks that keep calls, and tensor hooks that keep or replace gradients."""
 
     def __init__(self, watch: Sequence[str], forced: Mapping[tuple[str, int], Array]) -> None:
-        self.watch, self.forced, self.calls = watch, forced, []  # type: tuple, Mapping, list[Call]
+        self.watch, self.forced = watch, forced
+        self.calls: list[Call] = []
 
     @contextmanager
     def on(self, module: nn.Module) -> Iterator[None]:

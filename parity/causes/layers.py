@@ -150,6 +150,8 @@ def _from_one_corner(ours: Step, x: Array, theirs: Step, other: Array) -> tuple[
 
 def _kernel_layer(case: Case) -> Iterator[Explanation]:
     ours, theirs = _describe(case)
+    if ours is not None and theirs is None:
+        yield from _few_digits(case, ours)
     if ours is None or theirs is None:
         return
     found = [*_kernels(case, ours, theirs), *_places(case, ours, theirs), *_biases(case, ours, theirs)]
@@ -160,6 +162,23 @@ def _kernel_layer(case: Case) -> Iterator[Explanation]:
         text = f"{evidence}; with that changed{together} the layer agrees to {shown:.1g}"
         strides = (ours.stride, theirs.stride) if cause == "stride-value" else None
         yield Explanation(cause, text, fix, True, strides)
+
+
+def _few_digits(case: Case, ours: Computation) -> Iterator[Explanation]:
+    """The torch result comes from operands rounded to the 10 bits of mantissa that TF32 keeps."""
+    weights = {**case.weights[1], "weight": rounded_to_tf32(case.weights[1]["weight"])}
+    case = replace(case, torch_in=[rounded_to_tf32(case.torch_in[0])], weights=(weights, weights))
+    _, theirs = _describe(case)
+    if theirs is not None and theirs == ours:
+        yield Explanation("tf32", "the torch result is that of operands rounded to 10 bits of mantissa, to the last digit",
+                          "multiply in full precision: torch.backends.cuda.matmul.allow_tf32 = "
+                          "torch.backends.cudnn.allow_tf32 = False", True)  # fmt: skip
+
+
+def rounded_to_tf32(value: Array) -> Array:
+    """Rounded to 10 bits of mantissa."""
+    mantissa, exponent = np.frexp(value)
+    return np.asarray(np.ldexp(np.round(mantissa * 2.0**11) / 2.0**11, exponent))
 
 
 def _verified(case: Case, ours: Computation, x: Array | None) -> float:

@@ -182,12 +182,18 @@ def function(owner: Any, name: str, change: Callable[..., Any], nth: int = 0) ->
 
     @contextmanager
     def seed(module: nn.Module) -> Iterator[None]:
-        original, count = getattr(owner, name), [0]
+        original, count, inside = getattr(owner, name), [0], [False]
         handle = module.register_forward_pre_hook(lambda *_: count.__setitem__(0, 0))
 
         def replaced(*args: Any, **kwargs: Any) -> Any:
+            if inside[0]:  # torch looks the function up by its name again while a trace is taken
+                return original(*args, **kwargs)
             count[0] += 1
-            return change(original, *args, **kwargs) if count[0] == nth + 1 else original(*args, **kwargs)
+            inside[0] = True
+            try:
+                return change(original, *args, **kwargs) if count[0] == nth + 1 else original(*args, **kwargs)
+            finally:
+                inside[0] = False
 
         setattr(owner, name, replaced)
         try:
