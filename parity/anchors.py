@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 
 from parity.dataflow import Graph, Marks, Unit
 from parity.matching import Match, Prefer, own_colours
+from parity.position import Positions
 
 Compatible = Callable[[Unit, Unit], bool]
 MARGIN = 1e-9
+DISTANCE = 0.25
+"""What one step more or less before or after takes off the share of the neighbours that are paired."""
+STEP = 0.1
+"""How far below the best the pairs may be that are taken together with it."""
 
 
 @dataclass
@@ -80,6 +85,10 @@ class _Propagation:
         self.taken: set[Unit] = set()
         self.points: dict[Unit, dict[Unit, float]] = {}
         self._fits: dict[tuple[Unit, Unit], bool] = {}
+        self._positions = Positions(ours, theirs)
+        self._distances: dict[tuple[Unit, Unit], float] = {}
+        self._near: dict[Unit, list[Unit]] = {}
+        self._alike = _groups(self.theirs.coarse)
         ends = {vertex.label for vertex in ours.vertices if vertex.unit is None}
         for label in ends & {vertex.label for vertex in theirs.vertices if vertex.unit is None}:
             self._reward(label, label)
@@ -124,53 +133,67 @@ class _Propagation:
                 self.take(units[0], mates[0], "the only one of its kind")
 
     def grow(self) -> None:
-        """The unit and mate that share most of their neighbours, again and again, while that is unique."""
+        """The unit and mate that share most of their neighbours and stand where the other stands, while that is unique."""
         while True:
             best = self._best()
-            if best is None:
+            if not best:
                 return
-            self.take(*best)
+            for unit, mate, evidence in best:
+                self.take(unit, mate, evidence)
 
-    def _best(self) -> tuple[Unit, Unit, str] | None:
-        scores = {
-            unit: {
-                mate: self._share(unit, mate, points)
-                for mate, points in found.items()
-                if mate not in self.taken
-            }
-            for unit, found in self.points.items()
-            if unit not in self.units
-        }
+    def _scores(self) -> dict[Unit, dict[Unit, float]]:
+        """For each free unit, what speaks for each free mate."""
+        scores: dict[Unit, dict[Unit, float]] = {}
+        for unit in self.ours.labels:
+            if unit not in self.units:
+                points = self.points.get(unit, {})
+                near = [mate for mate in self._nearest(unit) if self._apart(unit, mate) == 0.0]
+                scores[unit] = {
+                    mate: self._share(unit, mate, points.get(mate, 0.0)) - DISTANCE * self._apart(unit, mate)
+                    for mate in dict.fromkeys([*points, *near])
+                    if mate not in self.taken
+                }
+        return scores
+
+    def _nearest(self, unit: Unit) -> list[Unit]:
+        """Mates that stand where the unit stands."""
+        if unit not in self._near:
+            mates = [mate for mate in self._alike.get(self.ours.coarse[unit], []) if self.fits(unit, mate)]
+            self._near[unit] = [mate for mate in mates if self._apart(unit, mate) == 0.0]
+        return self._near[unit]
+
+    def _apart(self, unit: Unit, mate: Unit) -> float:
+        if (unit, mate) not in self._distances:
+            self._distances[unit, mate] = self._positions.apart(unit, mate)
+        return self._distances[unit, mate]
+
+    def _best(self) -> list[tuple[Unit, Unit, str]]:
+        """Pairs that are each other's one best choice, the best of them; else one that other evidence decides."""
+        scores = self._scores()
         rivals: dict[Unit, list[float]] = {}
         for found in scores.values():
             for mate, score in found.items():
                 rivals.setdefault(mate, []).append(score)
-        ranked = sorted(
-            (
-                (score, i, unit, mate)
-                for i, (unit, found) in enumerate(scores.items())
-                for mate, score in found.items()
-            ),
-            key=lambda item: (-item[0], item[1]),
-        )
-        tied: list[tuple[Unit, Unit]] = []
-        for score, _, unit, mate in ranked:
-            mine = sum(other > score - MARGIN for other in scores[unit].values())
-            other = sum(other > score - MARGIN for other in rivals[mate])
-            if mine == other == 1:
-                return unit, mate, "neighbours"
-            tied.append((unit, mate))
-        for unit, mate in tied:
-            top = max(scores[unit].values())
-            near = [name for name, score in scores[unit].items() if score > top - MARGIN]
-            if mate in near and len(near) > 1 and self.prefer(unit, near) == mate:
-                return unit, mate, "neighbours and names"
-        for unit, mate in tied:
-            top = max(scores[unit].values())
-            near = [name for name, score in scores[unit].items() if score > top - MARGIN]
-            if mate in near and self._same_for(near, unit, mate, scores):
-                return unit, mate, "neighbours, where either would do"
-        return None
+        sure, tied = [], []
+        for unit, found in scores.items():
+            top = max(found.values(), default=0.0)
+            near = [mate for mate, score in found.items() if score > top - MARGIN]
+            for mate in near:
+                others = [score for score in rivals[mate] if score > top - MARGIN]
+                if len(near) == 1 and len(others) == 1:
+                    sure.append((top, unit, mate))
+                elif max(others) <= top + MARGIN:
+                    tied.append((top, unit, mate, near))
+        if sure:
+            top = max(score for score, _, _ in sure)
+            return [(unit, mate, "neighbours") for score, unit, mate in sure if score > top - STEP]
+        for _, unit, mate, near in tied:
+            if len(near) > 1 and self.prefer(unit, near) == mate:
+                return [(unit, mate, "neighbours and names")]
+        for _, unit, mate, near in sorted(tied, key=lambda item: -item[0]):
+            if self._same_for(near, unit, mate, scores):
+                return [(unit, mate, "neighbours, where either would do")]
+        return []
 
     def _same_for(
         self, near: list[Unit], unit: Unit, mate: Unit, scores: Mapping[Unit, Mapping[Unit, float]]

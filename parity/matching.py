@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from parity.dataflow import Graph, Marks, Unit, Vertex
 
@@ -75,8 +76,6 @@ class _Joint:
             for start, end, mark in self.edges[side]:
                 self.ins[end].append((mark, start))
                 self.outs[start].append((mark, end))
-        self._own = own_colours(ours), own_colours(theirs)
-        self._near = surroundings(ours), surroundings(theirs)
         self.uses: dict[int, list[int]] = {}
         for graph, shift in ((ours, 0), (theirs, self.split)):
             for uses in graph.units.values():
@@ -93,6 +92,14 @@ class _Joint:
             )
             for i, vertex in enumerate(self.vertices)
         ]
+
+    @cached_property
+    def _own(self) -> tuple[list[int], list[int]]:
+        return own_colours(self.graphs[0]), own_colours(self.graphs[1])
+
+    @cached_property
+    def _near(self) -> tuple[list[Hashable], list[Hashable]]:
+        return surroundings(self.graphs[0]), surroundings(self.graphs[1])
 
     def solve(self, prefer: Prefer) -> Match | None:
         """Refine, choose where there is a choice, and check the result edge by edge."""
@@ -194,15 +201,17 @@ def own_colours(graph: Graph) -> list[int]:
     """Colours of one graph alone, all marks considered: vertices of one colour may change places."""
     uses = {use: tuple(others) for others in graph.units.values() for use in others}
     colour = _numbered([(vertex.label, len(uses.get(i, ()))) for i, vertex in enumerate(graph.vertices)])
+    names: dict[Hashable, int] = {}
+    edges = [(start, end, names.setdefault(marks, len(names))) for start, end, marks in graph.edges]
     while True:
-        near: list[list[Hashable]] = [[] for _ in graph.vertices]
-        for start, end, marks in graph.edges:
-            near[start].append((0, repr(marks), colour[end]))
-            near[end].append((1, repr(marks), colour[start]))
+        near: list[list[tuple[int, int, int]]] = [[] for _ in graph.vertices]
+        for start, end, mark in edges:
+            near[start].append((0, mark, colour[end]))
+            near[end].append((1, mark, colour[start]))
         finer = _numbered(
             (
                 colour[i],
-                tuple(sorted(near[i], key=repr)),
+                tuple(sorted(near[i])),
                 tuple(sorted(colour[use] for use in uses.get(i, ()))),
             )
             for i in range(len(colour))
