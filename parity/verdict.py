@@ -24,6 +24,7 @@ from parity.pairing import MappingLike, Pairing
 from parity.probe import as_list, declared, random_inputs, to_torch_inputs
 from parity.repro import with_recipes
 from parity.settings import differing_settings
+from parity.slots import Problem
 from parity.tolerance import COORDINATE_FACTOR, PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.training import add_training
 from parity.weights import (
@@ -55,8 +56,8 @@ class Report:
             the sides' disagreement, the effect of one roundoff, and the bound, all relative to the output's scale.
         pairs: (Keras path, torch path or paths).
         layers: a row for each call of a paired layer in execution order: keras, torch, keras_kind, torch_kind, shape,
-            own (relative error on identical inputs, None in JSON where shapes differ), arrived (of what arrived, likewise) and finding (its
-            number in `findings`, or None). Empty where the outputs agree: then nothing was localised.
+            own (relative error on identical inputs; None in JSON where shapes differ), arrived (of what arrived,
+            likewise) and finding (its number in `findings`, or None). Empty where the outputs agree: then nothing was localised.
         graphs: nodes and edges of each side's forward pass, by "keras" and "torch"; likewise.
         elements: output elements compared.
         seconds: time that the comparison took.
@@ -353,7 +354,19 @@ class _Comparison:
                     self.findings[i] = replace(finding, evidence=f"{finding.evidence}; {problem.text}")
                     break
             else:
-                self.findings.append(Finding(problem.keras, problem.torch, "unmatched", None, problem.text))
+                self.findings.append(self._unmatched(problem))
+
+    def _unmatched(self, problem: Problem) -> Finding:
+        """A tensor without a counterpart; a bias that one of two paired layers alone has is a missing one."""
+        mates = {item.keras: item.torch for item in self.pairing.pairs}
+        ours, theirs, cause, fix = problem.keras, problem.torch, None, None
+        for mine, others in mates.items():
+            if (ours == mine or theirs in others) and ".bias " in f"{problem.text.split(' has no')[0]} ":
+                lacking = ("torch layer", ", ".join(others)) if ours == mine else ("Keras layer", mine)
+                ours, theirs, cause = mine, ", ".join(others), "missing-bias"
+                fix = f"give {lacking[0]} {lacking[1]} a bias"
+                break
+        return Finding(ours, theirs, "unmatched", cause, problem.text, fix)
 
     def _explain(self) -> None:
         """Add to each differing layer which weights and settings are not the same; note those without effect."""

@@ -61,10 +61,11 @@ def _tensorflow() -> Iterator[None]:
         return plain_leaky(features, alpha=alpha, name=name)
 
     def resize(images: Any, size: Any, method: Any = "bilinear", *args: Any, **kwargs: Any) -> Any:
-        special = args or any(kwargs.get(name) for name in ("antialias", "preserve_aspect_ratio"))
+        special = args or kwargs.get("preserve_aspect_ratio")
         if special or method != "bilinear" or not _is_float64(images) or len(images.shape) != 4:
             return plain_resize(images, size, method, *args, **kwargs)
-        return _bilinear(_bilinear(images, int(size[0]), 1), int(size[1]), 2)
+        wide = bool(kwargs.get("antialias"))
+        return _bilinear(_bilinear(images, int(size[0]), 1, wide), int(size[1]), 2, wide)
 
     with ExitStack() as stack:
         stack.enter_context(restored(math_ops, "cast", cast))
@@ -78,19 +79,24 @@ def _is_float64(value: Any) -> bool:
     return getattr(getattr(value, "dtype", None), "name", "") == "float64"
 
 
-def _bilinear(images: Any, size: int, axis: int) -> Any:
-    """Resize one axis by linear interpolation between pixel centres, which lie at half pixels."""
+def _bilinear(images: Any, size: int, axis: int, antialias: bool) -> Any:
+    """Resize one axis with a triangle around each new pixel's centre; pixel centres lie at half pixels.
+
+    The triangle is one old pixel wide to each side, or, to keep high frequencies out where the image shrinks, one
+    new pixel.
+    """
     import tensorflow as tf
 
     length = int(images.shape[axis])
-    at = np.clip((np.arange(size) + 0.5) * (length / size) - 0.5, 0.0, length - 1.0)
-    low = np.floor(at).astype(int)
-    share = np.expand_dims(at - low, tuple(i for i in range(len(images.shape)) if i != axis))
-    below, above = (
-        tf.gather(images, low, axis=axis),
-        tf.gather(images, np.minimum(low + 1, length - 1), axis=axis),
-    )
-    return below * (1.0 - share) + above * share
+    scale = length / size
+    centres = (np.arange(size) + 0.5) * scale
+    if not antialias:
+        centres = np.clip(centres, 0.5, length - 0.5)
+    reach = max(scale, 1.0) if antialias else 1.0
+    weights = np.maximum(0.0, 1.0 - np.abs(np.arange(length) + 0.5 - centres[:, None]) / reach)
+    weights /= weights.sum(axis=1, keepdims=True)
+    moved = tf.tensordot(tf.constant(weights, tf.float64), images, [[1], [axis]])
+    return tf.transpose(moved, [*range(1, axis + 1), 0, *range(axis + 1, len(images.shape))])
 
 
 @contextmanager

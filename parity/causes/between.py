@@ -55,6 +55,7 @@ class Between:
         replay: an observer for the torch side that puts the Keras values in, and the paths that it watches.
         images: (C, *space) of images that are flattened.
         store: where the values lie.
+        linear: what Keras layers gave before their built-in activations, which torch applies as steps of their own.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Between:
         replay: Callable[[], tuple[Observer, set[str]]],
         images: Sequence[tuple[int, ...]],
         store: Store,
+        linear: Sequence[Array] = (),
     ) -> None:
         self.images = images
         self._kept = {"keras": _Keeper(store, "keras"), "torch": _Keeper(store, "torch")}
@@ -74,6 +76,7 @@ class Between:
         with torch.watched(observer, paths):
             self.traces["torch"] = torch.trace(inputs["torch"], self._kept["torch"])[1]
         self._marks = {side: self._marked(side) for side in ("keras", "torch")}
+        self._linear = [(_mark(value), value) for value in map(self._as_torch, linear)]
         self._twins: dict[tuple[str, _Place], Array | None] = {}
 
     def _marked(self, side: str) -> dict[_Place, tuple[int, float, float]]:
@@ -118,11 +121,14 @@ class Between:
 
     def _held(self, side: str, value: Array) -> Array | None:
         mark = _mark(value)
+        for other, found in self._linear if side == "keras" else ():
+            if _alike(mark, other) and _equal(found, value):
+                return found
         for place, other in self._marks[side].items():
             if _alike(mark, other):
-                found = self.value(side, place)
-                if found is not None and _equal(found, value):
-                    return found
+                held = self.value(side, place)
+                if held is not None and _equal(held, value):
+                    return held
         return None
 
     # --- explaining ----------------------------------------------------------------------------------
@@ -134,7 +140,10 @@ class Between:
             ours: the Keras tensor; theirs: torch's.
             place: what to call the place on either side.
         """
-        mine, other = self._behind("keras", ours), self._behind("torch", theirs)
+        mine = self._behind("keras", ours) or [
+            _Place(ours.node, ours.output)
+        ]  # agrees with another tensor there
+        other = self._behind("torch", theirs) or [_Place(theirs.node, theirs.output)]
         for v, u in self._pairs(mine, other):
             found = self._of_steps(v, u, place)
             if found:
@@ -169,14 +178,17 @@ class Between:
         places = [_Place(item.node, item.output) for item in self.traces[side].nodes[place.node].inputs]
         return [item for item in places if self.value(side, item) is not None]
 
-    def _roots(self, place: _Place) -> list[tuple[Array, bool]]:
-        """The Keras tensors from which torch's steps come to this one, and whether each is a model input."""
+    def _roots(self, side: str, place: _Place) -> list[Tensor]:
+        """The tensors that both sides have, from which the steps of one side come to this one."""
         found, queue, seen = [], [place], set()
         while queue:
-            for item in self._taken("torch", queue.pop(0)):
-                twin = self.twin("torch", item)
+            for item in self._taken(side, queue.pop(0)):
+                twin = self.twin(side, item)
                 if item not in seen and twin is not None:
-                    found.append((twin, self.traces["torch"].nodes[item.node].sort == "input"))
+                    value = self.value(side, item) if side == "keras" else twin
+                    node = self.traces[side].nodes[item.node]
+                    if value is not None:
+                        found.append(Tensor(f"the output of {node.label}", value, node.sort == "input"))
                 elif item not in seen:
                     queue.append(item)
                 seen.add(item)
@@ -200,8 +212,11 @@ class Between:
                     certain = any(
                         self.twin(*item) is not None for item in (("keras", mine[0]), ("torch", other[0]))
                     )
-                    return [_with(item, text, None) for item in explain_arrival(x, z, [], place, certain)]
-        sources = [Tensor("one and the same tensor", value, flag) for value, flag in self._roots(u)]
+                    roots = [*self._roots("keras", v), *self._roots("torch", u)]
+                    return [_with(item, text, None) for item in explain_arrival(x, z, roots, place, certain)]
+        sources = self._roots("torch", u) if self.twin("torch", u) is None else [
+            Tensor(f"the output of {steps[1].label}", theirs, steps[1].sort == "input")
+        ]  # fmt: skip
         layers = (steps[0].path, steps[1].path) if steps[0].sort == steps[1].sort == "layer" else None
         found = explain_arrival(ours, theirs, sources, place) if sources else []
         return [_with(item, text, layers) for item in found]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from parity.adapters.base import Array
-from parity.causes.steps import IDENTITY, Step, same
+from parity.causes.steps import IDENTITY, Step
 
 Cause = tuple[str, str, str]
 """Identifier, evidence, fix."""
@@ -172,7 +172,12 @@ def _input_scaling(mine: Step, other: Step, text: str, place: tuple[str, str]) -
     lines = [_lines(step) for step in (mine, other)]
     if all(line is not None for line in lines):
         (a, b), (c, d) = lines  # type: ignore[misc]
-        if a.shape == c.shape and a.size > 1 and same(a[::-1], c) and same(b[::-1], d):
+        # Constants may have been rounded to float32 on one side.
+        if (
+            a.shape == c.shape
+            and a.size > 1
+            and np.allclose([a[::-1], b[::-1]], [c, d], rtol=1e-6, atol=1e-9)
+        ):
             yield (
                 "channel-order",
                 f"{text}, in reversed channel order",

@@ -162,8 +162,18 @@ class Explainer:
                 found = self._by_steps(apart, number, place)
                 found = found or explain_arrival(*channels_first(ours, theirs), self._sources(apart), place)
                 if found:
-                    return found
+                    return [self._second_softmax(item, apart) for item in found]
         return []
+
+    @staticmethod
+    def _second_softmax(item: Explanation, apart: Apart) -> Explanation:
+        """A softmax that one side lacks in front of a softmax is one that the other side applies twice."""
+        if item.cause != "activation-missing" or "softmax" not in item.evidence or apart.kind != "wiring":
+            return item
+        step = identify(activation_to_torch(apart.call.inputs[0]), activation_to_torch(apart.call.outputs[0]))
+        if step is None or step.kind != "softmax":
+            return item
+        return replace(item, cause="double-softmax", fix="leave the second softmax out")
 
     def _by_steps(self, apart: Apart, number: int, place: tuple[str, str]) -> list[Explanation]:
         """What the steps on both sides show that lead to the number-th tensor of this place."""

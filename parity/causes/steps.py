@@ -32,7 +32,7 @@ class Step:
 
     kind: str
     name: str
-    settings: dict[str, Any] = field(default_factory=dict, hash=False)
+    settings: dict[str, Any] = field(default_factory=dict, compare=False)
     apply: Callable[[Array], Array] = field(default=lambda x: x, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -166,7 +166,11 @@ def _affine(x: Array, y: Array) -> Iterator[Step]:
         if lines is not None:
             shape = (1, -1, *[1] * (x.ndim - 2))
             factors, offsets = lines[0].reshape(shape), lines[1].reshape(shape)
-            yield Step("affine", "a factor and an offset for each channel", {"factors": lines[0], "offsets": lines[1]},
+            shown = ", ".join(
+                f"{a:.6g} * x + {b:.6g}" for a, b in zip(lines[0][:4], lines[1][:4], strict=True)
+            )
+            name = f"by channel {shown}" + (", ..." if len(lines[0]) > 4 else "")
+            yield Step("affine", name, {"factors": lines[0], "offsets": lines[1]},
                        lambda z: factors * z + offsets)  # fmt: skip
 
 
