@@ -7,7 +7,7 @@ python benchmarks/speed.py [--repeat 5] [--only compare|transfer]
 - transfer of a pair with 100 million parameters against memcpy of as many bytes; goal: at least a third of
   its speed. Its peak extra memory against the largest tensor; goal: at most twice.
 
-Medians of the repetitions; everything runs in this process, one after the other.
+Everything runs in this process; what is compared takes turns, and the medians of the ratios are printed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +121,21 @@ def large_pair() -> tuple[Any, nn.Module]:
     return keras.Model(image, L.Dense(width, name="down")(x)), net
 
 
-def seconds(action: Callable[[], Any], repeat: int) -> float:
-    """Median time, after one call that is not counted."""
-    action()
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def side_by_side(actions: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
+    """Times of each action, taken in turns so that a busy machine slows all alike, after one call not counted."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for turn in range(repeat + 1):
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action()
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratio(times: dict[str, list[float]], above: str, below: str) -> float:
+    """The median of the ratios turn by turn."""
+    return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
 
 
 def resident() -> int:
@@ -155,8 +162,8 @@ def peak_memory() -> Iterator[list[int]]:
         thread.join()
 
 
-def forward(model: Any, module: nn.Module, values: Any, dtype: str, repeat: int) -> float:
-    """One bare forward pass of each side."""
+def bare(model: Any, module: nn.Module, values: Any, dtype: str) -> float:
+    """Time of one forward pass of each side, the second; setting the dtype does not count."""
     given = values.astype(dtype)
     theirs = torch.from_numpy(np.ascontiguousarray(np.moveaxis(given, -1, 1)))
 
@@ -166,23 +173,30 @@ def forward(model: Any, module: nn.Module, values: Any, dtype: str, repeat: int)
             module(theirs)
 
     with ExitStack() as stack:
-        for side in (model, module.eval()):
+        for side in (model, module):
             stack.enter_context(adapt(side).precision(dtype))
-        return seconds(both, repeat)
+        return side_by_side({"both": both}, 1)["both"][0]
 
 
 def compare(name: str, model: Any, module: nn.Module, shape: tuple[int, ...], repeat: int) -> None:
     """Print compare's time over that of the bare passes."""
     values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    parity.transfer(module, model, inputs=values)
-    verdicts = set()
-    whole = seconds(lambda: verdicts.add(parity.compare(model, module, values).verdict), repeat)
-    bare = {dtype: forward(model, module, values, dtype, repeat) for dtype in ("float64", "float32")}
-    ratio = whole / bare["float64"]
+    parity.transfer(module.eval(), model, inputs=values)
+    verdicts = {parity.compare(model, module, values).verdict}
+    times: dict[str, list[float]] = {"compare": [], "float64": [], "float32": []}
+    for _ in range(repeat):
+        start = time.perf_counter()
+        verdicts.add(parity.compare(model, module, values).verdict)
+        times["compare"].append(time.perf_counter() - start)
+        for dtype in ("float64", "float32"):
+            times[dtype].append(bare(model, module, values, dtype))
+    middle = {key: statistics.median(value) for key, value in times.items()}
+    share = ratio(times, "compare", "float64")
     print(
-        f"compare {name:10} {'x'.join(map(str, shape)):14} {whole:7.2f} s  bare float64 {bare['float64']:6.2f} s  "
-        f"bare float32 {bare['float32']:6.2f} s  ratio {ratio:5.2f} (goal 3: {'met' if ratio <= 3 else 'MISSED'}), "
-        f"to float32 {whole / bare['float32']:5.2f}  {', '.join(verdicts)}",
+        f"compare {name:10} {'x'.join(map(str, shape)):14} {middle['compare']:6.2f} s  "
+        f"bare float64 {middle['float64']:6.2f} s  bare float32 {middle['float32']:6.2f} s  "
+        f"ratio {share:5.2f} (goal 3: {'met' if share <= 3 else 'MISSED'}), "
+        f"to float32 {ratio(times, 'compare', 'float32'):5.2f}  {', '.join(verdicts)}",
         flush=True,
     )
 
@@ -193,20 +207,26 @@ def transfer(repeat: int) -> None:
     tensors = [tensor.detach().numpy() for tensor in module.parameters()]
     size, largest = sum(value.nbytes for value in tensors), max(value.nbytes for value in tensors)
     source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
-    copied = seconds(lambda: np.copyto(target, source), repeat)
-    del source, target
+    pairs = {"torch -> Keras": (module, model), "Keras -> torch": (model, module)}
+    actions: dict[str, Callable[[], Any]] = {
+        "memcpy": lambda: np.copyto(target, source),
+        "copy": lambda: [value.copy() for value in tensors],
+        **{name: partial(parity.transfer, *pair) for name, pair in pairs.items()},
+    }
+    times = side_by_side(actions, repeat)
+    middle = {name: statistics.median(value) for name, value in times.items()}
     print(
-        f"memcpy of {size / 1e6:.0f} MB ({size // 4:,} parameters): {copied:.3f} s, {size / copied / 1e9:.1f} GB/s"
+        f"{size // 4:,} parameters, {size / 1e6:.0f} MB: memcpy {middle['memcpy']:.3f} s, "
+        f"a plain copy into fresh memory {middle['copy']:.3f} s"
     )
-    for name, pair in (("torch -> Keras", (module, model)), ("Keras -> torch", (model, module))):
-        took = seconds(lambda pair=pair: parity.transfer(*pair), repeat)
+    for name, pair in pairs.items():
         with peak_memory() as extra:
             parity.transfer(*pair)
-        share, times = copied / took, extra[0] / largest
+        share, more = ratio(times, "memcpy", name), extra[0] / largest
         print(
-            f"transfer {name} {took:6.3f} s  {share:5.2f} of memcpy's speed (goal 0.33: "
-            f"{'met' if share >= 1 / 3 else 'MISSED'})  extra memory {extra[0] / 1e6:6.1f} MB, {times:4.2f} of the largest "
-            f"tensor (goal 2: {'met' if times <= 2 else 'MISSED'})",
+            f"transfer {name} {middle[name]:6.3f} s  {share:5.2f} of memcpy's speed (goal 0.33: "
+            f"{'met' if share >= 1 / 3 else 'MISSED'}), {ratio(times, 'copy', name):5.2f} of a plain copy's; extra memory "
+            f"{extra[0] / 1e6:5.1f} MB, {more:4.2f} of the largest tensor (goal 2: {'met' if more <= 2 else 'MISSED'})",
             flush=True,
         )
 

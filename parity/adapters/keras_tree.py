@@ -88,7 +88,8 @@ def plain_tensors(layer: Any) -> list[str]:
     return [
         name
         for name, value in vars(layer).items()
-        if keras.ops.is_tensor(value)
+        if hasattr(value, "dtype")  # quick, and seldom so
+        and keras.ops.is_tensor(value)
         and not isinstance(value, keras.Variable)  # TensorFlow counts variables among the tensors
         and keras.backend.is_float_dtype(_dtype(value))
     ]
