@@ -46,10 +46,12 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.fixture
 def float64() -> Iterator[None]:
-    before = keras.config.floatx()
+    before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     yield
-    keras.config.set_floatx(before)
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])
 
 
 def gradients(count: int = STEPS) -> Any:
