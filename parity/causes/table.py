@@ -123,6 +123,8 @@ _ROWS = (
      "updates of small gradients scaled", "tf_impl.optimizers.Adam, or eps_torch = eps_keras / sqrt(1 - beta2 ** t)"),
     ("weight-decay-coupling", "weight decay inside the gradient or apart from it, or l2's factor of 2",
      "a drift in proportion to the weights", "the same kind of weight decay"),
+    ("gradient-clipping", "clipping of each variable against all of them, another bound, or torch's 1e-6 on the norm",
+     "updates scaled by one factor where the bound is met", "global_clipnorm for clip_grad_norm_, and the same bound"),
     # --- numerics
     ("tf32", "multiplications with 10 bits of mantissa on a GPU", "about 1e-3 relative, gone on a CPU and in float64",
      "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False"),
