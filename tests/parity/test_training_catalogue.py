@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import keras
@@ -12,6 +15,7 @@ import parity
 from parity.adapters import adapt
 from parity.cli import main
 from parity.probe import randomise
+from tests.conftest import needs
 from tests.zoo import CASES
 
 
@@ -39,7 +43,7 @@ def test_gradients_and_two_steps(name: str) -> None:
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ["functional with branches", "layers used twice", "dense after Flatten"])
 def test_gradients_alone_are_equal_without_matching_any_rule(name: str) -> None:
     report = parity.compare(
         *transferred(name, 0.99), CASES[name].inputs(), mapping=CASES[name].mapping or None, gradients=True
@@ -61,6 +65,41 @@ def test_munet_trains_the_same_with_no_rule_matched() -> None:
     assert report.verdict == "EQUAL", str(report)
     assert not report.findings
     assert report.training["training"] < 1e-11
+
+
+BACKENDS = """
+import torch
+import parity
+from tests.parity.test_training_catalogue import transferred
+from tests.zoo import CASES
+
+(model, module), values = transferred("layers used twice"), CASES["layers used twice"].inputs()
+report = parity.compare(model, module, values, gradients=True, train_steps=1, match_rules=True)
+assert report.verdict == "EQUAL", str(report)
+assert report.training["gradients_training"] < 1e-11
+assert any("running-variance" in note for note in report.notes)
+plain = type(module.norm).forward
+module.norm.forward = lambda x: plain(module.norm, x).detach()
+report = parity.compare(model, module, values, gradients=True)
+assert report.verdict == "DIVERGED", str(report)
+assert {(f.kind, f.torch) for f in report.findings} == {("gradient", "norm")}, str(report)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_on_other_backends(backend: str) -> None:
+    if backend == "jax":
+        needs("jax")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BACKENDS],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
