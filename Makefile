@@ -13,6 +13,7 @@ $(VENV)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install -q --no-deps DLStudio==2.5.8  # the lecture's own code, for the reference tests
+	$(BIN)/pip install -q --no-deps --upgrade --target build/torchvision torchvision==0.29.2  # its definitions alone
 	touch $@
 
 env: $(VENV)/.made

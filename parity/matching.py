@@ -7,6 +7,7 @@ graphs are the same, the colours that are left over belong to vertices that may 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -186,8 +187,9 @@ class _Joint:
                     for i in range(len(self.vertices))
                 ]
             )
-            if len(set(colour)) == count:
-                return colour
+            apart = Counter(colour[: self.split]) != Counter(colour[self.split :])
+            if apart or len(set(colour)) == count:
+                return colour  # once the two sides differ in their colours, they cannot be the same
             count = len(set(colour))
 
     def _classes(self, colour: Sequence[int]) -> list[tuple[list[int], list[int]]]:

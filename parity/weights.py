@@ -93,13 +93,13 @@ def transfer(
 
 def pair_models(keras: Adapter, torch: Adapter, mapping: MappingLike | None, inputs: Any) -> Pairing:
     """Pair two models: by name where that settles every tensor, else from one traced forward pass of each."""
-    pairing = pair(keras, torch, mapping, flattened_images(keras, inputs))
-    if pairing.complete and all(item.how in {"path", "mapping"} for item in pairing.pairs):
-        return pairing
-    traces = traces_of(keras, torch, inputs)
-    if traces is None:
-        return pairing
-    return pair(keras, torch, mapping, traces[0].flattened, traces)
+    named = pair(keras, torch, mapping)
+    if not named.complete or any(item.how not in {"path", "mapping"} for item in named.pairs):
+        traces = traces_of(keras, torch, inputs)
+        if traces is not None:
+            return pair(keras, torch, mapping, traces[0].flattened, traces)
+    flattened = flattened_images(keras, inputs)
+    return pair(keras, torch, mapping, flattened) if flattened else named
 
 
 def traces_of(keras: Adapter, torch: Adapter, inputs: Any) -> tuple[Trace, Trace] | None:
