@@ -213,13 +213,21 @@ class Between:
                         self.twin(*item) is not None for item in (("keras", mine[0]), ("torch", other[0]))
                     )
                     roots = [*self._roots("keras", v), *self._roots("torch", u)]
-                    return [_with(item, text, None) for item in explain_arrival(x, z, roots, place, certain)]
+                    found = explain_arrival(x, z, roots, place, certain)
+                    return [_with(applied_twice(item, a.kind), text, None) for item in found]
         sources = self._roots("torch", u) if self.twin("torch", u) is None else [
             Tensor(f"the output of {steps[1].label}", theirs, steps[1].sort == "input")
         ]  # fmt: skip
         layers = (steps[0].path, steps[1].path) if steps[0].sort == steps[1].sort == "layer" else None
         found = explain_arrival(ours, theirs, sources, place) if sources else []
         return [_with(item, text, layers) for item in found]
+
+
+def applied_twice(item: Explanation, kind: str) -> Explanation:
+    """A softmax that one side lacks in front of a softmax is one that the other side applies twice."""
+    if kind == "softmax" and item.cause == "activation-missing" and "softmax" in item.evidence:
+        return replace(item, cause="double-softmax", fix="leave the second softmax out")
+    return item
 
 
 def _with(item: Explanation, text: str, layers: tuple[str | None, str | None] | None) -> Explanation:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from parity.adapters.base import Adapter, Array
-from parity.causes.between import Between
+from parity.causes.between import Between, applied_twice
 from parity.causes.layers import Case, Explanation, explain_layer
 from parity.causes.steps import identify
 from parity.causes.wiring import Tensor, explain_arrival
@@ -167,13 +167,11 @@ class Explainer:
 
     @staticmethod
     def _second_softmax(item: Explanation, apart: Apart) -> Explanation:
-        """A softmax that one side lacks in front of a softmax is one that the other side applies twice."""
-        if item.cause != "activation-missing" or "softmax" not in item.evidence or apart.kind != "wiring":
+        """The same, where the layer at which another tensor arrives is a softmax."""
+        if apart.kind != "wiring" or len(apart.call.inputs) != 1 or len(apart.call.outputs) != 1:
             return item
         step = identify(activation_to_torch(apart.call.inputs[0]), activation_to_torch(apart.call.outputs[0]))
-        if step is None or step.kind != "softmax":
-            return item
-        return replace(item, cause="double-softmax", fix="leave the second softmax out")
+        return item if step is None else applied_twice(item, step.kind)
 
     def _by_steps(self, apart: Apart, number: int, place: tuple[str, str]) -> list[Explanation]:
         """What the steps on both sides show that lead to the number-th tensor of this place."""

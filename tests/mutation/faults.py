@@ -228,7 +228,12 @@ def strides_exchanged(block: str) -> Seed:
 
 
 UPSAMPLER = "skip128usUP.upsampler"  # of mUnet
-skipped = lambda original, x, *args, **kwargs: x
+
+
+def skipped(original: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    return x
+
+
 PATHS = {  # cause -> (victim, path, how)
     "same-padding-asymmetry": [(v, p, setting(p, "symmetric", True))
                                for v, p in (("pyramid", "stem"), ("residual", "down"), ("decoder", "t1"))],
@@ -264,12 +269,14 @@ PATHS = {  # cause -> (victim, path, how)
                      ("residual", "mix", kernel("mix", multiplier_first)),
                      ("decoder", "cells", kernel("cells", blocks_reversed, bias=True))],
     "missing-bias": [("pyramid", "left", vectors("left", bias="zeros")), ("residual", "gate", vectors("gate", bias="zeros")),
-                     ("decoder", "up1", vectors("up1", bias="random")), ("mUnet", "conv_in", vectors("conv_in", bias="zeros")),
+                     ("decoder", "up1", vectors("up1", bias="random")),
+        ("mUnet", "conv_in", vectors("conv_in", bias="zeros")),
                      ("residual", "token_norm", vectors("token_norm", bias="zeros"))],
     "weight-not-copied": [(v, p, kernel(p, other_values, bias)) for v, p, bias in (
         ("pyramid", "head", True), ("residual", "hidden", True), ("decoder", "up2", False), ("mUnet", UPSAMPLER, False))],
     "batchnorm-epsilon": [(v, p, setting(p, "eps", e)) for v, p, e in (
-        ("pyramid", "stem_bn", 1e-3), ("residual", "norm2", 1e-5), ("decoder", "encoder.3", 1.001e-5), ("mUnet", "bn2UP", 1e-3))],
+        ("pyramid", "stem_bn", 1e-3), ("residual", "norm2", 1e-5), ("decoder", "encoder.3", 1.001e-5),
+        ("mUnet", "bn2UP", 1e-3))],
     "batchnorm-slots-swapped": [
         ("pyramid", "stem_bn", vectors("stem_bn", bias="running_mean", running_mean="bias")),
         ("residual", "norm1", vectors("norm1", weight="running_var", running_var="weight")),
@@ -311,11 +318,13 @@ STEPS = [  # cause, victim, what, the layers that it feeds
     ("activation-missing", "mUnet", function(F, "relu", skipped, 2), ()),
     ("leaky-relu-slope", "pyramid", function(F, "leaky_relu", lambda f, x, s: f(x, 0.2)), ("deep",)),
     ("gelu-approximation", "pyramid", function(F, "gelu", given(approximate="tanh")), ("deep",)),
-    ("hard-sigmoid-form", "pyramid", function(F, "hardsigmoid", lambda f, x: hard_sigmoid(x)), ("neck.reduce", "neck.shortcut")),
+    ("hard-sigmoid-form", "pyramid", function(F, "hardsigmoid", lambda f, x: hard_sigmoid(x)),
+     ("neck.reduce", "neck.shortcut")),
     ("softmax-axis", "pyramid", function(F, "softmax", lambda f, x, dim: f(x, 2)), ("norm", None)),
     ("double-softmax", "pyramid", function(F, "softmax", lambda f, x, dim: f(f(x, dim), dim)), ("norm", None)),
     ("pool-count-include-pad", "pyramid", function(F, "avg_pool2d", given(count_include_pad=True)), ("grouped",)),
-    ("pool-ceil-mode", "pyramid", function(F, "max_pool2d", given(ceil_mode=True)), ("gate", "neck.reduce", "neck.shortcut")),
+    ("pool-ceil-mode", "pyramid", function(F, "max_pool2d", given(ceil_mode=True)),
+     ("gate", "neck.reduce", "neck.shortcut")),
     ("resize-align-corners", "pyramid", function(F, "interpolate", given(align_corners=True)), ("head",)),
     ("resize-align-corners", "residual", function(F, "interpolate", given(align_corners=True)), ("group",)),
     ("resize-antialias", "pyramid", function(F, "interpolate", given(antialias=True), 1), ("norm",)),

@@ -56,7 +56,8 @@ def main(causes: list[str]) -> int:
             results.setdefault(fault.cause, []).append((fault, result))
             if not (result.detected and result.placed and result.named):
                 print(
-                    f"--- {fault.cause} in {fault.victim} at {fault.name} ({time.perf_counter() - started:.1f} s)\n{result.report}"
+                    f"--- {fault.cause} in {fault.victim} at {fault.name} "
+                    f"({time.perf_counter() - started:.1f} s)\n{result.report}"
                 )
     print(
         f"{'cause':<28} {'mutants':>7} {'models':>6} {'detected':>8} {'placed':>6} {'named':>6} {'fix verified':>12}"
