@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +15,116 @@ from parity.adapters.base import Adapter, Array
 from parity.errors import UsageError
 from parity.finding import Finding
 from parity.repro_script import script
+from parity.tolerance import difference
 
 ROOT = "(the model itself)"
 
+CONFIRMED = 1e-12
+"""What a layer's own result may be off, relative to its scale, from what was saved of it."""
 
-def with_recipes(findings: Sequence[Finding], keras: Adapter, torch: Adapter) -> list[Finding]:
+
+def with_recipes(
+    findings: Sequence[Finding],
+    keras: Adapter,
+    torch: Adapter,
+    flattened: Mapping[str, tuple[int, ...]] | None = None,
+) -> list[Finding]:
     """The findings with how to build their layers anew, and the layers' weights, where that can be.
+
+    A side is built anew only where its layer alone, run on the saved input, gives the saved output.
 
     Args:
         findings: in any order; those without tensors, or of another kind than "layer" and "shape", stay.
         keras: the Keras side, with the weights and dtypes that the model has.
         torch: the torch side.
+        flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
     """
-    return [
-        _with_recipe(finding, keras, torch)
-        if finding.tensors and finding.kind in {"layer", "shape"}
-        else finding
-        for finding in findings
-    ]
+    made = [_with_recipe(finding, keras, torch, flattened or {}) for finding in findings]
+    if not any(finding.recipe for finding in made):
+        return made
+    with keras.precision("float64"), torch.precision("float64"):
+        return [_confirmed(finding, keras, torch) if finding.recipe else finding for finding in made]
 
 
-def _with_recipe(finding: Finding, keras: Adapter, torch: Adapter) -> Finding:
+def _with_recipe(
+    finding: Finding, keras: Adapter, torch: Adapter, flattened: Mapping[str, tuple[int, ...]]
+) -> Finding:
     """One finding: each side is built anew or, where it has no recipe, left to the saved tensors."""
+    if not finding.tensors or finding.kind not in {"layer", "shape"}:
+        return finding
     recipe: dict[str, Any] = {"keras": None, "torch": None}
     tensors = dict(finding.tensors)
+    image = flattened.get(finding.keras or "")
+    if image is not None and "keras_input.0" in tensors:
+        tensors["keras_input.0"] = _channels_last(tensors["keras_input.0"], image)
     if finding.keras is not None:
         made = _recipe(keras, finding.keras)
         if made is not None:
             recipe["keras"] = made[0]
             tensors |= {f"keras_weight.{name}": value for name, value in made[1].items()}
-    parts = [_recipe(torch, path) for path in finding.torch.split(", ")] if finding.torch is not None else []
+    parts = [_recipe(torch, path) for path in _paths(finding)]
     known = [part for part in parts if part is not None]
     if parts and len(known) == len(parts):
         recipe["torch"] = [part[0] for part in known]
         for i, (_, weights) in enumerate(known):
             tensors |= {f"torch_weight.{i}.{name}": value for name, value in weights.items()}
     return replace(finding, tensors=tensors, recipe=recipe)
+
+
+def _paths(finding: Finding) -> list[str]:
+    return [] if finding.torch is None else finding.torch.replace(ROOT, "").split(", ")
+
+
+def _channels_last(value: Array, image: tuple[int, ...]) -> Array:
+    """A flattened image in Keras' order; findings hold it in torch's, as the torch layer takes it."""
+    if value.ndim != 2 or value.shape[1] != prod(image):
+        return value
+    return np.moveaxis(value.reshape(-1, image[-1], *image[:-1]), 1, -1).reshape(value.shape)
+
+
+def _confirmed(finding: Finding, keras: Adapter, torch: Adapter) -> Finding:
+    """Keep the recipe of a side only where its layer alone gives the saved output; without its weights otherwise."""
+    recipe, tensors = dict(finding.recipe), finding.tensors
+    if recipe["keras"] is not None and finding.keras is not None:
+        path = "" if finding.keras == ROOT else finding.keras
+        inputs = _in_order(tensors, "keras_input.")
+        if not _gives(tensors, "keras", keras.trial(path, inputs, {}, {})):
+            # torch applies a built-in activation as a step of its own: then what comes before it was compared
+            before = keras.trial(path, inputs, {}, {"activation": None})
+            recipe["keras"] = (
+                _without_activation(recipe["keras"]) if _gives(tensors, "keras", before) else None
+            )
+    if recipe["torch"] is not None:
+        values: list[Array] | None = _in_order(tensors, "torch_input.")
+        for path in _paths(finding):
+            values = torch.trial(path, values, {}, {}) if values else None
+        recipe["torch"] = recipe["torch"] if _gives(tensors, "torch", values) else None
+    kept = {
+        key: value
+        for key, value in tensors.items()
+        if "_weight." not in key or recipe[key.partition("_")[0]] is not None
+    }
+    return replace(finding, tensors=kept, recipe=recipe)
+
+
+def _without_activation(recipe: dict[str, Any]) -> dict[str, Any]:
+    layer = recipe["config"]
+    return {**recipe, "config": {**layer, "config": {**layer["config"], "activation": "linear"}}}
+
+
+def _in_order(tensors: Mapping[str, Array], start: str) -> list[Array]:
+    names = sorted((key for key in tensors if key.startswith(start)), key=lambda key: int(key[len(start) :]))
+    return [tensors[name] for name in names]
+
+
+def _gives(tensors: Mapping[str, Array], side: str, outputs: Sequence[Array] | None) -> bool:
+    saved = _in_order(tensors, f"{side}_output.")
+    if outputs is None or len(outputs) != len(saved) or not saved:
+        return False
+    return all(
+        ours.shape == theirs.shape and (difference(ours, theirs).max_rel <= CONFIRMED or ours.size == 0)
+        for ours, theirs in zip(outputs, saved, strict=True)
+    )
 
 
 def _recipe(model: Adapter, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:

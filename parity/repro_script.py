@@ -128,7 +128,7 @@ if __name__ == "__main__":
 
 REASONS = {
     "wiring": "this is what arrived at the layer; the fault lies between it and the layers before it",
-    "layer": "its class is not one of the framework's own, or was changed, so that this script cannot build it",
+    "layer": "the layer cannot be built here: its class is not the framework's own, was changed, or did more in the model",
 }
 
 

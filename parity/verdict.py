@@ -244,7 +244,7 @@ class _Comparison:
             verdict=self._verdict(bool(outputs)),
             max_abs_diff=greatest[0],
             max_rel_diff=greatest[1],
-            findings=with_recipes(self.findings, self.keras, self.torch),
+            findings=with_recipes(self.findings, self.keras, self.torch, self.flattened),
             notes=self.notes,
             dtype=self.dtype,
             structure=structure[1],
