@@ -51,6 +51,7 @@ class Noise:
     loss: list[float] = field(default_factory=list)
     gradients: list[dict[str, float]] = field(default_factory=list)
     state: list[dict[str, float]] = field(default_factory=list)
+    slots: list[dict[str, dict[str, float]]] = field(default_factory=list)
 
 
 class Runs:
@@ -180,6 +181,8 @@ class Runs:
             self.noise.loss.append(abs(plain.loss - other.loss))
             self.noise.gradients.append(moved(plain.gradients, other.gradients))
             self.noise.state.append(moved(plain.state, other.state))
+            slots = {path: moved(kept, other.slots.get(path, {})) for path, kept in plain.slots.items()}
+            self.noise.slots.append(slots)
 
 
 def _batch(inputs: Sequence[Array], step: int) -> list[Array]:

@@ -135,13 +135,13 @@ class Trajectory(Runs):
                 if beyond:
                     return Parting(number, what, beyond)
                 greatest = max([greatest, *(gap.relative for gap in found if what != "gradient")])
-            text = self._slots_differ(ours, theirs)
+            text = self._slots_differ(number, ours, theirs)
             if text and hidden is None:  # the next steps show it in the parameters, and why
                 hidden = Parting(number, "optimizer state", (), text)
         figures["training"] = greatest
         return hidden
 
-    def _slots_differ(self, ours: Step, theirs: Step) -> str:
+    def _slots_differ(self, number: int, ours: Step, theirs: Step) -> str:
         """Optimizer states, both as torch keeps them."""
         floor = floor_of(ours.gradients)
         for pair, slot in self.bench.slots():
@@ -153,7 +153,8 @@ class Trajectory(Runs):
                 value = b[name] if b[name].ndim == 0 else slot.layout.to_keras(b[name])
                 scale = float(np.abs(value).max(initial=0.0))
                 gap = float(np.abs(a[name] - value).max(initial=0.0))
-                if not gap <= 1e-9 * scale + floor:
+                noise = self.noise.slots[number].get(slot.torch, {}).get(name, 0.0)
+                if not gap <= STRUCTURE * scale + PRECISION_FACTOR * noise + floor:
                     return f"{pair.keras}: {name} of {slot.keras} differs by {gap:.3g} (scale {scale:.3g})"
         return ""
 

@@ -38,6 +38,9 @@ def named_tensors(outputs: Any, name: str = "") -> list[tuple[str, torch.Tensor]
     ]
 
 
+HARD_SIGMOIDS = {F.hardsigmoid, torch._C._nn.hardsigmoid}
+
+
 class Recorder:
     """Forward hooks that keep calls, and tensor hooks that keep or replace gradients."""
 
@@ -78,7 +81,7 @@ class Recorder:
 
 
 class Neutral(TorchFunctionMode):
-    """Dropout does nothing and is noted; chosen normalisations use their running statistics."""
+    """Dropout does nothing and is noted; chosen normalisations use their running statistics; float64 is exact."""
 
     def __init__(self, module: nn.Module, without_batch: set[int]) -> None:
         super().__init__()
@@ -121,6 +124,8 @@ class Neutral(TorchFunctionMode):
         if kwargs.get("dropout_p") and kwargs.get("training", True):
             self._note(kwargs["dropout_p"], "attention")
             kwargs["dropout_p"] = 0.0
+        if func in HARD_SIGMOIDS and args and args[0].dtype == torch.float64:
+            return F.relu6(args[0] + 3.0) / 6.0  # torch's own gradient has a sixth in float32 under any dtype
         if func is F.batch_norm and len(args) > 1 and id(args[1]) in self.without_batch:
             kwargs["training"] = False
         return func(*args, **kwargs)
