@@ -105,7 +105,7 @@ def weight_layout(
     family = families[0] or families[1]
     candidates: list[Layout] = []
     if set(families) == {"conv", "dense"}:  # a convolution with a kernel of one is a dense layer
-        if prod(torch_shape) == torch_shape[0] * torch_shape[1] == prod(keras_shape) and len(torch_shape) > 1:
+        if len(torch_shape) > 1 and prod(torch_shape) == torch_shape[0] * torch_shape[1] == prod(keras_shape):
             rule = convolution(torch_shape)
             candidates = [Layout(torch_shape, torch_shape, rule.order, keras_shape)]
             candidates = candidates if keras_shape[-2:] == rule.keras_shape[-2:] else []

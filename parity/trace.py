@@ -18,7 +18,7 @@ SPELLINGS: Mapping[str, str] = {
         "add": "add addv2 iadd radd biasadd addn",
         "sub": "sub subtract isub rsub",
         "mul": "mul multiply imul rmul",
-        "div": "div divide truediv itruediv rtruediv rdiv realdiv divnonan",
+        "div": "div divide truedivide truediv itruediv rtruediv rdiv realdiv divnonan",
         "matmul": "matmul rmatmul bmm mm dot tensordot batchmatmul batchmatmulv2 addmm baddbmm linear_op",
         "power": "pow ipow rpow power",
         "concat": "cat concat concatv2 concatenate hstack vstack",

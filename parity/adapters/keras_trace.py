@@ -208,11 +208,15 @@ def _tensorflow_ops(recorder: Recorder) -> Iterator[None]:
             return recorder.seen(name, data, list(outputs), settings)
         return None
 
-    op_callbacks.add_op_callback(callback)
+    def watch(on: bool) -> None:
+        (op_callbacks.add_op_callback if on else op_callbacks.remove_op_callback)(callback)
+
+    watch(True)
+    recorder.watch = watch  # without a callback TensorFlow runs each operation in fewer steps
     try:
         yield
     finally:
-        op_callbacks.remove_op_callback(callback)
+        watch(False)
 
 
 def _is_small(tensor: Any) -> bool:

@@ -38,6 +38,8 @@ class Recorder:
         self.framework, self.observer = framework, observer
         self.trace = Trace(framework.side)
         self.opaque = 0
+        self.watch: Callable[[bool], None] = lambda on: None
+        """Told when steps within a step begin, which need not be watched, and when they end."""
         self.scopes: list[str] = [""]
         self._parameters, self._constants = parameters, constants
         self._known: dict[int, tuple[weakref.ref[Any], int, int, int]] = {}
@@ -141,10 +143,12 @@ class Recorder:
             if replacement is not None:
                 args, kwargs = self.framework.replaced((args, kwargs), replacement)
         self.opaque += 1
+        self.watch(False)
         try:
             outputs = function(*args, **kwargs)
         finally:
             self.opaque -= 1
+            self.watch(True)
         made = self._tensors(outputs)
         written = [
             tensor

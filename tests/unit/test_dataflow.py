@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 import parity
 from parity.adapters import adapt
-from parity.pairing import Pairing
-from parity.probe import randomise
+from parity.pairing import Pairing, pair
+from parity.probe import randomise, to_torch_inputs
 from parity.weights import pair_models
 from tests.zoo_apart import CASES, Torch, image
 
@@ -207,3 +207,72 @@ def test_a_bias_is_not_folded_past_an_activation() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4))
     with pytest.raises(parity.PairingError, match=r"0\.bias"):
         parity.transfer(module, keras.Model(i, x))
+
+
+# --- what must hold for any two models ----------------------------------------------------------------
+
+
+def test_models_that_have_nothing_to_do_with_each_other() -> None:
+    """Each against each: every pair fits in shape, no tensor is paired twice, and the rest is listed."""
+    models = [case() for case in CASES.values()]
+    ours = [(adapt(model), adapt(model).trace(inputs)[1]) for model, _, inputs, _ in models]
+    theirs = []
+    for model, module, inputs, _ in models:
+        adapter = adapt(module)
+        theirs.append((adapter, adapter.trace(to_torch_inputs(inputs, adapt(model)))[1]))
+    for keras_side, keras_trace in ours:
+        held = {
+            tensor.path: tensor.shape for layer in keras_side.layers().values() for tensor in layer.tensors
+        }
+        for torch_side, torch_trace in theirs:
+            shapes = {
+                tensor.path: tensor.shape
+                for layer in torch_side.layers().values()
+                for tensor in layer.tensors
+            }
+            pairing = pair(keras_side, torch_side, None, None, (keras_trace, torch_trace))
+            slots = [slot for item in pairing.pairs for slot in item.slots]
+            assert all(slot.layout.keras_shape == held[slot.keras] for slot in slots)
+            assert all(slot.layout.torch_shape == shapes[slot.torch] for slot in slots)
+            assert len({slot.keras for slot in slots}) == len(slots)
+            assert len({(slot.torch, slot.layout.rows) for slot in slots}) == len(slots)
+            done = {slot.keras for slot in slots} | {
+                constant.path for item in pairing.pairs for constant in item.constants
+            }
+            listed = " ".join(problem.text for problem in pairing.problems)
+            assert all(path in done or path in listed or path in pairing.unmatched_keras for path in held)
+            assert pairing.problems or not (pairing.unmatched_keras or pairing.unmatched_torch)
+
+
+def residual(blocks: int, skipped: int | None = None, without: int | None = None) -> tuple[Any, Any]:
+    """Equal residual blocks; the torch side may lack one skip connection, or one normalisation."""
+    x = i = keras.Input((None, None, 4))
+    for n in range(blocks):
+        y = L.BatchNormalization(epsilon=1e-5, name=f"n{n}")(L.Conv2D(4, 1, name=f"a{n}")(x))
+        x = ops.relu(x + L.Conv2D(4, 1, name=f"b{n}")(ops.relu(y)))
+    model = keras.Model(i, x)
+
+    def run(m: Any, x: Any) -> Any:
+        for n in range(blocks):
+            y = m.first[n](x)
+            y = m.second[n](F.relu(y if n == without else m.norms[str(n)](y)))
+            x = F.relu(y if n == skipped else x + y)
+        return x
+
+    module = Torch(
+        run,
+        first=nn.ModuleList(nn.Conv2d(4, 4, 1) for _ in range(blocks)),
+        second=nn.ModuleList(nn.Conv2d(4, 4, 1) for _ in range(blocks)),
+        norms=nn.ModuleDict({str(n): nn.BatchNorm2d(4) for n in range(blocks) if n != without}),
+    )
+    return model, module
+
+
+@pytest.mark.parametrize("fault", [{}, {"skipped": 0}, {"skipped": 3}, {"skipped": 5}, {"without": 0}, {"without": 3},
+                                   {"skipped": 1, "without": 4}])  # fmt: skip
+def test_one_fault_does_not_shift_repeated_blocks(fault: dict[str, int]) -> None:
+    model, module = residual(6, **fault)
+    pairing = pair_models(adapt(model), adapt(module), None, [image(2, 5, 6, 4)])
+    wanted = {f"a{n}": f"first.{n}" for n in range(6)} | {f"b{n}": f"second.{n}" for n in range(6)}
+    wanted |= {f"n{n}": f"norms.{n}" for n in range(6) if n != fault.get("without")}
+    assert {item.keras: item.torch[0] for item in pairing.pairs} == wanted
