@@ -261,8 +261,9 @@ for (const section of sections) {
     input.addEventListener("input", () => { filter(section); remember(section); });
   }
   root.querySelectorAll(".unfold").forEach((button) => button.addEventListener("click", () => {
+    const all = ["keras", "torch"].every((side) => section.get(side).open.size === 0);
     for (const side of ["keras", "torch"]) {
-      const graph = section.get(side), all = graph.open.size === 0;
+      const graph = section.get(side);
       graph.open = new Set(all ? graph.nodes.keys() : []);
       draw(section, side);
     }

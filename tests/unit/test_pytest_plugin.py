@@ -74,7 +74,7 @@ def test_a_failure_names_the_layer_and_fits_a_screen(pytester: pytest.Pytester) 
         [
             "E   *ParityError: DIVERGED (float64)",
             "E *1. layer at norm / 1*",
-            "E *epsilon=0.001*",
+            "E *fix (verified)*",
             "E *--parity-report DIR.",
         ]
     )
