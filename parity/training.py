@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from parity.adapters.base import Adapter, Array
 from parity.errors import UsageError
 from parity.finding import Finding, in_a_line
@@ -91,9 +93,18 @@ def add_training(
     known = {(finding.keras, finding.torch, finding.cause) for finding in report.findings if finding.cause}
     report.findings += [f for f in result.findings if (f.keras, f.torch, f.cause) not in known]
     report.notes += result.notes
-    report.training = result.figures
+    report.training = finite(result.figures)
     if any(finding.kind in PROVEN for finding in result.findings) and report.verdict != "DIVERGED":
         noisy = any(finding.kind == "not-repeatable" for finding in report.findings)
         report.verdict = "INCONCLUSIVE" if noisy else "DIVERGED"
     elif report.verdict == "EQUAL" and (result.findings or not result.figures):
         report.verdict = "INCONCLUSIVE"
+
+
+def finite(value: Any) -> Any:
+    """The same figures, None for those that are not finite, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

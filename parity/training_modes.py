@@ -166,6 +166,12 @@ class Modes(Bench):
         self.inference.close()
         before = self.keras.state(), self.torch.state()
         ours, theirs = self.evaluate(True, None)
+        moves = any(not np.array_equal(value, before[0][path]) for path, value in self.keras.state().items())
+        if not self.keras.told_by_fit and (moves or ours.dropped):
+            self.result.notes.append(
+                "the Keras model's call has no `training` argument, so that fit() leaves its normalisations and dropout "
+                "in inference mode; judged here as called with training=True"
+            )
         self._frozen(before)
         for trainer, state in zip((self.keras, self.torch), before, strict=True):
             trainer.load(state)

@@ -27,6 +27,7 @@ class KerasTrainer:
 
     def __init__(self, adapter: KerasModel, loss: Callable[..., Any] | None = None) -> None:
         self.adapter, self.model, self.loss = adapter, adapter.model, loss
+        self.told_by_fit = bool(self.model._call_has_training_arg)
         self._variables = dict(adapter._variables)
         self._optimizer: Any = None
         self._recipe: Recipe | None = None

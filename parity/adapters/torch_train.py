@@ -25,6 +25,7 @@ class TorchTrainer:
     """Trainer for a torch module."""
 
     side: Side = "torch"
+    told_by_fit = True
 
     def __init__(self, adapter: TorchModel, loss: Callable[..., Any] | None = None) -> None:
         self.adapter, self.module = adapter, adapter.module

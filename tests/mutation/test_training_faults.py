@@ -390,6 +390,31 @@ def test_a_shared_layer_that_became_two(name: str) -> None:
     assert report.verdict == "DIVERGED"
 
 
+class DoubledKeras(keras.Model):
+    def __init__(self, make: Callable[[], Any], out: Callable[[], Any]) -> None:
+        super().__init__()
+        self.first, self.again, self.out = make(), make(), out()
+
+    def call(self, x: Any) -> Any:
+        return self.out(ops.tanh(self.again(ops.tanh(self.first(x)))))
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_shared_module_that_became_two_in_keras(name: str) -> None:
+    ours, out, theirs, other_out, shape = SHARED[name]
+    values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    model, module = DoubledKeras(ours, out), Doubled(theirs, other_out, shared=True)
+    model(values)
+    parity.transfer(module, model, strict=False)
+    model.again.set_weights(model.first.get_weights())
+    report = parity.compare(model, module, values, gradients=True, train_steps=2)
+    found = [f for f in report.findings if f.kind in {"gradient", "training"}]
+    assert [(f.torch, f.cause, f.fix_verified) for f in found] == [
+        ("first", "shared-layer-duplicated", True)
+    ], str(report)
+    assert report.verdict == "DIVERGED"
+
+
 # --- the loss -------------------------------------------------------------------------------------
 
 
