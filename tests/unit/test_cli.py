@@ -124,6 +124,38 @@ def test_check(
         assert captured.err.startswith(("parity: ", "Traceback"))
 
 
+def test_json_has_the_tensors_beside_it_and_repro_reads_them(
+    pair: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "check",
+        "--keras",
+        KERAS,
+        "--torch",
+        NET,
+        "--transfer",
+        "none",
+        "--json",
+        "r.json",
+        "--html",
+        "r.html",
+    ]
+    assert main(arguments) == 1
+    (result,) = strict_json(pair / "r.json")
+    assert result["tensors_file"] == "r.safetensors"
+    assert {"keras_output.0", "torch_output.0", "keras_weight.0"} <= set(result["findings"][0]["tensors"])
+    assert result["findings"][0]["recipe"]["torch"][0]["class"] == "Conv2d"
+    assert "data:image/png" in (pair / "r.html").read_text()
+    assert main(["repro", "r.json", "--finding", "1", "-o", "out/repro.py"]) == 0
+    assert "python out/repro.py" in capsys.readouterr().out
+    assert (
+        "nn.Conv2d(in_channels=3, out_channels=4, kernel_size=(3, 2))"
+        in (pair / "out" / "repro.py").read_text()
+    )
+    assert (pair / "out" / "repro.safetensors").exists()
+    assert main(["repro", "r.json", "--finding", "9", "-o", "out/repro.py"]) == 2
+
+
 def strict_json(path: Path) -> Any:
     return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
