@@ -76,10 +76,17 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     check.add_argument("--gradients", action="store_true", help="compare gradients too")
     check.add_argument("--train-steps", type=int, default=0, metavar="N", help="compare N training steps too")
-    check.add_argument("--optimizer", metavar="NAME", help="sgd, sgd-nesterov, adam, adamw or rmsprop; default: sgd")
-    check.add_argument("--lr", type=float, metavar="X", help="its learning rate; default: one that fits the loss")
-    check.add_argument("--match-rules", action="store_true",
-                       help="judge training with one rule where the frameworks' own rules differ, and note these")  # fmt: skip
+    check.add_argument(
+        "--optimizer", metavar="NAME", help="sgd, sgd-nesterov, adam, adamw or rmsprop; default: sgd"
+    )
+    check.add_argument(
+        "--lr", type=float, metavar="X", help="its learning rate; default: one that fits the loss"
+    )
+    check.add_argument(
+        "--match-rules",
+        action="store_true",
+        help="judge training with one rule where the frameworks' own rules differ, and note these",
+    )
     check.add_argument("--transfer", choices=("both", "torch-to-keras", "keras-to-torch", "none"), default="both",
                        help="which way to copy random weights first; none compares the weights as they are")  # fmt: skip
     check.add_argument(
