@@ -59,6 +59,11 @@ class Structure:
                 else propagate(*self.graphs, self._compatible, self._prefer, known)
             )
         self._apply(matcher, match)
+        near = sum("neighbours" in evidence for evidence in match.evidence.values())
+        if near:
+            matcher.pairing.notes.append(
+                f"the two dataflows are not the same: {near} layers were paired by their neighbours and their place"
+            )
         matcher.by_path()
         matcher.by_signature()
         self._report(matcher, ambiguities)

@@ -244,8 +244,10 @@ def test_models_that_have_nothing_to_do_with_each_other() -> None:
             assert pairing.problems or not (pairing.unmatched_keras or pairing.unmatched_torch)
 
 
-def residual(blocks: int, skipped: int | None = None, without: int | None = None) -> tuple[Any, Any]:
-    """Equal residual blocks; the torch side may lack one skip connection, or one normalisation."""
+def residual(
+    blocks: int, skipped: int | None = None, without: int | None = None, early: int | None = None
+) -> tuple[Any, Any]:
+    """Equal residual blocks; the torch side may lack a skip connection or a normalisation, or read too early."""
     x = i = keras.Input((None, None, 4))
     for n in range(blocks):
         y = L.BatchNormalization(epsilon=1e-5, name=f"n{n}")(L.Conv2D(4, 1, name=f"a{n}")(x))
@@ -253,10 +255,12 @@ def residual(blocks: int, skipped: int | None = None, without: int | None = None
     model = keras.Model(i, x)
 
     def run(m: Any, x: Any) -> Any:
+        before = [x]
         for n in range(blocks):
-            y = m.first[n](x)
+            y = m.first[n](before[0] if n == early else x)
             y = m.second[n](F.relu(y if n == without else m.norms[str(n)](y)))
             x = F.relu(y if n == skipped else x + y)
+            before.append(x)
         return x
 
     module = Torch(
@@ -269,7 +273,7 @@ def residual(blocks: int, skipped: int | None = None, without: int | None = None
 
 
 @pytest.mark.parametrize("fault", [{}, {"skipped": 0}, {"skipped": 3}, {"skipped": 5}, {"without": 0}, {"without": 3},
-                                   {"skipped": 1, "without": 4}])  # fmt: skip
+                                   {"skipped": 1, "without": 4}, {"early": 1}, {"early": 1, "skipped": 3}])  # fmt: skip
 def test_one_fault_does_not_shift_repeated_blocks(fault: dict[str, int]) -> None:
     model, module = residual(6, **fault)
     pairing = pair_models(adapt(model), adapt(module), None, [image(2, 5, 6, 4)])
