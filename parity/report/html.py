@@ -85,7 +85,7 @@ def _pair(number: int, item: Mapping[str, Any], unfolded: bool) -> str:
         f"{_causes(findings)}{listed or '<p class=dim>No difference found.</p>'}"
         f"{layer_table(number, traced['layers'], findings) if traced.get('layers') else ''}"
         f"{graphs(number, traced['graphs'], traced.get('layers') or []) if traced.get('graphs') else ''}"
-        f"{_comparisons(item)}</details>"
+        f"{_training(item)}{_comparisons(item)}</details>"
     )
 
 
@@ -184,6 +184,26 @@ def _pictures(pictures: Mapping[str, Any] | None) -> str:
     )
     text = f"{height} × {width}, {pictures['plane']}; greatest difference at {pictures['at']}"
     return f"<div><div class=pictures>{figures}</div><p class='dim small'>{escape(text)}</p></div>"
+
+
+def _training(item: Mapping[str, Any]) -> str:
+    """Figures of the comparison in training, of the report or of each comparison that has them."""
+    reports = {"": item, **item.get("comparisons", {})}
+    rows = "".join(
+        f"<tr><td>{escape(': '.join(filter(None, (name, key.replace('_', ', ')))))}<td>{escape(_plain(value))}"
+        for name, report in reports.items()
+        for key, value in (report.get("training") or {}).items()
+    )
+    return f"<h3>Training</h3><div class=box><table><tbody>{rows}</table></div>" if rows else ""
+
+
+def _plain(value: Any) -> str:
+    """Nested figures in a line."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _comparisons(item: Mapping[str, Any]) -> str:

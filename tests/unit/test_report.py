@@ -145,6 +145,18 @@ def test_layers_and_graphs_are_in_the_page(tmp_path: Path) -> None:
     assert data["torch"]["nodes"][-1][1] == "</script><b>"
 
 
+def test_figures_of_training_are_in_the_page(tmp_path: Path) -> None:
+    made = report([], "EQUAL")
+    made.training = {"gradients_training": 1.25e-13, "losses": {"keras": [1.5, 1.25], "torch": [1.5, 1.25]}}
+    write_html(tmp_path / "r.html", made)
+    write_html(tmp_path / "s.html", [Result("name", verdict="EQUAL", reports={"one way": made})])
+    for name, start in (("r.html", ""), ("s.html", "one way: ")):
+        text = Page((tmp_path / name).read_text()).text
+        assert f"{start}gradients, training1.25e-13{start}losseskeras 1.5, 1.25; torch 1.5, 1.25" in text
+    write_html(tmp_path / "t.html", report([], "EQUAL"))
+    assert "Training" not in Page((tmp_path / "t.html").read_text()).text
+
+
 def test_a_result_shows_the_layers_of_the_comparison_that_differs(tmp_path: Path) -> None:
     equal, unequal = made_up(20, 0), made_up(20, 2)
     findings = [Finding("elsewhere", None, "unmatched", None, "e"), *unequal.findings]
