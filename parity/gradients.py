@@ -143,7 +143,7 @@ class Backward:
     pairs: Mapping[str, str]
     ours: Evaluation
     theirs: Evaluation
-    noise: Mapping[str, float]
+    noise: dict[str, float]
     call_noise: Mapping[tuple[str, int], float]
     again: Callable[[Mapping[tuple[str, int], Array]], Evaluation]
 

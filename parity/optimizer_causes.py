@@ -91,7 +91,11 @@ def _with_penalties(step: Step) -> Step:
 
 
 def explain_step(
-    ours: Sequence[Step], theirs: Sequence[Step], slots: Sequence[tuple[LayerPair, Slot]], parted: Slot
+    ours: Sequence[Step],
+    theirs: Sequence[Step],
+    slots: Sequence[tuple[LayerPair, Slot]],
+    parted: Slot,
+    blurred: set[str],
 ) -> Explained:
     """The parts of the two optimizers' rules that make the last step differ.
 
@@ -100,17 +104,19 @@ def explain_step(
         theirs: torch's, their arrays as Keras lays them out and under the Keras paths.
         slots: pairs of parameters.
         parted: the tensor that is farthest apart.
+        blurred: parameters whose gradients are rounding, which prove nothing.
     """
     ours = [_with_penalties(step) for step in ours]
     pair = next(pair for pair, slot in slots if slot is parted)
     names = pair.keras, ", ".join(pair.torch)
     unknown = Explained(known=False)
     mine, other = ours[-1].rules, theirs[-1].rules
-    common = [path for path in ours[-1].gradients if path in theirs[-1].gradients]
+    common = [path for path in ours[-1].gradients if path in theirs[-1].gradients and path not in blurred]
     if not common or any(path not in mine or path not in other for path in common):
         return unknown
     for steps in (ours, theirs):  # does the optimizer do what its attributes say?
-        if max(_apart(made_of(steps, [step.rules for step in steps]), steps[-1].after).values()) > EXACT:
+        apart = _apart(made_of(steps, [step.rules for step in steps]), steps[-1].after)
+        if max(apart[path] for path in common) > EXACT:
             return unknown
     parts = {part.name: part for path in common for part in differing_parts(mine[path], other[path])}
     if any(mine[p].algorithm != other[p].algorithm for p in common) or not parts:
@@ -121,7 +127,8 @@ def explain_step(
             {p: exchanged(a.rules[p], b.rules[p], chosen) for p in a.rules if p in b.rules}
             for a, b in zip(ours, theirs, strict=True)
         ]
-        return max(_apart(made_of(ours, rules), theirs[-1].after).values())
+        apart = _apart(made_of(ours, rules), theirs[-1].after)
+        return max(apart[path] for path in common)
 
     best = agreement(list(parts.values()))
     if best > EXACT:
@@ -131,9 +138,8 @@ def explain_step(
         without = agreement([one for one in parts.values() if one is not part])
         if without <= max(100.0 * best, STRUCTURE):
             continue  # it makes no difference here
-        differs = [
-            path for path in (parted.keras, *common) if part in differing_parts(mine[path], other[path])
-        ]
+        first = [parted.keras] if parted.keras in common else []
+        differs = [path for path in (*first, *common) if part in differing_parts(mine[path], other[path])]
         a, b = mine[differs[0]], other[differs[0]]
         text, fix = _TEXTS[part.name](a, b)
         text += (

@@ -156,16 +156,50 @@ class Bench:
             greatest = max(greatest, difference(value, fit[0]).max_rel)
         return greatest <= STRUCTURE, greatest
 
-    def nudged(self, training: bool, targets: list[Array], watch: Sequence[str]) -> Evaluation:
-        """The torch side with every weight and input moved by one unit roundoff; the state comes back."""
+    def nudged(
+        self, trainer: Trainer, training: bool, targets: list[Array], watch: Sequence[str]
+    ) -> Evaluation:
+        """One side with every weight and input moved by one unit roundoff; the state comes back."""
         rng = np.random.default_rng(0)
-        before = self.torch.state()
-        self.torch.load({path: nudge(rng, value) for path, value in before.items()})
-        inputs = [nudge(rng, value) for value in self.inputs[1]]
-        moved_pass = self.torch.evaluate(inputs, targets, training=training, watch=watch)
-        tied(self.ties, {}, moved_pass.parameters)
-        self.torch.load(before)
-        return moved_pass
+        before = trainer.state()
+        trainer.load({path: nudge(rng, value) for path, value in before.items()})
+        side = 0 if trainer.side == "keras" else 1
+        inputs = [nudge(rng, value) for value in self.inputs[side]]
+        result = trainer.evaluate(inputs, targets, training=training, watch=watch)
+        tied(self.ties, *((result.parameters, {}) if side == 0 else ({}, result.parameters)))
+        trainer.load(before)
+        return result
+
+    def summed(self, paths: Sequence[str]) -> dict[str, float]:
+        """One roundoff of the absolute terms of which each bias' gradient is the sum, by torch path.
+
+        A bias in front of a batch normalisation has a gradient of zero: what is left is the rounding of the sum,
+        which a framework may make with a bias of its own. Measured in training mode, at the present weights.
+        """
+        with self.unchanged():
+            watch = [path for path in paths if path in self.watched]
+            calls = self.keras.evaluate(self.inputs[0], self.targets(0)[0], training=True, watch=watch).calls
+        totals: dict[str, float] = {}
+        for call in calls:
+            if call.gradient is not None and call.gradient.ndim > 1:
+                axes = tuple(range(call.gradient.ndim - 1))
+                total = float(np.abs(call.gradient).sum(axes).max(initial=0.0))
+                totals[call.path] = totals.get(call.path, 0.0) + UNIT * total
+        slots = [slot for pair in self.pairing.pairs for slot in pair.slots]
+        owner = {
+            slot.torch: slot.keras.rpartition(".")[0] for slot in slots if len(slot.layout.keras_shape) == 1
+        }
+        return {theirs: totals[path] for theirs, path in owner.items() if path in totals}
+
+    def in_torch_names(self, noise: dict[str, float]) -> dict[str, float]:
+        """What was measured on the Keras side, under torch's paths."""
+        pairs = [(slot.keras, slot.torch) for pair in self.pairing.pairs for slot in pair.slots]
+        return {theirs: noise[ours] for ours, theirs in pairs if ours in noise}
+
+
+def greater(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
+    """The greater of two measurements of each tensor."""
+    return {path: max(first.get(path, 0.0), second.get(path, 0.0)) for path in {**first, **second}}
 
 
 def nudge(rng: np.random.Generator, value: Array) -> Array:

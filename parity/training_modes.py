@@ -15,7 +15,7 @@ from parity.gradients import Backward, moved
 from parity.layout import aligned
 from parity.shared_layers import find_ties, tied
 from parity.tolerance import STRUCTURE, difference
-from parity.training_bench import Bench
+from parity.training_bench import Bench, greater
 from parity.training_losses import explain_loss
 from parity.training_side import Evaluation, Trainer
 
@@ -97,8 +97,19 @@ class Modes(Bench):
             self.result.notes.append("the losses differ: the rest is judged with the squared error")
             return self.gradients(training)
         with self.unchanged():
-            shaken = self.nudged(training, targets[1], ())
+            shaken = self.nudged(self.torch, training, targets[1], ())
         backward = self._backward(ours, theirs, shaken, training, targets)
+        extra: dict[str, float] = {}
+        if backward.input_gaps() or any(
+            gap.beyond for gap in backward.gaps()
+        ):  # does Keras round more than torch?
+            with self.unchanged():
+                again = self.nudged(self.keras, training, targets[0], ())
+            extra = self.in_torch_names(moved(ours.parameters, again.parameters))
+            extra |= moved(_numbered(ours.inputs), _numbered(again.inputs))
+            if training:
+                extra = greater(extra, self.summed([gap.pair.keras for gap in backward.gaps() if gap.beyond]))
+            backward.noise = greater(backward.noise, extra)
         found = backward.gaps()
         mode = "training" if training else "inference"
         largest = max((gap.scale for gap in found), default=0.0)
@@ -121,8 +132,10 @@ class Modes(Bench):
         with self.unchanged():
             watched = self.evaluate(training, targets, watch=True)
         with self.unchanged():
-            shaken = self.nudged(training, targets[1], list(dict.fromkeys(self.watched.values())))
-        located = self._backward(*watched, shaken, training, targets).locate()
+            shaken = self.nudged(self.torch, training, targets[1], list(dict.fromkeys(self.watched.values())))
+        backward = self._backward(*watched, shaken, training, targets)
+        backward.noise = greater(backward.noise, extra)
+        located = backward.locate()
         if not located:
             text = "; ".join(inputs) or "; ".join(str(gap) for gap in found if gap.beyond)
             located = [Finding(None, None, "gradient", None, f"the loss's gradient: {text}")]
@@ -138,8 +151,7 @@ class Modes(Bench):
         self, ours: Evaluation, theirs: Evaluation, shaken: Evaluation, training: bool, targets: Any
     ) -> Backward:
         noise = moved(theirs.parameters, shaken.parameters)
-        for i, (a, b) in enumerate(zip(theirs.inputs, shaken.inputs, strict=True)):
-            noise |= moved({f"input {i}": a}, {f"input {i}": b})
+        noise |= moved(_numbered(theirs.inputs), _numbered(shaken.inputs))
         calls = {(c.path, c.index): c.gradient for c in shaken.calls}
         call_noise = {
             (c.path, c.index): float(np.abs(c.gradient - other).max(initial=0.0))
@@ -345,6 +357,10 @@ class Modes(Bench):
         return Finding(
             None, None, "training", None, "in training mode the outputs differ, at no paired layer"
         )
+
+
+def _numbered(inputs: Sequence[Array | None]) -> dict[str, Array | None]:
+    return {f"input {i}": value for i, value in enumerate(inputs)}
 
 
 def _padded(items: Sequence[Any], length: int) -> list[Any]:

@@ -13,9 +13,9 @@ from parity.adapters.base import Array
 from parity.errors import UsageError
 from parity.finding import Finding
 from parity.gradients import moved
-from parity.optimizers import Recipe, Rule, State, clipped, exchanged, recipe_of, update
+from parity.optimizers import Recipe, Rule, State, clipped, exchanged, in_torch_terms, recipe_of, update
 from parity.shared_layers import tied
-from parity.training_bench import nudge
+from parity.training_bench import greater, nudge
 from parity.training_causes import Explained
 from parity.training_side import Trainer
 
@@ -169,20 +169,41 @@ class Runs:
         trainer.load({path: weight for path, (weight, _) in new.items()})
         return {**states, **{path: state for path, (_, state) in new.items()}}
 
-    def _measure_noise(self, torch: Sequence[Step]) -> None:
+    def _measure_noise(self, steps: Sequence[Step], side: int, theirs: Sequence[Step] = ()) -> None:
+        """Repeat a side's run from weights and inputs moved by one roundoff; the greater noise of both sides counts."""
+        trainer = (self.bench.keras, self.bench.torch)[side]
         rng = np.random.default_rng(1)
-        start = self.start
-        self.start = start[0], {path: nudge(rng, value) for path, value in start[1].items()}
-        batches = [[nudge(rng, value) for value in batch] for batch in self.torch_batches]
-        shaken = self._run(self.bench.torch, batches, self.optimizers[1])
+        start, batches = self.start, (self.batches, self.torch_batches)[side]
+        moved_state = {path: nudge(rng, value) for path, value in start[side].items()}
+        self.start = (moved_state, start[1]) if side == 0 else (start[0], moved_state)
+        moved_batches = [[nudge(rng, value) for value in batch] for batch in batches]
+        shaken = self._run(trainer, moved_batches, self.optimizers[side], theirs)
         self.start = start
-        self.bench.torch.load(start[1])
-        for plain, other in zip(torch, shaken, strict=True):
-            self.noise.loss.append(abs(plain.loss - other.loss))
-            self.noise.gradients.append(moved(plain.gradients, other.gradients))
-            self.noise.state.append(moved(plain.state, other.state))
-            slots = {path: moved(kept, other.slots.get(path, {})) for path, kept in plain.slots.items()}
-            self.noise.slots.append(slots)
+        trainer.load(start[side])
+        slots = [slot for pair in self.bench.pairing.pairs for slot in pair.slots]
+        names = (
+            {slot.keras: slot.torch for slot in slots}
+            if side == 0
+            else {slot.torch: slot.torch for slot in slots}
+        )
+        for number, (plain, other) in enumerate(zip(steps, shaken, strict=True)):
+            if len(self.noise.loss) <= number:
+                self.noise.loss.append(0.0)
+                self.noise.gradients.append({})
+                self.noise.state.append({})
+                self.noise.slots.append({})
+            self.noise.loss[number] = max(self.noise.loss[number], abs(plain.loss - other.loss))
+            for kept, measured in (
+                (self.noise.gradients, moved(plain.gradients, other.gradients)),
+                (self.noise.state, moved(plain.state, other.state)),
+            ):
+                kept[number] = greater(kept[number], {names[p]: v for p, v in measured.items() if p in names})
+            for path, states in plain.slots.items():
+                if path in names and path in other.slots:
+                    rule = plain.rules.get(path)
+                    values = [in_torch_terms(rule, s) if rule else s for s in (states, other.slots[path])]
+                    known = self.noise.slots[number].get(names[path], {})
+                    self.noise.slots[number][names[path]] = greater(known, moved(values[0], values[1]))
 
 
 def _batch(inputs: Sequence[Array], step: int) -> list[Array]:

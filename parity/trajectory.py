@@ -21,7 +21,8 @@ from parity.optimizer_causes import Step as OneStep
 from parity.optimizer_causes import explain_step
 from parity.optimizers import Recipe, in_torch_terms
 from parity.tolerance import PRECISION_FACTOR, STRUCTURE
-from parity.training_causes import Explained, Statistics, batch_of, explain_statistics
+from parity.training_bench import greater
+from parity.training_causes import EXACT, Explained, Statistics, batch_of, explain_statistics
 from parity.training_run import Runs, Step
 
 REPEATS = 8
@@ -45,7 +46,8 @@ class Trajectory(Runs):
         """Run, compare, explain, repeat."""
         result, bench = self.bench.result, self.bench
         torch = self._run(bench.torch, self.torch_batches, self.optimizers[1])
-        self._measure_noise(torch)
+        self._measure_noise(torch, 1)
+        measured = False
         for attempt in range(REPEATS):
             keras = self._run(bench.keras, self.batches, self.optimizers[0], torch if attempt else ())
             if attempt == 0:
@@ -65,6 +67,12 @@ class Trajectory(Runs):
                 )
                 return
             parting = self._first_parting(keras, torch)
+            if parting is not None and not measured:  # does Keras round more than torch?
+                self._measure_noise(keras, 0, torch if attempt else ())
+                measured = True
+                summed = self.bench.summed([gap.pair.keras for gap in parting.gaps])
+                self.noise.gradients = [greater(noise, summed) for noise in self.noise.gradients]
+                parting = self._first_parting(keras, torch)
             if parting is None:
                 break
             found = self._explain(parting, keras, torch)
@@ -167,7 +175,10 @@ class Trajectory(Runs):
         if parting.what == "parameters":
             steps = [self._one_step(number, keras, torch) for number in range(parting.step + 1)]
             worst = max(parting.gaps, key=lambda gap: gap.relative).slot
-            found = explain_step([a for a, _ in steps], [b for _, b in steps], self.bench.slots(), worst)
+            blurred = self._blurred(parting.step, keras)
+            found = explain_step(
+                [a for a, _ in steps], [b for _, b in steps], self.bench.slots(), worst, blurred
+            )
             if found.known:
                 return found
         first = parting.gaps[0] if parting.gaps else None
@@ -175,6 +186,18 @@ class Trajectory(Runs):
         more = f" and {len(parting.gaps) - 3} tensors more" if len(parting.gaps) > 3 else ""
         ours, theirs = (first.pair.keras, ", ".join(first.pair.torch)) if first else (None, None)
         return Explained([Finding(ours, theirs, "training", None, text + more)], known=False)
+
+    def _blurred(self, last: int, keras: Sequence[Step]) -> set[str]:
+        """Parameters whose gradient is rounding and little else, in one of the steps: they follow no rule closely."""
+        found = set()
+        for number in range(last + 1):
+            floor = floor_of(keras[number].gradients)
+            for _, slot in self.bench.slots():
+                value = keras[number].gradients.get(slot.keras)
+                noise = PRECISION_FACTOR * self.noise.gradients[number].get(slot.torch, 0.0) + floor
+                if value is not None and noise > EXACT * float(np.abs(value).max(initial=0.0)):
+                    found.add(slot.keras)
+        return found
 
     def _one_step(self, number: int, keras: Sequence[Step], torch: Sequence[Step]) -> tuple[OneStep, OneStep]:
         """A step of either side, torch's under the Keras paths and in the Keras layout."""
