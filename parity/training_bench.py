@@ -17,7 +17,7 @@ from parity.pairing import LayerPair, Pairing
 from parity.probe import to_torch_inputs
 from parity.shared_layers import Tie, tied
 from parity.slots import Slot
-from parity.tolerance import STRUCTURE, UNIT_ROUNDOFF, difference
+from parity.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.training_side import Call, Evaluation, Trainer
 
 UNIT = UNIT_ROUNDOFF["float64"]
@@ -171,7 +171,7 @@ class Bench:
         return result
 
     def summed(self, paths: Sequence[str]) -> dict[str, float]:
-        """One roundoff of the absolute terms of which each bias' gradient is the sum, by torch path.
+        """What rounding excuses in each bias' gradient, from the absolute terms of which it is the sum, by torch path.
 
         A bias in front of a batch normalisation has a gradient of zero: what is left is the rounding of the sum,
         which a framework may make with a bias of its own. Measured in training mode, at the present weights.
@@ -184,7 +184,7 @@ class Bench:
             if call.gradient is not None and call.gradient.ndim > 1:
                 axes = tuple(range(call.gradient.ndim - 1))
                 total = float(np.abs(call.gradient).sum(axes).max(initial=0.0))
-                totals[call.path] = totals.get(call.path, 0.0) + UNIT * total
+                totals[call.path] = totals.get(call.path, 0.0) + STRUCTURE / PRECISION_FACTOR * total
         slots = [slot for pair in self.pairing.pairs for slot in pair.slots]
         owner = {
             slot.torch: slot.keras.rpartition(".")[0] for slot in slots if len(slot.layout.keras_shape) == 1

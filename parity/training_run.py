@@ -66,6 +66,7 @@ class Runs:
         self.optimizers = self._optimizers(optimizer)
         self.explained = Explained()
         self.noise = Noise()
+        self.zeroed: tuple[set[str], set[str]] = (set(), set())
         self.matched: list[Finding] = []
 
     def _optimizers(self, wanted: Any) -> tuple[Any, Any]:
@@ -112,7 +113,11 @@ class Runs:
                 result = trainer.evaluate(batch, targets, training=True)
                 tied(self.bench.ties, *((result.parameters, {}) if side == 0 else ({}, result.parameters)))
                 trained = trainer.trainable() - self._left_out(side)
-                gradients = {p: g for p, g in result.parameters.items() if g is not None and p in trained}
+                gradients = {
+                    p: np.zeros_like(g) if p in self.zeroed[side] else g
+                    for p, g in result.parameters.items()
+                    if g is not None and p in trained
+                }
                 penalties = {p: g for p, g in trainer.penalties().items() if p in trained}
                 whole = {**penalties, **{p: g + penalties.get(p, 0.0) for p, g in gradients.items()}}
                 if isinstance(wanted, Recipe):

@@ -21,9 +21,8 @@ from parity.optimizer_causes import Step as OneStep
 from parity.optimizer_causes import explain_step
 from parity.optimizers import Recipe, in_torch_terms
 from parity.tolerance import PRECISION_FACTOR, STRUCTURE
-from parity.training_bench import greater
 from parity.training_causes import EXACT, Explained, Statistics, batch_of, explain_statistics
-from parity.training_run import Runs, Step
+from parity.training_run import Noise, Runs, Step
 
 REPEATS = 8
 """How often a run is repeated with what was found made alike."""
@@ -68,10 +67,13 @@ class Trajectory(Runs):
                 return
             parting = self._first_parting(keras, torch)
             if parting is not None and not measured:  # does Keras round more than torch?
-                self._measure_noise(keras, 0, torch if attempt else ())
                 measured = True
-                summed = self.bench.summed([gap.pair.keras for gap in parting.gaps])
-                self.noise.gradients = [greater(noise, summed) for noise in self.noise.gradients]
+                if self._zero(keras, torch):
+                    torch = self._run(bench.torch, self.torch_batches, self.optimizers[1])
+                    self.noise = Noise()
+                    self._measure_noise(torch, 1)
+                    keras = self._run(bench.keras, self.batches, self.optimizers[0], torch if attempt else ())
+                self._measure_noise(keras, 0, torch if attempt else ())
                 parting = self._first_parting(keras, torch)
             if parting is None:
                 break
@@ -186,6 +188,23 @@ class Trajectory(Runs):
         more = f" and {len(parting.gaps) - 3} tensors more" if len(parting.gaps) > 3 else ""
         ours, theirs = (first.pair.keras, ", ".join(first.pair.torch)) if first else (None, None)
         return Explained([Finding(ours, theirs, "training", None, text + more)], known=False)
+
+    def _zero(self, keras: Sequence[Step], torch: Sequence[Step]) -> bool:
+        """Take gradients that are zero but for rounding for zero on both sides: Adam would make steps of the rounding."""
+        summed = self.bench.summed(list(self.bench.watched))
+        for _, slot in self.bench.slots():
+            values = keras[0].gradients.get(slot.keras), torch[0].gradients.get(slot.torch)
+            greatest = max((float(np.abs(v).max(initial=0.0)) for v in values if v is not None), default=0.0)
+            if 0.0 < greatest <= PRECISION_FACTOR * summed.get(slot.torch, 0.0):
+                self.zeroed[0].add(slot.keras)
+                self.zeroed[1].add(slot.torch)
+        if self.zeroed[0]:
+            names = ", ".join(sorted(self.zeroed[0])[:3])
+            count = len(self.zeroed[0])
+            self.bench.result.notes.append(
+                f"gradients that are zero but for rounding ({names}; {count} in all) were taken for zero in the steps"
+            )
+        return bool(self.zeroed[0])
 
     def _blurred(self, last: int, keras: Sequence[Step]) -> set[str]:
         """Parameters whose gradient is rounding and little else, in one of the steps: they follow no rule closely."""
