@@ -108,3 +108,9 @@ def test_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--optimizer", "adam", "--lr", "0.01"]) == 1
     assert "adam-epsilon" in capsys.readouterr().out
     assert main([*command, "--optimizer", "adam", "--lr", "0.01", "--match-rules"]) == 0
+
+
+def test_a_bias_in_front_of_a_normalisation_is_no_false_alarm(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its gradient is rounding alone, of another size in either framework, of which Adam would make steps."""
+    command = ["check", "SkipBlockDN", "--gradients", "--train-steps", "2", "--optimizer", "adamw"]
+    assert main([*command, "--match-rules", "--transfer", "torch-to-keras"]) == 0, capsys.readouterr().out
