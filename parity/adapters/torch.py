@@ -301,7 +301,7 @@ def _replaced(structure: Any, values: Sequence[Array]) -> Any:
     leaves, spec = pytree.tree_flatten(structure)
     remaining = iter(values)
     fresh = [
-        torch.from_numpy(np.array(next(remaining))).to(leaf.device, leaf.dtype)
+        torch.from_numpy(np.array(next(remaining), order="C")).to(leaf.device, leaf.dtype)
         if isinstance(leaf, torch.Tensor)
         else leaf
         for leaf in leaves

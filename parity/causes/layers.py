@@ -381,8 +381,19 @@ def _batchnorm(case: Case) -> Iterator[Explanation]:
         case.torch_in[0], case.torch_out, [("keras", case.weights[0]), ("torch", case.weights[1])]
     )
     if ours is None or theirs is None:
+        yield from _epsilon_as_set(case, "batchnorm-epsilon")
         return
     yield from _normalisations(case, ours, theirs, "batchnorm-epsilon")
+
+
+def _epsilon_as_set(case: Case, cause: str) -> Iterator[Explanation]:
+    """For results from which epsilon cannot be solved (single pixels): with the other's setting the layer agrees."""
+    a, b = case.settings[0].get("epsilon"), case.settings[1].get("eps")
+    agreed = case.agrees({}, {"eps": a}) if a is not None and b is not None and a != b else None
+    if agreed is not None:
+        text = f"epsilon is {a:g} in Keras and {b:g} in torch; with eps={a:g} the torch layer agrees to {agreed:.1g}"
+        fix = f"epsilon={b:g} on Keras layer {case.keras}, or eps={a:g} on torch layer {case.torch}"
+        yield Explanation(cause, text, fix, True)
 
 
 def x_axis(case: Case) -> int:
@@ -409,6 +420,8 @@ def _grouped(case: Case) -> Iterator[Explanation]:
         cause = "layernorm-epsilon"
     if found[0] is not None and found[1] is not None:
         yield from _normalisations(case, found[0], found[1], cause)
+    else:
+        yield from _epsilon_as_set(case, cause)
 
 
 def _normalisations(

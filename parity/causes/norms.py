@@ -42,29 +42,31 @@ def describe_batchnorm(
         vectors: (side, vectors by torch's names), in the order to try.
     """
     rows = [np.moveaxis(value, 1, 0).reshape(value.shape[1], -1) for value in (x, y)]
-    lines = fitted(rows[0], rows[1])
+    alive = np.ptp(rows[0], axis=1) > 0  # a channel that is the same everywhere says nothing of its factor
+    lines = fitted(rows[0][alive], rows[1][alive], least=2) if alive.any() else None
     if lines is None:
         return None
     factor, _ = lines
     mean, variance = rows[0].mean(axis=1), rows[0].var(axis=1)
+    channels = rows[0].shape[:1]
     for side, held in vectors:
-        complete = {role: held.get(role, np.full_like(factor, PLAIN[role])) for role in ROLES}
-        if any(value.shape != factor.shape for value in complete.values()):
+        complete = {role: held.get(role, np.full(channels, PLAIN[role])) for role in ROLES}
+        if any(value.shape != channels for value in complete.values()):
             continue
         for order in permutations(ROLES):
             scale, shift, centre, spread = (complete[name] for name in order)
-            epsilon = _epsilon(scale, factor, spread)
+            epsilon = _epsilon(scale[alive], factor, spread[alive])
             if epsilon is not None and _holds(rows, scale, shift, centre, spread, epsilon):
                 return Normalisation(order, epsilon, "running", side)
         for dropped in ((), ("bias",), ("weight",), ("weight", "bias")):
-            given = {**complete, **{name: np.full_like(factor, PLAIN[name]) for name in dropped}}
+            given = {**complete, **{name: np.full(channels, PLAIN[name]) for name in dropped}}
             order = tuple(f"no {name}" if name in dropped else name for name in ROLES)
             if dropped:
-                epsilon = _epsilon(given["weight"], factor, given["running_var"])
+                epsilon = _epsilon(given["weight"][alive], factor, given["running_var"][alive])
                 vectors_given = given["weight"], given["bias"], given["running_mean"], given["running_var"]
                 if epsilon is not None and _holds(rows, *vectors_given, epsilon):
                     return Normalisation(order, epsilon, "running", side)
-            epsilon = _epsilon(given["weight"], factor, variance)
+            epsilon = _epsilon(given["weight"][alive], factor, variance[alive])
             if epsilon is not None and _holds(rows, given["weight"], given["bias"], mean, variance, epsilon):
                 return Normalisation(order, epsilon, "batch", side)
     return None

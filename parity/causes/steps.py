@@ -174,9 +174,9 @@ def _affine(x: Array, y: Array) -> Iterator[Step]:
                        lambda z: factors * z + offsets)  # fmt: skip
 
 
-def fitted(x: Array, y: Array) -> tuple[Array, Array] | None:
+def fitted(x: Array, y: Array, least: int = 3) -> tuple[Array, Array] | None:
     """Factor and offset of each row such that y = factor * x + offset to the bound; None where a row is no line."""
-    if x.shape[1] < 3:
+    if x.shape[1] < least:
         return None
     low, high = x.argmin(axis=1), x.argmax(axis=1)
     rows = np.arange(len(x))
@@ -207,8 +207,9 @@ def _pooled(x: Array, arguments: tuple[Any, ...]) -> Array:
 
 def _pool(x: Array, y: Array, hints: tuple[dict[str, Any], ...]) -> Iterator[Step]:
     rank = x.ndim - 2
-    some = slice(0, 1), slice(0, 3)
-    few_x, few_y = x[some], y[some]
+    few_x, few_y = x[:1, :1], y[:1, :1]
+    picked = bool(np.isin(few_y, few_x).all())  # a maximum is one of the values, an average is none
+    kinds = [("max", False)] if picked else [("avg", False), ("avg", True)]
     for kernel, stride in _pool_sizes(x.shape[2:], y.shape[2:], hints):
         starts = [range(min(k - 1, 4) + 1) for k in kernel]
         for begins in product(*starts) if rank < 3 else zip(*starts, strict=False):
@@ -216,16 +217,16 @@ def _pool(x: Array, y: Array, hints: tuple[dict[str, Any], ...]) -> Iterator[Ste
                     zip(begins, y.shape[2:], stride, kernel, x.shape[2:], strict=True)]  # fmt: skip
             if any(end > k or end <= -s for (_, end), k, s in zip(pads, kernel, stride, strict=True)):
                 continue  # padding as wide as a window, or rows left over that would have made another window
-            for kind, count in (("max", False), ("avg", False), ("avg", True)):
+            for kind, count in kinds:
                 if kind == "avg" and count and not any(b > 0 or e > 0 for b, e in pads):
                     continue
                 arguments = (kind, kernel, stride, pads, count)
                 if same(few_y, reference.pool(few_x, *arguments)) and same(y, reference.pool(x, *arguments)):
                     settings = {"pool": kind, "kernel": kernel, "stride": stride, "pads": pads, "count": count,
                                 "size": y.shape[2:]}  # fmt: skip
-                    yield Step("pool", f"{kind} pooling {kernel} by {stride}, padding {pads}"
-                               + ((", padding counted" if count else ", padding left out") if kind == "avg" else ""),
-                               settings, partial(_pooled, arguments=arguments))  # fmt: skip
+                    counted = ", padding counted" if count else ", padding left out"
+                    name = f"{kind} pooling {kernel} by {stride}, padding {pads}{counted if kind == 'avg' else ''}"
+                    yield Step("pool", name, settings, partial(_pooled, arguments=arguments))
                     return
 
 

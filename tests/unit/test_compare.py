@@ -248,7 +248,8 @@ NOT_EQUAL: dict[str, tuple[Any, str, str]] = {
     "one output more": (_torch_function(lambda s, x: (s.conv(x), s.conv(x) * 2)), "DIVERGED", "shape"),
     "no outputs": (_torch_function(lambda s, x: None), "DIVERGED", "shape"),
     "torch raises": (_torch_function(_raise), "INCONCLUSIVE", "error"),
-    "random": (_torch_function(lambda s, x: F.dropout(s.conv(x))), "INCONCLUSIVE", "not-repeatable"),
+    "dropout left on": (_torch_function(lambda s, x: F.dropout(s.conv(x))), "DIVERGED", "not-repeatable"),
+    "random": (_torch_function(lambda s, x: s.conv(x) + torch.randn(())), "INCONCLUSIVE", "not-repeatable"),
     "height and width swapped": (
         _torch_function(lambda s, x: s.conv(x.transpose(2, 3)).transpose(2, 3)), "DIVERGED", "wiring"),
     "a step more": (_torch_function(lambda s, x: torch.relu(s.conv(x))), "DIVERGED", "output"),
