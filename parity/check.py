@@ -184,9 +184,7 @@ def _add(result: Result, key: str, report: Report, dtype: str | None) -> None:
 def _key(finding: Finding) -> tuple[str | None, ...]:
     """What makes two findings the same: the figures in the evidence change from picture to picture."""
     place = (finding.keras, finding.torch, finding.kind)
-    if finding.kind in {"gradient", "training"}:
-        return (*place, finding.cause)
-    return (*place, finding.evidence) if finding.kind == "unmatched" else place
+    return (*place, finding.evidence) if finding.kind == "unmatched" else (*place, finding.cause)
 
 
 def _worst(verdicts: Sequence[str], findings: Sequence[Finding]) -> str:

@@ -52,11 +52,12 @@ class Constant:
 
 @dataclass(frozen=True)
 class Problem:
-    """One tensor or layer without a fitting counterpart: on which layers, and what is wrong."""
+    """One tensor or layer without a fitting counterpart: on which layers, what is wrong, and with which tensors."""
 
     keras: str | None
     torch: str | None
     text: str
+    tensors: tuple[str, ...] = ()
 
 
 @dataclass
@@ -217,7 +218,7 @@ def _misshapen(
         f"shapes must correspond: torch {tensor.path} {tensor.shape} ({torch.kind}) asks for {wanted} in Keras; "
         f"got {mate.path} {mate.shape} ({keras.kind})"
     )
-    return Problem(keras.path, torch.path, text)
+    return Problem(keras.path, torch.path, text, (mate.path, tensor.path))
 
 
 def missing(side: str, path: str, layers: Mapping[str, LayerInfo]) -> Problem:

@@ -36,6 +36,9 @@ from parity.weights import (
     tensor_differences,
 )
 
+FITTING_INPUT = (
+    "where the input is what it does not take, give one that both models take (inputs=, --input 2x65x96x3)"
+)
 Outputs = list[tuple[str, Array]]
 
 
@@ -255,6 +258,21 @@ class _Comparison:
             elements=structure[2],
         )
 
+    def _unlike(self) -> list[Finding]:
+        """What to do where most layers of one side have no counterpart: these are hardly two of one network."""
+        sides = [
+            sum(bool(layer.tensors) for layer in side.layers().values()) for side in (self.keras, self.torch)
+        ]
+        whole = sum(1 for item in self.pairing.pairs if item.slots)
+        if not self.pairing.problems or whole >= min(sides) / 2:
+            return []
+        text = (
+            f"{whole} of {sides[0]} Keras and {sides[1]} torch layers with weights correspond: are these two versions "
+            "of one network?"
+        )
+        fix = "check what --keras and --torch name, or pass a mapping from Keras paths to torch paths"
+        return [Finding(None, None, "unmatched", None, text, fix)]
+
     def _verdict(self, evaluated: bool) -> str:
         kinds = {finding.kind for finding in self.findings}
         if not kinds:
@@ -339,12 +357,12 @@ class _Comparison:
         try:
             outputs[model.side] = model.forward(inputs)
         except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
-            self.findings.append(
-                Finding(None, None, "error", None, f"{model.side} raised {in_a_line(error)}")
-            )
+            text = f"{model.side} raised {in_a_line(error)}"
+            self.findings.append(Finding(None, None, "error", None, text, FITTING_INPUT))
 
     def _add_unmatched(self) -> None:
         """Tensors without a counterpart: told with the layer that differs for want of them, or on their own."""
+        self.findings += self._unlike()
         for problem in self.pairing.problems:
             for i, finding in enumerate(self.findings):
                 mine = problem.keras is not None and problem.keras == finding.keras
@@ -361,7 +379,8 @@ class _Comparison:
         mates = {item.keras: item.torch for item in self.pairing.pairs}
         ours, theirs, cause, fix = problem.keras, problem.torch, None, None
         for mine, others in mates.items():
-            if (ours == mine or theirs in others) and ".bias " in f"{problem.text.split(' has no')[0]} ":
+            lone = ".bias " in f"{problem.text.split(' has no counterpart')[0]} " and not problem.tensors
+            if lone and (ours == mine or theirs in others):
                 lacking = ("torch layer", ", ".join(others)) if ours == mine else ("Keras layer", mine)
                 ours, theirs, cause = mine, ", ".join(others), "missing-bias"
                 fix = f"give {lacking[0]} {lacking[1]} a bias"
@@ -418,7 +437,10 @@ class _Comparison:
                 text = f"output {name}: {gap.non_finite} of {gap.size} elements are NaN or infinite" + (
                     " on one side alone" if one_sided else " on both sides, which proves nothing"
                 )
-                self.findings.append(Finding(None, None, "non-finite" if one_sided else "error", None, text))
+                fix = None if one_sided else "inputs and weights that keep the outputs finite"
+                self.findings.append(
+                    Finding(None, None, "non-finite" if one_sided else "error", None, text, fix)
+                )
             elif gap.size and not gap.within() and not located:
                 self.findings.append(
                     Finding(None, None, "output", None, f"output {name}: {gap}, not located")
@@ -427,11 +449,28 @@ class _Comparison:
             self.findings.append(
                 Finding(None, None, "error", None, "nothing was compared: the outputs are empty")
             )
+        elif not located and self._hands_through(ours, theirs):
+            text = "both models hand their input through: there is nothing to compare. Are these the models you mean?"
+            self.findings.append(Finding(None, None, "error", None, text))
         elif not located:
             for name in self._constant_outputs(ours):
                 text = f"output {name}: another input gives the same, so that equality would prove nothing"
                 self.findings.append(Finding(None, None, "constant-output", None, text))
         return greatest_abs, greatest_rel, elements
+
+    def _hands_through(self, ours: Outputs, theirs: Outputs) -> bool:
+        """Whether neither side does anything: no layers with weights, and every output is an input."""
+        if any(layer.tensors for side in (self.keras, self.torch) for layer in side.layers().values()):
+            return False
+        given = {
+            "keras": _cast(self.inputs["keras"], "float64"),
+            "torch": _cast(self.inputs["torch"], "float64"),
+        }
+        return all(
+            any(np.array_equal(value, one) for one in given[side])
+            for side, outputs in (("keras", ours), ("torch", theirs))
+            for _, value in outputs
+        )
 
     def _constant_outputs(self, outputs: Outputs) -> list[str]:
         """Names of the outputs that do not depend on the input (a dead ReLU), found by a second input."""

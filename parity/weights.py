@@ -74,7 +74,11 @@ def transfer(
         raise PairingError([*(problem.text for problem in pairing.problems), *lost.values()])
     copied = copy(pairing, source_adapter, target_adapter)
     to_torch = source_adapter.side == "keras"
-    unmatched = (pairing.unmatched_keras, pairing.unmatched_torch)
+    misfits = [problem.tensors for problem in pairing.problems if len(problem.tensors) == 2]
+    unmatched = (
+        [*pairing.unmatched_keras, *(path for path, _ in misfits)],
+        [*pairing.unmatched_torch, *(path for _, path in misfits)],
+    )
     return TransferResult(
         pairs=layer_pairs(pairing),
         copied=copied,

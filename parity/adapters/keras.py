@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -199,9 +199,9 @@ class KerasModel:
             arguments = [tree.pack_sequence_as(layer._inputs_struct, tensors)]
         elif len(tensors) > 1 and _positional(layer.call) == 1:
             arguments = [tensors]
-        if layer._call_has_training_arg:
-            return layer(*arguments, training=training)
-        return layer(*arguments)
+        flag = {"training": training} if layer._call_has_training_arg else {}
+        with nullcontext() if training else _statistics_kept(layer):
+            return layer(*arguments, **flag)
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one layer alone, in inference mode."""
@@ -364,6 +364,18 @@ class KerasModel:
     def _all_variables(self) -> list[Any]:
         found = {id(variable): variable for variable in [*self.model.variables, *self._variables.values()]}
         return list(found.values())
+
+
+@contextmanager
+def _statistics_kept(layer: Any) -> Iterator[None]:
+    """A layer that is told to train moves its statistics in a pass: they are put back."""
+    kept = [(variable, to_numpy(variable)) for variable in layer.non_trainable_variables]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            if not np.array_equal(to_numpy(variable), value):
+                variable.assign(value)
 
 
 def _joined(path: str, name: str) -> str:

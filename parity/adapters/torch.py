@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -143,7 +143,7 @@ class TorchModel:
         modes = {path: module.training for path, module in self._modules.items()}
         self.module.train(training)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), nullcontext() if training else _statistics_kept(self.module):
                 return self.module(*tensors)
         finally:
             for path, mode in modes.items():
@@ -159,7 +159,7 @@ class TorchModel:
         modes = [(child, child.training) for child in module.modules()]
         module.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), _statistics_kept(module):
                 outputs = module.forward(*[self._from_numpy(value) for value in inputs])
         finally:
             for child, mode in modes:
@@ -260,6 +260,18 @@ class TorchModel:
                 stack.callback(torch.set_default_dtype, default)
                 torch.set_default_dtype(wanted)
             yield
+
+
+@contextmanager
+def _statistics_kept(module: nn.Module) -> Iterator[None]:
+    """A module that was left in training mode moves its statistics in a pass: they are put back."""
+    kept = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)
 
 
 def _own_tensors(path: str, module: nn.Module) -> Iterator[TensorInfo]:

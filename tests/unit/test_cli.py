@@ -75,7 +75,7 @@ CASES: list[tuple[list[str], int, str]] = [
     (["--keras", "other/mynet.py:keras_model", "--torch", "other/mynet.py:Net"], 0, "EQUAL"),
     (["--keras", KERAS, "--torch", NET, "--transfer", "none"], 1, "layer at conv"),
     (["--keras", KERAS, "--torch", "mynet.py:Padded"], 1, "DIVERGED"),
-    (["--keras", KERAS, "--torch", "mynet.py:Other"], 1, "conv"),
+    (["--keras", KERAS, "--torch", "mynet.py:Other"], 2, "second"),
     (["--keras", KERAS, "--torch", "mynet.py:Other", "--mapping", "map.json"], 2, "second"),
     (["--keras", KERAS, "--torch", NET, "--mapping", "bad.json"], 2, "--mapping"),
     (["--keras", KERAS, "--torch", NET, "--mapping", "list.json"], 2, "--mapping"),
