@@ -60,7 +60,7 @@ class Report:
         pairs: (Keras path, torch path or paths).
         layers: a row for each call of a paired layer in execution order: keras, torch, keras_kind, torch_kind, shape,
             own (relative error on identical inputs; None in JSON where shapes differ), arrived (of what arrived,
-            likewise) and finding (its number in `findings`, or None). Empty where the outputs agree: then nothing was localised.
+            likewise) and finding (its number in `findings`, or None). Empty where the outputs agree.
         graphs: nodes and edges of each side's forward pass, by "keras" and "torch"; likewise.
         elements: output elements compared.
         seconds: time that the comparison took.
@@ -263,7 +263,8 @@ class _Comparison:
         sides = [
             sum(bool(layer.tensors) for layer in side.layers().values()) for side in (self.keras, self.torch)
         ]
-        whole = sum(1 for item in self.pairing.pairs if item.slots)
+        misfit = {problem.keras for problem in self.pairing.problems}
+        whole = sum(1 for item in self.pairing.pairs if item.slots and item.keras not in misfit)
         if not self.pairing.problems or whole >= min(sides) / 2:
             return []
         text = (

@@ -49,8 +49,9 @@ def transfer(
 ) -> TransferResult:
     """Copy every weight and statistic of one model into the other, in place.
 
-    Layers are paired by mirrored paths (`block.conv1` on both sides), then by `mapping`, then where
-    kind and shapes leave one choice. Everything is checked before anything is written.
+    Layers are paired by `mapping`, by mirrored paths (`block.conv1` on both sides), and by the dataflow of one
+    traced pass of each model where names do not settle every tensor. Everything is checked before anything is
+    written.
 
     Args:
         source: a Keras model and `target` a torch module, or the other way round.

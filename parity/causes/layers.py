@@ -288,15 +288,23 @@ def _windows(
     same_padding = case.settings[0].get("padding") == "same" or case.settings[1].get("padding") == "same"
     strided = max(ours.stride) > 1
     uneven = any(abs(a - b) == 1 for a, b in zip(ours.start, start, strict=True))
+    fix = f"torch layer {case.torch}: padding=0 behind F.pad(x, {_around(case, ours)}), as Keras pads"
     if ours.size == theirs.size and uneven and (same_padding or strided):
-        fix = (f"torch layer {case.torch}: pad {_negated(ours.start)} rows and columns in front and the rest behind, with "
-               "F.pad, and padding=0; or Keras layer: ZeroPadding2D as torch pads, and padding='valid'")  # fmt: skip
+        fix += f"; or Keras layer {case.keras}: padding='valid' behind a ZeroPadding layer that pads as torch does"
         return "same-padding-asymmetry", text, fix
-    return (
-        "padding-size",
-        text,
-        f"pad {_negated(ours.start)} in front of torch layer {case.torch}, as Keras does",
-    )
+    return "padding-size", text, fix
+
+
+def _around(case: Case, ours: Computation) -> tuple[int, ...]:
+    """What Keras pads of the torch layer's input, as F.pad takes it: the last axis first, begin and end."""
+    kernel, image = case.weights[0]["weight"].shape[2:], case.channels_first[0].shape[2:]
+    ahead = _shift(case)  # padded by a step in front, in Keras
+    flat: list[int] = []
+    for axis in reversed(range(len(kernel))):
+        span = ours.dilation[axis] * (kernel[axis] - 1) + 1
+        end = ours.start[axis] + (ours.size[axis] - 1) * ours.stride[axis] + span - image[axis]
+        flat += [ahead[axis] - ours.start[axis], end + ahead[axis]]
+    return tuple(flat)
 
 
 def _negated(values: Sequence[int]) -> tuple[int, ...]:
