@@ -29,8 +29,9 @@ def exact_float64() -> Iterator[None]:
 def _result_type() -> Iterator[None]:
     """float64 wins over float32, as it does on TensorFlow, in NumPy, and in torch and JAX themselves."""
     from keras.src import backend
+    from keras.src.backend.common import dtypes as common
 
-    plain = backend.result_type
+    plain = common.result_type
 
     def result_type(*dtypes: Any) -> str:
         if any(
@@ -39,7 +40,7 @@ def _result_type() -> Iterator[None]:
             return "float64"
         return str(plain(*dtypes))
 
-    with restored(backend, "result_type", result_type):
+    with restored(backend, "result_type", result_type), restored(common, "result_type", result_type):
         yield
 
 

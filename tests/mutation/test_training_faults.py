@@ -34,6 +34,7 @@ NORMS = {
 @functools.cache
 def clean(name: str) -> tuple[Any, Any, Any]:
     """One pair with equal random weights and momenta; every fault undoes itself."""
+    keras.utils.clear_session()  # names that Keras gives are numbered from the beginning
     model, module = CASES[name].build()
     for layer in model._flatten_layers():
         if isinstance(layer, L.BatchNormalization):
