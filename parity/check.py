@@ -113,7 +113,13 @@ def check_pair(
         for number, (picture, values) in enumerate(pictures.items()):
             more = training if number == 0 else {}
             report = compare(
-                keras_model, torch_module, values, dtype=dtype or "float32", device=device, mapping=mapping, **more
+                keras_model,
+                torch_module,
+                values,
+                dtype=dtype or "float32",
+                device=device,
+                mapping=mapping,
+                **more,
             )
             _add(result, f"{direction}, {picture}", report, dtype)
     result.verdict = _worst([report.verdict for report in result.reports.values()], result.findings)

@@ -159,7 +159,9 @@ class _Localisation:
         again = Replay(run.calls, run.match, self.pairs, self.torch, run.uncut, run.cuts)
         paths = set(again.first) | set(again.last)
         linear = [value for call in run.calls for value in call.linear or ()]
-        return Between(self.keras, self.torch, self.inputs, lambda: (again, paths), images, self.store, linear)
+        return Between(
+            self.keras, self.torch, self.inputs, lambda: (again, paths), images, self.store, linear
+        )
 
     def _located(self, apart: Apart) -> Located:
         call = apart.call

@@ -59,7 +59,12 @@ def training_findings(
             return bench.result
         if gradients:
             bench.gradients(training=False)
-        if bench.train_mode(gradients) and train_steps:
+        tensors = [
+            tensor for side in (keras, torch) for layer in side.layers().values() for tensor in layer.tensors
+        ]
+        if train_steps and not tensors:
+            bench.result.notes.append("neither model has a parameter: there is nothing to train")
+        if bench.train_mode(gradients) and train_steps and tensors:
             Trajectory(bench, train_steps, optimizer, match_rules).judge()
     return bench.result
 

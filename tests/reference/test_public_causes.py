@@ -1,4 +1,4 @@
-"""keras.applications against torchvision's definitions: every difference is found and named, and its fix makes them EQUAL."""
+"""keras.applications against torchvision: every difference is found and named, and its fix makes them EQUAL."""
 
 from __future__ import annotations
 

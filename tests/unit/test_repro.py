@@ -216,9 +216,7 @@ def test_a_layer_that_alone_does_not_give_what_was_saved_is_left_to_the_saved_te
     layer, module = batchnorm()
     found = finding_of(layer, module, PICTURE)
     assert found.recipe["keras"] is not None
-    other = replace(
-        found, tensors={**found.tensors, "keras_output.0": found.tensors["keras_output.0"] + 1.0}
-    )
+    other = replace(found, tensors={**found.tensors, "keras_output.0": found.tensors["keras_output.0"] + 1.0})
     (again,) = with_recipes([other], adapt(layer), adapt(module))
     assert again.recipe["keras"] is None
     assert again.recipe["torch"] == found.recipe["torch"]

@@ -465,3 +465,11 @@ def test_figures_are_reported_and_outputs_that_differ_are_not_trained() -> None:
     assert report.verdict == "DIVERGED"
     assert report.training == {}
     assert any("not compared" in note for note in report.notes)
+
+
+def test_models_without_parameters_have_no_steps_to_compare() -> None:
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.MaxPooling2D(2)(image))
+    report = parity.compare(model, torch.nn.MaxPool2d(2), gradients=True, train_steps=2)
+    assert report.verdict == "EQUAL", str(report)
+    assert any("nothing to train" in note for note in report.notes)
