@@ -175,7 +175,8 @@ class KerasModel:
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
         """Evaluate the model eagerly."""
         tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
-        with keras.device(f"{self.device}:0"):
+        kept = nullcontext() if training else _statistics_kept(self.model)
+        with kept, keras.device(f"{self.device}:0"):
             outputs = self._call(self.model, tensors, training)
         return _named_outputs(outputs)
 
@@ -186,7 +187,8 @@ class KerasModel:
         tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
         recorder = Recorder(framework(to_numpy, _replaced), observer, *tensors_of(self._layers))
         recorder.feed(tensors)
-        with keras.device(f"{self.device}:0"), tracing(recorder, self._layers, self.layers()):
+        kept = _statistics_kept(self.model)  # opened first: no part of what is traced
+        with kept, keras.device(f"{self.device}:0"), tracing(recorder, self._layers, self.layers()):
             outputs = _named_tensors(self._call(self.model, tensors, False))
         trace = recorder.finish(outputs)
         trace.flattened = flattened_images(trace)
@@ -199,14 +201,15 @@ class KerasModel:
             arguments = [tree.pack_sequence_as(layer._inputs_struct, tensors)]
         elif len(tensors) > 1 and _positional(layer.call) == 1:
             arguments = [tensors]
-        flag = {"training": training} if layer._call_has_training_arg else {}
-        with nullcontext() if training else _statistics_kept(layer):
-            return layer(*arguments, **flag)
+        if layer._call_has_training_arg:
+            return layer(*arguments, training=training)
+        return layer(*arguments)
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one layer alone, in inference mode."""
         tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
-        return [value for _, value in _named_outputs(self._call(self._layers[path], tensors, False))]
+        with _statistics_kept(self._layers[path]):
+            return [value for _, value in _named_outputs(self._call(self._layers[path], tensors, False))]
 
     def trial(
         self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]

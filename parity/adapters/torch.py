@@ -123,7 +123,8 @@ class TorchModel:
 
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
         """Evaluate the module; flags for train and eval mode are put back afterwards."""
-        outputs = self._run([self._from_numpy(value) for value in inputs], training)
+        with nullcontext() if training else _statistics_kept(self.module):
+            outputs = self._run([self._from_numpy(value) for value in inputs], training)
         return [(name, to_numpy(tensor)) for name, tensor in _named_tensors(outputs)]
 
     def trace(
@@ -133,7 +134,8 @@ class TorchModel:
         tensors = [self._from_numpy(value) for value in inputs]
         recorder = Recorder(framework(to_numpy, _replaced), observer, *tensors_of(self._modules))
         recorder.feed(tensors)
-        with tracing(recorder, self._modules, self.layers()):
+        kept = _statistics_kept(self.module)  # opened first: no part of what is traced
+        with kept, tracing(recorder, self._modules, self.layers()):
             outputs = _named_tensors(self._run(tensors, False))
         trace = recorder.finish(outputs)
         trace.flattened = flattened_images(trace)
@@ -143,7 +145,7 @@ class TorchModel:
         modes = {path: module.training for path, module in self._modules.items()}
         self.module.train(training)
         try:
-            with torch.no_grad(), nullcontext() if training else _statistics_kept(self.module):
+            with torch.no_grad():
                 return self.module(*tensors)
         finally:
             for path, mode in modes.items():
@@ -271,7 +273,8 @@ def _statistics_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for buffer, value in kept:
             if not torch.equal(buffer, value):
-                buffer.copy_(value)
+                with torch.no_grad():
+                    buffer.copy_(value)
 
 
 def _own_tensors(path: str, module: nn.Module) -> Iterator[TensorInfo]:
