@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -158,11 +157,3 @@ def aligned(keras: Array, torch: Array) -> tuple[Array, str] | None:
             ),
         )
     return fitting[name], name
-
-
-def contiguous_runs(indices: Array) -> list[tuple[int, int]]:
-    """[first, last] of each run of consecutive integers in a sorted array: a compact way to name places."""
-    if indices.size == 0:
-        return []
-    breaks = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(indices.tolist())) if b != a + 1), indices.size]
-    return [(int(indices[a]), int(indices[b - 1])) for a, b in pairwise(breaks)]

@@ -137,8 +137,3 @@ def restored(target: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(target, name, before)
-
-
-def class_names(instance: object) -> list[str]:
-    """The class and its ancestors as "module.Class", nearest first."""
-    return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(instance).__mro__]

@@ -17,7 +17,7 @@ import numpy as np
 
 from parity.adapters import reference
 from parity.adapters.base import Array
-from parity.causes.steps import numbers, permutation, same
+from parity.causes.steps import numbers, same
 from parity.tolerance import difference
 
 SMALL = range(1, 5)
@@ -337,8 +337,3 @@ def hypers_of(settings: Sequence[dict[str, Any]], x: Array, y: Array, transposed
 def agreement(y: Array, value: Array) -> float:
     """Greatest difference relative to the scale, for the evidence."""
     return difference(y, value).max_rel
-
-
-def channel_permutation(x: Array, y: Array) -> list[int] | None:
-    """The order of x's channels that gives y; None where there is none."""
-    return permutation(x, y, 1)

@@ -37,7 +37,7 @@ def attribute(target: Any, name: str, value: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        setattr(target, name, before) if own else delattr(target, name)
+        setattr(target, name, before) if own or not callable(value) else delattr(target, name)
 
 
 @contextmanager
@@ -315,7 +315,7 @@ PATHS = {  # cause -> (victim, path, how)
 }  # fmt: skip
 STEPS = [  # cause, victim, what, the layers that it feeds
     ("activation-missing", "pyramid", function(F, "relu", skipped), ("left", "grouped")),
-    ("activation-missing", "mUnet", function(F, "relu", skipped, 2), ()),
+    ("activation-missing", "mUnet", function(F, "relu", skipped, 2), ("skip64dsDN.downsampler",)),
     ("leaky-relu-slope", "pyramid", function(F, "leaky_relu", lambda f, x, s: f(x, 0.2)), ("deep",)),
     ("gelu-approximation", "pyramid", function(F, "gelu", given(approximate="tanh")), ("deep",)),
     ("hard-sigmoid-form", "pyramid", function(F, "hardsigmoid", lambda f, x: hard_sigmoid(x)),

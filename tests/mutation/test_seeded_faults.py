@@ -21,6 +21,7 @@ from parity.adapters import adapt
 from parity.cli import main
 from parity.probe import randomise
 from tests import zoo
+from tests.mutation.faults import attribute
 from tests.zoo import branches, wrapped
 from tests.zoo_torch import Branches, Wrapped
 
@@ -59,17 +60,6 @@ def edited(tensor: torch.Tensor, value: torch.Tensor) -> Iterator[None]:
         yield
     finally:
         tensor.data.copy_(before)
-
-
-@contextmanager
-def attribute(target: Any, name: str, value: Any) -> Iterator[None]:
-    own = name in vars(target)
-    before = getattr(target, name)
-    setattr(target, name, value)
-    try:
-        yield
-    finally:
-        setattr(target, name, before) if own else delattr(target, name)
 
 
 def at(module: nn.Module, path: str) -> Any:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 import parity
 from parity.adapters import adapt
 from parity.probe import randomise
+from tests.mutation.faults import attribute
 from tests.zoo import CASES
 
 MODELS = ("functional with branches", "nested Sequentials", "dense after Flatten", "layers used twice")
@@ -47,17 +48,6 @@ def clean(name: str) -> tuple[Any, Any, Any]:
 
 def keras_layer(model: Any, path: str) -> Any:
     return adapt(model)._layers[path]  # type: ignore[attr-defined]
-
-
-@contextmanager
-def attribute(target: Any, name: str, value: Any) -> Iterator[None]:
-    own = name in vars(target)
-    before = getattr(target, name)
-    setattr(target, name, value)
-    try:
-        yield
-    finally:
-        setattr(target, name, before) if own or not callable(value) else delattr(target, name)
 
 
 # --- the faults -----------------------------------------------------------------------------------
