@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from parity.adapters.base import Adapter, Array, Observer
-from parity.causes.layers import Explanation
+from parity.causes.case import Explanation
 from parity.causes.steps import identify, same
 from parity.causes.wiring import Tensor, explain_arrival
 from parity.layout import activation_to_torch, aligned

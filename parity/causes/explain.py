@@ -12,7 +12,8 @@ import numpy as np
 
 from parity.adapters.base import Adapter, Array
 from parity.causes.between import Between, applied_twice
-from parity.causes.layers import Case, Explanation, explain_layer
+from parity.causes.case import Case, Explanation
+from parity.causes.layers import explain_layer
 from parity.causes.steps import identify
 from parity.causes.wiring import Tensor, explain_arrival
 from parity.finding import Finding, in_a_line

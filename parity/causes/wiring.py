@@ -13,8 +13,8 @@ from itertools import combinations, islice
 import numpy as np
 
 from parity.adapters.base import Array
+from parity.causes.case import Explanation
 from parity.causes.compare_steps import explain_steps
-from parity.causes.layers import Explanation
 from parity.causes.steps import IDENTITY, Step, candidates, elementwise, same
 
 RECENT = 8

@@ -1,0 +1,71 @@
+"""One call of one paired layer, as the causes are read from it, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from parity.adapters.base import Array
+from parity.layout import activation_to_torch, aligned
+from parity.tolerance import difference
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One cause of one finding.
+
+    `strides` are those of both layers, where they are what differs; `layers` are the layers without weights that
+    were found to be the place, where two of them are.
+    """
+
+    cause: str
+    evidence: str
+    fix: str
+    verified: bool = False
+    strides: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    layers: tuple[str | None, str | None] | None = None
+
+
+@dataclass
+class Case:
+    """One call of one paired layer: what both sides made of identical inputs.
+
+    Attributes:
+        keras: path of the Keras layer; torch: path of the torch module.
+        families: kinds of the two layers, None where not known.
+        settings: of the Keras and the torch layer.
+        keras_in, keras_out: in the Keras layout; the result is the one before a built-in activation.
+        torch_in, torch_out: in the torch layout.
+        weights: of the Keras and the torch layer, by torch's names, in torch's layout.
+        images: (C, *space) of images that may have been flattened in front.
+        rerun: runs the torch layer on its inputs with other weights (by torch's names) and attributes.
+    """
+
+    keras: str
+    torch: str
+    families: tuple[str | None, str | None]
+    settings: tuple[Mapping[str, Any], Mapping[str, Any]]
+    keras_in: Sequence[Array]
+    keras_out: Array
+    torch_in: Sequence[Array]
+    torch_out: Array
+    weights: tuple[Mapping[str, Array], Mapping[str, Array]]
+    images: Sequence[tuple[int, ...]] = ()
+    rerun: Callable[[Mapping[str, Array], Mapping[str, Any]], Array | None] = field(
+        default=lambda weights, settings: None
+    )
+
+    @property
+    def channels_first(self) -> tuple[Array, Array]:
+        """The Keras input and result, channels first."""
+        if self.settings[0].get("data_format") == "channels_first":
+            return self.keras_in[0], self.keras_out
+        return activation_to_torch(self.keras_in[0]), activation_to_torch(self.keras_out)
+
+    def agrees(self, weights: Mapping[str, Array], settings: Mapping[str, Any]) -> float | None:
+        """How well the torch layer itself, so changed, agrees with the Keras result; None where it does not."""
+        value = self.rerun(weights, settings)
+        fit = None if value is None else aligned(self.keras_out, value)
+        gap = None if fit is None else difference(self.keras_out, fit[0])
+        return gap.max_rel if gap is not None and gap.within() else None

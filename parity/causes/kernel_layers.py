@@ -1,0 +1,249 @@
+"""Why a layer with a kernel differs: how it used the kernel, where its windows lie, and what it adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import gcd
+
+import numpy as np
+
+from parity.adapters.base import Array
+from parity.causes.case import Case, Explanation
+from parity.causes.kernels import (
+    Computation,
+    agreement,
+    describe_convolution,
+    describe_dense,
+    describe_transposed,
+    hypers_of,
+)
+from parity.causes.steps import numbers
+from parity.causes.table import CAUSES
+from parity.layout import aligned
+
+
+def explain_kernel(case: Case) -> Iterator[Explanation]:
+    """The causes at a convolution, a transposed one, or a dense layer."""
+    ours, theirs = _describe(case)
+    if ours is not None and theirs is None:
+        yield from _few_digits(case, ours)
+    if ours is None or theirs is None:
+        return
+    found = [*_kernels(case, ours, theirs), *_places(case, ours, theirs), *_biases(case, ours, theirs)]
+    together = "" if len(found) == 1 else f" together with {len(found) - 1} more"
+    x = case.torch_in[0] if case.torch_in[0].shape == case.channels_first[0].shape else None
+    for cause, evidence, fix in found:
+        shown = _verified(case, ours, x)
+        text = f"{evidence}; with that changed{together} the layer agrees to {shown:.1g}"
+        strides = (ours.stride, theirs.stride) if cause == "stride-value" else None
+        yield Explanation(cause, text, fix, True, strides)
+
+
+def _few_digits(case: Case, ours: Computation) -> Iterator[Explanation]:
+    """The torch result comes from operands rounded to the 10 bits of mantissa that TF32 keeps."""
+    weights = {**case.weights[1], "weight": rounded_to_tf32(case.weights[1]["weight"])}
+    case = replace(case, torch_in=[rounded_to_tf32(case.torch_in[0])], weights=(weights, weights))
+    _, theirs = _describe(case)
+    if theirs is not None and theirs == ours:
+        yield Explanation("tf32", "the torch result is that of operands rounded to 10 bits of mantissa, to the last digit",
+                          "multiply in full precision: torch.backends.cuda.matmul.allow_tf32 = "
+                          "torch.backends.cudnn.allow_tf32 = False", True)  # fmt: skip
+
+
+def rounded_to_tf32(value: Array) -> Array:
+    """Rounded to 10 bits of mantissa."""
+    mantissa, exponent = np.frexp(value)
+    return np.asarray(np.ldexp(np.round(mantissa * 2.0**11) / 2.0**11, exponent))
+
+
+def _verified(case: Case, ours: Computation, x: Array | None) -> float:
+    """How well the computation that was identified repeats the Keras result."""
+    own = case.channels_first[0] if x is None else x
+    if ours.size == ():
+        return agreement(case.keras_out, ours.run(case.keras_in[0]))
+    return agreement(case.channels_first[1], ours.run(own))
+
+
+def _describe(case: Case) -> tuple[Computation | None, Computation | None]:
+    """What each side computed, with the Keras kernel as the measure of both."""
+    ours, theirs = case.weights[0].get("weight"), case.weights[1].get("weight")
+    if ours is None or theirs is None or ours.shape != theirs.shape:
+        return None, None
+    other = None if np.array_equal(ours, theirs) else theirs
+    x, y = case.channels_first
+    if ours.ndim == 2:
+        fit = aligned(case.keras_out, case.torch_out)
+        mine = describe_dense(case.keras_in[0], case.keras_out, ours, None, case.images)
+        torch_out = case.torch_out if fit is None else fit[0]
+        # Flattened images reach both sides as torch orders them, where the layers were replayed.
+        back = describe_dense(case.torch_in[0], torch_out, ours, other, case.images)
+        if mine is None:
+            mine = describe_dense(case.torch_in[0], case.keras_out, ours, None, case.images)
+        return mine, back
+    if x.ndim != ours.ndim or case.torch_in[0].ndim != ours.ndim or case.torch_out.ndim != ours.ndim:
+        return None, None
+    pads = _paddings(case, x.ndim - 2)
+    sides = []
+    transposed = "conv_transpose" in case.families
+    for image, result, own, kernel in ((x, y, 0, None), (case.torch_in[0], case.torch_out, 1, other)):
+        settings = [dict(case.settings[own]), dict(case.settings[1 - own])]
+        hypers = hypers_of(settings, image, result, transposed)
+        describe = describe_transposed if transposed else describe_convolution
+        sides.append(describe(image, result, ours, kernel, hypers, pads))
+    return sides[0], sides[1]
+
+
+def _paddings(case: Case, rank: int) -> list[int]:
+    found = [numbers(settings.get("padding"), rank) for settings in case.settings]
+    return sorted({value for pads in found if pads for value in pads if value > 0} | {1, 2})
+
+
+def _kernels(case: Case, ours: Computation, theirs: Computation) -> Iterator[tuple[str, str, str]]:
+    """Differences in how the kernel was used."""
+    mine, other = (
+        set(side.kernel.split()) - {"as", "it", "is", "reversed", "rolled"} for side in (ours, theirs)
+    )
+    for cause in sorted(mine ^ other):
+        side, path = ("torch", case.torch) if cause in other else ("Keras", case.keras)
+        text = {
+            "kernel-flip": "uses the kernel turned by 180 degrees",
+            "kernel-hw-swap": "uses the kernel with height and width exchanged",
+            "kernel-io-swap": "uses the kernel with in and out channels exchanged",
+            "channel-order": "reads the input channels in the opposite order",
+            "flatten-order": "reads the flattened image in the other order",
+            "depthwise-multiplier-order": "has the output channels as m * channels + channel, not channel * multiplier + m",
+            "group-layout": "has the kernel's output channels in another order of groups",
+            "weight-not-copied": "has another kernel",
+        }[cause]
+        yield cause, f"the {side} layer {path} {text}", _fix(cause, side, path)
+
+
+def _fix(cause: str, side: str, path: str) -> str:
+    return f"{CAUSES[cause].fix} ({side} layer {path})"
+
+
+def _places(case: Case, ours: Computation, theirs: Computation) -> Iterator[tuple[str, str, str]]:
+    """Differences in stride, dilation, padding and crop."""
+    transposed = "conv_transpose" in case.families
+    gridded = transposed and any(
+        max(side.stride, default=1) > 1 and max(side.dilation, default=1) > 1 for side in (ours, theirs)
+    )
+    for name, cause, a, b in (("stride", "stride-value", ours.stride, theirs.stride),
+                              ("dilation", "dilation-value", ours.dilation, theirs.dilation)):  # fmt: skip
+        if a != b:
+            yield ("dilation-stride-grid" if gridded else cause,
+                   f"{name} {a} on the Keras side, {b} on the torch side, as the results show",
+                   f"set {name}={b} on Keras layer {case.keras}, or {name}={a} on torch layer {case.torch}")  # fmt: skip
+    if ours.stride != theirs.stride or ours.dilation != theirs.dilation or not ours.stride:
+        return
+    if ours.padding != theirs.padding:
+        yield ("padding-size", f"padding is {ours.padding} in Keras, {theirs.padding} in torch",
+               "give both layers the same padding mode")  # fmt: skip
+    shift = _shift(case)
+    start = tuple(b + s for b, s in zip(theirs.start, shift, strict=True))
+    if not transposed and (ours.start != start or ours.size != theirs.size):
+        yield _windows(case, ours, theirs, start)
+    if transposed:
+        yield from _crops(case, ours, theirs, gridded)
+
+
+def _shift(case: Case) -> tuple[int, ...]:
+    """Where the torch layer's input begins in the Keras layer's, where one side pads in front."""
+    sizes = case.channels_first[0].shape[2:], case.torch_in[0].shape[2:]
+    return tuple((a - b) // 2 for a, b in zip(*sizes, strict=True))
+
+
+def _windows(
+    case: Case, ours: Computation, theirs: Computation, start: tuple[int, ...]
+) -> tuple[str, str, str]:
+    text = (f"the first window begins at pixel {ours.start} in Keras and {theirs.start} in torch (padding in front "
+            f"{_negated(ours.start)} and {_negated(theirs.start)}), sizes {ours.size} and {theirs.size}")  # fmt: skip
+    same_padding = case.settings[0].get("padding") == "same" or case.settings[1].get("padding") == "same"
+    strided = max(ours.stride) > 1
+    uneven = any(abs(a - b) == 1 for a, b in zip(ours.start, start, strict=True))
+    fix = f"torch layer {case.torch}: padding=0 behind F.pad(x, {_around(case, ours)}), as Keras pads"
+    if ours.size == theirs.size and uneven and (same_padding or strided):
+        fix += f"; or Keras layer {case.keras}: padding='valid' behind a ZeroPadding layer that pads as torch does"
+        return "same-padding-asymmetry", text, fix
+    return "padding-size", text, fix
+
+
+def _around(case: Case, ours: Computation) -> tuple[int, ...]:
+    """What Keras pads of the torch layer's input, as F.pad takes it: the last axis first, begin and end."""
+    kernel, image = case.weights[0]["weight"].shape[2:], case.channels_first[0].shape[2:]
+    ahead = _shift(case)  # padded by a step in front, in Keras
+    flat: list[int] = []
+    for axis in reversed(range(len(kernel))):
+        span = ours.dilation[axis] * (kernel[axis] - 1) + 1
+        end = ours.start[axis] + (ours.size[axis] - 1) * ours.stride[axis] + span - image[axis]
+        flat += [ahead[axis] - ours.start[axis], end + ahead[axis]]
+    return tuple(flat)
+
+
+def _negated(values: Sequence[int]) -> tuple[int, ...]:
+    return tuple(-value for value in values)
+
+
+def _crops(
+    case: Case, ours: Computation, theirs: Computation, gridded: bool
+) -> Iterator[tuple[str, str, str]]:
+    """Differences in which part of a transposed convolution's result was kept."""
+    for (side, path), mine, other in (
+        (("torch", case.torch), theirs, ours),
+        (("Keras", case.keras), ours, theirs),
+    ):
+        added = mine.crop < 0 or all(
+            start < 0 and start % s == 0 for start, s in zip(mine.start, mine.stride, strict=True)
+        )
+        if (mine.crop != 0 or added) and not (other.crop or any(start < 0 for start in other.start)):
+            text = (f"the {side} layer {'crops' if mine.crop > 0 else 'pads'} its input and keeps the result from row "
+                    f"{mine.start}; the other crops the result, from row {other.start}")  # fmt: skip
+            yield (
+                "transpose-padding-is-crop",
+                text,
+                f"crop the output of {side} layer {path} by the padding, not its input",
+            )
+            return
+    if ours.start != theirs.start:
+        steps = [gcd(s, d) for s, d in zip(ours.stride, ours.dilation, strict=True)]
+        off_grid = gridded and any(
+            (a - b) % step for a, b, step in zip(ours.start, theirs.start, steps, strict=True)
+        )
+        text = f"the result is kept from row {ours.start} of the whole one in Keras, from {theirs.start} in torch"
+        yield ("dilation-stride-grid" if off_grid else "transpose-crop-offset", text,
+               f"crop both alike: {ours.start} rows and columns at the start, as the Keras layer does")  # fmt: skip
+    elif ours.size != theirs.size:
+        text = (
+            f"both keep the result from row {ours.start}, {ours.size} of it in Keras, {theirs.size} in torch"
+        )
+        more = tuple(a - b for a, b in zip(ours.size, theirs.size, strict=True))
+        yield "output-padding", text, f"raise output_padding of torch layer {case.torch} by {more}"
+
+
+def _biases(case: Case, ours: Computation, theirs: Computation) -> Iterator[tuple[str, str, str]]:
+    """Differences in the constant of each channel."""
+    a, b = ours.bias, theirs.bias
+    if a.shape != b.shape:
+        return
+    scale = max(float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0)), 1e-300)
+    apart = np.abs(a - b) > 1e-9 * scale
+    if not apart.any() or (
+        theirs.kernel not in ("as it is", ours.kernel) and np.allclose(np.sort(a), np.sort(b), rtol=1e-9)
+    ):
+        return
+    size = f"{int(apart.sum())} of {apart.size} channels, by up to {np.abs(a - b).max():.3g}"
+    for side, path, value, other in (("Keras", case.keras, a, b), ("torch", case.torch, b, a)):
+        if not value.any() and other.any():
+            yield ("missing-bias", f"the {side} layer {path} adds no bias ({size})",
+                   f"copy the bias to {side} layer {path}")  # fmt: skip
+            return
+    # A bias that was never copied differs everywhere; a kernel that was not copied either says so itself.
+    if "weight-not-copied" in theirs.kernel.split():
+        return
+    cause = "missing-bias" if apart.all() else "weight-not-copied"
+    yield (
+        cause,
+        f"the bias differs in {size}, the kernel does not",
+        f"copy the bias of {case.keras} to {case.torch}",
+    )

@@ -1,0 +1,140 @@
+"""Why a normalisation differs: epsilon, the places of its vectors, and whose statistics it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from parity.causes import norms
+from parity.causes.case import Case, Explanation
+from parity.causes.norms import Normalisation
+from parity.causes.steps import plain_number
+from parity.layout import aligned
+
+
+def explain_batchnorm(case: Case) -> Iterator[Explanation]:
+    """The causes at a batch normalisation."""
+    x, y = (
+        case.channels_first
+        if case.settings[0].get("axis") in (None, -1, x_axis(case))
+        else (case.keras_in[0], case.keras_out)
+    )
+    ours = norms.describe_batchnorm(x, y, [("keras", case.weights[0])])
+    theirs = norms.describe_batchnorm(
+        case.torch_in[0], case.torch_out, [("keras", case.weights[0]), ("torch", case.weights[1])]
+    )
+    if ours is None or theirs is None:
+        yield from _epsilon_as_set(case, "batchnorm-epsilon")
+        return
+    yield from _normalisations(case, ours, theirs, "batchnorm-epsilon")
+
+
+def _epsilon_as_set(case: Case, cause: str) -> Iterator[Explanation]:
+    """For results from which epsilon cannot be solved (single pixels): with the other's setting the layer agrees."""
+    a, b = case.settings[0].get("epsilon"), case.settings[1].get("eps")
+    agreed = case.agrees({}, {"eps": a}) if a is not None and b is not None and a != b else None
+    if agreed is not None:
+        text = f"epsilon is {a:g} in Keras and {b:g} in torch; with eps={a:g} the torch layer agrees to {agreed:.1g}"
+        fix = f"epsilon={b:g} on Keras layer {case.keras}, or eps={a:g} on torch layer {case.torch}"
+        yield Explanation(cause, text, fix, True)
+
+
+def x_axis(case: Case) -> int:
+    """The last axis of the Keras input, which holds the channels."""
+    return case.keras_in[0].ndim - 1
+
+
+def explain_grouped(case: Case) -> Iterator[Explanation]:
+    """The causes at a layer or group normalisation."""
+    sources = [("keras", case.weights[0])], [("keras", case.weights[0]), ("torch", case.weights[1])]
+    groups = case.settings[1].get("num_groups", case.settings[0].get("groups"))
+    if "groupnorm" in case.families:
+        x, y = case.channels_first
+        pair = ((x, y, sources[0]), (case.torch_in[0], case.torch_out, sources[1]))
+        found = [norms.describe_grouped(*item, int(groups or 1)) for item in pair]
+        cause = "groupnorm-epsilon"
+    else:
+        fit = aligned(case.keras_out, case.torch_out)
+        if fit is None:
+            return
+        inside = aligned(case.keras_in[0], case.torch_in[0])
+        pair = ((case.keras_in[0], case.keras_out, sources[0]),
+                (inside[0] if inside else case.torch_in[0], fit[0], sources[1]))  # fmt: skip
+        found = [norms.describe_grouped(*item, None) for item in pair]
+        cause = "layernorm-epsilon"
+    if found[0] is not None and found[1] is not None:
+        yield from _normalisations(case, found[0], found[1], cause)
+    else:
+        yield from _epsilon_as_set(case, cause)
+
+
+def _normalisations(
+    case: Case, ours: Normalisation, theirs: Normalisation, epsilon_cause: str
+) -> Iterator[Explanation]:
+    found: list[tuple[str, str, str]] = []
+    settings: dict[str, Any] = {}
+    if abs(ours.epsilon - theirs.epsilon) > 1e-6 * max(ours.epsilon, theirs.epsilon) + 1e-12:
+        a, b = _short(ours.epsilon), _short(theirs.epsilon)
+        settings["eps"] = a
+        found.append((epsilon_cause, f"epsilon is {a:g} in Keras and {b:g} in torch, as solved from the results",
+                      f"epsilon={b:g} on Keras layer {case.keras}, or eps={a:g} on torch layer {case.torch}"))  # fmt: skip
+    if ours.statistics != theirs.statistics:
+        side, path = ("torch", case.torch) if theirs.statistics == "batch" else ("Keras", case.keras)
+        found.append(("train-mode-left-on", f"the {side} layer {path} normalises by the statistics of the batch",
+                      f"run {side} layer {path} in inference mode"))  # fmt: skip
+    weights = dict(case.weights[0]) if theirs.source == "torch" or ours.order != theirs.order else {}
+    found += _vectors(case, ours, theirs)
+    agreed = case.agrees(weights, settings) if found else None
+    shown = "with that changed on the torch layer it agrees" + ("" if agreed is None else f" to {agreed:.1g}")
+    if agreed is None:  # the module does not read its own attributes: the formula was held against the result
+        shown = "with that changed the layer's formula gives the Keras result"
+    for cause, evidence, fix in found:
+        yield Explanation(cause, f"{evidence}; {shown}", fix, True)
+
+
+def _short(value: float) -> float:
+    return plain_number(float(f"{value:.7g}"))
+
+
+def _vectors(case: Case, ours: Normalisation, theirs: Normalisation) -> Iterator[tuple[str, str, str]]:
+    """Differences in which vector stands where."""
+    if theirs.source == "keras" and ours.order != theirs.order:
+        dropped = {name for name in theirs.order if name.startswith("no ")} ^ {
+            n for n in ours.order if n.startswith("no ")
+        }
+        if dropped:
+            side, path = (
+                ("torch", case.torch) if any(n in theirs.order for n in dropped) else ("Keras", case.keras)
+            )
+            names = ", ".join(sorted(name.removeprefix("no ") for name in dropped))
+            cause = "missing-bias" if dropped == {"no bias"} else "weight-not-copied"
+            yield cause, f"the {side} layer {path} has no {names}", f"copy {names} to {side} layer {path}"
+            return
+        text = (
+            f"the vectors stand as {', '.join(ours.order)} in Keras and as {', '.join(theirs.order)} in torch"
+        )
+        yield "batchnorm-slots-swapped", text, f"copy each vector to its own slot of torch layer {case.torch}"
+    elif theirs.source == "torch":
+        mine, other = case.weights
+        differing = [name for name in other if name in mine and not np.array_equal(mine[name], other[name])]
+        swapped = [(name, twin) for name in differing for twin in mine
+                   if twin != name and np.array_equal(other[name], mine[twin])]  # fmt: skip
+        names = ", ".join(differing)
+        if swapped:
+            text = "; ".join(f"torch's {name} holds what Keras has as {twin}" for name, twin in swapped)
+            yield (
+                "batchnorm-slots-swapped",
+                text,
+                f"copy each vector to its own slot of torch layer {case.torch}",
+            )
+        elif differing == ["bias"] and (not other["bias"].any() or not mine["bias"].any()):
+            side = "torch" if not other["bias"].any() else "Keras"
+            yield "missing-bias", f"the {side} layer's bias is zero", f"copy the bias to the {side} layer"
+        elif differing:
+            yield (
+                "weight-not-copied",
+                f"{names} are not the same",
+                f"copy {names} from {case.keras} to {case.torch}",
+            )
