@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from parity.dataflow import Graph, Marks, Unit
 from parity.matching import Match, Prefer, own_colours
@@ -55,7 +56,7 @@ class _Side:
             unit: tuple(sorted(colours[use] for use in uses)) for unit, uses in graph.units.items()
         }
         self.near: dict[Hashable, dict[tuple[str, Hashable], set[Marks]]] = {}
-        for start, end, marks in graph.edges:
+        for start, end, marks in sorted(graph.edges, key=itemgetter(0, 1)):  # a set's own order is chance
             first, second = self._key(start), self._key(end)
             self.near.setdefault(first, {}).setdefault(("to", second), set()).add(marks)
             self.near.setdefault(second, {}).setdefault(("from", first), set()).add(marks)
@@ -190,7 +191,7 @@ class _Propagation:
         for _, unit, mate, near in tied:
             if len(near) > 1 and self.prefer(unit, near) == mate:
                 return [(unit, mate, "neighbours and names")]
-        for _, unit, mate, near in sorted(tied, key=lambda item: -item[0]):
+        for _, unit, mate, near in sorted(tied, key=lambda item: (-item[0], self._turns_apart(*item[1:3]))):
             if self._same_for(near, unit, mate, scores):
                 return [(unit, mate, "neighbours, where either would do")]
         return []
@@ -207,6 +208,15 @@ class _Propagation:
             len({self.theirs.colours[name] for name in near}) == 1
             or len({self.ours.colours[name] for name in rivals}) == 1
         )
+
+    def _turns_apart(self, unit: Unit, mate: Unit) -> int:
+        """How far apart the two are, each counted among the free ones of its kind in execution order."""
+        kind, other = self.ours.coarse[unit], self.theirs.coarse[mate]
+        ours = [item for item, label in self.ours.coarse.items() if label == kind and item not in self.units]
+        theirs = [
+            item for item, label in self.theirs.coarse.items() if label == other and item not in self.taken
+        ]
+        return abs(ours.index(unit) - theirs.index(mate))
 
     def _share(self, unit: Unit, mate: Unit, points: float) -> float:
         total = len(self.ours.near.get(unit, {})) + len(self.theirs.near.get(mate, {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 import parity
 from parity.adapters import adapt
+from parity.dataflow import graph_of
 from parity.pairing import Pairing, pair
 from parity.probe import randomise, to_torch_inputs
 from parity.weights import pair_models
@@ -280,3 +282,23 @@ def test_one_fault_does_not_shift_repeated_blocks(fault: dict[str, int]) -> None
     wanted = {f"a{n}": f"first.{n}" for n in range(6)} | {f"b{n}": f"second.{n}" for n in range(6)}
     wanted |= {f"n{n}": f"norms.{n}" for n in range(6) if n != fault.get("without")}
     assert {item.keras: item.torch[0] for item in pairing.pairs} == wanted
+
+
+@pytest.mark.parametrize("shuffle", range(6))
+def test_pairing_does_not_depend_on_the_order_of_a_set(shuffle: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python draws the order of strings in a set anew in each process."""
+
+    def shuffled(*args: Any) -> Any:
+        graph = graph_of(*args)
+        edges = sorted(graph.edges, key=repr)
+        random.Random(shuffle).shuffle(edges)
+        graph.edges = dict.fromkeys(edges)  # type: ignore[assignment]  # it keeps this order
+        return graph
+
+    monkeypatch.setattr("parity.structure.graph_of", shuffled)
+    model, module = residual(6, early=1)
+    pairing = pair_models(adapt(model), adapt(module), None, [image(2, 5, 6, 4)])
+    names = {"a": "first", "b": "second", "n": "norms"}
+    assert {item.keras: item.torch[0] for item in pairing.pairs} == {
+        f"{short}{n}": f"{long}.{n}" for short, long in names.items() for n in range(6)
+    }
