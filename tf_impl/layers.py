@@ -123,13 +123,16 @@ class BatchNorm2d(keras.layers.BatchNormalization):
 
     Args:
         num_features: channels of the input.
+        affine: whether each channel is scaled and shifted by learned numbers afterwards.
 
     Source: Ioffe & Szegedy, "Batch Normalization", algorithm 1.
     """
 
-    def __init__(self, num_features: int, **kwargs: Any) -> None:
-        super().__init__(axis=-1, momentum=BN_MOMENTUM, epsilon=BN_EPSILON, **kwargs)
+    def __init__(self, num_features: int, affine: bool = True, **kwargs: Any) -> None:
+        rule = {"momentum": BN_MOMENTUM, "epsilon": BN_EPSILON, "center": affine, "scale": affine}
+        super().__init__(axis=-1, **rule, **kwargs)
         self.num_features = num_features
+        self.affine = affine
         self.build((None, None, None, num_features))
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
@@ -153,7 +156,7 @@ class BatchNorm2d(keras.layers.BatchNormalization):
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""
-        return _config(self, ("num_features",))
+        return _config(self, ("num_features", "affine"))
 
 
 @register

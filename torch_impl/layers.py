@@ -85,12 +85,13 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     Args:
         num_features: channels of the input.
+        affine: whether each channel is scaled and shifted by learned numbers afterwards.
 
     Source: Ioffe & Szegedy, "Batch Normalization", algorithm 1.
     """
 
-    def __init__(self, num_features: int) -> None:
-        super().__init__(num_features, eps=BN_EPSILON, momentum=BN_MOMENTUM)
+    def __init__(self, num_features: int, affine: bool = True) -> None:
+        super().__init__(num_features, eps=BN_EPSILON, momentum=BN_MOMENTUM, affine=affine)
 
 
 class MaxPool2d(nn.MaxPool2d):

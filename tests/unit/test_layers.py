@@ -47,6 +47,7 @@ CASES: dict[str, Case] = {
         (5, 6),
     ),
     "batch norm": ("BatchNorm2d", {"num_features": 3}, (4, 5)),
+    "batch norm alone": ("BatchNorm2d", {"num_features": 3, "affine": False}, (4, 5)),
     "max pool": ("MaxPool2d", {"kernel_size": 2}, (6, 7)),
     "max pool padding": (
         "MaxPool2d",
