@@ -24,8 +24,10 @@ PROTOCOL = {
         "convolution_op",
         "update_step",
         "from_config",
+        "update_state",
+        "result",
     },
-    "torch_impl": {"forward", "extra_repr"},
+    "torch_impl": {"forward", "extra_repr", "update", "compute"},
 }
 # Classes that the other framework has ready: Keras has no sparse tensor that every backend knows.
 READY_MADE = {"SparseMatrix"}
@@ -141,7 +143,10 @@ INSTANCES: dict[str, dict[str, Any]] = {
         "schedule": "intended",
         "skip_connections": False,
     },
+    "ResNet": {"depth": 50, "num_classes": 3, "output_stride": 16, "multi_grid": (1, 2, 4), "width": 4},
+    "ResNetV2": {"depth": 18, "num_classes": 3, "output_stride": 8, "width": 4},
 }
+COMPOSITE = ["SkipBlockDN", "SkipBlockUP", "mUnet", "ResNet", "ResNetV2"]
 
 
 def test_every_public_class_has_its_instance_here() -> None:
@@ -171,7 +176,7 @@ def pair(value: object) -> object:
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-@pytest.mark.parametrize("name", ["SkipBlockDN", "SkipBlockUP", "mUnet"])
+@pytest.mark.parametrize("name", COMPOSITE)
 def test_composite_classes_have_the_same_sublayers(name: str) -> None:
     needs("keras")
     needs("torch")
