@@ -19,7 +19,7 @@ class Entry:
 
     Attributes:
         name: what `parity check NAME` calls it.
-        generation: the lecture's generation of networks, or "block" or "layer".
+        generation: the lecture's generation of networks, or "backbone", "block" or "layer".
         source: where it is described.
         keras: "module:attribute" or "module:attribute(arguments)" of the Keras side.
         torch: the same of the torch side.
@@ -50,6 +50,8 @@ ENTRIES: tuple[Entry, ...] = (
          "munet:mUnet(depth=8, schedule='printed')", _IMAGE),
     _own("mUnet-intended", "2", "each decoder block once, dense head",
          "munet:mUnet(depth=8, schedule='intended', head='dense')", _IMAGE),
+    _own("ResNet-18", "backbone", "He et al. 2015; torchvision, resnet18", "resnet:ResNet(18)", (2, 65, 98, 3)),
+    _own("ResNet-18-v2", "backbone", "He et al. 2016; MXNet, resnet18_v2", "resnet:ResNetV2(18)", (2, 65, 98, 3)),
     _own("SkipBlockDN", "block", f"{LECTURE}, slide 65", "blocks:SkipBlockDN(8, 8)", (2, 33, 46, 8)),
     _own("SkipBlockDN-down", "block", f"{LECTURE}, slide 65",
          "blocks:SkipBlockDN(8, 8, downsample=True)", (2, 33, 46, 8)),

@@ -33,6 +33,8 @@ _HOME = {
     "strided_matrix_zeroed_rows": "ops",
     "trans_conv": "ops",
     "transposed_input_padding": "ops",
+    "ResNet": "resnet",
+    "ResNetV2": "resnet",
     "compare_upsampling": "upsampling",
 }
 

@@ -1,0 +1,98 @@
+"""What the networks share: layers in a row, first values, and the check of an image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from tf_impl._functional import Tensor
+from tf_impl.layers import Conv2d, register
+
+Step = Callable[..., keras.layers.Layer]
+
+
+@register
+class Chain(keras.layers.Layer):
+    """Layers one after the other; their paths are their numbers, as in PyTorch's Sequential.
+
+    Shapes: those of the first layer's input and the last one's output.
+
+    Args:
+        steps: for each layer a function that makes it, given its name and dtype; None skips a number.
+    """
+
+    def __init__(self, steps: Sequence[Step | None], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._numbers = [str(number) for number, step in enumerate(steps) if step is not None]
+        with keras.name_scope(self.name, caller=self):
+            for number in self._numbers:
+                setattr(self, number, steps[int(number)](name=number, dtype=self.dtype_policy))  # type: ignore[misc]
+        self.built = True
+
+    def __getitem__(self, number: int) -> keras.layers.Layer:
+        """Give the layer of that number."""
+        return getattr(self, str(number))
+
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        """Apply every layer to `x`."""
+        for number in self._numbers:
+            x = run(getattr(self, number), x, training)
+        return x
+
+
+def run(layer: keras.layers.Layer, x: Tensor, training: bool | None) -> Tensor:
+    """Apply a layer; in training mode only where it knows of one."""
+    return layer(x, training=training) if layer._call_has_training_arg else layer(x)
+
+
+def linear(in_channels: int, out_channels: int, **kwargs: Any) -> keras.layers.Dense:
+    """Make a dense layer with PyTorch's first values."""
+    bound = 1 / math.sqrt(in_channels)
+    first = keras.initializers.RandomUniform(-bound, bound)
+    layer = keras.layers.Dense(
+        out_channels, kernel_initializer=first, bias_initializer=first.clone(), **kwargs
+    )
+    layer.build((None, in_channels))
+    return layer
+
+
+def kaiming_normal(model: keras.layers.Layer) -> None:
+    """Draw every convolution's kernel from He et al.'s normal distribution, with the fan of the output."""
+    for each in model._flatten_layers():
+        if isinstance(each, Conv2d):
+            height, width, _, out_channels = each.kernel.shape
+            normal = keras.initializers.RandomNormal(0.0, math.sqrt(2 / (height * width * out_channels)))
+            each.kernel.assign(normal(each.kernel.shape, each.kernel.dtype))
+
+
+def check_images(x: Tensor, channels: int) -> None:
+    """Refuse what is no batch of images with `channels` channels."""
+    if len(x.shape) != 4 or x.shape[3] != channels:
+        raise ValueError(
+            f"images must be (N, H, W, {channels}); got shape={tuple(x.shape)}. "
+            "Put the channels last, and add the batch axis."
+        )
+
+
+def freeze(layer: keras.layers.Layer) -> None:
+    """Leave the layer's parameters out of training."""
+    layer.trainable = False
+
+
+def strided(size: int | None, stride: int) -> int | None:
+    """Rows that are left of `size` at a stride whose convolutions pad by half of their kernel."""
+    return None if size is None else -(-size // stride)
+
+
+def arguments(model: keras.layers.Layer, names: Sequence[str]) -> dict[str, Any]:
+    """Give the configuration of a network: name, dtype and the constructor's arguments."""
+    base = keras.layers.Layer.get_config(model)
+    return {**base, **{name: getattr(model, name) for name in names}}
+
+
+def spec(channels: int) -> keras.InputSpec:
+    """Say that the input is images with `channels` channels."""
+    return keras.InputSpec(shape=(None, None, None, channels))
