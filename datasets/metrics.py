@@ -13,14 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.boxes import Box, boxes_of, matched
-from datasets.decisions import ACTIVATIONS, Masks, decide, one_hot, raw_values
+from datasets.decisions import ACTIVATIONS, Masks, check_activation, decide, one_hot, raw_values
 
 __all__ = [
     "ACTIVATIONS",
+    "BOUNDARY",
+    "PER_CLASS",
     "SegmentationMetrics",
     "boundary",
     "boundary_distance",
     "boxes_of",
+    "check_activation",
+    "check_width",
+    "class_names",
     "decide",
     "flat",
     "one_hot",
