@@ -1,4 +1,4 @@
-"""Test a trained mUnet, draw its predictions: python -m tf_impl.predict --checkpoint F --data F --out D."""
+"""Segment pictures with a trained network: python -m tf_impl.predict --checkpoint F --data F --out D."""
 
 from __future__ import annotations
 
@@ -11,31 +11,44 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.runs import exit_code, load_part, prediction_config, prediction_flags, write_results
-from tf_impl.train import find_device, from_network, load_weights, make_model, to_network
+from datasets.checkpoints import read_checkpoint
+from datasets.prediction import check_options, configuration, prediction_flags, write_predictions
+from datasets.reading import Reading
+from datasets.runs import exit_code
+from datasets.sources import read_data
+from tf_impl.train import find_device, from_network, make_model, to_network
 
 
-def predict(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.floating]:
+def predict(
+    model: keras.Model, images: NDArray[np.uint8], reading: Reading | None = None
+) -> NDArray[np.floating]:
     """The network's outputs on raw images, in evaluation mode.
 
     Shapes: images (N, H, W, 3); returns (N, C, H, W).
     Args:
         model: the network; its weights give device and dtype.
         images: raw values 0..255.
-    Returns: raw outputs, in units of mask values.
+        reading: says in what units the network takes them; raw, when left out.
+    Returns: raw outputs.
     """
-    return from_network(model.predict_on_batch(to_network(images, model)))
+    inputs = to_network(images, model)
+    return from_network(model.predict_on_batch(reading.scaled(inputs) if reading else inputs))
 
 
 def run(options: argparse.Namespace) -> None:
     """Carry out one command line of the script."""
-    config = prediction_config(options)
-    data = load_part(options.data, "test")
+    config = configuration(options)
+    reading = Reading.of(config)
+    check_options(options, reading)
+    data = read_data(options.data)
+    arguments, dtype = config["model"]["arguments"], config["dtype"]
     device = find_device(options.device)
-    model = make_model(config["model"], config["dtype"], device)
-    load_weights(model, options.checkpoint)
+    model = make_model(arguments, dtype, device)
+    read_checkpoint("tf_impl", model, options.checkpoint, arguments, dtype)
     with keras.device(f"{device}:0"):
-        write_results(options, data, partial(predict, model))
+        write_predictions(
+            options, data, reading, partial(predict, model, reading=reading), config["multiple"]
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The prediction scripts of both packages: the error, the seven-row picture, what they write, their errors."""
+"""The prediction scripts of both packages: the seven-row picture, what they write, their errors."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.purdue_shapes import CLASSES, constant_mse, generate, save
+from datasets.pictures import from_run_lengths
+from datasets.purdue_shapes import CLASSES, MASK_VALUES, constant_mse, generate, save
+from datasets.reading import Reading
+from datasets.recipe import RunError
 from datasets.segmentation import (
     BOX_COLOUR,
     CLASS_COLOUR,
-    MASK_VALUES,
-    RunError,
     evaluate,
     save_figure,
     seven_rows,
@@ -117,26 +118,35 @@ def test_the_figure_is_a_png(count: int, tmp_path: Path) -> None:
 
 # ---- the scripts --------------------------------------------------------------------------------------------
 
+ARGUMENTS = {"depth": 2, "head": "dense", "schedule": "intended", "skip_connections": False, "num_classes": 5}
+CONFIG: dict[str, Any] = {
+    "model": {"name": "mUnet", "arguments": ARGUMENTS},
+    "classes": list(CLASSES),
+    "recipe": {"inputs": "raw", "loss": "mse"},
+    "dtype": "float32",
+}
+CHECKPOINTS = {"tf_impl": "model.weights.h5", "torch_impl": "model.pt"}
+
 
 @pytest.fixture(scope="module", params=HALVES)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Each package's modules, with a checkpoint of a new network whose running statistics are not the first."""
     needs(HALVES[request.param])
-    train, predict = (importlib.import_module(f"{request.param}.{name}") for name in ("train", "predict"))
-    folder = tmp_path_factory.mktemp("run")
-    arguments = {"depth": 2, "head": "dense", "schedule": "intended", "skip_connections": False}
-    model = train.make_model(arguments, seed=3)
+    return make_run(request.param, tmp_path_factory.mktemp("run"))
+
+
+def make_run(half: str, folder: Path, dtype: str = "float32") -> Any:
+    train, predict = (importlib.import_module(f"{half}.{name}") for name in ("train", "predict"))
+    model = train.make_model(ARGUMENTS, dtype, seed=3)
     rng = np.random.default_rng(0)
     for path, value in statistics(model):
         low, high = (0.5, 2.0) if "var" in path else (-1.0, 1.0)
         assign(value, rng.uniform(low, high, tuple(value.shape)).astype(np.float32))
-    train.save_weights(model, folder / train.CHECKPOINT)
-    config = {"model": {**arguments, "num_classes": 5}, "dtype": "float32"}
-    (folder / "config.json").write_text(json.dumps(config))
+    checkpoint = folder / CHECKPOINTS[half]
+    importlib.import_module("parity.checkpoint").save_weights(model, checkpoint)
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "dtype": dtype}))
     save(folder / "shapes-test.gz", generate(6, 1, SIZE))
-    return SimpleNamespace(
-        train=train, predict=predict, model=model, folder=folder, checkpoint=folder / train.CHECKPOINT
-    )
+    return SimpleNamespace(train=train, predict=predict, model=model, folder=folder, checkpoint=checkpoint)
 
 
 def statistics(model: Any) -> list[tuple[str, Any]]:
@@ -154,9 +164,37 @@ def assign(variable: Any, value: Any) -> None:
         variable.copy_(torch.from_numpy(value))
 
 
-def flags(run: Any, out: Path, **change: Any) -> list[str]:
+def flags(run: Any, out: Path, *more: str, **change: Any) -> list[str]:
     chosen = {"checkpoint": run.checkpoint, "data": run.folder, "out": out} | change
-    return ["--quiet", *(word for name, value in chosen.items() for word in (f"--{name}", str(value)))]
+    return ["--quiet", *more, *(word for name, value in chosen.items() for word in (f"--{name}", str(value)))]
+
+
+def answers(out: Path) -> Any:
+    return json.loads((out / "predictions.json").read_text())
+
+
+def pixels(path: Path) -> Any:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def photographs(folder: Path) -> dict[str, Any]:
+    """Pictures of two sizes, neither of them the network's, and a JPEG that lies on its side."""
+    from PIL import Image
+
+    rng, made = np.random.default_rng(0), {}
+    folder.mkdir()
+    for name, size in {"a.png": (37, 50), "c.png": (70, 41), "d.png": (37, 50)}.items():
+        made[name] = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(made[name]).save(folder / name)
+    picture = Image.fromarray(made["a.png"])
+    exif = picture.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save(folder / "b.JPG", exif=exif)
+    (folder / "notes.txt").write_text("not a picture")
+    return made
 
 
 def test_predictions_are_the_networks_in_evaluation_mode(run: Any) -> None:
@@ -174,32 +212,122 @@ def test_predictions_are_the_networks_in_evaluation_mode(run: Any) -> None:
 def test_a_test_run_writes_its_folder(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "folder"
     assert run.predict.main(flags(run, out, count=3)) == 0
-    assert {path.name for path in out.iterdir()} == {"predictions.png", "metrics.json"}
+    assert {path.name for path in out.iterdir()} == {
+        "predictions.png",
+        "metrics.json",
+        "predictions.json",
+        "masks",
+        "overlays",
+    }
     metrics = json.loads((out / "metrics.json").read_text())
     data = generate(6, 1, SIZE)
-    error = (run.predict.predict(run.model, data.images).astype(float) - data.masks) ** 2
+    outputs = run.predict.predict(run.model, data.images).astype(float)
+    error = (outputs - data.masks) ** 2
     assert metrics["mse"] == pytest.approx(error.mean(), rel=1e-6)
+    assert list(metrics["mse_per_class"]) == list(CLASSES)
+    assert metrics["mse_of_best_constant"] == constant_mse(data.masks)
     assert metrics["images"] == 6
+    found = outputs > np.array(MASK_VALUES)[:, None, None] / 2
+    both, either = ((found & (data.masks > 0)).sum((0, 2, 3)), (found | (data.masks > 0)).sum((0, 2, 3)))
+    assert metrics["mean_iou"] == pytest.approx((both / either).mean(), rel=1e-3)
     assert f"MSE: {metrics['mse']:.3f} on 6 images" in capsys.readouterr().out
+    entries = answers(out)["images"]
+    assert [entry["index"] for entry in entries] == list(range(6))
+    for index, entry in enumerate(entries):
+        ids = pixels(out / entry["ids"])
+        assert ids.shape == SIZE
+        np.testing.assert_array_equal(ids > 0, found[index].any(axis=0))
+        assert pixels(out / entry["overlay"]).shape[2] == 3
+        for channel, name in enumerate(CLASSES):
+            area = found[index, channel].sum()
+            assert entry["classes"].get(name, {"area": 0})["area"] == area
+            if area:
+                mask = from_run_lengths(entry["classes"][name]["mask"])
+                np.testing.assert_array_equal(mask, found[index, channel])
+
+
+def test_a_folder_of_pictures_of_any_size(run: Any, tmp_path: Path) -> None:
+    """Padded for the network and cropped again; the results keep the order of the names."""
+    made = photographs(tmp_path / "in")
+    out = tmp_path / "out"
+    assert run.predict.main(flags(run, out, "--no-overlays", data=tmp_path / "in")) == 0
+    assert {path.name for path in out.iterdir()} == {"predictions.json", "masks"}
+    entries = answers(out)["images"]
+    assert [entry["file"] for entry in entries] == ["a.png", "b.JPG", "c.png", "d.png"]
+    sizes = [(entry["height"], entry["width"]) for entry in entries]
+    assert sizes == [(37, 50), (50, 37), (70, 41), (37, 50)]
+    mirrored = np.pad(made["c.png"], ((0, 2), (0, 7), (0, 0)), mode="reflect")[None]
+    outputs = run.predict.predict(run.model, mirrored)[0, :, :70, :41]
+    found = outputs > np.array(MASK_VALUES)[:, None, None] / 2
+    np.testing.assert_array_equal(pixels(out / "masks" / "c.png") > 0, found.any(axis=0))
+
+
+def test_one_picture(run: Any, tmp_path: Path) -> None:
+    photographs(tmp_path / "in")
+    chosen = ["--classes", "star", "disk", "--no-masks"]
+    assert run.predict.main([*flags(run, tmp_path / "out", data=tmp_path / "in" / "c.png"), *chosen]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.json", "overlays"}
+    (entry,) = answers(tmp_path / "out")["images"]
+    assert set(entry["classes"]) <= {"star", "disk"}
+    assert "ids" not in entry
+
+
+def test_a_higher_threshold_finds_less(run: Any, tmp_path: Path) -> None:
+    areas = []
+    for threshold in (0.1, 0.5, 0.9):
+        out = tmp_path / str(threshold)
+        assert run.predict.main(flags(run, out, "--no-overlays", threshold=threshold, limit=2)) == 0
+        entries = answers(out)["images"]
+        assert len(entries) == 2
+        areas.append(sum(found["area"] for entry in entries for found in entry["classes"].values()))
+    assert areas[0] > areas[1] > areas[2]
+    plain = tmp_path / "plain"
+    assert run.predict.main(flags(run, plain, "--no-overlays", limit=2)) == 0
+    assert answers(plain)["images"] == answers(tmp_path / "0.5")["images"]
+
+
+def test_the_recipe_says_how_images_are_scaled_and_outputs_read(run: Any, tmp_path: Path) -> None:
+    config = {**CONFIG, "recipe": {"inputs": "unit", "loss": "bce-dice"}}
+    (tmp_path / "other.json").write_text(json.dumps(config))
+    out = tmp_path / "out"
+    assert run.predict.main(flags(run, out, "--no-overlays", config=tmp_path / "other.json")) == 0
+    data = generate(6, 1, SIZE)
+    logits = run.predict.predict(run.model, data.images, Reading.of(config)).astype(float)
+    raw = run.predict.predict(run.model, data.images)
+    assert np.abs(logits - raw).max() > 0.1 * np.abs(raw).max()
+    for entry, found in zip(answers(out)["images"], logits > 0, strict=True):
+        areas = [entry["classes"].get(name, {"area": 0})["area"] for name in CLASSES]
+        assert areas == found.sum(axis=(1, 2)).tolist()
+    metrics = json.loads((out / "metrics.json").read_text())
+    expected = np.array(MASK_VALUES)[:, None, None] / (1 + np.exp(-logits))
+    assert metrics["mse"] == pytest.approx(((expected - data.masks) ** 2).mean(), rel=1e-5)
 
 
 def test_flags_stand_above_the_runs_own_configuration(run: Any, tmp_path: Path) -> None:
     errors = []
     for name, change in {"own": {}, "other": {"schedule": "printed"}}.items():
-        assert run.predict.main(flags(run, tmp_path / name, **change)) == 0
+        assert run.predict.main(flags(run, tmp_path / name, "--no-overlays", "--no-masks", **change)) == 0
         errors.append(json.loads((tmp_path / name / "metrics.json").read_text())["mse"])
     assert errors[0] != errors[1]
 
 
 ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "no data": ({"data": "none.gz"}, "No such file"),
-    "no checkpoint": ({"checkpoint": "folder/none"}, "none"),
-    "no config": ({"checkpoint": "none"}, "config.json"),
+    "no picture": ({"data": "none.png"}, "No such file"),
+    "broken picture": ({"data": "broken.png"}, "must be one that Pillow reads"),
+    "deep picture": ({"data": "deep.png"}, "8 bits a channel; got mode=I;16"),
+    "empty folder": ({"data": "none"}, "none"),
+    "no checkpoint": ({"checkpoint": "folder/none.pt"}, "none.pt"),
+    "no suffix": ({"checkpoint": "folder/none"}, "must end in one of .pt"),
+    "no config": ({"checkpoint": "none.pt"}, "config.json"),
     "another network": ({"depth": 4}, "must fit the model's arguments"),
     "another head": ({"head": "dlstudio"}, "must fit the model's arguments"),
     "too many images": ({"count": 7}, "count must be in 1..6; got count=7"),
     "no image": ({"count": 0}, "got count=0"),
     "no batch": ({"batch-size": 0}, "batch_size=0"),
+    "no limit": ({"limit": 0}, "limit=0"),
+    "threshold": ({"threshold": 1.5}, "threshold=1.5"),
+    "class": ({"classes": "circle"}, "some of rectangle, triangle, disk, oval, star; got circle"),
 }
 
 
@@ -207,9 +335,16 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
 def test_an_error_is_one_line_and_exit_code_2(
     run: Any, case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from PIL import Image
+
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    Image.fromarray(np.full((8, 8), 60_000, np.uint16)).save(tmp_path / "deep.png")
     change, told = ERRORS[case]
-    places = {"none": tmp_path / "none", "folder/none": run.folder / "none", "none.gz": tmp_path / "none.gz"}
-    change = {name: places.get(value, value) for name, value in change.items()}
+    places = {"none", "none.gz", "none.png", "none.pt", "broken.png", "deep.png"}
+    change = {name: tmp_path / value if value in places else value for name, value in change.items()}
+    for name, value in change.items():
+        if str(value).startswith("folder/"):
+            change[name] = run.folder / value.removeprefix("folder/")
     assert run.predict.main(flags(run, tmp_path / "out", **change)) == 2
     error = capsys.readouterr().err
     assert told in error
@@ -217,22 +352,52 @@ def test_an_error_is_one_line_and_exit_code_2(
     assert not (tmp_path / "out" / "predictions.png").exists()
 
 
-def test_both_packages_predict_the_same(tmp_path: Path) -> None:
-    """One network in both: the same error to what float32 allows."""
-    needs("keras")
-    needs("torch")
-    import parity
-    from tf_impl.predict import predict as ours
-    from tf_impl.train import make_model as keras_model
-    from torch_impl.predict import predict as theirs
-    from torch_impl.train import make_model as torch_model
+# ---- both frameworks ----------------------------------------------------------------------------------------
 
-    keras, torch = keras_model({"depth": 2}, "float64"), torch_model({"depth": 2}, "float64", seed=4)
-    parity.transfer(torch, keras)
-    images = generate(3, 0, SIZE).images
-    first, second = ours(keras, images), theirs(torch, images)
-    assert first.shape == second.shape == (3, 5, *SIZE)
-    np.testing.assert_allclose(first, second, rtol=0, atol=1e-11 * np.abs(second).max())
+
+@pytest.mark.parametrize("half", HALVES)
+def test_either_frameworks_checkpoint_gives_both_the_same(half: str, tmp_path: Path) -> None:
+    """One checkpoint, both scripts, float64: the same masks, and scores to what their six digits show."""
+    for name in HALVES.values():
+        needs(name)
+    run = make_run(half, tmp_path, "float64")
+    found, metrics = [], []
+    for package in HALVES:
+        main = importlib.import_module(f"{package}.predict").main
+        assert main(flags(run, tmp_path / package, "--no-overlays")) == 0
+        found.append(answers(tmp_path / package)["images"])
+        metrics.append(json.loads((tmp_path / package / "metrics.json").read_text()))
+    assert any(entry["classes"] for entry in found[0])
+    assert found[0] == found[1]
+    assert metrics[0]["mse"] == pytest.approx(metrics[1]["mse"], rel=1e-11)
+    for ours in (tmp_path / "tf_impl" / "masks").iterdir():
+        np.testing.assert_array_equal(pixels(ours), pixels(tmp_path / "torch_impl" / "masks" / ours.name))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".safetensors"])
+def test_the_other_formats_are_read(suffix: str, tmp_path: Path) -> None:
+    """In float32; each format by the script of its own framework."""
+    half = {".keras": "tf_impl", ".safetensors": "torch_impl"}[suffix]
+    needs(HALVES[half])
+    run = make_run(half, tmp_path)
+    importlib.import_module("parity.checkpoint").save_weights(run.model, tmp_path / f"other{suffix}")
+    for name in (run.checkpoint.name, f"other{suffix}"):
+        change = {"checkpoint": tmp_path / name}
+        assert run.predict.main(flags(run, tmp_path / name[:5], "--no-overlays", **change)) == 0
+    assert answers(tmp_path / "model")["images"] == answers(tmp_path / "other")["images"]
+
+
+def test_the_other_framework_must_be_installed(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = run.predict.__name__.partition(".")[0]
+    other = next(name for name in HALVES if name != half)
+    monkeypatch.setitem(__import__("sys").modules, f"{other}.train", None)
+    foreign = run.folder / CHECKPOINTS[other]
+    foreign.write_bytes(b"")
+    assert run.predict.main(flags(run, tmp_path / "out", checkpoint=foreign)) == 2
+    assert "both frameworks must be installed" in capsys.readouterr().err
+    foreign.unlink()
 
 
 def test_a_missing_extra_names_its_install(monkeypatch: pytest.MonkeyPatch) -> None:

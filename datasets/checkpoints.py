@@ -1,0 +1,61 @@
+"""Checkpoints of either framework, read into a network of one of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets.recipe import RunError
+
+HALVES = {"torch_impl": (".pt", ".pth", ".safetensors"), "tf_impl": (".weights.h5", ".keras")}
+NATIVE = {"torch_impl": (".pt", ".pth"), "tf_impl": (".weights.h5",)}
+
+
+def read_checkpoint(package: str, model: Any, path: Path, arguments: Mapping[str, Any], dtype: str) -> None:
+    """Read either framework's checkpoint into a network.
+
+    Args:
+        package: the network's own, tf_impl or torch_impl.
+        model: the network, built.
+        path: weights; the suffix says of which framework.
+        arguments: the network's, with which the other package builds its twin.
+        dtype: float32 or float64, the network's.
+    Raises:
+        RunError: no checkpoint, one that does not fit, or the other framework's without that framework.
+    """
+    half = next((half for half, suffixes in HALVES.items() if path.name.endswith(suffixes)), None)
+    if half is None:
+        known = ", ".join(suffix for suffixes in HALVES.values() for suffix in suffixes)
+        raise RunError(f"a checkpoint must end in one of {known}; got {path.name}. Rename it to what it is.")
+    if not path.is_file():
+        raise RunError(f"a checkpoint must be a file; got {path}. Check the path.")
+    if half == package:
+        _read(half, model, path)
+        return
+    try:
+        parity = importlib.import_module("parity")
+        twin = importlib.import_module(f"{half}.train").make_model(dict(arguments), dtype)
+    except ModuleNotFoundError as error:
+        raise RunError(
+            f"both frameworks must be installed to read a checkpoint of {half} in {package}; got: {error}. "
+            f"pip install 'segparity[tf,torch]', or predict with python -m {half}.predict."
+        ) from error
+    _read(half, twin, path)
+    try:
+        parity.transfer(twin, model)
+    except ValueError as error:
+        raise RunError(f"{path} must fit the network; got: {error}") from error
+
+
+def _read(half: str, model: Any, path: Path) -> None:
+    """Read a checkpoint of a network's own framework."""
+    if path.name.endswith(NATIVE[half]):
+        importlib.import_module(f"{half}.train").load_weights(model, path)
+        return
+    checkpoint = importlib.import_module("parity.checkpoint")
+    try:
+        checkpoint.load_weights(model, path)
+    except ValueError as error:
+        raise RunError(str(error)) from error
