@@ -18,6 +18,7 @@ from datasets.metrics import (
     class_names,
     scores,
 )
+from tf_impl._shapes import agree
 from tf_impl.layers import register
 
 Tensor: TypeAlias = Any
@@ -140,12 +141,12 @@ class SegmentationMetrics(keras.metrics.Metric):
         shapes = [None if one is None else tuple(one.shape) for one in (outputs, targets, valid)]
         shape = shapes[0]
         fits = len(shape) == 4 and shape[-1] == len(self.classes)
-        if not (fits and (_agree(shapes[1], shape) or _agree(shapes[1], shape[:3]))):
+        if not (fits and (agree(shapes[1], shape) or agree(shapes[1], shape[:3]))):
             raise ValueError(
                 f"outputs must be (N, H, W, {len(self.classes)}) and targets alike or (N, H, W); got "
                 f"outputs.shape={shape}, targets.shape={shapes[1]}. Move their axes."
             )
-        if valid is not None and not _agree(shapes[2], shape[:3]):
+        if valid is not None and not agree(shapes[2], shape[:3]):
             raise ValueError(f"sample_weight must be (N, H, W); got sample_weight.shape={shapes[2]}.")
 
     def _distance(self, outputs: Tensor) -> int:
@@ -211,12 +212,6 @@ class SegmentationMetrics(keras.metrics.Metric):
         held = ops.sum(ops.cast(ops.logical_not(none), values.dtype))
         found[f"mean_{name}"] = _ratio(ops.sum(ops.where(none, ops.zeros_like(values), values)), held)
         found |= {f"{name}_{one}": values[index] for index, one in enumerate(self.classes)}
-
-
-def _agree(shape: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
-    """Whether two shapes can be the same; None is a size that the graph does not know."""
-    pairs = zip(shape, other, strict=False)
-    return len(shape) == len(other) and all(None in (a, b) or a == b for a, b in pairs)
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
