@@ -11,6 +11,8 @@ from parity.spec import split_call
 
 ENTRY_POINTS = "parity.pairs"
 LECTURE = "Kak and Bouman, Deep Learning, week 8, 2025"
+D2L = "Zhang et al., Dive into Deep Learning"
+LONG = "Long, Shelhamer, Darrell 2015, on VGG16"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Entry:
         torch: the same of the torch side.
         input: (N, H, W, C) of a real picture to check it on.
         mapping: {Keras path: torch path} where names differ.
+        quick: "(arguments)" that `--all` checks instead, where the network as it is takes minutes.
     """
 
     name: str
@@ -34,13 +37,18 @@ class Entry:
     torch: str
     input: tuple[int, ...]
     mapping: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    quick: str = ""
 
 
-def _own(name: str, generation: str, source: str, attribute: str, shape: tuple[int, ...]) -> Entry:
-    return Entry(name, generation, source, f"tf_impl.{attribute}", f"torch_impl.{attribute}", shape)
+def _own(
+    name: str, generation: str, source: str, attribute: str, shape: tuple[int, ...], quick: str = ""
+) -> Entry:
+    keras, torch = f"tf_impl.{attribute}", f"torch_impl.{attribute}"
+    return Entry(name, generation, source, keras, torch, shape, quick=quick)
 
 
 _IMAGE = (2, 72, 104, 3)
+_NARROW = "hidden=64, width=8"
 ENTRIES: tuple[Entry, ...] = (
     _own("mUnet", "2", f"{LECTURE}, slides 68-71; DLStudio 2.5.8", "munet:mUnet()", _IMAGE),
     _own("mUnet-depth8", "2", f"{LECTURE}, slides 68-71", "munet:mUnet(depth=8)", _IMAGE),
@@ -50,6 +58,13 @@ ENTRIES: tuple[Entry, ...] = (
          "munet:mUnet(depth=8, schedule='printed')", _IMAGE),
     _own("mUnet-intended", "2", "each decoder block once, dense head",
          "munet:mUnet(depth=8, schedule='intended', head='dense')", _IMAGE),
+    _own("FCN-ResNet18", "1", f"{D2L}, fully convolutional networks, on torchvision's ResNet-18",
+         "fcn:FCN()", (2, 65, 98, 3)),
+    _own("FCN-ResNet18-v2", "1", f"{D2L}, fully convolutional networks, as printed (MXNet)",
+         "fcn:FCN(backbone='resnet18_v2')", (2, 65, 98, 3)),
+    _own("FCN-32s", "1", LONG, "fcn:VGGFCN(stride=32)", (2, 19, 34, 3), f"(stride=32, {_NARROW})"),
+    _own("FCN-16s", "1", LONG, "fcn:VGGFCN(stride=16)", (2, 19, 34, 3), f"(stride=16, {_NARROW})"),
+    _own("FCN-8s", "1", LONG, "fcn:VGGFCN(stride=8)", (2, 19, 34, 3), f"(stride=8, {_NARROW})"),
     _own("ResNet-18", "backbone", "He et al. 2015; torchvision, resnet18", "resnet:ResNet(18)", (2, 65, 98, 3)),
     _own("ResNet-18-v2", "backbone", "He et al. 2016; MXNet, resnet18_v2", "resnet:ResNetV2(18)", (2, 65, 98, 3)),
     _own("SkipBlockDN", "block", f"{LECTURE}, slide 65", "blocks:SkipBlockDN(8, 8)", (2, 33, 46, 8)),

@@ -181,9 +181,10 @@ def _pairs(options: argparse.Namespace) -> list[dict[str, Any]]:
             )
         return [{"name": f"{options.keras} ~ {options.torch}", "keras": options.keras, "torch": options.torch,
                  "pictures": {"random input": _random(options)}, "mapping": {}}]  # fmt: skip
-    chosen = (
-        list(catalog.entries().values()) if options.all else [catalog.find(name) for name in options.names]
-    )
+    names = options.names
+    if options.all:
+        names = [entry.name + entry.quick for entry in catalog.entries().values()]
+    chosen = [catalog.find(name) for name in names]
     if not chosen:
         raise UsageError(
             "check needs something to check; got no name. Give names, --all, or --keras and --torch."

@@ -1,15 +1,17 @@
-"""What the networks share: layers in a row, first values, and the check of an image."""
+"""What the networks share: layers in a row, a pooling that keeps the odd row, first values, and checks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
+from keras import ops
 
 from tf_impl._functional import Tensor
-from tf_impl.layers import Conv2d, register
+from tf_impl.initializers import bilinear_kernel
+from tf_impl.layers import Conv2d, ConvTranspose2d, MaxPool2d, Shape, register
 
 Step = Callable[..., keras.layers.Layer]
 
@@ -36,11 +38,42 @@ class Chain(keras.layers.Layer):
         """Give the layer of that number."""
         return getattr(self, str(number))
 
+    def __iter__(self) -> Iterator[keras.layers.Layer]:
+        """Give the layers in their order."""
+        return (getattr(self, number) for number in self._numbers)
+
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Apply every layer to `x`."""
-        for number in self._numbers:
-            x = run(getattr(self, number), x, training)
+        for layer in self:
+            x = run(layer, x, training)
         return x
+
+
+@register
+class CeilMaxPool2d(MaxPool2d):
+    """Take the greatest value of each window; what is left over at the bottom and the right makes one more.
+
+    Shapes: (N, H, W, C) -> (N, ceil(H / kernel_size), ceil(W / kernel_size), C).
+
+    Args:
+        kernel_size: pixels, and the stride.
+
+    Source: Caffe's pooling, which rounds sizes up.
+    """
+
+    def __init__(self, kernel_size: int, **kwargs: Any) -> None:
+        super().__init__(kernel_size, **kwargs)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Pool `inputs`, behind as much of minus infinity as the last window may need."""
+        down, right = (size - 1 for size in self.kernel_size)
+        x = ops.pad(inputs, ((0, 0), (0, down), (0, right), (0, 0)), constant_values=-math.inf)
+        return super().call(x)
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Give the output's shape; an unknown size stays unknown."""
+        axes = zip(input_shape[1:3], self.kernel_size, strict=True)
+        return (input_shape[0], *(strided(size, kernel) for size, kernel in axes), input_shape[3])
 
 
 def run(layer: keras.layers.Layer, x: Tensor, training: bool | None) -> Tensor:
@@ -66,6 +99,30 @@ def kaiming_normal(model: keras.layers.Layer) -> None:
             height, width, _, out_channels = each.kernel.shape
             normal = keras.initializers.RandomNormal(0.0, math.sqrt(2 / (height * width * out_channels)))
             each.kernel.assign(normal(each.kernel.shape, each.kernel.dtype))
+
+
+def zero_biases(model: keras.layers.Layer) -> None:
+    """Begin with no bias."""
+    for each in model._flatten_layers():
+        if isinstance(each, Conv2d | ConvTranspose2d) and each.bias is not None:
+            each.bias.assign(ops.zeros_like(each.bias))
+
+
+def bilinear(layer: ConvTranspose2d) -> None:
+    """Begin with bilinear interpolation."""
+    size = layer.kernel_size
+    layer.kernel.assign(bilinear_kernel(layer.in_channels, layer.out_channels, size, layer.kernel.dtype))
+
+
+def xavier_uniform(layer: Conv2d) -> None:
+    """Begin with Glorot & Bengio's uniform distribution."""
+    layer.kernel.assign(keras.initializers.GlorotUniform()(layer.kernel.shape, layer.kernel.dtype))
+
+
+def cut(x: Tensor, offset: int, like: Tensor) -> Tensor:
+    """Leave `offset` rows and columns away, and take as many as `like` has."""
+    _, height, width, _ = ops.shape(like)
+    return x[:, offset : offset + height, offset : offset + width]
 
 
 def check_images(x: Tensor, channels: int) -> None:

@@ -33,8 +33,11 @@ _HOME = {
     "strided_matrix_zeroed_rows": "ops",
     "trans_conv": "ops",
     "transposed_input_padding": "ops",
+    "FCN": "fcn",
+    "VGGFCN": "fcn",
     "ResNet": "resnet",
     "ResNetV2": "resnet",
+    "VGG16": "vgg",
     "compare_upsampling": "upsampling",
 }
 
