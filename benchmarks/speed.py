@@ -33,6 +33,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import parity
+from benchmarks.turns import ratios, side_by_side
 from parity import catalog
 from parity.adapters import adapt
 from parity.spec import load_model
@@ -121,23 +122,6 @@ def large_pair() -> tuple[Any, nn.Module]:
     return keras.Model(image, L.Dense(width, name="down")(x)), net
 
 
-def side_by_side(actions: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
-    """Times of each action, taken in turns so that a busy machine slows all alike, after one call not counted."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    for turn in range(repeat + 1):
-        for name, action in actions.items():
-            start = time.perf_counter()
-            action()
-            if turn:
-                times[name].append(time.perf_counter() - start)
-    return times
-
-
-def ratio(times: dict[str, list[float]], above: str, below: str) -> float:
-    """The median of the ratios turn by turn."""
-    return statistics.median(a / b for a, b in zip(times[above], times[below], strict=True))
-
-
 def resident() -> int:
     """Bytes of this process in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -191,12 +175,12 @@ def compare(name: str, model: Any, module: nn.Module, shape: tuple[int, ...], re
         for dtype in ("float64", "float32"):
             times[dtype].append(bare(model, module, values, dtype))
     middle = {key: statistics.median(value) for key, value in times.items()}
-    share = ratio(times, "compare", "float64")
+    share = ratios(times, "compare", "float64").median
     print(
         f"compare {name:10} {'x'.join(map(str, shape)):14} {middle['compare']:6.2f} s  "
         f"bare float64 {middle['float64']:6.2f} s  bare float32 {middle['float32']:6.2f} s  "
         f"ratio {share:5.2f} (goal 3: {'met' if share <= 3 else 'MISSED'}), "
-        f"to float32 {ratio(times, 'compare', 'float32'):5.2f}  {', '.join(verdicts)}",
+        f"to float32 {ratios(times, 'compare', 'float32').median:5.2f}  {', '.join(verdicts)}",
         flush=True,
     )
 
@@ -222,11 +206,12 @@ def transfer(repeat: int) -> None:
     for name, pair in pairs.items():
         with peak_memory() as extra:
             parity.transfer(*pair)
-        share, more = ratio(times, "memcpy", name), extra[0] / largest
+        share, more = ratios(times, "memcpy", name).median, extra[0] / largest
         print(
             f"transfer {name} {middle[name]:6.3f} s  {share:5.2f} of memcpy's speed (goal 0.33: "
-            f"{'met' if share >= 1 / 3 else 'MISSED'}), {ratio(times, 'copy', name):5.2f} of a plain copy's; extra memory "
-            f"{extra[0] / 1e6:5.1f} MB, {more:4.2f} of the largest tensor (goal 2: {'met' if more <= 2 else 'MISSED'})",
+            f"{'met' if share >= 1 / 3 else 'MISSED'}), {ratios(times, 'copy', name).median:5.2f} of a plain copy's; "
+            f"extra memory {extra[0] / 1e6:5.1f} MB, {more:4.2f} of the largest tensor "
+            f"(goal 2: {'met' if more <= 2 else 'MISSED'})",
             flush=True,
         )
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 import parity
 import tf_impl.train
 from datasets.purdue_shapes import generate
-from datasets.segmentation import Recipe, extra, replacing
+from datasets.recipe import Recipe
+from datasets.segmentation import extra, replacing
 
 HALVES: dict[str, Any] = {"tf": tf_impl.train, "torch": torch_impl.train}
 DTYPES = ("float64", "float32")
