@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.decisions import Masks
+from datasets.figure import save_figure, seven_rows
 from datasets.metrics import SegmentationMetrics
 from datasets.pictures import FORMAT, class_ids, described, overlay, save_ids, save_picture
 from datasets.purdue_shapes import Data, constant_mse
 from datasets.reading import Network, Reading, padded
 from datasets.recipe import RunError
 from datasets.runs import read_config, write_json
-from datasets.segmentation import extra, replacing, save_figure, seven_rows
+from datasets.segmentation import extra, replacing
 from datasets.sources import Picture, batches_of_one_size, pictures_of
 
 MULTIPLES = {"mUnet": 8}

@@ -1,4 +1,4 @@
-"""The prediction scripts of both packages: the seven-row picture, what they write, their errors."""
+"""The prediction scripts of both packages: what they write, their errors."""
 
 from __future__ import annotations
 
@@ -11,24 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from datasets.checkpoints import read_checkpoint
 from datasets.pictures import from_run_lengths
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, constant_mse, generate, save
 from datasets.reading import Reading
 from datasets.recipe import RunError
-from datasets.segmentation import (
-    BOX_COLOUR,
-    CLASS_COLOUR,
-    evaluate,
-    save_figure,
-    seven_rows,
-)
+from datasets.segmentation import evaluate
 from tests.conftest import needs
 
 # Keras' variables lack a keyword that NumPy 2 asks for; NumPy then copies, as it should.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 HALVES = {"tf_impl": "keras", "torch_impl": "torch"}
 SIZE = (32, 40)
-BANDS = [(25, 85), (65, 135), (115, 185), (165, 230), (210, float("inf"))]
 
 
 # ---- the error ----------------------------------------------------------------------------------------------
@@ -59,61 +53,6 @@ def test_perfect_outputs_have_no_error() -> None:
     data = generate(3, 0, SIZE)
     found = evaluate(lambda images: data.masks.astype(np.float32), data.images, data.masks, 3, quiet=True)
     assert found["mse"] == 0
-
-
-# ---- the picture --------------------------------------------------------------------------------------------
-
-
-def test_the_seven_rows_pixel_by_pixel() -> None:
-    """Against the definition, one pixel at a time, on outputs of every size and sign."""
-    rng = np.random.default_rng(1)
-    data = generate(4, 5, SIZE)
-    outputs = rng.uniform(-60, 320, (4, 5, *SIZE))
-    rows = seven_rows(data.images, outputs, data.boxes)
-    assert rows.shape == (7, 4, *SIZE, 3)
-    assert rows.dtype == np.uint8
-    np.testing.assert_array_equal(rows[1], data.images)
-    coloured = [0] * 5
-    for image, y, x in np.ndindex(4, *SIZE):
-        on_box = any(on_border(box, x, y) for of_class in data.boxes[image] for box in of_class)
-        level = round(min(max(outputs[image, :, y, x].max(), 0), 255))
-        expected = BOX_COLOUR if on_box else (level,) * 3
-        assert tuple(rows[0, image, y, x]) == expected
-        for index, (low, high) in enumerate(BANDS):
-            value = outputs[image, index, y, x]
-            level = round(min(max(value / MASK_VALUES[index], 0), 1) * 255)
-            inside = low < value < high
-            assert tuple(rows[2 + index, image, y, x]) == (CLASS_COLOUR if inside else (level,) * 3)
-            coloured[index] += inside
-    assert min(coloured) > 0
-
-
-def on_border(box: list[int], x: int, y: int) -> bool:
-    left, top, right, bottom = box
-    across, down = left <= x <= right, top <= y <= bottom
-    return (across and y in (top, bottom)) or (down and x in (left, right))
-
-
-def test_the_true_masks_fill_their_own_rows() -> None:
-    data = generate(6, 0, SIZE)
-    rows = seven_rows(data.images, data.masks.astype(float), data.boxes)
-    for index in range(5):
-        found = (rows[2 + index] == CLASS_COLOUR).all(axis=-1)
-        np.testing.assert_array_equal(found, data.masks[:, index] > 0)
-        assert found.any()
-
-
-@pytest.mark.parametrize("count", [1, 4])
-def test_the_figure_is_a_png(count: int, tmp_path: Path) -> None:
-    from matplotlib.image import imread
-
-    data = generate(count, 0, SIZE)
-    save_figure(tmp_path / "a.png", seven_rows(data.images, data.masks.astype(float), data.boxes), "MSE 0.0")
-    picture = imread(tmp_path / "a.png")
-    assert picture.shape[0] > 800
-    found = {tuple(np.rint(colour * 255).astype(int)) for colour in picture[..., :3].reshape(-1, 3)}
-    assert {BOX_COLOUR, CLASS_COLOUR} <= found
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 # ---- the scripts --------------------------------------------------------------------------------------------
@@ -180,23 +119,6 @@ def pixels(path: Path) -> Any:
         return np.asarray(picture)
 
 
-def photographs(folder: Path) -> dict[str, Any]:
-    """Pictures of two sizes, neither of them the network's, and a JPEG that lies on its side."""
-    from PIL import Image
-
-    rng, made = np.random.default_rng(0), {}
-    folder.mkdir()
-    for name, size in {"a.png": (37, 50), "c.png": (70, 41), "d.png": (37, 50)}.items():
-        made[name] = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-        Image.fromarray(made[name]).save(folder / name)
-    picture = Image.fromarray(made["a.png"])
-    exif = picture.getexif()
-    exif[0x0112] = 6  # to be turned by a quarter
-    picture.save(folder / "b.JPG", exif=exif)
-    (folder / "notes.txt").write_text("not a picture")
-    return made
-
-
 def test_predictions_are_the_networks_in_evaluation_mode(run: Any) -> None:
     """Each image alone gives what it gives in a batch, and the running statistics stay as they are."""
     images = generate(5, 2, SIZE).images
@@ -246,76 +168,43 @@ def test_a_test_run_writes_its_folder(run: Any, tmp_path: Path, capsys: pytest.C
                 np.testing.assert_array_equal(mask, found[index, channel])
 
 
-def test_a_folder_of_pictures_of_any_size(run: Any, tmp_path: Path) -> None:
-    """Padded for the network and cropped again; the results keep the order of the names."""
-    made = photographs(tmp_path / "in")
-    out = tmp_path / "out"
-    assert run.predict.main(flags(run, out, "--no-overlays", data=tmp_path / "in")) == 0
-    assert {path.name for path in out.iterdir()} == {"predictions.json", "masks"}
-    entries = answers(out)["images"]
-    assert [entry["file"] for entry in entries] == ["a.png", "b.JPG", "c.png", "d.png"]
-    sizes = [(entry["height"], entry["width"]) for entry in entries]
-    assert sizes == [(37, 50), (50, 37), (70, 41), (37, 50)]
-    mirrored = np.pad(made["c.png"], ((0, 2), (0, 7), (0, 0)), mode="reflect")[None]
-    outputs = run.predict.predict(run.model, mirrored)[0, :, :70, :41]
-    found = outputs > np.array(MASK_VALUES)[:, None, None] / 2
-    np.testing.assert_array_equal(pixels(out / "masks" / "c.png") > 0, found.any(axis=0))
-
-
-def test_one_picture(run: Any, tmp_path: Path) -> None:
-    photographs(tmp_path / "in")
-    chosen = ["--classes", "star", "disk", "--no-masks"]
-    assert run.predict.main([*flags(run, tmp_path / "out", data=tmp_path / "in" / "c.png"), *chosen]) == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.json", "overlays"}
-    (entry,) = answers(tmp_path / "out")["images"]
-    assert set(entry["classes"]) <= {"star", "disk"}
-    assert "ids" not in entry
-
-
-def test_a_higher_threshold_finds_less(run: Any, tmp_path: Path) -> None:
-    areas = []
-    for threshold in (0.1, 0.5, 0.9):
-        out = tmp_path / str(threshold)
-        assert run.predict.main(flags(run, out, "--no-overlays", threshold=threshold, limit=2)) == 0
-        entries = answers(out)["images"]
-        assert len(entries) == 2
-        areas.append(sum(found["area"] for entry in entries for found in entry["classes"].values()))
-    assert areas[0] > areas[1] > areas[2]
-    plain = tmp_path / "plain"
-    assert run.predict.main(flags(run, plain, "--no-overlays", limit=2)) == 0
-    assert answers(plain)["images"] == answers(tmp_path / "0.5")["images"]
-
-
-def test_the_recipe_says_how_images_are_scaled_and_outputs_read(run: Any, tmp_path: Path) -> None:
+def test_the_recipe_says_how_images_are_scaled(run: Any) -> None:
     config = {**CONFIG, "recipe": {"inputs": "unit", "loss": "bce-dice"}}
-    (tmp_path / "other.json").write_text(json.dumps(config))
+    images = generate(2, 1, SIZE).images
+    unit = run.predict.predict(run.model, images, Reading.of(config))
+    raw = run.predict.predict(run.model, images, Reading.of(CONFIG))
+    np.testing.assert_array_equal(raw, run.predict.predict(run.model, images))
+    black = np.zeros_like(images)
+    np.testing.assert_array_equal(
+        run.predict.predict(run.model, black, Reading.of(config)), run.predict.predict(run.model, black)
+    )
+    assert np.abs(unit - raw).max() > 0.1 * np.abs(raw).max()
+
+
+def test_pictures_of_any_size(run: Any, tmp_path: Path) -> None:
+    """Padded for the network and cropped again."""
+    from PIL import Image
+
+    image = np.random.default_rng(0).integers(0, 256, (37, 41, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
     out = tmp_path / "out"
-    assert run.predict.main(flags(run, out, "--no-overlays", config=tmp_path / "other.json")) == 0
-    data = generate(6, 1, SIZE)
-    logits = run.predict.predict(run.model, data.images, Reading.of(config)).astype(float)
-    raw = run.predict.predict(run.model, data.images)
-    assert np.abs(logits - raw).max() > 0.1 * np.abs(raw).max()
-    for entry, found in zip(answers(out)["images"], logits > 0, strict=True):
-        areas = [entry["classes"].get(name, {"area": 0})["area"] for name in CLASSES]
-        assert areas == found.sum(axis=(1, 2)).tolist()
-    metrics = json.loads((out / "metrics.json").read_text())
-    expected = np.array(MASK_VALUES)[:, None, None] / (1 + np.exp(-logits))
-    assert metrics["mse"] == pytest.approx(((expected - data.masks) ** 2).mean(), rel=1e-5)
-
-
-def test_flags_stand_above_the_runs_own_configuration(run: Any, tmp_path: Path) -> None:
-    errors = []
-    for name, change in {"own": {}, "other": {"schedule": "printed"}}.items():
-        assert run.predict.main(flags(run, tmp_path / name, "--no-overlays", "--no-masks", **change)) == 0
-        errors.append(json.loads((tmp_path / name / "metrics.json").read_text())["mse"])
-    assert errors[0] != errors[1]
+    # With a flag that stands above the run's configuration.
+    assert run.predict.main(flags(run, out, "--skip-connections", data=tmp_path / "a.png")) == 0
+    assert {path.name for path in out.iterdir()} == {"predictions.json", "masks", "overlays"}
+    model = run.train.make_model({**ARGUMENTS, "skip_connections": True})
+    run.train.load_weights(model, run.checkpoint)
+    mirrored = np.pad(image, ((0, 3), (0, 7), (0, 0)), mode="reflect")[None]
+    found, own = (
+        run.predict.predict(network, mirrored)[0, :, :37, :41] > np.array(MASK_VALUES)[:, None, None] / 2
+        for network in (model, run.model)
+    )
+    ids = pixels(out / "masks" / "a.png")
+    np.testing.assert_array_equal(ids > 0, found.any(axis=0))
+    assert ((ids > 0) != own.any(axis=0)).any()
 
 
 ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "no data": ({"data": "none.gz"}, "No such file"),
-    "no picture": ({"data": "none.png"}, "No such file"),
-    "broken picture": ({"data": "broken.png"}, "must be one that Pillow reads"),
-    "deep picture": ({"data": "deep.png"}, "8 bits a channel; got mode=I;16"),
     "empty folder": ({"data": "none"}, "none"),
     "no checkpoint": ({"checkpoint": "folder/none.pt"}, "none.pt"),
     "no suffix": ({"checkpoint": "folder/none"}, "must end in one of .pt"),
@@ -323,10 +212,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "another network": ({"depth": 4}, "must fit the model's arguments"),
     "another head": ({"head": "dlstudio"}, "must fit the model's arguments"),
     "too many images": ({"count": 7}, "count must be in 1..6; got count=7"),
-    "no image": ({"count": 0}, "got count=0"),
     "no batch": ({"batch-size": 0}, "batch_size=0"),
-    "no limit": ({"limit": 0}, "limit=0"),
-    "threshold": ({"threshold": 1.5}, "threshold=1.5"),
     "class": ({"classes": "circle"}, "some of rectangle, triangle, disk, oval, star; got circle"),
 }
 
@@ -335,12 +221,8 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
 def test_an_error_is_one_line_and_exit_code_2(
     run: Any, case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from PIL import Image
-
-    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    Image.fromarray(np.full((8, 8), 60_000, np.uint16)).save(tmp_path / "deep.png")
     change, told = ERRORS[case]
-    places = {"none", "none.gz", "none.png", "none.pt", "broken.png", "deep.png"}
+    places = {"none", "none.gz", "none.pt"}
     change = {name: tmp_path / value if value in places else value for name, value in change.items()}
     for name, value in change.items():
         if str(value).startswith("folder/"):
@@ -364,7 +246,7 @@ def test_either_frameworks_checkpoint_gives_both_the_same(half: str, tmp_path: P
     found, metrics = [], []
     for package in HALVES:
         main = importlib.import_module(f"{package}.predict").main
-        assert main(flags(run, tmp_path / package, "--no-overlays")) == 0
+        assert main(flags(run, tmp_path / package, "--no-overlays", limit=2)) == 0
         found.append(answers(tmp_path / package)["images"])
         metrics.append(json.loads((tmp_path / package / "metrics.json").read_text()))
     assert any(entry["classes"] for entry in found[0])
@@ -376,15 +258,15 @@ def test_either_frameworks_checkpoint_gives_both_the_same(half: str, tmp_path: P
 
 @pytest.mark.parametrize("suffix", [".keras", ".safetensors"])
 def test_the_other_formats_are_read(suffix: str, tmp_path: Path) -> None:
-    """In float32; each format by the script of its own framework."""
+    """Each by its own framework, to the last bit."""
     half = {".keras": "tf_impl", ".safetensors": "torch_impl"}[suffix]
     needs(HALVES[half])
     run = make_run(half, tmp_path)
     importlib.import_module("parity.checkpoint").save_weights(run.model, tmp_path / f"other{suffix}")
-    for name in (run.checkpoint.name, f"other{suffix}"):
-        change = {"checkpoint": tmp_path / name}
-        assert run.predict.main(flags(run, tmp_path / name[:5], "--no-overlays", **change)) == 0
-    assert answers(tmp_path / "model")["images"] == answers(tmp_path / "other")["images"]
+    again = run.train.make_model(ARGUMENTS, seed=4)
+    read_checkpoint(half, again, tmp_path / f"other{suffix}", ARGUMENTS, "float32")
+    images = generate(1, 0, SIZE).images
+    np.testing.assert_array_equal(*(run.predict.predict(model, images) for model in (run.model, again)))
 
 
 def test_the_other_framework_must_be_installed(
