@@ -43,6 +43,13 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--seed", type=_count, default=0, metavar="S", help="seed of new images (0)")
     show.add_argument("--count", type=_count, default=6, metavar="N", help="images to show (6)")
     show.set_defaults(run=_figure)
+    limit = commands.add_parser(
+        "ceiling", help="the best scores that can be had: hidden pixels cannot be seen"
+    )
+    limit.add_argument("--data", type=Path, metavar="FILE", help="data file to look at (new images)")
+    limit.add_argument("--seed", type=_count, default=7, metavar="S", help="seed of new images (7)")
+    limit.add_argument("--count", type=_count, default=1_000, metavar="N", help="new images (1000)")
+    limit.set_defaults(run=_ceiling)
     return parser
 
 
@@ -89,6 +96,17 @@ def _figure(options: argparse.Namespace) -> None:
         raise ValueError("--count must be 1 or more; got count=0. Ask for some images.")
     save_figure(options.out, Data(data.images[:count], data.masks[:count], data.boxes[:count]))
     print(options.out)
+
+
+def _ceiling(options: argparse.Namespace) -> None:
+    """Score one who labels every visible pixel right."""
+    from datasets.purdue_shapes.ceiling import ceiling_of, report, visible_ceiling
+
+    if options.data:
+        found = ceiling_of(load(options.data))
+    else:
+        found = visible_ceiling(options.count, options.seed)
+    print(report(found))
 
 
 if __name__ == "__main__":

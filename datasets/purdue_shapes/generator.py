@@ -57,11 +57,12 @@ class Objects:
 
 
 class Scenes(NamedTuple):
-    """Painted images, (n, H, W, 3), with masks, (n, 5, H, W), and boxes, and which are good, (n,)."""
+    """Painted images, (n, H, W, 3), with masks, (n, 5, H, W), boxes, what is seen, (n, H, W), and which are good, (n,)."""
 
     images: Bytes
     masks: Bytes
     boxes: list[Boxes]
+    seen: Bytes
     good: NDArray[np.bool_]
 
 
@@ -85,6 +86,15 @@ def generate(count: int, seed: int, size: tuple[int, int] = (64, 64)) -> Data:
     Source:
         Lecture, slides "The PurdueShapes5MultiObject Dataset".
     """
+    return generate_seen(count, seed, size)[0]
+
+
+def generate_seen(count: int, seed: int, size: tuple[int, int] = (64, 64)) -> tuple[Data, Bytes]:
+    """`generate`, and what is seen at every pixel: 0 for the background, 1 + c for an object of class c.
+
+    Shapes:
+        images (count, H, W, 3), masks (count, 5, H, W), what is seen (count, H, W).
+    """
     count, seed, (height, width) = index(count), index(seed), map(index, size)
     if count < 0 or seed < 0:
         raise ValueError(f"count and seed must be 0 or more; got count={count}, seed={seed}. Raise them.")
@@ -92,13 +102,14 @@ def generate(count: int, seed: int, size: tuple[int, int] = (64, 64)) -> Data:
         raise ValueError(f"size must be 32 or more pixels each way; got size={(height, width)}. Enlarge it.")
     images = np.empty((count, height, width, 3), np.uint8)
     masks = np.empty((count, len(CLASSES), height, width), np.uint8)
+    seen = np.empty((count, height, width), np.uint8)
     boxes: list[Boxes] = [[] for _ in range(count)]
     for start in range(0, count, BLOCK):
-        _fill_block(images, masks, boxes, seed, start)
-    return Data(images, masks, boxes)
+        _fill_block(images, masks, boxes, seen, seed, start)
+    return Data(images, masks, boxes), seen
 
 
-def _fill_block(images: Bytes, masks: Bytes, boxes: list[Boxes], seed: int, start: int) -> None:
+def _fill_block(images: Bytes, masks: Bytes, boxes: list[Boxes], seen: Bytes, seed: int, start: int) -> None:
     """Draw the images from `start` to the end of its block, again and again those that hide an object."""
     pending = np.arange(min(BLOCK, len(images) - start))
     numbers = _draw(seed, start // BLOCK, 0)[..., 0, 0]  # redrawing must not favour images of few objects
@@ -107,6 +118,7 @@ def _fill_block(images: Bytes, masks: Bytes, boxes: list[Boxes], seed: int, star
         scenes = _paint(draws, 1 + (numbers[pending] * MAX_OBJECTS).astype(int), images.shape[1:3])
         done = start + pending[scenes.good]
         images[done], masks[done] = scenes.images[scenes.good], scenes.masks[scenes.good]
+        seen[done] = scenes.seen[scenes.good]
         for i, j in zip(done, np.flatnonzero(scenes.good), strict=True):
             boxes[i] = scenes.boxes[j]
         pending = pending[~scenes.good]
@@ -140,14 +152,17 @@ def _paint(draws: Floats, numbers: Ints, size: tuple[int, int]) -> Scenes:
         y, x, image = corner[which, 1] + dy, corner[which, 0] + dx, objects.image[which]
         owner[image, y, x] = slot + 1
         masks[image, objects.shape[which], y, x] = np.array(MASK_VALUES, np.uint8)[objects.shape[which]]
-    images = palette[np.arange(len(draws))[:, None, None], owner]
+    here = np.arange(len(draws))[:, None, None]
+    images = palette[here, owner]
+    classes = np.zeros((len(draws), 1 + MAX_OBJECTS), np.uint8)
+    classes[objects.image, objects.slot + 1] = objects.shape + 1
 
-    keys: Ints = np.arange(len(draws))[:, None, None] * (MAX_OBJECTS + 1) + owner
+    keys: Ints = here * (MAX_OBJECTS + 1) + owner
     visible = np.bincount(keys.ravel(), minlength=len(draws) * (MAX_OBJECTS + 1)).reshape(len(draws), -1)
-    seen = visible[objects.image, objects.slot + 1] >= MIN_VISIBLE * inside.sum(axis=(1, 2))
+    enough = visible[objects.image, objects.slot + 1] >= MIN_VISIBLE * inside.sum(axis=(1, 2))
     good = np.ones(len(draws), bool)
-    good[objects.image[~seen]] = False
-    return Scenes(images, masks, _boxes(objects, corner, inside, len(draws)), good)
+    good[objects.image[~enough]] = False
+    return Scenes(images, masks, _boxes(objects, corner, inside, len(draws)), classes[here, owner], good)
 
 
 def _objects(draws: Floats, numbers: Ints, size: tuple[int, int]) -> Objects:
