@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -88,6 +90,18 @@ def make_run(half: str, folder: Path, dtype: str = "float32") -> Any:
     return SimpleNamespace(train=train, predict=predict, model=model, folder=folder, checkpoint=checkpoint)
 
 
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Without TensorFlow's graph, which takes seconds for each new network; one test below takes it."""
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        yield
+        return
+    tensorflow.config.run_functions_eagerly(True)
+    yield
+    tensorflow.config.run_functions_eagerly(False)
+
+
 def statistics(model: Any) -> list[tuple[str, Any]]:
     if hasattr(model, "weights"):
         return [(weight.path, weight) for weight in model.weights if "moving" in weight.path]
@@ -131,6 +145,7 @@ def test_predictions_are_the_networks_in_evaluation_mode(run: Any) -> None:
         np.testing.assert_array_equal(kept, np.array(value))
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_test_run_writes_its_folder(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "folder"
     assert run.predict.main(flags(run, out, count=3)) == 0
@@ -168,6 +183,7 @@ def test_a_test_run_writes_its_folder(run: Any, tmp_path: Path, capsys: pytest.C
                 np.testing.assert_array_equal(mask, found[index, channel])
 
 
+@pytest.mark.usefixtures("untraced")
 def test_the_recipe_says_how_images_are_scaled(run: Any) -> None:
     config = {**CONFIG, "recipe": {"inputs": "unit", "loss": "bce-dice"}}
     images = generate(2, 1, SIZE).images
@@ -181,6 +197,7 @@ def test_the_recipe_says_how_images_are_scaled(run: Any) -> None:
     assert np.abs(unit - raw).max() > 0.1 * np.abs(raw).max()
 
 
+@pytest.mark.usefixtures("untraced")
 def test_pictures_of_any_size(run: Any, tmp_path: Path) -> None:
     """Padded for the network and cropped again."""
     from PIL import Image
@@ -238,6 +255,7 @@ def test_an_error_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("half", HALVES)
+@pytest.mark.usefixtures("untraced")
 def test_either_frameworks_checkpoint_gives_both_the_same(half: str, tmp_path: Path) -> None:
     """One checkpoint, both scripts, float64: the same masks, and scores to what their six digits show."""
     for name in HALVES.values():
@@ -257,6 +275,7 @@ def test_either_frameworks_checkpoint_gives_both_the_same(half: str, tmp_path: P
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".safetensors"])
+@pytest.mark.usefixtures("untraced")
 def test_the_other_formats_are_read(suffix: str, tmp_path: Path) -> None:
     """Each by its own framework, to the last bit."""
     half = {".keras": "tf_impl", ".safetensors": "torch_impl"}[suffix]
@@ -274,7 +293,7 @@ def test_the_other_framework_must_be_installed(
 ) -> None:
     half = run.predict.__name__.partition(".")[0]
     other = next(name for name in HALVES if name != half)
-    monkeypatch.setitem(__import__("sys").modules, f"{other}.train", None)
+    monkeypatch.setitem(sys.modules, f"{other}.train", None)
     foreign = run.folder / CHECKPOINTS[other]
     foreign.write_bytes(b"")
     assert run.predict.main(flags(run, tmp_path / "out", checkpoint=foreign)) == 2
@@ -283,7 +302,7 @@ def test_the_other_framework_must_be_installed(
 
 
 def test_a_missing_extra_names_its_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
+    monkeypatch.setitem(sys.modules, "tqdm", None)
     data = generate(2, 0, SIZE)
     with pytest.raises(RunError, match=r"pip install 'segparity\[train\]'"):
         evaluate(lambda images: data.masks.astype(float), data.images, data.masks, 2)
