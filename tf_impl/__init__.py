@@ -38,6 +38,7 @@ _HOME = {
     "ResNet": "resnet",
     "ResNetV2": "resnet",
     "VGG16": "vgg",
+    "UNet": "unet",
     "compare_upsampling": "upsampling",
 }
 

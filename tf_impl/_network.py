@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -92,12 +92,13 @@ def linear(in_channels: int, out_channels: int, **kwargs: Any) -> keras.layers.D
     return layer
 
 
-def kaiming_normal(model: keras.layers.Layer) -> None:
-    """Draw every convolution's kernel from He et al.'s normal distribution, with the fan of the output."""
+def kaiming_normal(model: keras.layers.Layer, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:
+    """Draw every convolution's kernel from He et al.'s normal distribution."""
     for each in model._flatten_layers():
         if isinstance(each, Conv2d):
-            height, width, _, out_channels = each.kernel.shape
-            normal = keras.initializers.RandomNormal(0.0, math.sqrt(2 / (height * width * out_channels)))
+            height, width, *channels = each.kernel.shape
+            fan = height * width * channels[mode == "fan_out"]
+            normal = keras.initializers.RandomNormal(0.0, math.sqrt(2 / fan))
             each.kernel.assign(normal(each.kernel.shape, each.kernel.dtype))
 
 

@@ -311,7 +311,7 @@ def _projection(in_channels: int, channels: int, stride: int, **kwargs: Any) -> 
     )
 
 
-def _stages(block: type[keras.layers.Layer], stages: Sequence[Sequence[Unit]], **kwargs: Any) -> list[Chain]:
+def _stages(block: Any, stages: Sequence[Sequence[Unit]], **kwargs: Any) -> list[Chain]:
     """Make the stages, named layer1, layer2, ..."""
     return [
         Chain([partial(block, *unit) for unit in units], name=f"layer{number}", **kwargs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from torch_impl.initializers import BilinearKernel
@@ -24,11 +26,11 @@ class CeilMaxPool2d(MaxPool2d):
         self.ceil_mode = True
 
 
-def kaiming_normal(module: nn.Module) -> None:
-    """Draw every convolution's kernel from He et al.'s normal distribution, with the fan of the output."""
+def kaiming_normal(module: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:
+    """Draw every convolution's kernel from He et al.'s normal distribution."""
     for each in module.modules():
         if isinstance(each, Conv2d):
-            nn.init.kaiming_normal_(each.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(each.weight, mode=mode, nonlinearity="relu")
 
 
 def zero_biases(module: nn.Module) -> None:

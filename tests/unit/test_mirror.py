@@ -147,9 +147,10 @@ INSTANCES: dict[str, dict[str, Any]] = {
     "ResNetV2": {"depth": 18, "num_classes": 3, "output_stride": 8, "width": 4},
     "VGG16": {"output_stride": 16, "padding": 3, "ceil_mode": False, "width": 2},
     "FCN": {"num_classes": 3, "width": 4},
+    "UNet": {"num_classes": 3, "padded": True, "batch_norm": True, "dropout": 0.25, "width": 2},
     "VGGFCN": {"num_classes": 3, "stride": 8, "hidden": 5, "width": 2},
 }
-COMPOSITE = ["SkipBlockDN", "SkipBlockUP", "mUnet", "ResNet", "ResNetV2", "VGG16", "FCN", "VGGFCN"]
+COMPOSITE = ["SkipBlockDN", "SkipBlockUP", "mUnet", "ResNet", "ResNetV2", "VGG16", "FCN", "VGGFCN", "UNet"]
 
 
 def test_every_public_class_has_its_instance_here() -> None:
