@@ -152,9 +152,7 @@ def write_predictions(
             bar.update(len(batch))
     sources = {"checkpoint": str(options.checkpoint), "data": str(options.data)}
     found = {"format": FORMAT, "classes": list(reading.classes), **sources}
-    write_json(
-        options.out / "predictions.json", {**found, "images": [entries[key] for key in sorted(entries)]}
-    )
+    _write_lines(options.out / "predictions.json", found, [entries[key] for key in sorted(entries)])
     if isinstance(data, Data):
         _write_scores(options, data, metrics, sources, shown)
     else:
@@ -220,12 +218,11 @@ def _write_scores(
     count = min(len(data), options.limit or len(data))
     result = metrics.result()
     constant = constant_mse(data.masks[:count])
-    write_json(
-        options.out / "metrics.json", {"images": count, **result, "mse_of_best_constant": constant, **sources}
-    )
+    first = {"images": count, "mse": result["mse"], "mse_of_best_constant": constant}
+    write_json(options.out / "metrics.json", {**first, **result, **sources})
     print(f"MSE: {result['mse']:.3f} on {count} images; best constant: {constant:.3f}")
     iou = "none" if result["mean_iou"] is None else f"{result['mean_iou']:.4f}"
     print(f"mean IoU: {iou}")
-    first = slice(len(shown))
-    rows = seven_rows(data.images[first], np.stack([shown[key] for key in sorted(shown)]), data.boxes[first])
+    drawn = slice(len(shown))
+    rows = seven_rows(data.images[drawn], np.stack([shown[key] for key in sorted(shown)]), data.boxes[drawn])
     save_figure(options.out / "predictions.png", rows, f"MSE {result['mse']:.1f}, mean IoU {iou}")

@@ -194,6 +194,8 @@ def test_a_folder_of_pictures_of_any_size(tmp_path: Path) -> None:
     assert [entry["file"] for entry in entries] == ["a.png", "b.JPG", "c.png", "d.png"]
     sizes = [(entry["height"], entry["width"]) for entry in entries]
     assert sizes == [(37, 50), (50, 37), (70, 41), (37, 50)]
+    lines = (out / "predictions.json").read_text().splitlines()
+    assert sum(json.loads(line.strip().rstrip(",")) in entries for line in lines if '"file"' in line) == 4
     for place, name in {0: "a.png", 2: "c.png", 3: "d.png"}.items():
         logits = padded(network, made[name][None], 8)[0]
         expected = np.where((logits > 0).any(axis=0), logits.argmax(axis=0) + 1, 0)
