@@ -1,10 +1,8 @@
-"""One run's command line and folder, the same in both packages: flags, config.json, loss.csv, train.log."""
+"""One run's command line and folder, the same in both packages: flags, configuration, what is read first."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
 import json
 import platform
 import sys
@@ -15,45 +13,81 @@ from typing import Any
 
 import numpy as np
 
-from datasets.purdue_shapes import Data, DatasetError, load
-from datasets.segmentation import (
-    Batch,
-    Predict,
-    Recipe,
-    RunError,
-    check_pairs,
-    evaluate,
-    extra,
-    replacing,
-    save_figure,
-    seven_rows,
-)
+from datasets.purdue_shapes import Data, DatasetError, constant_mse, load
+from datasets.recipe import MODEL, PRESETS, Recipe, RunError, model_of
+from datasets.segmentation import Predict, check_pairs, evaluate, replacing, save_figure, seven_rows
 
-MODEL_DEFAULTS = {"skip_connections": True, "depth": 16, "head": "dlstudio", "schedule": "released"}
+DTYPES = ("float32", "float64", "bfloat16")
+GROUPS = {
+    "length": "length of the run",
+    "data": "data",
+    "objective": "objective",
+    "optimizer": "optimizer",
+    "reproduction": "reproduction",
+}
 
 
 def training_flags(package: str) -> argparse.ArgumentParser:
     """The flags of `python -m tf_impl.train` and `python -m torch_impl.train`."""
     parser = argparse.ArgumentParser(
-        f"python -m {package}.train", description="Train mUnet as the lecture does."
+        f"python -m {package}.train",
+        description="Train a segmentation network. A preset gives every setting; a flag given takes its place.",
     )
-    parser.add_argument(
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="best", help="default: %(default)s")
+    run = parser.add_argument_group("the run")
+    run.add_argument(
         "--data", type=Path, required=True, help="training file, or a folder with one *train*.gz"
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for checkpoint, config, losses and log"
+    run.add_argument("--out", type=Path, required=True, help="folder for checkpoints, configuration and logs")
+    run.add_argument("--init", type=Path, help="checkpoint to start from")
+    run.add_argument("--resume", action="store_true", help="go on from the folder's last checkpoint, if any")
+    run.add_argument("--log-every", type=int, default=1000, help="batches a loss line; default: %(default)s")
+    run.add_argument("--quiet", action="store_true", help="no progress bar")
+    run.add_argument(
+        "--tensorboard", action=argparse.BooleanOptionalAction, default=True, help="default: yes"
     )
-    for field in fields(Recipe):
-        kind = float if isinstance(field.default, float) else int
-        flag = "--" + field.name.replace("_", "-")
-        parser.add_argument(flag, type=kind, default=field.default, help="default: %(default)s")
-    parser.add_argument("--init", type=Path, help="checkpoint to start from")
-    parser.add_argument(
-        "--log-every", type=int, default=1000, help="batches per loss line; default: %(default)s"
+    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+    for item in fields(Recipe):
+        kind = {"float": float, "str": str}.get(str(item.type), int)
+        default = " or ".join(
+            f"{settings['recipe'].get(item.name, item.default)} ({name})"
+            for name, settings in PRESETS.items()
+        )
+        groups[item.metadata["group"]].add_argument(
+            "--" + item.name.replace("_", "-"),
+            type=kind,
+            choices=item.metadata["choices"],
+            help=f"{item.metadata['help']}; default: {default}".replace("%", "%%"),
+        )
+    groups["reproduction"].add_argument(
+        "--deterministic", action="store_true", help="the same numbers in every run; slower on a GPU"
     )
     _model_flags(parser)
-    parser.set_defaults(dtype="float32", **MODEL_DEFAULTS)
+    machine = _machine_flags(parser)
+    machine.add_argument(
+        "--workers", type=int, default=0, help="processes that read ahead; default: %(default)s"
+    )
+    machine.add_argument("--compile", action="store_true", help="torch.compile, or XLA for Keras")
+    machine.add_argument(
+        "--devices", type=int, default=1, help="GPUs (or CPUs) of this machine that share a batch"
+    )
+    parser.set_defaults(dtype="float32")
     return parser
+
+
+def _model_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("mUnet")
+    group.add_argument("--depth", type=int, help="the lecture's depth")
+    group.add_argument("--head", choices=("dlstudio", "dense"), help="dense reaches every pixel")
+    group.add_argument("--schedule", choices=("released", "printed", "intended"), help="order of the blocks")
+    group.add_argument("--skip-connections", action=argparse.BooleanOptionalAction, help="inside the blocks")
+
+
+def _machine_flags(parser: argparse.ArgumentParser) -> Any:
+    group = parser.add_argument_group("machine")
+    group.add_argument("--dtype", choices=DTYPES, help="of computation; bfloat16 keeps float32 weights")
+    group.add_argument("--device", choices=("cpu", "gpu"), help="default: a GPU where there is one")
+    return group
 
 
 def prediction_flags(package: str) -> argparse.ArgumentParser:
@@ -66,18 +100,10 @@ def prediction_flags(package: str) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for predictions.png and metrics.json")
     parser.add_argument("--count", type=int, default=4, help="images in the figure; default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=4, help="images at a time; default: %(default)s")
-    _model_flags(parser)
-    return parser
-
-
-def _model_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--depth", type=int, help="the lecture's depth")
-    parser.add_argument("--head", choices=("dlstudio", "dense"), help="dense reaches every pixel")
-    parser.add_argument("--schedule", choices=("released", "printed", "intended"), help="order of the blocks")
-    parser.add_argument("--skip-connections", action=argparse.BooleanOptionalAction, help="inside the blocks")
-    parser.add_argument("--dtype", choices=("float32", "float64"), help="of weights, inputs and loss")
-    parser.add_argument("--device", choices=("cpu", "gpu"), help="default: a GPU where there is one")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _model_flags(parser)
+    _machine_flags(parser)
+    return parser
 
 
 def exit_code(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
@@ -112,24 +138,46 @@ def training_config(
     package: str, options: argparse.Namespace, data: Data, device: str, **versions: str
 ) -> dict[str, Any]:
     """Everything that fixes a run, and under "device" and "versions" what it happens to run on."""
-    model = {name: getattr(options, name) for name in MODEL_DEFAULTS}
+    preset = model_of(options.preset)
+    given = {name: getattr(options, name) for name in MODEL}
+    model = {name: preset[name] if value is None else value for name, value in given.items()}
+    recipe = Recipe.from_options(options)
+    channels = data.masks.shape[1] + (recipe.loss == "cross-entropy")  # the background is a class there
     return {
         "package": package,
-        "model": {**model, "num_classes": data.masks.shape[1]},
-        "recipe": asdict(Recipe.from_options(options)),
+        "preset": options.preset,
+        "model": {"name": "mUnet", "arguments": {**model, "num_classes": channels}},
+        "classes": list(data.classes),
+        "recipe": asdict(recipe),
         "dtype": options.dtype,
-        "data": {"path": str(options.data), "images": len(data.images)},
+        "data": {
+            "path": str(options.data),
+            "images": len(data.images),
+            "mse_of_best_constant": constant_mse(data.masks),
+        },
         "init": options.init and str(options.init),
         "device": device,
+        "machine": {
+            name: getattr(options, name) for name in ("devices", "workers", "compile", "deterministic")
+        },
         "versions": {"python": platform.python_version(), "numpy": np.__version__, **versions},
     }
+
+
+CIRCUMSTANCES = ("device", "machine", "versions")
+"""What may change where a run goes on."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """A run's config.json."""
     try:
         config = json.loads(path.read_text())
-        return {**config, "model": dict(config["model"]), "dtype": str(config["dtype"])}
+        model = config["model"]
+        return {
+            **config,
+            "model": {"name": str(model["name"]), "arguments": dict(model["arguments"])},
+            "dtype": str(config["dtype"]),
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"a run's folder must hold its config.json; got {type(error).__name__} at {path}. "
@@ -140,69 +188,19 @@ def read_config(path: Path) -> dict[str, Any]:
 def prediction_config(options: argparse.Namespace) -> dict[str, Any]:
     """The configuration beside a checkpoint, with the model's flags given now in place of its own."""
     config = read_config(options.checkpoint.with_name("config.json"))
-    given = {name: getattr(options, name) for name in MODEL_DEFAULTS if getattr(options, name) is not None}
-    return {**config, "model": {**config["model"], **given}, "dtype": options.dtype or config["dtype"]}
+    given = {name: getattr(options, name) for name in MODEL if getattr(options, name) is not None}
+    arguments = {**config["model"]["arguments"], **given}
+    model = {**config["model"], "arguments": arguments}
+    return {**config, "model": model, "dtype": options.dtype or config["dtype"]}
 
 
-class RunLog:
-    """Writes one run's config.json, loss.csv and train.log, prints the lecture's loss lines, shows progress.
-
-    Args:
-        folder: where the files go; made if missing.
-        config: the run's configuration, from training_config.
-        log_every: batches per loss line; an epoch shorter than that gets one line at its end.
-        quiet: show no progress bar; there is none either when stderr is no terminal.
-    Raises:
-        RunError: the folder holds a run of another configuration.
-    Source: lecture, "Training mUnet with MSE Loss".
-    """
-
-    def __init__(
-        self, folder: Path, config: dict[str, Any], log_every: int = 1000, quiet: bool = False
-    ) -> None:
-        recipe, count = Recipe(**config["recipe"]), config["data"]["images"]
-        total = recipe.total_steps(count)
-        if log_every < 1:
-            raise RunError(f"log_every must be at least 1; got log_every={log_every}. Try 1000.")
-        self.log_every = min(log_every, recipe.steps_per_epoch(count), total)
-        _claim(folder, config)
-        self._files = contextlib.ExitStack()
-        self._csv = self._files.enter_context(open(folder / "loss.csv", "w", newline="", buffering=1))  # noqa: SIM115
-        self._log = self._files.enter_context(open(folder / "train.log", "w", buffering=1))  # noqa: SIM115
-        self._rows = csv.writer(self._csv)
-        self._rows.writerow(["step", "epoch", "loss"])
-        self._window: list[float] = []
-        disable = True if quiet else None  # None: tqdm's "only on a terminal"
-        self._bar = self._files.enter_context(extra("tqdm").tqdm(total=total, unit="step", disable=disable))
-
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._files.close()
-
-    def __call__(self, batch: Batch, loss: float) -> None:
-        """Record one step's loss; every log_every batches print their mean."""
-        if batch.number == 1:
-            self._window.clear()
-        self._window.append(loss)
-        self._rows.writerow([batch.step, batch.epoch, repr(loss)])
-        self._bar.set_postfix_str(f"loss {loss:.1f}", refresh=False)
-        self._bar.update()
-        if batch.number % self.log_every == 0:
-            line = f"[epoch:{batch.epoch},batch:{batch.number:5d}] MSE loss: {np.mean(self._window):.3f}"
-            self._bar.write(line, file=sys.stdout)
-            self._log.write(line + "\n")
-            self._window.clear()
-
-
-def _claim(folder: Path, config: dict[str, Any]) -> None:
+def claim(folder: Path, config: dict[str, Any]) -> None:
     """Write config.json, unless another run's is there."""
     path = folder / "config.json"
     folder.mkdir(parents=True, exist_ok=True)
     if path.exists():
         there = read_config(path)
-        fixed = [key for key in config if key not in ("device", "versions")]
+        fixed = [key for key in config if key not in CIRCUMSTANCES]
         differ = {key: (there.get(key), config[key]) for key in fixed if there.get(key) != config[key]}
         if differ:
             key, (old, new) = next(iter(differ.items()))

@@ -1,115 +1,25 @@
-"""Training and testing on the shapes, as both packages do it: recipe, batch order, error and figure."""
+"""Testing on the shapes, as both packages do it: error and figure."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import os
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, constant_mse
+from datasets.recipe import RunError
 
 Predict: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 # An output pixel counts as its class strictly between these values: the limits of DLStudio's test code.
 VALUE_BANDS = ((25, 85), (65, 135), (115, 185), (165, 230), (210, np.inf))
 BOX_COLOUR = (255, 200, 0)
 CLASS_COLOUR = (80, 200, 255)
-
-
-class RunError(ValueError):
-    """A training or prediction run that cannot start or go on; its message is one line."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained; the defaults are the lecture's recipe.
-
-    Args:
-        epochs: passes over the training images, at least 1.
-        batch_size: images per step, at least 1.
-        learning_rate: of stochastic gradient descent on the mean squared error of raw mask values, above 0.
-        momentum: of stochastic gradient descent, 0 <= momentum < 1.
-        seed: fixes the initial weights and the batch order, at least 0.
-        steps: stop after this many steps, at least 1; None runs every epoch.
-    Raises:
-        RunError: a value outside its range.
-    Source: lecture, "Training mUnet with MSE Loss" (Kak & Bouman, Purdue, 2025).
-    """
-
-    epochs: int = 6
-    batch_size: int = 4
-    learning_rate: float = 1e-4
-    momentum: float = 0.9
-    seed: int = 0
-    steps: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in {"epochs": 1, "batch_size": 1, "seed": 0, "steps": 1}.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise RunError(f"{name} must be at least {least}; got {name}={value}. Give a larger one.")
-        if not 0 < self.learning_rate < np.inf:
-            raise RunError(
-                f"learning_rate must be above 0; got learning_rate={self.learning_rate}. Try 1e-4."
-            )
-        if not 0 <= self.momentum < 1:
-            raise RunError(f"momentum must be in [0, 1); got momentum={self.momentum}. Try 0.9.")
-
-    @classmethod
-    def from_options(cls, options: Namespace) -> Recipe:
-        """The recipe that a command line gives: one flag for each field."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
-
-    def steps_per_epoch(self, count: int) -> int:
-        """The number of batches that `count` images make."""
-        return -(-count // self.batch_size)
-
-    def total_steps(self, count: int) -> int:
-        """The number of steps that the whole run takes on `count` images."""
-        every = self.epochs * self.steps_per_epoch(count)
-        return every if self.steps is None else min(every, self.steps)
-
-
-class Batch(NamedTuple):
-    """One step's place in the run, counted from 1, and the images that it sees."""
-
-    step: int
-    epoch: int
-    number: int
-    indices: NDArray[np.int64]
-    is_last: bool  # of its epoch, or of the run
-
-
-def batches(count: int, recipe: Recipe) -> Iterator[Batch]:
-    """The one definition of the batch order: a new permutation each epoch, from the seed alone.
-
-    Args:
-        count: number of training images.
-        recipe: gives the seed, the batch size, the epochs and the steps.
-    Returns: an iterator of Batch; the last batch of an epoch holds the images left over.
-    """
-    total = recipe.total_steps(count)
-
-    def every_batch() -> Iterator[Batch]:
-        step = 0
-        for epoch in range(1, recipe.epochs + 1):
-            # Seeded by epoch, not drawn in sequence: epoch 5's order does not depend on having run epoch 4.
-            order = np.random.default_rng([recipe.seed, epoch]).permutation(count)
-            for number in range(1, recipe.steps_per_epoch(count) + 1):
-                step += 1
-                indices = order[(number - 1) * recipe.batch_size : number * recipe.batch_size]
-                is_last = number == recipe.steps_per_epoch(count) or step == total
-                yield Batch(step, epoch, number, indices, is_last)
-
-    return islice(every_batch(), total)
 
 
 def check_pairs(images: NDArray[np.uint8], masks: NDArray[np.uint8]) -> None:
@@ -128,16 +38,6 @@ def check_pairs(images: NDArray[np.uint8], masks: NDArray[np.uint8]) -> None:
             "images must be (N, H, W, 3) and masks (N, C, H, W) with N > 0; got "
             f"images.shape={images.shape}, masks.shape={masks.shape}. Check the data."
         )
-
-
-def finite(loss: float, batch: Batch) -> float:
-    """The loss itself, or a RunError that names the step at which it stopped being a number."""
-    if not np.isfinite(loss):
-        raise RunError(
-            f"the loss must stay finite; got loss={loss} at step {batch.step} (epoch {batch.epoch}, "
-            f"batch {batch.number}). Lower --learning-rate."
-        )
-    return loss
 
 
 @contextlib.contextmanager

@@ -55,6 +55,32 @@ class _Optimizer(keras.optimizers.Optimizer):
     def _direction(self, gradient: Tensor, kept: dict[str, Any], variable: Any) -> Tensor:
         raise NotImplementedError
 
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        """Keras' clipping, but for global_clipnorm: that is `torch.nn.utils.clip_grad_norm_`, with its 1e-6."""
+        given = [gradient for gradient in grads if gradient is not None]
+        if not self.global_clipnorm or self.clipnorm or not given:
+            return super()._clip_gradients(grads)
+        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in given))
+        limit, small, one = (self._number(value, norm) for value in (float(self.global_clipnorm), 1e-6, 1.0))
+        share = ops.minimum(limit / (norm + small), one)
+        return [None if gradient is None else gradient * share for gradient in grads]
+
+    def _update_model_variables_moving_average(self, trainable_variables: list[Any]) -> None:
+        """Keras' average, but one step of it for each update, not for each batch that is accumulated."""
+        if not self.use_ema:
+            return
+        every = self.gradient_accumulation_steps or 1
+        updated = ops.equal((self._iterations + 1) % every, 0)
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            if average is not None:
+                now = ops.cast(updated, variable.dtype)
+                later = ops.cast(ops.not_equal(self.iterations, 0), variable.dtype)  # the first one is a copy
+                share = 1 - now + now * later * self._number(self.ema_momentum, variable)
+                average.assign(share * average + (1 - share) * variable)
+
+    def finalize_variable_values(self, var_list: list[Any]) -> None:
+        """Leave the weights as they are: Keras would put the average in their place at the end of every fit."""
+
     def _number(self, value: float, variable: Any) -> Tensor:
         """A number in the variable's type; a Python float would pass through float32 on TensorFlow."""
         return ops.convert_to_tensor(

@@ -1,9 +1,10 @@
-"""Train mUnet with the lecture's recipe: python -m torch_impl.train --data FILE --out FOLDER."""
+"""Train a network: python -m torch_impl.train --data FILE --out FOLDER [--preset best | lecture]."""
 
 from __future__ import annotations
 
 import argparse
-import pickle
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,11 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from datasets.runs import RunLog, exit_code, load_part, training_config, training_flags
-from datasets.segmentation import Batch, Recipe, RunError, batches, check_pairs, finite, replacing
+from datasets.augment import augmentation
+from datasets.feeding import Augment
+from datasets.order import Batch, Order
+from datasets.purdue_shapes import CLASSES, MASK_VALUES
+from datasets.recipe import Machine, Recipe, RunError
+from datasets.runlog import Progress, RunLog
+from datasets.runs import claim, exit_code, load_part, training_config, training_flags
+from datasets.segmentation import check_pairs
+from torch_impl.checkpoints import load_weights, read_progress
 from torch_impl.munet import mUnet
-
-CHECKPOINT = "model.pt"
 
 
 def make_model(
@@ -64,6 +70,14 @@ def train(
     masks: NDArray[np.uint8],
     recipe: Recipe,
     report: Callable[[Batch, float], object] = lambda batch, loss: None,
+    *,
+    classes: tuple[str, ...] = CLASSES,
+    mask_values: tuple[int, ...] = MASK_VALUES,
+    augment: Augment | None = None,
+    machine: Machine | None = None,
+    log: RunLog | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
 ) -> list[float]:
     """Train a network in place on raw images and raw mask values.
 
@@ -72,63 +86,37 @@ def train(
         model: the network; its weights give device and dtype.
         images: raw values 0..255.
         masks: raw mask values 0..250.
-        recipe: optimizer, batch order and length.
+        recipe: loss, optimizer, batch order and length.
         report: called after every step with its Batch and its loss.
+        classes: names of the masks' channels.
+        mask_values: their values.
+        augment: changes a batch's images and masks; see datasets.augment.
+        machine: what it runs on.
+        log: writes the run's tables.
+        folder: where checkpoints go; none are written without it.
+        progress: how far the run in `folder` has come; a new run without it.
     Returns: the loss of every step, computed before the step's update.
     Raises:
         RunError: images and masks that do not fit, or a loss that is no finite number.
     Source: lecture, "Training mUnet with MSE Loss".
     """
+    from torch_impl import engine  # Lightning takes seconds to import, and only training needs it
+
     check_pairs(images, masks)
-    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
-    model.train()
-    losses = []
-    for batch in batches(len(images), recipe):
-        inputs = to_network(images[batch.indices], model)
-        targets = torch.tensor(masks[batch.indices]).to(inputs)
-        optimizer.zero_grad()
-        loss = torch.nn.functional.mse_loss(model(inputs), targets)
-        loss.backward()
-        optimizer.step()
-        losses.append(finite(loss.item(), batch))
-        report(batch, losses[-1])
-    return losses
-
-
-def save_weights(model: torch.nn.Module, path: Path) -> None:
-    """Write the weights and nothing else, whole or not at all."""
-    with replacing(path) as partial:
-        torch.save({name: value.cpu() for name, value in model.state_dict().items()}, partial)
-
-
-def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Read a checkpoint into a network that it fits exactly.
-
-    Raises:
-        RunError: no checkpoint, or one whose tensors differ from the network's in name, shape or precision.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        stored = {name: (tuple(value.shape), value.dtype) for name, value in state.items()}
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise RunError(f"a checkpoint must be a state_dict; got {path}: {reason}. Check the path.") from error
-    own = {name: (tuple(value.shape), value.dtype) for name, value in model.state_dict().items()}
-    wrong = [
-        f"{name} {stored.get(name, 'missing')}"
-        for name in sorted(own.keys() | stored.keys())
-        if name not in own
-        or name not in stored
-        or own[name][0] != stored[name][0]
-        # Widening float32 to float64 is exact; narrowing would round the weights without a word.
-        or torch.promote_types(own[name][1], stored[name][1]) != own[name][1]
-    ]
-    if wrong:
-        raise RunError(
-            f"a checkpoint must fit the model's arguments; got {len(wrong)} tensors that do not in {path}, "
-            f"the first {wrong[0]}. Give the --depth, --head and --dtype that it was trained with."
-        )
-    model.load_state_dict(state)
+    return engine.fit(
+        model,
+        images,
+        masks,
+        recipe,
+        classes=classes,
+        mask_values=mask_values,
+        augment=augment,
+        machine=machine,
+        report=report,
+        log=log,
+        folder=folder,
+        progress=progress,
+    )
 
 
 def find_device(wanted: str | None) -> str:
@@ -145,17 +133,35 @@ def run(options: argparse.Namespace) -> None:
     device = find_device(options.device)
     data = load_part(options.data, "train")
     config = training_config("torch_impl", options, data, device=device, torch=torch.__version__)
-    model = make_model(config["model"], options.dtype, device, recipe.seed)
+    machine = Machine(options.dtype, device, **config["machine"])
+    weights = "float64" if machine.dtype == "float64" else "float32"
+    model = make_model(config["model"]["arguments"], weights, device, recipe.seed)
     if options.init:
         load_weights(model, options.init)
-    with RunLog(options.out, config, options.log_every, options.quiet) as log:
-
-        def report(batch: Batch, loss: float) -> None:
-            log(batch, loss)
-            if batch.is_last:
-                save_weights(model, options.out / CHECKPOINT)
-
-        train(model, data.images, data.masks, recipe, report)
+    main_process = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0
+    if main_process:
+        claim(options.out, config)
+    progress = (read_progress(options.out) if options.resume else None) or Progress()
+    order = Order(len(data.images), recipe)
+    with contextlib.ExitStack() as files:
+        log = None
+        if main_process:
+            log = files.enter_context(
+                RunLog(options.out, order, progress, options.log_every, options.quiet, options.tensorboard)
+            )
+        train(
+            model,
+            data.images,
+            data.masks,
+            recipe,
+            log or (lambda batch, loss: None),
+            classes=data.classes,
+            augment=augmentation(recipe.augment, recipe.seed),
+            machine=machine,
+            log=log,
+            folder=options.out,
+            progress=progress,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,15 +19,18 @@ import numpy as np
 import pytest
 
 from datasets.purdue_shapes import generate, save
-from datasets.runs import RunLog, prediction_flags, training_flags
-from datasets.segmentation import Recipe, RunError, batches, check_pairs, finite, replacing
+from datasets.order import Order, batches
+from datasets.recipe import Recipe, RunError, model_of
+from datasets.runlog import Progress, RunLog, finite
+from datasets.runs import prediction_flags, training_flags
+from datasets.segmentation import check_pairs, replacing
 from tests.conftest import needs
 
 HALVES = {"tf_impl": "keras", "torch_impl": "torch"}
 # Keras' variables lack a keyword that NumPy 2 asks for; NumPy then copies, as it should.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 SIZE = (32, 40)  # small, with unequal sides
-SMALL = ["--depth", "2", "--steps", "3", "--quiet"]
+SMALL = ["--preset", "lecture", "--depth", "2", "--steps", "3", "--quiet"]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,11 @@ def half(request: pytest.FixtureRequest) -> Any:
     """Each package's train module in turn."""
     needs(HALVES[request.param])
     return importlib.import_module(f"{request.param}.train")
+
+
+def checkpoints(half: Any) -> Any:
+    """The package's module of checkpoints."""
+    return importlib.import_module(f"{half.__name__.partition('.')[0]}.checkpoints")
 
 
 # ---- the batch order and the recipe -------------------------------------------------------------------------
@@ -136,10 +144,9 @@ def test_a_loss_that_is_no_number_names_its_step(loss: float) -> None:
 
 def test_the_log_has_the_lectures_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """2500 batches an epoch, a line every 1000: the mean of those 1000, the rest dropped as in the lecture."""
-    recipe = {"epochs": 2, "batch_size": 4}
-    config = {"recipe": recipe, "data": {"images": 10_000}}
-    with RunLog(tmp_path, config, log_every=1000, quiet=True) as log:
-        for batch in batches(10_000, Recipe(**recipe)):
+    recipe = Recipe(epochs=2, batch_size=4)
+    with RunLog(tmp_path, Order(10_000, recipe), Progress(), 1000, quiet=True, tensorboard=False) as log:
+        for batch in batches(10_000, recipe):
             log(batch, float(batch.number + batch.epoch))
     lines = [
         "[epoch:1,batch: 1000] MSE loss: 501.500",
@@ -181,12 +188,22 @@ def test_both_packages_have_the_same_flags(flags: Callable[[str], Any]) -> None:
     assert "--depth" in ours
 
 
-def test_the_flags_default_to_the_lectures_recipe(half: Any) -> None:
-    options = training_flags("x").parse_args(["--data", "a", "--out", "b"])
-    assert Recipe.from_options(options) == Recipe(6, 4, 1e-4, 0.9, 0, None)
-    model = half.make_model(
-        {name: getattr(options, name) for name in ("skip_connections", "depth", "head", "schedule")}
-    )
+LECTURE = {
+    "epochs": 6,
+    "batch_size": 4,
+    "learning_rate": 1e-4,
+    "momentum": 0.9,
+    "optimizer": "sgd",
+    "loss": "mse",
+}
+
+
+def test_the_lectures_preset_is_the_lectures_recipe(half: Any) -> None:
+    options = training_flags("x").parse_args(["--data", "a", "--out", "b", "--preset", "lecture"])
+    recipe = Recipe.from_options(options)
+    assert recipe == Recipe() == Recipe(**LECTURE, inputs="raw", augment="none", lr_schedule="constant")
+    assert recipe.learning_rates(10_000).tolist() == [1e-4] * 15_000
+    model = half.make_model(model_of("lecture"))
     assert (model.depth, model.head, model.schedule, model.skip_connections) == (
         16,
         "dlstudio",
@@ -217,7 +234,7 @@ def losses_of(out: Path) -> list[float]:
 def load(done: Any) -> Any:
     """The network that a run left, in a new object with other weights before."""
     model = done.half.make_model({"depth": 2}, seed=99)
-    done.half.load_weights(model, done.out / done.half.CHECKPOINT)
+    checkpoints(done.half).load_weights(model, done.out / checkpoints(done.half).CHECKPOINT)
     return model
 
 
@@ -230,21 +247,24 @@ def state(model: Any) -> list[Any]:
 
 def test_a_run_writes_its_folder(done: Any) -> None:
     names = {path.name for path in done.out.iterdir()}
-    assert names == {done.half.CHECKPOINT, "config.json", "loss.csv", "train.log"}
+    events = {name for name in names if name.startswith("events.out.tfevents")}
+    assert len(events) == 1
+    tables = {"config.json", "loss.csv", "metrics.csv", "train.log"}
+    assert names - events == {checkpoints(done.half).CHECKPOINT, checkpoints(done.half).STATE, *tables}
     losses = losses_of(done.out)
     assert len(losses) == 3
     line = f"[epoch:1,batch:    2] MSE loss: {np.mean(losses[:2]):.3f}\n"
     assert (done.out / "train.log").read_text() == line == done.printed
     config = json.loads((done.out / "config.json").read_text())
     options = {"skip_connections": True, "depth": 2, "head": "dlstudio", "schedule": "released"}
-    assert config["model"] == {**options, "num_classes": 5}
-    assert Recipe(**config["recipe"]) == Recipe(6, 4, 1e-4, 0.9, 0, 3)
+    assert config["model"] == {"name": "mUnet", "arguments": {**options, "num_classes": 5}}
+    assert Recipe(**config["recipe"]) == Recipe(steps=3)
     assert config["device"] == "cpu"
     assert HALVES[config["package"]] in config["versions"]
 
 
 def test_a_checkpoint_holds_the_weights_and_nothing_else(done: Any) -> None:
-    path = done.out / done.half.CHECKPOINT
+    path = done.out / checkpoints(done.half).CHECKPOINT
     if path.suffix == ".pt":
         import torch
 
@@ -281,7 +301,14 @@ def test_another_seed_gives_other_weights(half: Any) -> None:
 
 def test_a_run_can_start_from_a_checkpoint(done: Any, folder: Path, tmp_path: Path) -> None:
     """Its first loss is that of the stored weights, in training mode, on the first batch of its own seed."""
-    start = ["--init", str(done.out / done.half.CHECKPOINT), "--seed", "7", "--out", str(tmp_path)]
+    start = [
+        "--init",
+        str(done.out / checkpoints(done.half).CHECKPOINT),
+        "--seed",
+        "7",
+        "--out",
+        str(tmp_path),
+    ]
     assert done.half.main(["--data", str(folder), *SMALL, *start, "--steps", "1"]) == 0
     model, data, first = load(done), generate(20, 0, SIZE), next(batches(20, Recipe(seed=7)))
     inputs = done.half.to_network(data.images[first.indices], model)
@@ -364,12 +391,13 @@ def test_an_error_is_one_line_and_exit_code_2(
 ) -> None:
     change, told = ERRORS[case]
     flags: dict[str, Any] = {"--data": folder, "--out": tmp_path / "out", "--depth": 2, "--steps": 3}
+    flags["--preset"] = "lecture"
     flags |= change(tmp_path)
     assert half.main([str(word) for pair in flags.items() for word in pair] + ["--quiet"]) == 2
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
-    assert not (tmp_path / "out" / half.CHECKPOINT).exists()
+    assert not (tmp_path / "out" / checkpoints(half).CHECKPOINT).exists()
 
 
 def test_a_gpu_that_is_not_there_is_told(half: Any, folder: Path, capsys: Any) -> None:
@@ -395,19 +423,19 @@ def test_a_gpu_that_is_not_there_is_told(half: Any, folder: Path, capsys: Any) -
 def test_a_checkpoint_that_does_not_fit_is_refused(
     half: Any, stored: Any, wanted: Any, told: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / half.CHECKPOINT
-    half.save_weights(half.make_model(*stored), path)
+    path = tmp_path / checkpoints(half).CHECKPOINT
+    checkpoints(half).save_weights(half.make_model(*stored), path)
     with pytest.raises(RunError, match=told):
-        half.load_weights(half.make_model(*wanted), path)
+        checkpoints(half).load_weights(half.make_model(*wanted), path)
 
 
 def test_float32_weights_widen_exactly(half: Any, tmp_path: Path) -> None:
-    path = tmp_path / half.CHECKPOINT
+    path = tmp_path / checkpoints(half).CHECKPOINT
     narrow, wide = (
         half.make_model({"depth": 2}, dtype, seed=seed) for seed, dtype in ((1, "float32"), (2, "float64"))
     )
-    half.save_weights(narrow, path)
-    half.load_weights(wide, path)
+    checkpoints(half).save_weights(narrow, path)
+    checkpoints(half).load_weights(wide, path)
     compared = 0
     for one, other in zip(state(narrow), state(wide), strict=True):
         np.testing.assert_array_equal(one, other, strict=False)
@@ -484,8 +512,16 @@ def test_keras_trains_the_same_on_jax(folder: Path, tmp_path: Path) -> None:
     needs("jax")
     import tf_impl.train as half
 
-    half.save_weights(half.make_model({"depth": 2}), tmp_path / half.CHECKPOINT)
-    flags = ["--data", str(folder), *SMALL, "--dtype", "float64", "--init", str(tmp_path / half.CHECKPOINT)]
+    checkpoints(half).save_weights(half.make_model({"depth": 2}), tmp_path / checkpoints(half).CHECKPOINT)
+    flags = [
+        "--data",
+        str(folder),
+        *SMALL,
+        "--dtype",
+        "float64",
+        "--init",
+        str(tmp_path / checkpoints(half).CHECKPOINT),
+    ]
     assert half.main([*flags, "--out", str(tmp_path / "tf")]) == 0
     done = run_behind_wall(
         "tf_impl.train",

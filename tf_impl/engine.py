@@ -1,0 +1,303 @@
+"""The engine behind train.py: keras.Model.fit, with the batches, the checks and the files that torch_impl has too."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from datasets.feeding import Augment, Kept, Section, network_inputs, network_targets
+from datasets.order import Batch, Order
+from datasets.recipe import Machine, Recipe, scored_as
+from datasets.runlog import Progress, RunLog, finite
+from tf_impl import losses, optimizers
+from tf_impl.checkpoints import BEST, CHECKPOINT, STATE, load_state, save_state, save_weights
+from tf_impl.metrics import SegmentationMetrics
+
+LOSSES: dict[str, Callable[[], Any]] = {
+    "mse": losses.MSELoss,
+    "bce-dice": losses.BCEDiceLoss,
+    "cross-entropy": losses.CrossEntropyLoss,
+}
+POLICIES = {"float32": "float32", "float64": "float64", "bfloat16": "mixed_bfloat16"}
+
+
+class Engine(keras.Model):
+    """A network, its loss and its metrics; the network itself is not compiled, so that its checkpoint is its weights.
+
+    Args:
+        network: what is trained.
+        recipe: how.
+        rates: the learning rate of every update.
+        metrics: what the images kept are scored by.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        recipe: Recipe,
+        rates: NDArray[np.float64],
+        metrics: SegmentationMetrics,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe, self.rates = recipe, rates
+        self.step_loss = _Last(name="step_loss")
+        self.scores = metrics
+        self.built = True
+        self._testing = False
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The network's outputs; float32 at least, for the loss."""
+        outputs = self.network(inputs, training=training)
+        return ops.cast(outputs, self.variable_dtype)
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The loss, kept as it is: Keras itself tells only its mean since the epoch began."""
+        loss = super().compute_loss(*args, **kwargs)
+        self.step_loss.update_state(loss)
+        return loss
+
+    def test_step(self, *args: Any) -> Any:
+        """One batch of the images kept, metrics included."""
+        self._testing = True
+        try:
+            return super().test_step(*args)
+        finally:
+            self._testing = False
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """What the logs hold: the loss of this batch, and where it is tested the metrics so far."""
+        if not self._testing:
+            return {"step_loss": self.step_loss.result()}
+        self.scores.update_state(y, y_pred)
+        return {"loss": self._loss_tracker.result(), **self.scores.result()}
+
+
+class _Last(keras.metrics.Metric):
+    """The last value alone."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.last = self.add_variable((), "zeros", name="last")
+
+    def update_state(self, value: Any, sample_weight: Any = None) -> None:
+        """Keep one value in place of the one before."""
+        self.last.assign(ops.cast(value, self.last.dtype))
+
+    def result(self) -> Any:
+        """The value."""
+        return self.last
+
+
+@keras.saving.register_keras_serializable(package="tf_impl")
+class _Rates(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rates of a table, one for each update."""
+
+    def __init__(self, rates: Any, every: int = 1) -> None:
+        self.rates, self.every = np.asarray(rates, keras.config.floatx()), every
+
+    def __call__(self, step: Any) -> Any:
+        """The rate of a batch, of which `every` make one update; after the last one it stays."""
+        update = ops.minimum(ops.floor_divide(ops.cast(step, "int32"), self.every), len(self.rates) - 1)
+        return ops.take(ops.convert_to_tensor(self.rates), update)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments."""
+        return {"rates": self.rates.tolist(), "every": self.every}
+
+
+def _optimizer(recipe: Recipe, rates: NDArray[np.float64]) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer, with the learning rate of each update from the table."""
+    schedule = float(rates[0]) if recipe.lr_schedule == "constant" else _Rates(rates, recipe.accumulate)
+    arguments: dict[str, Any] = {"lr": schedule, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer in ("sgd", "rmsprop"):
+        arguments["momentum"] = recipe.momentum
+    if recipe.clip:
+        arguments["global_clipnorm"] = recipe.clip
+    if recipe.accumulate > 1:
+        arguments["gradient_accumulation_steps"] = recipe.accumulate
+    if recipe.ema:
+        arguments |= {"use_ema": True, "ema_momentum": recipe.ema}
+    kinds: dict[str, Any] = {"sgd": optimizers.SGD, "adam": optimizers.Adam, "adamw": optimizers.AdamW}
+    return kinds.get(recipe.optimizer, optimizers.RMSprop)(**arguments)
+
+
+class _Batches(keras.utils.PyDataset):
+    """Batches in the network's layout."""
+
+    def __init__(self, batches: Section | Kept, recipe: Recipe, dtype: str, workers: int) -> None:
+        super().__init__(workers=max(workers, 1))
+        self.batches, self.recipe, self.dtype = batches, recipe, dtype
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> tuple[Any, Any]:
+        images, masks = self.batches[number]
+        inputs = network_inputs(images, self.recipe.inputs, self.dtype)
+        targets = network_targets(masks, self.recipe.loss, self.dtype)
+        return inputs, np.moveaxis(targets, 1, -1) if targets.ndim == 4 else targets
+
+
+class _Watch(keras.callbacks.Callback):
+    """Reports every step of one section."""
+
+    def __init__(
+        self, order: Order, steps: range, report: Callable[[Batch, float], object], found: list[float]
+    ) -> None:
+        super().__init__()
+        self.order, self.steps, self.report, self.found = order, steps, report, found
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Report the batch's loss."""
+        place = self.order.batch(self.steps[batch])
+        self.found.append(finite(float((logs or {})["step_loss"]), place))
+        self.report(place, self.found[-1])
+
+
+@contextlib.contextmanager
+def precision(dtype: str) -> Iterator[None]:
+    """Make new layers, optimizers, losses and metrics compute in `dtype`.
+
+    A network's own dtype leaves the learning rate and the loss in Keras' floatx, 6e-8 off in float32.
+    """
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    if dtype == "float64" and keras.config.backend() == "jax":
+        import jax  # Keras has no name of its own for this setting
+
+        jax.config.update("jax_enable_x64", True)  # JAX rounds to float32 otherwise; it is for good
+    keras.config.set_floatx("float64" if dtype == "float64" else "float32")
+    keras.config.set_dtype_policy(POLICIES[dtype])
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
+
+
+@contextlib.contextmanager
+def _averaged(engine: Engine) -> Iterator[None]:
+    """The moving average in the place of the weights, where the recipe keeps one."""
+    if not engine.recipe.ema:
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(engine)
+    swap.on_test_begin()
+    try:
+        yield
+    finally:
+        swap.on_test_end()
+
+
+def make_deterministic() -> None:
+    """Have the backend refuse or replace operations whose result may change from run to run."""
+    if keras.config.backend() == "tensorflow":
+        importlib.import_module("tensorflow").config.experimental.enable_op_determinism()
+    elif keras.config.backend() == "torch":
+        importlib.import_module("torch").use_deterministic_algorithms(True)
+    elif "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):  # on a CPU XLA always is
+        os.environ["XLA_FLAGS"] = (
+            f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+        )
+
+
+def fit(
+    network: keras.Model,
+    images: NDArray[np.uint8],
+    masks: NDArray[np.uint8],
+    recipe: Recipe,
+    *,
+    classes: tuple[str, ...],
+    mask_values: tuple[int, ...],
+    augment: Augment | None = None,
+    machine: Machine | None = None,
+    report: Callable[[Batch, float], object] = lambda batch, loss: None,
+    log: RunLog | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Train a network in place.
+
+    Shapes: images (N, H, W, 3); masks (N, C, H, W).
+    Args:
+        network: its weights give the dtype.
+        images: raw values 0..255.
+        masks: raw mask values.
+        recipe: how it is trained.
+        classes: names of the masks' channels.
+        mask_values: their values.
+        augment: changes a batch's images and masks.
+        machine: what it runs on.
+        report: called after every step with its Batch and its loss.
+        log: writes the run's tables.
+        folder: where checkpoints go; none are written without it.
+        progress: how far the run in `folder` has come; a new run without it.
+    Returns: the loss of every step of this call, computed before its update.
+    Raises:
+        RunError: a loss that is no finite number.
+    """
+    order = Order(len(images), recipe)
+    rates = recipe.learning_rates(len(order.trained))
+    progress, machine = progress or Progress(), machine or Machine(str(network.dtype_policy.compute_dtype))
+    dtype = network.variable_dtype
+    found: list[float] = []
+    with precision(machine.dtype), warnings.catch_warnings():
+        # Some of mUnet's blocks are declared and never used, as in the lecture: they have no gradient.
+        warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
+        metrics = SegmentationMetrics(*scored_as(recipe.loss, classes, mask_values))
+        engine = Engine(network, recipe, rates, metrics)
+        xla = machine.compile or keras.config.backend() == "jax"
+        engine.compile(_optimizer(recipe, rates), loss=LOSSES[recipe.loss](), jit_compile=xla)
+        if folder is not None and progress.sections:
+            load_state(engine, folder / STATE)
+        kept = Kept(images, masks, order.kept, recipe.batch_size)
+        # One call of fit for each section: Keras goes on from the end of an epoch alone, not from within one.
+        for steps in order.sections[progress.sections :]:
+            if recipe.patience and progress.waited >= recipe.patience:
+                break
+            section = Section(images, masks, order, steps, augment)
+            batches = _Batches(section, recipe, dtype, machine.workers)
+            engine.fit(batches, shuffle=False, callbacks=[_Watch(order, steps, report, found)], verbose=0)
+            _check(engine, order, steps, kept, found, log, folder, progress)
+    return found
+
+
+def _check(
+    engine: Engine,
+    order: Order,
+    steps: range,
+    kept: Kept,
+    found: list[float],
+    log: RunLog | None,
+    folder: Path | None,
+    progress: Progress,
+) -> None:
+    """The end of a section: test on the images kept, and save."""
+    place, recipe = order.batch(steps[-1]), engine.recipe
+    with _averaged(engine):
+        values = {}
+        if len(order.kept):
+            batches = _Batches(kept, recipe, engine.network.variable_dtype, 1)
+            result = engine.evaluate(batches, verbose=0, return_dict=True)
+            values = {f"val_{name}": float(value) for name, value in result.items()}
+        if log is not None:
+            best = log.check(place, float(engine.rates[steps[-1] // recipe.accumulate]), values)
+        else:
+            best = progress.check(place.step, {"loss": float(np.mean(found[-len(steps) :])), **values})
+        if folder is not None:
+            save_weights(engine.network, folder / CHECKPOINT)
+            if best and len(order.kept):
+                save_weights(engine.network, folder / BEST)
+    if folder is not None:
+        save_state(engine, folder / STATE, progress)

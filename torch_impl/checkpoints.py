@@ -1,0 +1,63 @@
+"""What a run leaves: its weights, the best of them, and everything that it needs to go on."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from datasets.recipe import RunError
+from datasets.runlog import Progress
+from datasets.segmentation import replacing
+
+CHECKPOINT = "model.pt"
+"""The weights at the last check, averaged where the recipe averages them."""
+BEST = "best.pt"
+"""Those of the best check on the images kept."""
+STATE = "last.ckpt"
+"""Weights, optimizer, schedule, average, random numbers and place in the run."""
+
+
+def save_weights(model: torch.nn.Module, path: Path) -> None:
+    """Write the weights and nothing else, whole or not at all."""
+    with replacing(path) as partial:
+        torch.save({name: value.cpu() for name, value in model.state_dict().items()}, partial)
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """How far the run in a folder has come; None where there is no checkpoint."""
+    path = folder / STATE
+    if not path.exists():
+        return None
+    return Progress(**torch.load(path, map_location="cpu", weights_only=True)["progress"])
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Read a checkpoint into a network that it fits exactly.
+
+    Raises:
+        RunError: no checkpoint, or one whose tensors differ from the network's in name, shape or precision.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        stored = {name: (tuple(value.shape), value.dtype) for name, value in state.items()}
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(f"a checkpoint must be a state_dict; got {path}: {reason}. Check the path.") from error
+    own = {name: (tuple(value.shape), value.dtype) for name, value in model.state_dict().items()}
+    wrong = [
+        f"{name} {stored.get(name, 'missing')}"
+        for name in sorted(own.keys() | stored.keys())
+        if name not in own
+        or name not in stored
+        or own[name][0] != stored[name][0]
+        # Widening float32 to float64 is exact; narrowing would round the weights without a word.
+        or torch.promote_types(own[name][1], stored[name][1]) != own[name][1]
+    ]
+    if wrong:
+        raise RunError(
+            f"a checkpoint must fit the model's arguments; got {len(wrong)} tensors that do not in {path}, "
+            f"the first {wrong[0]}. Give the --depth, --head and --dtype that it was trained with."
+        )
+    model.load_state_dict(state)

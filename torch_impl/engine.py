@@ -1,0 +1,331 @@
+"""The engine behind train.py: Lightning, with the batches, the checks and the files that tf_impl has too."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.fabric.utilities.warnings import PossibleUserWarning
+from numpy.typing import NDArray
+
+from datasets.feeding import Augment, Kept, Section, network_inputs, network_targets
+from datasets.order import Batch, Order
+from datasets.recipe import Machine, Recipe, scored_as
+from datasets.runlog import Progress, RunLog, finite
+from torch_impl import losses, optimizers
+from torch_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights
+from torch_impl.metrics import SegmentationMetrics
+
+LOSSES: dict[str, Callable[[], torch.nn.Module]] = {
+    "mse": losses.MSELoss,
+    "bce-dice": losses.BCEDiceLoss,
+    "cross-entropy": losses.CrossEntropyLoss,
+}
+PRECISIONS: dict[str, Any] = {"float32": "32-true", "float64": "64-true", "bfloat16": "bf16-mixed"}
+
+
+class Engine(lightning.LightningModule):
+    """A network, its loss and its optimizer.
+
+    Args:
+        network: what is trained.
+        recipe: how.
+        rates: the learning rate of every update.
+        metrics: what the images kept are scored by.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        recipe: Recipe,
+        rates: NDArray[np.float64],
+        metrics: SegmentationMetrics,
+    ) -> None:
+        super().__init__()
+        self.network, self.recipe, self.rates = network, recipe, rates
+        self.loss = LOSSES[recipe.loss]()
+        self.step_loss = torch.zeros(())
+        self.metrics = metrics
+        self.kept_losses: list[tuple[float, int]] = []
+
+    def outputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The network's outputs; float32 at least, for the loss."""
+        outputs: torch.Tensor = self.network(inputs)
+        return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
+
+    def training_step(self, batch: Any, number: int) -> torch.Tensor:
+        """The loss of one batch."""
+        inputs, targets = batch
+        loss: torch.Tensor = self.loss(self.outputs(inputs), targets)
+        self.step_loss = loss.detach()
+        return loss
+
+    def validation_step(self, batch: Any, number: int) -> None:
+        """Take one batch of the images kept into the metrics."""
+        inputs, targets = batch
+        outputs = self.outputs(inputs)
+        self.kept_losses.append((float(self.loss(outputs, targets)), len(inputs)))
+        self.metrics.update(outputs, targets)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin anew."""
+        self.kept_losses.clear()
+        self.metrics.reset()
+
+    def found(self) -> dict[str, float]:
+        """What the images kept show: mean loss, and the metrics by name."""
+        sums = torch.tensor([[loss * count, count] for loss, count in self.kept_losses]).sum(0)
+        sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        scores = {name: float(value) for name, value in self.metrics.compute().items()}
+        return {"val_loss": float(sums[0] / sums[1]), **{f"val_{name}": v for name, v in scores.items()}}
+
+    def configure_optimizers(self) -> Any:
+        """The recipe's optimizer, with the learning rate of each update from the table."""
+        recipe, first = self.recipe, float(self.rates[0])
+        parameters = [value for value in self.network.parameters() if value.requires_grad]
+        arguments: dict[str, Any] = {"lr": first, "weight_decay": recipe.weight_decay}
+        if recipe.optimizer in ("sgd", "rmsprop"):
+            arguments["momentum"] = recipe.momentum
+        kinds = {"sgd": optimizers.SGD, "adam": optimizers.Adam, "adamw": optimizers.AdamW}
+        optimizer = kinds.get(recipe.optimizer, optimizers.RMSprop)(parameters, **arguments)
+        schedule = {"scheduler": _Rates(optimizer, self.rates), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+class _Rates(torch.optim.lr_scheduler.LRScheduler):
+    """The learning rates of a table, one for each update."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, rates: NDArray[np.float64]) -> None:
+        self.rates = rates.tolist()
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """The rate of the next update; after the last one it stays."""
+        return [self.rates[min(self.last_epoch, len(self.rates) - 1)]] * len(self.optimizer.param_groups)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is not in the table."""
+        return {name: value for name, value in super().state_dict().items() if name != "rates"}
+
+
+class _Average(EMAWeightAveraging):
+    """The moving average of the weights; running statistics are the network's own, as Keras has it."""
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(use_buffers=False, decay=decay)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network with the averaged weights."""
+        assert self._average_model is not None
+        return self._average_model.module.get_submodule("network")
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Leave the network in the averaged weights; without any update there is no average."""
+        if self._average_model is not None and int(self._average_model.n_averaged) > 0:
+            super().on_train_end(trainer, pl_module)
+
+
+class _Batches(torch.utils.data.Dataset):
+    """Batches as tensors in the network's layout, which is channels_last in memory."""
+
+    def __init__(self, batches: Section | Kept, recipe: Recipe, dtype: str) -> None:
+        self.batches, self.recipe, self.dtype = batches, recipe, dtype
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        images, masks = self.batches[number]
+        inputs = torch.from_numpy(network_inputs(images, self.recipe.inputs, self.dtype))
+        targets = torch.from_numpy(network_targets(masks, self.recipe.loss, self.dtype))
+        return inputs.permute(0, 3, 1, 2), targets.long() if targets.dtype == torch.int32 else targets
+
+
+class _Feed(lightning.LightningDataModule):
+    """The batches of each section in turn, and the images kept."""
+
+    def __init__(
+        self,
+        images: Any,
+        masks: Any,
+        order: Order,
+        machine: Machine,
+        augment: Augment | None,
+    ) -> None:
+        super().__init__()
+        self.images, self.masks, self.order, self.augment = images, masks, order, augment
+        self.workers, self.dtype = machine.workers, _weights_dtype(machine)
+
+    def _loader(self, batches: Section | Kept) -> Any:
+        data = _Batches(batches, self.order.recipe, self.dtype)
+        return torch.utils.data.DataLoader(data, batch_size=None, num_workers=self.workers)
+
+    def train_dataloader(self) -> Any:
+        """This process's part of the batches of the section that comes next."""
+        assert self.trainer is not None
+        steps = self.order.sections[self.trainer.current_epoch]
+        share = self.trainer.global_rank, self.trainer.world_size
+        return self._loader(Section(self.images, self.masks, self.order, steps, self.augment, *share))
+
+    def val_dataloader(self) -> Any:
+        """This process's part of the images kept; no loader where there are none."""
+        assert self.trainer is not None
+        kept = self.order.kept[self.trainer.global_rank :: self.trainer.world_size]
+        if not len(self.order.kept):
+            return []
+        return self._loader(Kept(self.images, self.masks, kept, self.order.recipe.batch_size))
+
+
+class _Watch(lightning.Callback):
+    """Reports every step; at the end of every section checks, saves, and stops where nothing gets better."""
+
+    def __init__(
+        self,
+        order: Order,
+        rates: NDArray[np.float64],
+        report: Callable[[Batch, float], object],
+        log: RunLog | None,
+        folder: Path | None,
+        progress: Progress,
+        average: _Average | None,
+    ) -> None:
+        self.order, self.rates, self.report, self.runlog = order, rates, report, log
+        self.folder, self.progress, self.average = folder, progress, average
+        self.losses: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Report the batch's loss, the mean over all processes."""
+        place = self.order.batch(self.order.sections[trainer.current_epoch][batch_idx])
+        loss = trainer.strategy.reduce(pl_module.step_loss, reduce_op="mean")
+        self.losses.append(finite(float(loss), place))
+        self.report(place, self.losses[-1])
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Check and save."""
+        steps = self.order.sections[trainer.current_epoch]
+        place, rate = self.order.batch(steps[-1]), self.rates[steps[-1] // self.order.recipe.accumulate]
+        values = pl_module.found() if len(self.order.kept) else {}
+        if self.runlog is not None:
+            best = self.runlog.check(place, float(rate), values)
+        else:
+            mean = float(np.mean(self.losses[-len(steps) :]))
+            best = self.progress.check(place.step, {"loss": mean, **values})
+        patience = self.order.recipe.patience
+        if patience and self.progress.waited >= patience:
+            trainer.should_stop = True
+        if self.folder is not None:
+            network = self.average.network if self.average else pl_module.network
+            if trainer.is_global_zero:
+                save_weights(network, self.folder / CHECKPOINT)
+                if best and len(self.order.kept):
+                    save_weights(network, self.folder / BEST)
+            trainer.save_checkpoint(self.folder / STATE)
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Keep what Lightning does not: how far the run is, and the state of random numbers."""
+        checkpoint["progress"] = self.progress.to_dict()
+        checkpoint["random"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Draw random numbers from where the run broke off."""
+        torch.set_rng_state(checkpoint["random"])
+
+
+def fit(
+    network: torch.nn.Module,
+    images: NDArray[np.uint8],
+    masks: NDArray[np.uint8],
+    recipe: Recipe,
+    *,
+    classes: tuple[str, ...],
+    mask_values: tuple[int, ...],
+    augment: Augment | None = None,
+    machine: Machine | None = None,
+    report: Callable[[Batch, float], object] = lambda batch, loss: None,
+    log: RunLog | None = None,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Train a network in place.
+
+    Shapes: images (N, H, W, 3); masks (N, C, H, W).
+    Args:
+        network: its weights give the dtype.
+        images: raw values 0..255.
+        masks: raw mask values.
+        recipe: how it is trained.
+        classes: names of the masks' channels.
+        mask_values: their values.
+        augment: changes a batch's images and masks.
+        machine: what it runs on.
+        report: called after every step with its Batch and its loss.
+        log: writes the run's tables.
+        folder: where checkpoints go; none are written without it.
+        progress: how far the run in `folder` has come; a new run without it.
+    Returns: the loss of every step of this call, computed before its update.
+    Raises:
+        RunError: a loss that is no finite number.
+    """
+    order = Order(len(images), recipe)
+    rates = recipe.learning_rates(len(order.trained))
+    progress, machine = progress or Progress(), machine or Machine(_dtype(network))
+    if machine.compile:
+        network.compile()
+    metrics = SegmentationMetrics(*scored_as(recipe.loss, classes, mask_values))
+    engine = Engine(network.to(memory_format=torch.channels_last), recipe, rates, metrics)  # type: ignore[call-overload]
+    average = _Average(recipe.ema) if recipe.ema else None
+    watch = _Watch(order, rates, report, log, folder, progress, average)
+    feed = _Feed(images, masks, order, machine, augment)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PossibleUserWarning)  # advice on workers and loggers
+        warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning's own use of torch
+        trainer = _trainer(recipe, machine, order, [*([average] if average else []), watch])
+        resumed = str(folder / STATE) if folder is not None and progress.sections else None
+        trainer.fit(engine, datamodule=feed, ckpt_path=resumed, weights_only=True if resumed else None)
+    return watch.losses
+
+
+def _trainer(recipe: Recipe, machine: Machine, order: Order, callbacks: list[Any]) -> lightning.Trainer:
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # what hardware there is, at every start
+    world, local = (int(os.environ.get(name, 0)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    devices = local or machine.devices
+    many = devices > 1 or world > 1
+    return lightning.Trainer(
+        accelerator="gpu" if machine.device == "gpu" else "cpu",
+        devices=devices,
+        num_nodes=max(world // local, 1) if local else 1,
+        strategy="ddp_find_unused_parameters_true" if many else "auto",
+        precision=PRECISIONS[machine.dtype],
+        max_epochs=len(order.sections),
+        accumulate_grad_batches=recipe.accumulate,
+        gradient_clip_val=recipe.clip or None,
+        deterministic=machine.deterministic,
+        callbacks=callbacks,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _dtype(network: torch.nn.Module) -> str:
+    return str(next(network.parameters()).dtype).removeprefix("torch.")
+
+
+def _weights_dtype(machine: Machine) -> str:
+    return "float64" if machine.dtype == "float64" else "float32"
