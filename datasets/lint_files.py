@@ -123,9 +123,8 @@ def _pictures(root: Path, images: Path, masks: Path) -> Iterator[Item]:
             faults.append(("unpaired", f"no {'mask' if 'image' in pair else 'image'} for {stem}"))
         image = _open(pair.get("image"), faults, mask=False)
         mask = _open(pair.get("mask"), faults, mask=True)
-        file = pair.get("mask", pair.get("image"))
-        assert file is not None
-        yield Item(str(file.relative_to(root)), image, mask, faults=tuple(faults))
+        named = pair["mask"] if "mask" in pair else pair["image"]
+        yield Item(str(named.relative_to(root)), image, mask, faults=tuple(faults))
 
 
 def _open(path: Path | None, faults: list[tuple[str, str]], mask: bool) -> NDArray[Any] | None:

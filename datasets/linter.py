@@ -157,7 +157,7 @@ class Linter:
         if not mask.any():
             self._note("all-background", place, "0 everywhere")
         for c, channel in enumerate(mask):
-            self.pixels[c] += np.count_nonzero(channel)
+            self.pixels[c] += int(np.count_nonzero(channel))
             values = np.unique(channel)
             value = self.values[c] if self.values is not None else values[-1]
             wrong = values[(values != 0) & (values != value)]
@@ -253,6 +253,6 @@ def _blended(labels: NDArray[np.int64], ignore: int | None) -> float:
         counts = np.abs(after - before) >= 2
         if ignore is not None:
             counts &= (before != ignore) & (here != ignore) & (after != ignore)
-        between += np.count_nonzero(counts & ((here - before) * (after - here) > 0))
-        sharp += np.count_nonzero(counts & ((here == before) | (here == after)))
+        between += int(np.count_nonzero(counts & ((here - before) * (after - here) > 0)))
+        sharp += int(np.count_nonzero(counts & ((here == before) | (here == after))))
     return between / (between + sharp / 2) if between >= FEW else 0.0

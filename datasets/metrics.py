@@ -125,7 +125,9 @@ class SegmentationMetrics:
             self._add_masks(BOUNDARY, boundary(predicted, distance), boundary(target, distance))
         if outputs is not None and targets is not None:
             errors = outputs.astype(np.float64) - targets.astype(np.float64)
-            squares = np.where(inside, errors**2, 0).reshape(*target.shape[:2], -1).sum(axis=-1)
+            squares: NDArray[np.float64] = (
+                np.where(inside, errors**2, 0).reshape(*target.shape[:2], -1).sum(axis=-1)
+            )
             for one in squares:  # image by image: any split into batches adds the same numbers
                 self._add("squared", one)
             self._add("measured", np.count_nonzero(valid))
@@ -159,7 +161,8 @@ class SegmentationMetrics:
             found = [boxes_of(mask, self.min_area) for mask in masks]
             pairs = [matched(mine, theirs) for mine, theirs in zip(found, true, strict=True)]
             self._add("box_overlap", [pair.sum() for pair in pairs])
-            for name, lists in zip(BOXES, (pairs, found, true), strict=True):
+            counted: tuple[Sequence[Any], ...] = (pairs, found, true)
+            for name, lists in zip(BOXES, counted, strict=True):
                 self._add(name, [len(one) for one in lists])
 
     def _check(self, predicted: Any, target: Any, valid: Any, outputs: Any, targets: Any, boxes: Any) -> None:

@@ -138,16 +138,17 @@ class SegmentationMetrics(keras.metrics.Metric):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def _check(self, outputs: Tensor, targets: Tensor, valid: Tensor | None) -> None:
-        shapes = [None if one is None else tuple(one.shape) for one in (outputs, targets, valid)]
-        shape = shapes[0]
+        shape, true = tuple(outputs.shape), tuple(targets.shape)
         fits = len(shape) == 4 and shape[-1] == len(self.classes)
-        if not (fits and (agree(shapes[1], shape) or agree(shapes[1], shape[:3]))):
+        if not (fits and (agree(true, shape) or agree(true, shape[:3]))):
             raise ValueError(
                 f"outputs must be (N, H, W, {len(self.classes)}) and targets alike or (N, H, W); got "
-                f"outputs.shape={shape}, targets.shape={shapes[1]}. Move their axes."
+                f"outputs.shape={shape}, targets.shape={true}. Move their axes."
             )
-        if valid is not None and not agree(shapes[2], shape[:3]):
-            raise ValueError(f"sample_weight must be (N, H, W); got sample_weight.shape={shapes[2]}.")
+        if valid is not None and not agree(tuple(valid.shape), shape[:3]):
+            raise ValueError(
+                f"sample_weight must be (N, H, W); got sample_weight.shape={tuple(valid.shape)}."
+            )
 
     def _distance(self, outputs: Tensor) -> int:
         size = outputs.shape[1:3]
