@@ -28,7 +28,7 @@ COLOURS = (
 )
 FILL = 0.45  # share of the class's colour inside its outline
 SIDE = 512  # pixels: smaller overlays are enlarged to about this
-TEXT, GAP = 15, 10  # pixels
+TEXT = 15  # pixels: the legend's letters, at least
 
 
 def class_colours(count: int) -> Bytes:
@@ -89,22 +89,21 @@ def overlay(image: Bytes, predicted: Masks, classes: Sequence[str]) -> Bytes:
         classes: their names.
     """
     scale = max(1, SIDE // max(image.shape[:2]))
-    picture = _enlarged(image, scale).astype(np.float64)
+    picture = _enlarged(image, scale)
     large = _enlarged(predicted.transpose(1, 2, 0), scale).transpose(2, 0, 1)
     colours = class_colours(len(classes))
     found = [index for index in range(len(classes)) if predicted[index].any()]
     for index in found:
-        picture[large[index]] = (1 - FILL) * picture[large[index]] + FILL * colours[index]
-    width = max(1, max(picture.shape[:2]) // 170)
+        picture[large[index]] = np.rint((1 - FILL) * picture[large[index]] + FILL * colours[index])
+    width = min(max(1, max(picture.shape[:2]) // 170), 6)
     for index in found:  # after every area: no outline is tinted by another class
         line = outline(large[index], width)
-        picture[outline(large[index] & ~line, 1)] *= (
-            0.4  # a dark seam inside: a line is seen on its own colour too
-        )
+        seam = outline(large[index] & ~line, 1)  # dark, inside: a line is seen on its own colour too
+        picture[seam] = picture[seam] * 0.4
         picture[line] = colours[index]
     areas = predicted.reshape(len(predicted), -1).mean(axis=1)
     entries = [(f"{classes[index]}  {_percent(areas[index])}", colours[index]) for index in found]
-    return _with_legend(np.rint(picture).astype(np.uint8), entries or [("nothing found", None)])
+    return _with_legend(picture, entries or [("nothing found", None)])
 
 
 def outline(mask: Masks, width: int) -> Masks:
@@ -129,22 +128,23 @@ def _percent(share: float) -> str:
 
 def _with_legend(picture: Bytes, entries: Sequence[tuple[str, Bytes | None]]) -> Bytes:
     """The picture with a white column at its right: a swatch and a text for each entry."""
-    draw, font = extra("PIL.ImageDraw"), extra("PIL.ImageFont").load_default(TEXT)
-    swatch = [0 if colour is None else TEXT + GAP for _, colour in entries]
-    lengths = [room + font.getlength(text) for room, (text, _) in zip(swatch, entries, strict=True)]
-    step = TEXT + GAP
     height, width = picture.shape[:2]
-    size = (width + int(max(lengths)) + 3 * GAP, max(height, len(entries) * step + 2 * GAP))
+    letter = max(TEXT, max(height, width) // 50)  # pixels
+    gap, step = 2 * letter // 3, 5 * letter // 3
+    font = extra("PIL.ImageFont").load_default(letter)
+    rooms = [0 if colour is None else step for _, colour in entries]
+    lengths = [room + font.getlength(text) for room, (text, _) in zip(rooms, entries, strict=True)]
+    size = (width + int(max(lengths)) + 3 * gap, max(height, len(entries) * step + 2 * gap))
     image = extra("PIL.Image")
     sheet = image.new("RGB", size, "white")
     sheet.paste(image.fromarray(picture), (0, 0))
-    pen = draw.Draw(sheet)
-    for row, (room, (text, colour)) in enumerate(zip(swatch, entries, strict=True)):
-        left, top = width + GAP, GAP + row * step
+    pen = extra("PIL.ImageDraw").Draw(sheet)
+    for row, (room, (text, colour)) in enumerate(zip(rooms, entries, strict=True)):
+        left, top = width + gap, gap + row * step
         if colour is not None:
-            corner = (left + TEXT, top + TEXT)
+            corner = (left + letter, top + letter)
             pen.rectangle(((left, top), corner), fill=tuple(colour.tolist()), outline=(60, 60, 60))
-        pen.text((left + room, top + TEXT // 2 + 1), text, fill="black", font=font, anchor="lm")
+        pen.text((left + room, top + letter // 2 + 1), text, fill="black", font=font, anchor="lm")
     return np.asarray(sheet)
 
 
