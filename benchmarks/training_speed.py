@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,9 @@ def judged(reached: float, goal: float) -> str:
 
 
 def table(title: str, rows: Sequence[Row]) -> None:
-    """Print rows under the names of their columns, in Markdown."""
-    print(f"\n### {title}\n\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
+    """Print rows under the names of their columns, in Markdown; without a title, below the rows before."""
+    if title:
+        print(f"\n### {title}\n\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
     for row in rows:
         print(f"| {' | '.join(str(value) for value in row.values())} |")
     sys.stdout.flush()
@@ -60,29 +61,33 @@ def operations(action: Callable[[], Any]) -> int:
     return counter.get_total_flops()
 
 
-def contenders(batch: int, size: int, depth: int, precisions: Sequence[str]) -> dict[str, Any]:
+def contenders(
+    batch: int, size: int, depth: int, halves: Sequence[str], precisions: Sequence[str]
+) -> dict[str, Any]:
     """DLStudio's network, and each half's in each precision."""
     from benchmarks.contenders import dlstudio, ours_keras, ours_torch
 
     found = {BASE: dlstudio(batch, size, depth)}
     for precision in precisions:
-        for half, make in (("torch_impl", ours_torch), ("tf_impl", ours_keras)):
+        for half in halves:
+            make = ours_torch if half == "torch_impl" else ours_keras
             found[f"{half} {precision}"] = make(batch, size, depth, bf16=precision == "bf16")
     return found
 
 
 def measure(
-    batch: int, size: int, depth: int, repeat: int, precisions: Sequence[str], predictions: bool = False
+    options: argparse.Namespace, precisions: Sequence[str], predictions: bool = False, **at: int
 ) -> list[Row]:
-    """Rows of training steps and, if asked, of predictions."""
+    """Rows of training steps and, if asked, of predictions, `at` a batch, a size and a depth."""
     import torch
 
-    found, square = contenders(batch, size, depth, precisions), torch.rand(PRODUCT, PRODUCT)
+    found = contenders(**at, halves=options.halves, precisions=precisions)
+    square = torch.rand(PRODUCT, PRODUCT)
     rows = []
     for what in ("step", "predict") if predictions else ("step",):
         actions = {name: getattr(each, what) for name, each in found.items()}
         work = operations(actions[BASE])
-        times = side_by_side({PEAK: lambda: [square @ square for _ in range(10)], **actions}, repeat)
+        times = side_by_side({PEAK: lambda: [square @ square for _ in range(10)], **actions}, options.repeat)
         peak = [10 * 2 * PRODUCT**3 / seconds for seconds in times[PEAK]]
         for name in actions:
             faster = ratios(times, BASE, name)
@@ -90,9 +95,7 @@ def measure(
             share = [100 * work / a / b for a, b in zip(times[name], peak, strict=True)]
             rows.append(
                 {
-                    "batch": batch,
-                    "size": size,
-                    "depth": depth,
+                    **at,
                     "network": name,
                     "what": what,
                     "ms": f"{1000 * Spread.of(times[name]).median:.0f}",
@@ -104,22 +107,22 @@ def measure(
     return rows
 
 
-def step(options: argparse.Namespace) -> list[Row]:
-    """Both halves, both precisions."""
-    rows = []
+def step(options: argparse.Namespace) -> Iterator[list[Row]]:
+    """Each half in each precision."""
     for batch in options.batch:
-        rows += measure(batch, 64, options.depth, options.repeat, options.precision, predictions=True)
-    return rows
+        yield measure(options, options.precision, predictions=True, batch=batch, size=64, depth=options.depth)
 
 
-def size(options: argparse.Namespace) -> list[Row]:
+def size(options: argparse.Namespace) -> Iterator[list[Row]]:
     """Cost against the image's size."""
-    return [row for each in (64, 96, 128) for row in measure(4, each, 4, options.repeat, ["float32"])]
+    for each in (64, 96, 128):
+        yield measure(options, ["float32"], batch=4, size=each, depth=4)
 
 
-def depth(options: argparse.Namespace) -> list[Row]:
+def depth(options: argparse.Namespace) -> Iterator[list[Row]]:
     """Cost against the network's depth."""
-    return [row for each in (4, 8, 16) for row in measure(4, 64, each, options.repeat, ["float32"])]
+    for each in (4, 8, 16):
+        yield measure(options, ["float32"], batch=4, size=64, depth=each)
 
 
 # Each of these runs in a fresh process: argv[1] is the folder, argv[2] the file's name.
@@ -175,7 +178,7 @@ def generated(folder: Path, count: int) -> tuple[str, float]:
     return FILE.format(count), time.perf_counter() - start
 
 
-def load(options: argparse.Namespace) -> list[Row]:
+def load(options: argparse.Namespace) -> Iterator[list[Row]]:
     """The first load, which writes the cache, and cached ones, against DLStudio's reader."""
     kinds = (BASE, "first load", "cached load")
     found: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
@@ -205,14 +208,14 @@ def load(options: argparse.Namespace) -> list[Row]:
                 "goal": f"{judged(faster.median, 20)}; {judged(smaller.median, 10)}" if cached else "",
             }
         )
-    return rows
+    yield rows
 
 
-def generate(options: argparse.Namespace) -> list[Row]:
+def generate(options: argparse.Namespace) -> Iterator[list[Row]]:
     """How fast images are drawn and written."""
     with tempfile.TemporaryDirectory() as place:
         _, seconds = generated(Path(place), options.count)
-    return [{"images": options.count, "s": f"{seconds:.1f}", "images/s": f"{options.count / seconds:.0f}"}]
+    yield [{"images": options.count, "s": f"{seconds:.1f}", "images/s": f"{options.count / seconds:.0f}"}]
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -227,6 +230,8 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--precision", nargs="+", choices=tuple(GOALS), default=tuple(GOALS), help="of our networks (all)"
     )
+    halves = ("torch_impl", "tf_impl")
+    parser.add_argument("--halves", nargs="+", choices=halves, default=halves, help="to run (both)")
     parser.add_argument("--count", type=int, default=10_000, help="images of the data file (10000)")
     parser.add_argument("--threads", type=int, default=2, help="of every network (2)")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")
@@ -248,18 +253,20 @@ def main() -> None:
     options = read_options()
     if {"step", "size", "depth"} & set(options.only):
         set_threads(options.threads)
-    titles: dict[str, tuple[str, Callable[[argparse.Namespace], list[Row]]]] = {
+    titles: dict[str, tuple[str, Callable[[argparse.Namespace], Iterator[list[Row]]]]] = {
         "step": ("Training step and prediction", step),
         "size": ("Cost by image size", size),
         "depth": ("Cost by depth", depth),
         "load": ("Loading", load),
         "generate": ("Generating", generate),
     }
-    found = {}
+    found: dict[str, list[Row]] = {}
     for name in options.only:
         title, section = titles[name]
-        found[name] = section(options)
-        table(title, found[name])
+        found[name] = []
+        for rows in section(options):
+            table(title if not found[name] else "", rows)
+            found[name] += rows
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 
