@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.segmentation import RunError, extra
+from datasets.recipe import RunError
+from datasets.segmentation import extra
 
 PRESETS = ("none", "flips", "standard")
 SUFFIXES = (".json", ".yaml", ".yml")
