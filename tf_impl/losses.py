@@ -18,25 +18,26 @@ Tensor: TypeAlias = Any
 
 
 class _Loss(keras.losses.Loss):
-    """One loss an image, averaged; `call` gives the images' losses."""
+    """One loss an image; Keras averages them. `call` gives the images' losses."""
+
+    _computed = "float32"
+
+    @property
+    def dtype(self) -> str:
+        """The type that Keras casts to and averages in: the outputs', and at least float32."""
+        return self._computed
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss of one batch; sample_weight, (N,), multiplies the images' losses."""
         outputs = ops.convert_to_tensor(y_pred)
-        if keras.backend.standardize_dtype(outputs.dtype) != "float64":
-            outputs = ops.cast(outputs, "float32")
-        losses = self.call(ops.convert_to_tensor(y_true), outputs)
-        if sample_weight is not None:
-            weights = ops.cast(ops.convert_to_tensor(sample_weight), losses.dtype)
-            if not agree(weights.shape, losses.shape):
-                raise ValueError(
-                    "sample_weight must be one number an image, (N,); got sample_weight.shape="
-                    f"{tuple(weights.shape)}. Mark pixels that do not count with ignore_index."
-                )
-            losses = losses * weights
-        if self.reduction in (None, "none"):
-            return losses
-        return ops.sum(losses) if self.reduction == "sum" else _mean(losses)
+        wide = keras.backend.standardize_dtype(outputs.dtype) == "float64"
+        self._computed = "float64" if wide else "float32"
+        if sample_weight is not None and not agree(sample_weight.shape, outputs.shape[:1]):
+            raise ValueError(
+                "sample_weight must be one number an image, (N,); got sample_weight.shape="
+                f"{tuple(sample_weight.shape)}. Mark pixels that do not count with ignore_index."
+            )
+        return super().__call__(y_true, outputs, sample_weight)
 
 
 @register

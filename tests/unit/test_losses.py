@@ -199,6 +199,48 @@ def test_keras_in_fit_with_low_precision_and_weights() -> None:
     assert found == pytest.approx(definition.cross_entropy(np.moveaxis(outputs, -1, 1), labels), rel=1e-6)
 
 
+REPLICAS = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras, numpy as np
+from datasets.losses import bce_dice
+from datasets.metrics import SegmentationMetrics, decide, flat
+from tf_impl.losses import BCEDiceLoss
+from tf_impl.metrics import SegmentationMetrics as Device
+rng = np.random.default_rng(0)
+outputs, targets = rng.normal(size=(8, 6, 7, 2)).astype("float32"), rng.integers(0, 2, (8, 6, 7, 2)).astype("uint8")
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    model = keras.Sequential([keras.Input((6, 7, 2)), keras.layers.Identity()])
+    model.compile(loss=BCEDiceLoss(), metrics=[Device(2)], jit_compile=False)
+found = model.evaluate(outputs, targets, batch_size=4, verbose=0, return_dict=True)
+first = [np.moveaxis(one, -1, 1) for one in (outputs, targets)]
+metrics = SegmentationMetrics(2)
+metrics.update(decide(first[0]), first[1] > 0)
+wanted = {**flat(metrics.result()), "loss": bce_dice(*first)}
+for name, value in found.items():
+    np.testing.assert_allclose(value, wanted[name], rtol=1e-6, err_msg=name)
+print("equal", len(found))
+"""
+
+
+@pytest.mark.slow
+def test_losses_and_metrics_on_two_replicas() -> None:
+    """MirroredStrategy adds the replicas' losses up: each must be its share of the mean."""
+    needs("keras")
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICAS],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.split()[-2:] == ["equal", "11"]
+
+
 def test_torch_sums_low_precision_in_float32() -> None:
     needs("torch")
     import torch
