@@ -52,7 +52,7 @@ def read_checkpoint(package: str, model: Any, path: Path, arguments: Mapping[str
 def _read(half: str, model: Any, path: Path) -> None:
     """Read a checkpoint of a network's own framework."""
     if path.name.endswith(NATIVE[half]):
-        importlib.import_module(f"{half}.train").load_weights(model, path)
+        importlib.import_module(f"{half}.checkpoints").load_weights(model, path)
         return
     checkpoint = importlib.import_module("parity.checkpoint")
     try:

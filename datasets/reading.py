@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from datasets.decisions import Masks, decide, raw_values
 from datasets.purdue_shapes import CLASSES, MASK_VALUES
-from datasets.recipe import RunError
+from datasets.recipe import ACTIVATIONS, INPUTS, RunError
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Network: TypeAlias = Callable[[Bytes], NDArray[np.floating]]
 """Raw images (n, H, W, 3) of a size that the network takes, to its outputs (n, C, H, W)."""
-ACTIVATIONS = {"mse": "values", "bce-dice": "logits", "cross-entropy": "softmax"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Reading:
         """
         recipe = config.get("recipe", {})
         loss, inputs = recipe.get("loss", "mse"), recipe.get("inputs", "raw")
-        if loss not in ACTIVATIONS or inputs not in ("raw", "unit"):
+        if loss not in ACTIVATIONS or inputs not in INPUTS:
             raise RunError(
                 f"a run's loss must be one of {', '.join(ACTIVATIONS)} and its inputs raw or unit; "
                 f"got loss={loss}, inputs={inputs}. Give the configuration that training wrote."

@@ -15,7 +15,7 @@ import numpy as np
 
 from datasets.purdue_shapes import Data, DatasetError, constant_mse, load
 from datasets.recipe import MODEL, PRESETS, Recipe, RunError, model_of
-from datasets.segmentation import Predict, check_pairs, evaluate, replacing, save_figure, seven_rows
+from datasets.segmentation import check_pairs, replacing
 
 DTYPES = ("float32", "float64", "bfloat16")
 GROUPS = {
@@ -48,7 +48,7 @@ def training_flags(package: str) -> argparse.ArgumentParser:
     )
     groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
     for item in fields(Recipe):
-        kind = {"float": float, "str": str}.get(str(item.type), int)
+        kind = {"float": float, "str": str}.get(str(item.type).partition(" ")[0], int)
         default = " or ".join(
             f"{settings['recipe'].get(item.name, item.default)} ({name})"
             for name, settings in PRESETS.items()
@@ -88,22 +88,6 @@ def _machine_flags(parser: argparse.ArgumentParser) -> Any:
     group.add_argument("--dtype", choices=DTYPES, help="of computation; bfloat16 keeps float32 weights")
     group.add_argument("--device", choices=("cpu", "gpu"), help="default: a GPU where there is one")
     return group
-
-
-def prediction_flags(package: str) -> argparse.ArgumentParser:
-    """The flags of `python -m tf_impl.predict` and `python -m torch_impl.predict`."""
-    parser = argparse.ArgumentParser(f"python -m {package}.predict", description="Test a trained mUnet.")
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, help="a checkpoint with config.json beside it"
-    )
-    parser.add_argument("--data", type=Path, required=True, help="test file, or a folder with one *test*.gz")
-    parser.add_argument("--out", type=Path, required=True, help="folder for predictions.png and metrics.json")
-    parser.add_argument("--count", type=int, default=4, help="images in the figure; default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=4, help="images at a time; default: %(default)s")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    _model_flags(parser)
-    _machine_flags(parser)
-    return parser
 
 
 def exit_code(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
@@ -185,15 +169,6 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def prediction_config(options: argparse.Namespace) -> dict[str, Any]:
-    """The configuration beside a checkpoint, with the model's flags given now in place of its own."""
-    config = read_config(options.checkpoint.with_name("config.json"))
-    given = {name: getattr(options, name) for name in MODEL if getattr(options, name) is not None}
-    arguments = {**config["model"]["arguments"], **given}
-    model = {**config["model"], "arguments": arguments}
-    return {**config, "model": model, "dtype": options.dtype or config["dtype"]}
-
-
 def claim(folder: Path, config: dict[str, Any]) -> None:
     """Write config.json, unless another run's is there."""
     path = folder / "config.json"
@@ -215,28 +190,3 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write one JSON file, whole or not at all."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def write_results(options: argparse.Namespace, data: Data, predict: Predict) -> None:
-    """Test a network on all the data: print its error, write metrics.json and the figure of the first images.
-
-    Args:
-        options: from prediction_flags.
-        data: the test data.
-        predict: gives the network's raw outputs (n, C, H, W) for raw images (n, H, W, 3).
-    Raises:
-        RunError: more images wanted in the figure than there are.
-    """
-    if not 1 <= options.count <= len(data.images):
-        raise RunError(
-            f"count must be in 1..{len(data.images)}; got count={options.count}. Give another one."
-        )
-    metrics = evaluate(predict, data.images, data.masks, options.batch_size, options.quiet)
-    constant = metrics["mse_of_best_constant"]
-    print(f"MSE: {metrics['mse']:.3f} on {metrics['images']} images; best constant: {constant:.3f}")
-    options.out.mkdir(parents=True, exist_ok=True)
-    sources = {"checkpoint": str(options.checkpoint), "data": str(options.data)}
-    write_json(options.out / "metrics.json", {**metrics, **sources})
-    shown = slice(options.count)
-    rows = seven_rows(data.images[shown], predict(data.images[shown]), data.boxes[shown])
-    save_figure(options.out / "predictions.png", rows, f"MSE {metrics['mse']:.1f}")

@@ -17,44 +17,12 @@ from datasets.checkpoints import read_checkpoint
 from datasets.pictures import from_run_lengths
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, constant_mse, generate, save
 from datasets.reading import Reading
-from datasets.recipe import RunError
-from datasets.segmentation import evaluate
 from tests.conftest import needs
 
 # Keras' variables lack a keyword that NumPy 2 asks for; NumPy then copies, as it should.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 HALVES = {"tf_impl": "keras", "torch_impl": "torch"}
 SIZE = (32, 40)
-
-
-# ---- the error ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
-def test_the_error_is_the_mean_over_every_pixel(batch_size: int) -> None:
-    data = generate(7, 0, SIZE)
-    outputs = np.random.default_rng(0).normal(50, 80, data.masks.shape)
-    at = iter(range(0, 7, batch_size))
-
-    def predict(images: Any) -> Any:
-        start = next(at)
-        np.testing.assert_array_equal(images, data.images[start : start + batch_size], strict=True)
-        return outputs[start : start + batch_size]
-
-    found = evaluate(predict, data.images, data.masks, batch_size, quiet=True)
-    error = (outputs - data.masks.astype(float)) ** 2
-    assert found["images"] == 7
-    assert found["mse"] == pytest.approx(error.mean(), rel=1e-12)
-    assert list(found["mse_per_class"]) == list(CLASSES)
-    for index, name in enumerate(CLASSES):
-        assert found["mse_per_class"][name] == pytest.approx(error[:, index].mean(), rel=1e-12)
-    assert found["mse_of_best_constant"] == constant_mse(data.masks)
-
-
-def test_perfect_outputs_have_no_error() -> None:
-    data = generate(3, 0, SIZE)
-    found = evaluate(lambda images: data.masks.astype(np.float32), data.images, data.masks, 3, quiet=True)
-    assert found["mse"] == 0
 
 
 # ---- the scripts --------------------------------------------------------------------------------------------
@@ -299,10 +267,3 @@ def test_the_other_framework_must_be_installed(
     assert run.predict.main(flags(run, tmp_path / "out", checkpoint=foreign)) == 2
     assert "both frameworks must be installed" in capsys.readouterr().err
     foreign.unlink()
-
-
-def test_a_missing_extra_names_its_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    data = generate(2, 0, SIZE)
-    with pytest.raises(RunError, match=r"pip install 'segparity\[train\]'"):
-        evaluate(lambda images: data.masks.astype(float), data.images, data.masks, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -321,3 +322,14 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for told, reads in unreadable(tmp_path).items():
         with pytest.raises(RunError, match=told):
             reads()
+
+
+def test_a_missing_extra_names_its_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photographs(tmp_path / "in")
+    for name in ("tqdm", "PIL.Image"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, name, None)
+            with pytest.raises(
+                RunError, match=rf"{name} must be installed.*pip install 'segparity\[train\]'"
+            ):
+                predict(tmp_path / "in", tmp_path / "out")

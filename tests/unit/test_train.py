@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.purdue_shapes import generate, save
 from datasets.order import Order, batches
+from datasets.prediction import prediction_flags
+from datasets.purdue_shapes import generate, save
 from datasets.recipe import Recipe, RunError, model_of
 from datasets.runlog import Progress, RunLog, finite
-from datasets.runs import prediction_flags, training_flags
+from datasets.runs import training_flags
 from datasets.segmentation import check_pairs, replacing
 from tests.conftest import needs
 
