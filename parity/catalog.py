@@ -12,6 +12,7 @@ from parity.spec import split_call
 ENTRY_POINTS = "parity.pairs"
 LECTURE = "Kak and Bouman, Deep Learning, week 8, 2025"
 D2L = "Zhang et al., Dive into Deep Learning"
+DEEPLAB = "Chen et al."
 LONG = "Long, Shelhamer, Darrell 2015, on VGG16"
 
 
@@ -67,7 +68,30 @@ ENTRIES: tuple[Entry, ...] = (
     _own("FCN-8s", "1", LONG, "fcn:VGGFCN(stride=8)", (2, 19, 34, 3), f"(stride=8, {_NARROW})"),
     _own("U-Net", "2", "Ronneberger, Fischer, Brox 2015, figure 1", "unet:UNet()", (2, 188, 204, 1), "(width=8)"),
     _own("U-Net-padded", "2", "U-Net with padding and normalisation, as commonly used",
-         "unet:UNet(3, 21, padded=True, batch_norm=True)", (2, 33, 50, 3)),
+         "unet:UNet(3, 21, padded=True, batch_norm=True)", (2, 33, 50, 3),
+         "(3, 21, padded=True, batch_norm=True, width=8)"),
+    _own("DeepLab-v2", "3", f"{DEEPLAB} 2016 (v2), ResNet-101, scores summed", "deeplab:DeepLabV2()", (2, 33, 50, 3),
+         "(width=8)"),
+    _own("DeepLab-v2-VGG16", "3", f"{DEEPLAB} 2016 (v2), VGG16, ASPP-L",
+         "deeplab:DeepLabV2(backbone='vgg16', hidden=1024)", (2, 33, 50, 3), "(backbone='vgg16', hidden=64, width=8)"),
+    _own("DeepLab-v2-lecture", "3", f"{LECTURE}, slides 20-22: scores concatenated",
+         "deeplab:DeepLabV2(backbone='resnet18', pooling='concat')", (2, 33, 50, 3)),
+    _own("DeepLab-v3", "3", f"{DEEPLAB} 2017 (v3); torchvision, deeplabv3_resnet50", "deeplab:DeepLabV3()",
+         (2, 33, 50, 3), "(channels=32, width=8)"),
+    _own("DeepLab-v3-multi-grid", "3", f"{DEEPLAB} 2017 (v3), ResNet-101, stride 16",
+         "deeplab:DeepLabV3(backbone='resnet101', output_stride=16, multi_grid=(1, 2, 4))", (2, 33, 50, 3),
+         "(backbone='resnet101', output_stride=16, multi_grid=(1, 2, 4), channels=32, width=8)"),
+    _own("FCN-ResNet50", "1", "Long et al. 2015, dilated; torchvision, fcn_resnet50", "deeplab:DilatedFCN()",
+         (2, 33, 50, 3), "(width=8)"),
+    _own("DeepLab-v3+", "4", f"{DEEPLAB} 2018 (v3+), ResNet-50", "deeplab:DeepLabV3Plus()", (2, 33, 50, 3),
+         "(channels=32, width=8)"),
+    _own("DeepLab-v3+-separable", "4", f"{DEEPLAB} 2018 (v3+), ResNet-18, separable convolutions",
+         "deeplab:DeepLabV3Plus(backbone='resnet18', separable=True)", (2, 33, 50, 3)),
+    _own("ASPP", "block", f"{DEEPLAB} 2017, figure 5", "aspp:ASPP(16, (2, 4, 6), 8)", (2, 33, 46, 16)),
+    _own("ASPP-separable", "block", f"{DEEPLAB} 2018, figure 3", "aspp:ASPP(16, (2, 4, 6), 8, separable=True)",
+         (2, 33, 46, 16)),
+    _own("AtrousBranches", "block", f"{LECTURE}, slides 20-22",
+         "aspp:AtrousBranches(16, 3, (2, 4, 6), pooling='concat')", (2, 33, 46, 16)),
     _own("ResNet-18", "backbone", "He et al. 2015; torchvision, resnet18", "resnet:ResNet(18)", (2, 65, 98, 3)),
     _own("ResNet-18-v2", "backbone", "He et al. 2016; MXNet, resnet18_v2", "resnet:ResNetV2(18)", (2, 65, 98, 3)),
     _own("SkipBlockDN", "block", f"{LECTURE}, slide 65", "blocks:SkipBlockDN(8, 8)", (2, 33, 46, 8)),

@@ -49,6 +49,7 @@ def outputs(model: Any, x: np.ndarray) -> list[np.ndarray]:
         return [np.asarray(each) for each in (found if isinstance(found, list) else [found])]
     with torch.no_grad():
         found = model(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()))
+    found = list(found.values()) if isinstance(found, dict) else found  # torchvision's out and aux
     found = found if isinstance(found, list) else [found]
     return [(each.permute(0, 2, 3, 1) if each.ndim == 4 else each).numpy() for each in found]
 
@@ -78,12 +79,14 @@ def _frozen_weights(layer: Any) -> list[Any]:
     return [] if layer.trainable else list(layer._trainable_variables)
 
 
-def assert_trains_the_same(name: str, shape: tuple[int, int], channels: int = 3, **arguments: Any) -> None:
+def assert_trains_the_same(
+    name: str, shape: tuple[int, int], image_channels: int = 3, **arguments: Any
+) -> None:
     """Outputs, gradients and one training step in float64: parity calls them EQUAL."""
     import parity
 
     model, module = twins(name, "float32", **arguments)
-    x = images(*shape, channels, "float32")
+    x = images(*shape, image_channels, "float32")
     report = parity.compare(model, module, x, gradients=True, train_steps=1)
     assert report.verdict == "EQUAL", str(report)
     assert report.training["gradients_training"] < 1e-10

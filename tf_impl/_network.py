@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -11,7 +12,7 @@ from keras import ops
 
 from tf_impl._functional import Tensor
 from tf_impl.initializers import bilinear_kernel
-from tf_impl.layers import Conv2d, ConvTranspose2d, MaxPool2d, Shape, register
+from tf_impl.layers import BatchNorm2d, Conv2d, ConvTranspose2d, MaxPool2d, Shape, register
 
 Step = Callable[..., keras.layers.Layer]
 
@@ -79,6 +80,13 @@ class CeilMaxPool2d(MaxPool2d):
 def run(layer: keras.layers.Layer, x: Tensor, training: bool | None) -> Tensor:
     """Apply a layer; in training mode only where it knows of one."""
     return layer(x, training=training) if layer._call_has_training_arg else layer(x)
+
+
+def unit_steps(in_channels: int, out_channels: int, kernel_size: int = 1, rate: int = 1) -> list[Step]:
+    """Give what makes a convolution that keeps the size, its normalisation, and ReLU."""
+    rim = rate * (kernel_size // 2)
+    conv = partial(Conv2d, in_channels, out_channels, kernel_size, padding=rim, dilation=rate, bias=False)
+    return [conv, partial(BatchNorm2d, out_channels), keras.layers.ReLU]
 
 
 def linear(in_channels: int, out_channels: int, **kwargs: Any) -> keras.layers.Dense:

@@ -121,7 +121,7 @@ class UNet(keras.Model):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Segment the images `x`."""
         check_images(x, self.in_channels)
-        check_image(*x.shape[1:3], self.padded)
+        check_image(x.shape[1:3], self.padded)
         copies = []
         for level, block in enumerate(self.contract):
             x = block(x if level == 0 else self.pool(x), training=training)
@@ -133,7 +133,7 @@ class UNet(keras.Model):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Give the output's shape; an unknown size stays unknown."""
-        check_image(*input_shape[1:3], self.padded)
+        check_image(input_shape[1:3], self.padded)
         sizes = (output_size(size, self.padded) for size in input_shape[1:3])
         return (input_shape[0], *sizes, self.num_classes)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 LEVELS = 4  # halvings
 STEP = 2**LEVELS
 MARGIN = 124  # what the valid convolutions of the way down take from the input, counted in its pixels
@@ -20,9 +22,9 @@ def check_options(in_channels: int, num_classes: int, width: int, dropout: float
         )
 
 
-def check_image(height: int | None, width: int | None, padded: bool) -> None:
+def check_image(sizes: Sequence[int | None], padded: bool) -> None:
     """Refuse sizes at which a pooling would not halve exactly; an unknown size (None) passes."""
-    for name, size in (("height", height), ("width", width)):
+    for name, size in zip(("height", "width"), sizes, strict=True):
         if size is None:
             continue
         if padded and size < STEP:

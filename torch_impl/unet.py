@@ -98,7 +98,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Segment the images `x`."""
         check_images(x, self.in_channels)
-        check_image(*x.shape[2:], self.padded)
+        check_image(x.shape[2:], self.padded)
         copies = []
         for level, block in enumerate(self.contract):
             x = block(x if level == 0 else self.pool(x))

@@ -147,10 +147,47 @@ INSTANCES: dict[str, dict[str, Any]] = {
     "ResNetV2": {"depth": 18, "num_classes": 3, "output_stride": 8, "width": 4},
     "VGG16": {"output_stride": 16, "padding": 3, "ceil_mode": False, "width": 2},
     "FCN": {"num_classes": 3, "width": 4},
+    "ASPP": {
+        "in_channels": 4,
+        "rates": (2, 3),
+        "out_channels": 5,
+        "separable": True,
+        "fuse": 3,
+        "dropout": 0.1,
+    },
+    "AtrousBranches": {"in_channels": 4, "num_classes": 3, "rates": (2, 3), "pooling": "concat", "hidden": 5},
+    "DepthwiseConv2d": {"channels": 4, "kernel_size": 3, "padding": 2, "dilation": 2},
+    "DeepLabV2": {"num_classes": 3, "output_stride": 16, "rates": (2, 3), "pooling": "concat", "width": 2},
+    "DeepLabV3": {
+        "num_classes": 3,
+        "rates": (2, 3),
+        "multi_grid": (1, 2, 4),
+        "auxiliary": True,
+        "channels": 4,
+        "width": 2,
+    },
+    "DeepLabV3Plus": {"num_classes": 3, "separable": True, "low_channels": 5, "channels": 4, "width": 2},
+    "DilatedFCN": {"num_classes": 3, "output_stride": 16, "auxiliary": True, "width": 2},
     "UNet": {"num_classes": 3, "padded": True, "batch_norm": True, "dropout": 0.25, "width": 2},
     "VGGFCN": {"num_classes": 3, "stride": 8, "hidden": 5, "width": 2},
 }
-COMPOSITE = ["SkipBlockDN", "SkipBlockUP", "mUnet", "ResNet", "ResNetV2", "VGG16", "FCN", "VGGFCN", "UNet"]
+COMPOSITE = [
+    "SkipBlockDN",
+    "SkipBlockUP",
+    "mUnet",
+    "ResNet",
+    "ResNetV2",
+    "VGG16",
+    "FCN",
+    "VGGFCN",
+    "UNet",
+    "ASPP",
+    "AtrousBranches",
+    "DeepLabV2",
+    "DeepLabV3",
+    "DeepLabV3Plus",
+    "DilatedFCN",
+]
 
 
 def test_every_public_class_has_its_instance_here() -> None:

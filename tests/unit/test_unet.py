@@ -73,7 +73,7 @@ def test_the_middle_of_a_picture_is_what_a_larger_one_gives() -> None:
 
 @pytest.mark.slow
 def test_trains_the_same() -> None:
-    assert_trains_the_same("UNet", (188, 204), channels=1, width=2)
+    assert_trains_the_same("UNet", (188, 204), 1, width=2)
 
 
 @pytest.mark.parametrize("half", HALVES)

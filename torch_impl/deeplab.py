@@ -1,0 +1,246 @@
+"""DeepLab v2, v3 and v3+, and the dilated FCN beside which v3 is usually put."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from torch_impl._backbone import make_backbone
+from torch_impl._deeplab import default_rates, low_level
+from torch_impl.aspp import ASPP, AtrousBranches, conv_unit, separable_unit
+from torch_impl.layers import Conv2d
+from torch_impl.resizing import resize_to
+
+
+def fcn_head(in_channels: int, num_classes: int) -> nn.Sequential:
+    """Make a 3 x 3 convolution to a quarter of the channels and a 1 x 1 one to the classes.
+
+    Shapes: (N, in_channels, H, W) -> (N, num_classes, H, W).
+
+    Args:
+        in_channels: channels of the input, at least 4.
+        num_classes: channels of the output.
+
+    Source: torchvision, FCNHead.
+    """
+    inner = in_channels // 4
+    return nn.Sequential(*conv_unit(in_channels, inner, 3), nn.Dropout(0.1), Conv2d(inner, num_classes, 1))
+
+
+class DilatedFCN(nn.Module):
+    """A small head on a ResNet that dilates instead of halving: torchvision's fcn_resnet50.
+
+    Shapes: (N, 3, H, W) -> (N, num_classes, H, W); with `auxiliary` a list of two such.
+
+    Args:
+        num_classes: channels of the output.
+        backbone: "resnet18", "resnet34", "resnet50", "resnet101", the v2 forms of the first two, or "vgg16".
+        output_stride: of the features, 32, 16 or 8.
+        auxiliary: whether a second head gives scores from the last stage but one, to be trained beside.
+        width: channels of the backbone's first stage.
+
+    Raises:
+        ValueError: an option without a meaning, or an input that is no batch of RGB images.
+
+    Source: torchvision, fcn_resnet50; its state_dict loads.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 21,
+        backbone: str = "resnet50",
+        output_stride: int = 8,
+        auxiliary: bool = False,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone_name = backbone
+        self.output_stride = output_stride
+        self.auxiliary = auxiliary
+        self.width = width
+        self.backbone = make_backbone(backbone, output_stride, width)
+        *_, third, last = self.backbone.out_channels
+        self.classifier = fcn_head(last, num_classes)
+        self.aux_classifier = fcn_head(third, num_classes) if auxiliary else None
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """Segment the images `x`."""
+        *_, third, last = self.backbone(x)
+        scores = resize_to(self.classifier(last), x.shape[2:])
+        if self.aux_classifier is None:
+            return scores
+        return [scores, resize_to(self.aux_classifier(third), x.shape[2:])]
+
+
+class DeepLabV2(nn.Module):
+    """Scores from atrous convolutions of several rates on a backbone that dilates instead of halving.
+
+    Shapes: (N, 3, H, W) -> (N, num_classes, H, W).
+
+    Args:
+        num_classes: channels of the output.
+        backbone: "resnet101" or "vgg16" as in the paper, or another one that `DilatedFCN` takes.
+        output_stride: of the features, 32, 16 or 8.
+        rates: dilation of each branch, in pixels.
+        pooling: "sum" adds the branches' scores, "concat" weighs them by a 1 x 1 convolution (the lecture).
+        hidden: channels of two further layers in each branch; the paper has 1024 with VGG16, and none (0) else.
+        width: channels of the backbone's first stage.
+
+    Raises:
+        ValueError: an option without a meaning, or an input that is no batch of RGB images.
+
+    Source: Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and
+        Fully Connected CRFs", without the CRF.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 21,
+        backbone: str = "resnet101",
+        output_stride: int = 8,
+        rates: Sequence[int] = (6, 12, 18, 24),
+        pooling: Literal["sum", "concat"] = "sum",
+        hidden: int = 0,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone_name = backbone
+        self.output_stride = output_stride
+        self.rates = tuple(rates)
+        self.pooling = pooling
+        self.hidden = hidden
+        self.width = width
+        self.backbone = make_backbone(backbone, output_stride, width)
+        self.classifier = AtrousBranches(self.backbone.out_channels[-1], num_classes, rates, pooling, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Segment the images `x`."""
+        return resize_to(self.classifier(self.backbone(x)[-1]), x.shape[2:])
+
+
+class DeepLabV3(nn.Module):
+    """ASPP with image pooling and normalisation on a backbone that dilates instead of halving.
+
+    Shapes: (N, 3, H, W) -> (N, num_classes, H, W); with `auxiliary` a list of two such.
+
+    Args:
+        num_classes: channels of the output.
+        backbone: as `DilatedFCN` takes it.
+        output_stride: of the features, 32, 16 or 8.
+        rates: of ASPP, in pixels; None is 6, 12, 18 at stride 16, and twice that at stride 8.
+        multi_grid: a rate for each block of the backbone's last stage, such as (1, 2, 4); None for all alike.
+        auxiliary: whether a second head gives scores from the last stage but one, to be trained beside.
+        channels: of ASPP and of the layer behind it.
+        width: channels of the backbone's first stage.
+
+    Raises:
+        ValueError: an option without a meaning, or an input that is no batch of RGB images.
+
+    Source: Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation"; torchvision,
+        deeplabv3_resnet50, whose state_dict loads.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 21,
+        backbone: str = "resnet50",
+        output_stride: int = 8,
+        rates: Sequence[int] | None = None,
+        multi_grid: Sequence[int] | None = None,
+        auxiliary: bool = False,
+        channels: int = 256,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone_name = backbone
+        self.output_stride = output_stride
+        self.rates = default_rates(rates, output_stride)
+        self.multi_grid = None if multi_grid is None else tuple(multi_grid)
+        self.auxiliary = auxiliary
+        self.channels = channels
+        self.width = width
+        self.backbone = make_backbone(backbone, output_stride, width, multi_grid)
+        *_, third, last = self.backbone.out_channels
+        self.classifier = nn.Sequential(
+            ASPP(last, self.rates, channels),
+            *conv_unit(channels, channels, 3),
+            Conv2d(channels, num_classes, 1),
+        )
+        self.aux_classifier = fcn_head(third, num_classes) if auxiliary else None
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """Segment the images `x`."""
+        *_, third, last = self.backbone(x)
+        scores = resize_to(self.classifier(last), x.shape[2:])
+        if self.aux_classifier is None:
+            return scores
+        return [scores, resize_to(self.aux_classifier(third), x.shape[2:])]
+
+
+class DeepLabV3Plus(nn.Module):
+    """DeepLab v3's features enlarged, put beside few of stride 4, refined by two 3 x 3 convolutions, and enlarged.
+
+    Shapes: (N, 3, H, W) -> (N, num_classes, H, W).
+
+    Args:
+        num_classes: channels of the output.
+        backbone: as `DilatedFCN` takes it.
+        output_stride: of the features, 32, 16 or 8.
+        rates: of ASPP, in pixels; None is 6, 12, 18 at stride 16, and twice that at stride 8.
+        multi_grid: a rate for each block of the backbone's last stage, such as (1, 2, 4); None for all alike.
+        separable: whether the 3 x 3 convolutions of ASPP and of the decoder are depthwise separable.
+        low_channels: to which the features of stride 4 are reduced.
+        channels: of ASPP and of the decoder.
+        width: channels of the backbone's first stage.
+
+    Raises:
+        ValueError: an option without a meaning, or an input that is no batch of RGB images.
+
+    Source: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", figure 2.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 21,
+        backbone: str = "resnet50",
+        output_stride: int = 16,
+        rates: Sequence[int] | None = None,
+        multi_grid: Sequence[int] | None = None,
+        separable: bool = False,
+        low_channels: int = 48,
+        channels: int = 256,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone_name = backbone
+        self.output_stride = output_stride
+        self.rates = default_rates(rates, output_stride)
+        self.multi_grid = None if multi_grid is None else tuple(multi_grid)
+        self.separable = separable
+        self.low_channels = low_channels
+        self.channels = channels
+        self.width = width
+        self.backbone = make_backbone(backbone, output_stride, width, multi_grid)
+        self._low = low_level(backbone)
+        self.aspp = ASPP(self.backbone.out_channels[-1], self.rates, channels, separable)
+        self.low = conv_unit(self.backbone.out_channels[self._low], low_channels)
+        unit = separable_unit if separable else conv_unit
+        self.decoder = nn.Sequential(
+            unit(channels + low_channels, channels, 3),
+            unit(channels, channels, 3),
+        )
+        self.head = Conv2d(channels, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Segment the images `x`."""
+        features = self.backbone(x)
+        low = self.low(features[self._low])  # (N, low_channels, H/4, W/4)
+        high = resize_to(self.aspp(features[-1]), low.shape[2:])
+        return resize_to(self.head(self.decoder(torch.cat((high, low), dim=1))), x.shape[2:])
