@@ -191,7 +191,8 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         if not (one_tap and pixels_lie_together(input)):
             return super().forward(input, output_size)
         small = F.conv_transpose2d(input, self.weight, groups=self.groups)
-        y = with_zeros(small, self.stride, self._crops)
+        down, right = self.stride
+        y = with_zeros(small, (down, right), self._crops)
         return y if self.bias is None else y + self.bias[:, None, None]
 
 
