@@ -54,6 +54,9 @@ class Recipe:
         "mse of raw mask values; bce-dice of independent masks; cross-entropy of label maps",
         LOSSES,
     )
+    head_bias: float | None = _setting(
+        None, "objective", "first value of the output's bias: the logit of a rare class; else as drawn"
+    )
     optimizer: str = _setting("sgd", "optimizer", "the rule, PyTorch's in both packages", OPTIMIZERS)
     learning_rate: float = _setting(1e-4, "optimizer", "the greatest of the run")
     lr_schedule: str = _setting("constant", "optimizer", "how the learning rate changes", RATES)
@@ -195,6 +198,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "recipe": {
             "inputs": "unit",
             "loss": "bce-dice",
+            "head_bias": -3.0,
             "optimizer": "adamw",
             "learning_rate": 2e-3,
             "lr_schedule": "one-cycle",

@@ -96,7 +96,7 @@ class _Last(keras.metrics.Metric):
 
     def result(self) -> Any:
         """The value."""
-        return self.last
+        return ops.convert_to_tensor(self.last)
 
 
 @keras.saving.register_keras_serializable(package="tf_impl")

@@ -136,6 +136,8 @@ def run(options: argparse.Namespace) -> None:
     if machine.deterministic:
         engine.make_deterministic()
     model = make_model(config["model"]["arguments"], machine.dtype, device, recipe.seed)
+    if recipe.head_bias is not None:
+        model.conv_out.bias.assign(np.full(model.conv_out.bias.shape, recipe.head_bias))
     if options.init:
         load_weights(model, options.init)
     main_process = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0

@@ -136,6 +136,8 @@ def run(options: argparse.Namespace) -> None:
     machine = Machine(options.dtype, device, **config["machine"])
     weights = "float64" if machine.dtype == "float64" else "float32"
     model = make_model(config["model"]["arguments"], weights, device, recipe.seed)
+    if recipe.head_bias is not None:
+        torch.nn.init.constant_(model.conv_out.bias, recipe.head_bias)
     if options.init:
         load_weights(model, options.init)
     main_process = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0
