@@ -50,20 +50,27 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """The images that are kept for the checks, batch by batch, unchanged and in their own order."""
+    """The images that are kept for the checks, batch by batch, unchanged and in their own order.
+
+    Of several processes each has an equal part of every batch; see `share_of`.
+    """
 
     images: Bytes
     masks: Bytes
     indices: Indices
     batch_size: int
+    rank: int = 0
+    world: int = 1
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self.batch_size)
+        usable = len(self.indices) - len(self.indices) % self.batch_size % self.world
+        return -(-usable // self.batch_size)
 
     def __getitem__(self, number: int) -> tuple[Bytes, Bytes]:
         if not 0 <= number < len(self):
             raise IndexError(number)
         part = self.indices[number * self.batch_size : (number + 1) * self.batch_size]
+        part = share_of(part, self.rank, self.world)
         return self.images[part], self.masks[part]
 
 

@@ -81,6 +81,20 @@ class Order:
         is_last = number + 1 == self.steps_per_epoch or step + 1 == self.total
         return Batch(step + 1, epoch + 1, number + 1, indices, is_last)
 
+    def left_out(self, world: int) -> int:
+        """How many images of an epoch's last batch are left out where `world` processes share every batch equally.
+
+        Raises:
+            RunError: a batch that cannot be shared.
+        """
+        size, last = self.recipe.batch_size, len(self.trained) % self.recipe.batch_size
+        if size % world or 0 < last < world:
+            raise RunError(
+                f"a batch must be shared equally by {world} processes or devices, with an image for each; got "
+                f"batch_size={size}, and {last} images in the last batch of an epoch. Give another --batch-size."
+            )
+        return last % world
+
     def _permutation(self, epoch: int) -> Indices:
         drawn = self._drawn.get(epoch)  # several threads may ask
         if drawn is None:

@@ -57,6 +57,9 @@ class Recipe:
     head_bias: float | None = _setting(
         None, "objective", "first value of the output's bias: the logit of a rare class; else as drawn"
     )
+    freeze_batchnorm: bool = _setting(
+        False, "objective", "normalise by the running statistics, and leave them and the scales as they are"
+    )
     optimizer: str = _setting("sgd", "optimizer", "the rule, PyTorch's in both packages", OPTIMIZERS)
     learning_rate: float = _setting(1e-4, "optimizer", "the greatest of the run")
     lr_schedule: str = _setting("constant", "optimizer", "how the learning rate changes", RATES)
@@ -178,6 +181,11 @@ class Machine:
         workers: processes that read and change images ahead of the training; 0 does it in between.
         compile: torch.compile, or XLA for Keras.
         deterministic: refuse or replace operations whose result may change from run to run.
+        coordinator: HOST:PORT of the first process, where there are several.
+        processes: how many share every batch, on one machine or on many.
+        process: which of them this is, from 0.
+    Raises:
+        RunError: numbers that do not go together.
     """
 
     dtype: str = "float32"
@@ -186,6 +194,21 @@ class Machine:
     workers: int = 0
     compile: bool = False
     deterministic: bool = False
+    coordinator: str | None = None
+    processes: int = 1
+    process: int = 0
+
+    def __post_init__(self) -> None:
+        if self.devices < 1 or self.processes < 1 or not 0 <= self.process < self.processes:
+            raise RunError(
+                "devices and processes must be at least 1, and process one of 0..processes-1; got "
+                f"devices={self.devices}, processes={self.processes}, process={self.process}."
+            )
+        if self.processes > 1 and not self.coordinator:
+            raise RunError(
+                f"processes={self.processes} must have a coordinator; got none. Give --coordinator HOST:PORT, the "
+                "same in every process, with a free port of the machine of process 0."
+            )
 
 
 MODEL = {"skip_connections": True, "depth": 16, "head": "dlstudio", "schedule": "released"}

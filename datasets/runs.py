@@ -48,17 +48,7 @@ def training_flags(package: str) -> argparse.ArgumentParser:
     )
     groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
     for item in fields(Recipe):
-        kind = {"float": float, "str": str}.get(str(item.type).partition(" ")[0], int)
-        default = " or ".join(
-            f"{settings['recipe'].get(item.name, item.default)} ({name})"
-            for name, settings in PRESETS.items()
-        )
-        groups[item.metadata["group"]].add_argument(
-            "--" + item.name.replace("_", "-"),
-            type=kind,
-            choices=item.metadata["choices"],
-            help=f"{item.metadata['help']}; default: {default}".replace("%", "%%"),
-        )
+        _add_setting(groups[item.metadata["group"]], item)
     groups["reproduction"].add_argument(
         "--deterministic", action="store_true", help="the same numbers in every run; slower on a GPU"
     )
@@ -73,6 +63,20 @@ def training_flags(package: str) -> argparse.ArgumentParser:
     )
     parser.set_defaults(dtype="float32")
     return parser
+
+
+def _add_setting(group: Any, item: Any) -> None:
+    """One flag for one field of the recipe, with every preset's default."""
+    default = " or ".join(
+        f"{settings['recipe'].get(item.name, item.default)} ({name})" for name, settings in PRESETS.items()
+    )
+    flag = "--" + item.name.replace("_", "-")
+    text = f"{item.metadata['help']}; default: {default}".replace("%", "%%")
+    if item.type == "bool":
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
+        return
+    kind = {"float": float, "str": str}.get(item.type.partition(" ")[0], int)
+    group.add_argument(flag, type=kind, choices=item.metadata["choices"], help=text)
 
 
 def _model_flags(parser: argparse.ArgumentParser) -> None:
@@ -148,6 +152,7 @@ def training_config(
     }
 
 
+MACHINE = ("devices", "workers", "compile", "deterministic", "coordinator", "processes", "process")
 CIRCUMSTANCES = ("device", "machine", "versions")
 """What may change where a run goes on."""
 

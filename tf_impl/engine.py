@@ -21,6 +21,7 @@ from datasets.recipe import Machine, Recipe, scored_as
 from datasets.runlog import Progress, RunLog, finite
 from tf_impl import losses, optimizers
 from tf_impl.checkpoints import BEST, CHECKPOINT, STATE, load_state, save_state, save_weights
+from tf_impl.distribution import place
 from tf_impl.metrics import SegmentationMetrics
 
 LOSSES: dict[str, Callable[[], Any]] = {
@@ -256,20 +257,25 @@ def fit(
         # Some of mUnet's blocks are declared and never used, as in the lecture: they have no gradient.
         warnings.filterwarnings("ignore", message="Gradients do not exist for variables")
         metrics = SegmentationMetrics(*scored_as(recipe.loss, classes, mask_values))
+        if recipe.freeze_batchnorm:
+            for layer in network._flatten_layers():
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.trainable = False
         engine = Engine(network, recipe, rates, metrics)
         xla = machine.compile or keras.config.backend() == "jax"
         engine.compile(_optimizer(recipe, rates), loss=LOSSES[recipe.loss](), jit_compile=xla)
         if folder is not None and progress.sections:
             load_state(engine, folder / STATE)
-        kept = Kept(images, masks, order.kept, recipe.batch_size)
+        rank, world = place(machine)
+        kept = Kept(images, masks, order.kept, recipe.batch_size, rank, world)
         # One call of fit for each section: Keras goes on from the end of an epoch alone, not from within one.
         for steps in order.sections[progress.sections :]:
             if recipe.patience and progress.waited >= recipe.patience:
                 break
-            section = Section(images, masks, order, steps, augment)
+            section = Section(images, masks, order, steps, augment, rank, world)
             batches = _Batches(section, recipe, dtype, machine.workers)
             engine.fit(batches, shuffle=False, callbacks=[_Watch(order, steps, report, found)], verbose=0)
-            _check(engine, order, steps, kept, found, log, folder, progress)
+            _check(engine, order, steps, kept, found, log, folder if rank == 0 else None, progress)
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from datasets.runs import claim, exit_code, load_part, training_config, training
 from datasets.segmentation import check_pairs
 from tf_impl import engine
 from tf_impl.checkpoints import load_weights, read_progress
+from tf_impl.distribution import joined
 from tf_impl.munet import mUnet
 
 
@@ -133,25 +133,26 @@ def run(options: argparse.Namespace) -> None:
     versions = {"keras": keras.__version__, "backend": keras.config.backend()}
     config = training_config("tf_impl", options, data, device=device, **versions)
     machine = Machine(options.dtype, device, **config["machine"])
+    order = Order(len(data.images), recipe)
     if machine.deterministic:
         engine.make_deterministic()
-    model = make_model(config["model"]["arguments"], machine.dtype, device, recipe.seed)
-    if recipe.head_bias is not None:
-        model.conv_out.bias.assign(np.full(model.conv_out.bias.shape, recipe.head_bias))
-    if options.init:
-        load_weights(model, options.init)
-    main_process = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0
-    if main_process:
-        claim(options.out, config)
-    progress = (read_progress(options.out) if options.resume else None) or Progress()
-    order = Order(len(data.images), recipe)
     with contextlib.ExitStack() as files:
+        rank, world = files.enter_context(joined(machine))
+        order.left_out(world * (machine.devices if world == 1 else 1))
+        model = make_model(config["model"]["arguments"], machine.dtype, device, recipe.seed)
+        if recipe.head_bias is not None:
+            model.conv_out.bias.assign(np.full(model.conv_out.bias.shape, recipe.head_bias))
+        if options.init:
+            load_weights(model, options.init)
+        progress = (read_progress(options.out) if options.resume else None) or Progress()
         log = None
-        if main_process:
+        if rank == 0:
+            claim(options.out, config)
             log = files.enter_context(
                 RunLog(options.out, order, progress, options.log_every, options.quiet, options.tensorboard)
             )
-        files.enter_context(keras.device(f"{device}:0"))
+        if machine.devices == machine.processes == 1:
+            files.enter_context(keras.device(f"{device}:0"))
         train(
             model,
             data.images,

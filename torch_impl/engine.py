@@ -12,8 +12,8 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from numpy.typing import NDArray
 
 from datasets.feeding import Augment, Kept, Section, network_inputs, network_targets
@@ -22,6 +22,7 @@ from datasets.recipe import Machine, Recipe, scored_as
 from datasets.runlog import Progress, RunLog, finite
 from torch_impl import losses, optimizers
 from torch_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights
+from torch_impl.distribution import place
 from torch_impl.metrics import SegmentationMetrics
 
 LOSSES: dict[str, Callable[[], torch.nn.Module]] = {
@@ -282,6 +283,10 @@ def fit(
     progress, machine = progress or Progress(), machine or Machine(_dtype(network))
     if machine.compile:
         network.compile()
+    if recipe.freeze_batchnorm:
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+                layer.eval().requires_grad_(False)  # Lightning leaves each layer in its mode
     metrics = SegmentationMetrics(*scored_as(recipe.loss, classes, mask_values))
     engine = Engine(network.to(memory_format=torch.channels_last), recipe, rates, metrics)  # type: ignore[call-overload]
     average = _Average(recipe.ema) if recipe.ema else None
@@ -299,14 +304,13 @@ def fit(
 def _trainer(recipe: Recipe, machine: Machine, order: Order, callbacks: list[Any]) -> lightning.Trainer:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)  # what hardware there is, at every start
-    world, local = (int(os.environ.get(name, 0)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    devices = local or machine.devices
-    many = devices > 1 or world > 1
+    world = place(machine)[1]
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", machine.devices))  # torchrun's
     return lightning.Trainer(
         accelerator="gpu" if machine.device == "gpu" else "cpu",
         devices=devices,
-        num_nodes=max(world // local, 1) if local else 1,
-        strategy="ddp_find_unused_parameters_true" if many else "auto",
+        num_nodes=world // devices,
+        strategy="ddp_find_unused_parameters_true" if world > 1 else "auto",  # mUnet declares some
         precision=PRECISIONS[machine.dtype],
         max_epochs=len(order.sections),
         accumulate_grad_batches=recipe.accumulate,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from datasets.runlog import Progress, RunLog
 from datasets.runs import claim, exit_code, load_part, training_config, training_flags
 from datasets.segmentation import check_pairs
 from torch_impl.checkpoints import load_weights, read_progress
+from torch_impl.distribution import joined
 from torch_impl.munet import mUnet
 
 
@@ -134,20 +134,20 @@ def run(options: argparse.Namespace) -> None:
     data = load_part(options.data, "train")
     config = training_config("torch_impl", options, data, device=device, torch=torch.__version__)
     machine = Machine(options.dtype, device, **config["machine"])
-    weights = "float64" if machine.dtype == "float64" else "float32"
-    model = make_model(config["model"]["arguments"], weights, device, recipe.seed)
-    if recipe.head_bias is not None:
-        torch.nn.init.constant_(model.conv_out.bias, recipe.head_bias)
-    if options.init:
-        load_weights(model, options.init)
-    main_process = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0
-    if main_process:
-        claim(options.out, config)
-    progress = (read_progress(options.out) if options.resume else None) or Progress()
     order = Order(len(data.images), recipe)
     with contextlib.ExitStack() as files:
+        rank, world = files.enter_context(joined(machine))
+        order.left_out(world * (machine.devices if world == 1 else 1))
+        weights = "float64" if machine.dtype == "float64" else "float32"
+        model = make_model(config["model"]["arguments"], weights, device, recipe.seed)
+        if recipe.head_bias is not None:
+            torch.nn.init.constant_(model.conv_out.bias, recipe.head_bias)
+        if options.init:
+            load_weights(model, options.init)
+        progress = (read_progress(options.out) if options.resume else None) or Progress()
         log = None
-        if main_process:
+        if rank == 0:
+            claim(options.out, config)
             log = files.enter_context(
                 RunLog(options.out, order, progress, options.log_every, options.quiet, options.tensorboard)
             )
