@@ -87,6 +87,8 @@ ENTRIES: tuple[Entry, ...] = (
          "(channels=32, width=8)"),
     _own("DeepLab-v3+-separable", "4", f"{DEEPLAB} 2018 (v3+), ResNet-18, separable convolutions",
          "deeplab:DeepLabV3Plus(backbone='resnet18', separable=True)", (2, 33, 50, 3)),
+    _own("BuildingNet", "5", f"{LECTURE}, slides 24-27; a reconstruction", "buildingnet:BuildingNet()",
+         (2, 33, 50, 3), "(width=8)"),
     _own("ASPP", "block", f"{DEEPLAB} 2017, figure 5", "aspp:ASPP(16, (2, 4, 6), 8)", (2, 33, 46, 16)),
     _own("ASPP-separable", "block", f"{DEEPLAB} 2018, figure 3", "aspp:ASPP(16, (2, 4, 6), 8, separable=True)",
          (2, 33, 46, 16)),

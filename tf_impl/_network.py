@@ -128,6 +128,12 @@ def xavier_uniform(layer: Conv2d) -> None:
     layer.kernel.assign(keras.initializers.GlorotUniform()(layer.kernel.shape, layer.kernel.dtype))
 
 
+def size_of(images: Tensor) -> tuple[int, int]:
+    """Height and width of images; tensors where a graph leaves them open."""
+    _, height, width, _ = ops.shape(images)
+    return height, width
+
+
 def cut(x: Tensor, offset: int, like: Tensor) -> Tensor:
     """Leave `offset` rows and columns away, and take as many as `like` has."""
     _, height, width, _ = ops.shape(like)

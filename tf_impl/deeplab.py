@@ -12,7 +12,7 @@ from keras import ops
 from tf_impl._backbone import make_backbone
 from tf_impl._deeplab import default_rates, low_level
 from tf_impl._functional import Tensor
-from tf_impl._network import Chain, Step, arguments, run, spec, unit_steps
+from tf_impl._network import Chain, Step, arguments, run, size_of, spec, unit_steps
 from tf_impl._resnet import CHANNELS
 from tf_impl.aspp import ASPP, AtrousBranches, conv_unit, separable_unit
 from tf_impl.layers import Conv2d, Shape, register
@@ -83,10 +83,10 @@ class DilatedFCN(keras.Model):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor | list[Tensor]:
         """Segment the images `x`."""
         *_, third, last = run(self.backbone, x, training)
-        scores = resize_to(self.classifier(last, training=training), _size(x))
+        scores = resize_to(self.classifier(last, training=training), size_of(x))
         if self.aux_classifier is None:
             return scores
-        return [scores, resize_to(self.aux_classifier(third, training=training), _size(x))]
+        return [scores, resize_to(self.aux_classifier(third, training=training), size_of(x))]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape | list[Shape]:
         """Give the output's shape; an unknown size stays unknown."""
@@ -157,7 +157,7 @@ class DeepLabV2(keras.Model):
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Segment the images `x`."""
-        return resize_to(self.classifier(run(self.backbone, x, training)[-1], training=training), _size(x))
+        return resize_to(self.classifier(run(self.backbone, x, training)[-1], training=training), size_of(x))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Give the output's shape; an unknown size stays unknown."""
@@ -237,10 +237,10 @@ class DeepLabV3(keras.Model):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor | list[Tensor]:
         """Segment the images `x`."""
         *_, third, last = run(self.backbone, x, training)
-        scores = resize_to(self.classifier(last, training=training), _size(x))
+        scores = resize_to(self.classifier(last, training=training), size_of(x))
         if self.aux_classifier is None:
             return scores
-        return [scores, resize_to(self.aux_classifier(third, training=training), _size(x))]
+        return [scores, resize_to(self.aux_classifier(third, training=training), size_of(x))]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape | list[Shape]:
         """Give the output's shape; an unknown size stays unknown."""
@@ -323,9 +323,9 @@ class DeepLabV3Plus(keras.Model):
         """Segment the images `x`."""
         features = run(self.backbone, x, training)
         low = self.low(features[self._low], training=training)  # (N, low_channels, H/4, W/4)
-        high = resize_to(self.aspp(features[-1], training=training), _size(low))
+        high = resize_to(self.aspp(features[-1], training=training), size_of(low))
         joined = self.decoder(ops.concatenate((high, low), axis=-1), training=training)
-        return resize_to(self.head(joined), _size(x))
+        return resize_to(self.head(joined), size_of(x))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Give the output's shape; an unknown size stays unknown."""
@@ -344,9 +344,3 @@ class DeepLabV3Plus(keras.Model):
             "width",
         )
         return {**arguments(self, names), "backbone": self.backbone_name}
-
-
-def _size(x: Tensor) -> tuple[int, int]:
-    """Height and width of images."""
-    _, height, width, _ = ops.shape(x)
-    return height, width

@@ -36,6 +36,8 @@ _HOME = {
     "ASPP": "aspp",
     "AtrousBranches": "aspp",
     "DepthwiseConv2d": "aspp",
+    "BuildingNet": "buildingnet",
+    "UncertaintyAttention": "buildingnet",
     "DeepLabV2": "deeplab",
     "DeepLabV3": "deeplab",
     "DeepLabV3Plus": "deeplab",
