@@ -123,7 +123,10 @@ class Recipe:
         """The recipe that a command line gives: the preset's, with every flag that was given in its place."""
         preset = recipe_of(options.preset)
         given = {item.name: getattr(options, item.name) for item in fields(cls)}
-        return cls(**{name: preset.get(name) if value is None else value for name, value in given.items()})
+        chosen: dict[str, Any] = {
+            name: preset[name] if value is None else value for name, value in given.items()
+        }
+        return cls(**chosen)
 
     def steps_per_epoch(self, count: int) -> int:
         """The number of batches that `count` images make."""

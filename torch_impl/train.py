@@ -140,7 +140,7 @@ def run(options: argparse.Namespace) -> None:
         order.left_out(world * (machine.devices if world == 1 else 1))
         weights = "float64" if machine.dtype == "float64" else "float32"
         model = make_model(config["model"]["arguments"], weights, device, recipe.seed)
-        if recipe.head_bias is not None:
+        if recipe.head_bias is not None and model.conv_out.bias is not None:
             torch.nn.init.constant_(model.conv_out.bias, recipe.head_bias)
         if options.init:
             load_weights(model, options.init)
