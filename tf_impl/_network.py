@@ -114,7 +114,7 @@ def zero_biases(model: keras.layers.Layer) -> None:
     """Begin with no bias."""
     for each in model._flatten_layers():
         if isinstance(each, Conv2d | ConvTranspose2d) and each.bias is not None:
-            each.bias.assign(ops.zeros_like(each.bias))
+            each.bias.assign(ops.zeros(each.bias.shape, each.bias.dtype))
 
 
 def bilinear(layer: ConvTranspose2d) -> None:
