@@ -15,9 +15,9 @@ RATES = (2, 4, 6)  # from the lecture: of ASPP's 3 x 3 convolutions
 
 # 1. How deep the U is, and how wide: four halvings, each doubling the channels, as U-Net has it.
 LEVELS = 4
-# 2. How many bottleneck blocks each level has on the way down. The first one halves, by its 3 x 3 convolution, as
-#    in ResNet. On the way up each level has one that doubles, by a transposed convolution, and one that joins.
-BLOCKS = 2
+# 2. How many bottleneck blocks each level has on the way down: one, and it halves by its 3 x 3 convolution, as in
+#    ResNet. On the way up each level has one that doubles, by a transposed convolution, and one that joins.
+BLOCKS = 1
 # 3. The doubling: kernel 4, stride 2, padding 1 reaches every pixel by as many taps; its shortcut has kernel 2.
 UP = {"kernel_size": 4, "stride": 2, "padding": 1}
 UP_SHORTCUT = {"kernel_size": 2, "stride": 2}
