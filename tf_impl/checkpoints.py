@@ -29,20 +29,6 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(partial)
 
 
-def save_state(engine: keras.Model, path: Path, progress: Progress) -> None:
-    """Write all that a run needs to go on in one file, whole or not at all."""
-    with replacing(path) as partial:
-        engine.save_weights(partial)
-        with h5py.File(partial, "a") as file:
-            file.attrs["progress"] = json.dumps(progress.to_dict())
-
-
-def load_state(engine: keras.Model, path: Path) -> None:
-    """Put a compiled engine in the state that was saved."""
-    engine.optimizer.build(engine.trainable_variables)
-    engine.load_weights(path)
-
-
 def read_progress(folder: Path) -> Progress | None:
     """How far the run in a folder has come; None where there is no checkpoint."""
     path = folder / STATE

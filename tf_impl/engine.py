@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import os
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 from keras import ops
@@ -19,8 +19,10 @@ from datasets.feeding import Augment, Kept, Section, network_inputs, network_tar
 from datasets.order import Batch, Order
 from datasets.recipe import Machine, Recipe, scored_as
 from datasets.runlog import Progress, RunLog, finite
+from datasets.segmentation import replacing
 from tf_impl import losses, optimizers
-from tf_impl.checkpoints import BEST, CHECKPOINT, STATE, load_state, save_state, save_weights
+from tf_impl._backend import precision
+from tf_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights
 from tf_impl.distribution import place
 from tf_impl.metrics import SegmentationMetrics
 
@@ -29,10 +31,9 @@ LOSSES: dict[str, Callable[[], Any]] = {
     "bce-dice": losses.BCEDiceLoss,
     "cross-entropy": losses.CrossEntropyLoss,
 }
-POLICIES = {"float32": "float32", "float64": "float64", "bfloat16": "mixed_bfloat16"}
 
 
-class Engine(keras.Model):
+class _Engine(keras.Model):
     """A network, its loss and its metrics; the network itself is not compiled, so that its checkpoint is its weights.
 
     Args:
@@ -49,7 +50,7 @@ class Engine(keras.Model):
         rates: NDArray[np.float64],
         metrics: SegmentationMetrics,
     ) -> None:
-        super().__init__()
+        super().__init__(name="engine")
         self.network = network
         self.recipe, self.rates = recipe, rates
         self.step_loss = _Last(name="step_loss")
@@ -167,27 +168,7 @@ class _Watch(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def precision(dtype: str) -> Iterator[None]:
-    """Make new layers, optimizers, losses and metrics compute in `dtype`.
-
-    A network's own dtype leaves the learning rate and the loss in Keras' floatx, 6e-8 off in float32.
-    """
-    before = keras.config.floatx(), keras.config.dtype_policy()
-    if dtype == "float64" and keras.config.backend() == "jax":
-        import jax  # Keras has no name of its own for this setting
-
-        jax.config.update("jax_enable_x64", True)  # JAX rounds to float32 otherwise; it is for good
-    keras.config.set_floatx("float64" if dtype == "float64" else "float32")
-    keras.config.set_dtype_policy(POLICIES[dtype])
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before[0])
-        keras.config.set_dtype_policy(before[1])
-
-
-@contextlib.contextmanager
-def _averaged(engine: Engine) -> Iterator[None]:
+def _averaged(engine: _Engine) -> Iterator[None]:
     """The moving average in the place of the weights, where the recipe keeps one."""
     if not engine.recipe.ema:
         yield
@@ -199,18 +180,6 @@ def _averaged(engine: Engine) -> Iterator[None]:
         yield
     finally:
         swap.on_test_end()
-
-
-def make_deterministic() -> None:
-    """Have the backend refuse or replace operations whose result may change from run to run."""
-    if keras.config.backend() == "tensorflow":
-        importlib.import_module("tensorflow").config.experimental.enable_op_determinism()
-    elif keras.config.backend() == "torch":
-        importlib.import_module("torch").use_deterministic_algorithms(True)
-    elif "xla_gpu_deterministic_ops" not in os.environ.get("XLA_FLAGS", ""):  # on a CPU XLA always is
-        os.environ["XLA_FLAGS"] = (
-            f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
-        )
 
 
 def fit(
@@ -261,11 +230,11 @@ def fit(
             for layer in network._flatten_layers():
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.trainable = False
-        engine = Engine(network, recipe, rates, metrics)
+        engine = _Engine(network, recipe, rates, metrics)
         xla = machine.compile or keras.config.backend() == "jax"
         engine.compile(_optimizer(recipe, rates), loss=LOSSES[recipe.loss](), jit_compile=xla)
         if folder is not None and progress.sections:
-            load_state(engine, folder / STATE)
+            _load_state(engine, folder / STATE)
         rank, world = place(machine)
         kept = Kept(images, masks, order.kept, recipe.batch_size, rank, world)
         # One call of fit for each section: Keras goes on from the end of an epoch alone, not from within one.
@@ -280,7 +249,7 @@ def fit(
 
 
 def _check(
-    engine: Engine,
+    engine: _Engine,
     order: Order,
     steps: range,
     kept: Kept,
@@ -306,4 +275,18 @@ def _check(
             if best and len(order.kept):
                 save_weights(engine.network, folder / BEST)
     if folder is not None:
-        save_state(engine, folder / STATE, progress)
+        _save_state(engine, folder / STATE, progress)
+
+
+def _save_state(engine: _Engine, path: Path, progress: Progress) -> None:
+    """Write all that a run needs to go on in one file, whole or not at all."""
+    with replacing(path) as partial:
+        engine.save_weights(partial)
+        with h5py.File(partial, "a") as file:
+            file.attrs["progress"] = json.dumps(progress.to_dict())
+
+
+def _load_state(engine: _Engine, path: Path) -> None:
+    """Put a compiled engine in the state that was saved."""
+    engine.optimizer.build(engine.trainable_variables)
+    engine.load_weights(path)

@@ -22,6 +22,7 @@ from datasets.runlog import Progress, RunLog
 from datasets.runs import claim, exit_code, load_part, training_config, training_flags
 from datasets.segmentation import check_pairs
 from tf_impl import engine
+from tf_impl._backend import make_deterministic, precision
 from tf_impl.checkpoints import load_weights, read_progress
 from tf_impl.distribution import joined
 from tf_impl.munet import mUnet
@@ -41,7 +42,7 @@ def make_model(
         RunError: arguments that the network refuses.
     """
     keras.utils.set_random_seed(seed)
-    with engine.precision(dtype), keras.device(f"{device}:0"):
+    with precision(dtype), keras.device(f"{device}:0"):
         try:
             return mUnet(**arguments)
         except ValueError as error:
@@ -135,7 +136,7 @@ def run(options: argparse.Namespace) -> None:
     machine = Machine(options.dtype, device, **config["machine"])
     order = Order(len(data.images), recipe)
     if machine.deterministic:
-        engine.make_deterministic()
+        make_deterministic()
     with contextlib.ExitStack() as files:
         rank, world = files.enter_context(joined(machine))
         order.left_out(world * (machine.devices if world == 1 else 1))

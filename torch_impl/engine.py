@@ -33,7 +33,7 @@ LOSSES: dict[str, Callable[[], torch.nn.Module]] = {
 PRECISIONS: dict[str, Any] = {"float32": "32-true", "float64": "64-true", "bfloat16": "bf16-mixed"}
 
 
-class Engine(lightning.LightningModule):
+class _Engine(lightning.LightningModule):
     """A network, its loss and its optimizer.
 
     Args:
@@ -178,11 +178,9 @@ class _Feed(lightning.LightningDataModule):
         return self._loader(Section(self.images, self.masks, self.order, steps, self.augment, *share))
 
     def val_dataloader(self) -> Any:
-        """This process's part of the images kept; no loader where there are none."""
+        """This process's part of the images kept."""
         assert self.trainer is not None
         kept = self.order.kept[self.trainer.global_rank :: self.trainer.world_size]
-        if not len(self.order.kept):
-            return []
         return self._loader(Kept(self.images, self.masks, kept, self.order.recipe.batch_size))
 
 
@@ -288,7 +286,7 @@ def fit(
             if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
                 layer.eval().requires_grad_(False)  # Lightning leaves each layer in its mode
     metrics = SegmentationMetrics(*scored_as(recipe.loss, classes, mask_values))
-    engine = Engine(network.to(memory_format=torch.channels_last), recipe, rates, metrics)  # type: ignore[call-overload]
+    engine = _Engine(network.to(memory_format=torch.channels_last), recipe, rates, metrics)  # type: ignore[call-overload]
     average = _Average(recipe.ema) if recipe.ema else None
     watch = _Watch(order, rates, report, log, folder, progress, average)
     feed = _Feed(images, masks, order, machine, augment)
@@ -313,6 +311,7 @@ def _trainer(recipe: Recipe, machine: Machine, order: Order, callbacks: list[Any
         strategy="ddp_find_unused_parameters_true" if world > 1 else "auto",  # mUnet declares some
         precision=PRECISIONS[machine.dtype],
         max_epochs=len(order.sections),
+        limit_val_batches=1.0 if len(order.kept) else 0,
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.clip or None,
         deterministic=machine.deterministic,
