@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,32 @@ def test_vgg_gives_the_same_features(output_stride: int) -> None:
     want = [min(stride, output_stride) for stride in (2, 4, 8, 16, 32)]
     rounded = [(65 // s, 98 // s) if output_stride == 32 else (-(-65 // s), -(-98 // s)) for s in want]
     assert [each.shape[1:3] for each in found] == rounded
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_the_offsets_let_the_centres_of_pixels_meet(half: str) -> None:
+    """Worked out in pixels of the image, where a map's pixel i has its centre at stride * i + start."""
+    numbers = importlib.import_module(f"{half}._fcn")
+    first = 1 - numbers.BACKBONE_PADDING  # of the first convolution's pixel 0
+    pool3, pool4, pool5 = ((s, first + (s - 1) / 2) for s in (8, 16, 32))
+    score = (32, pool5[1] + 3 * 32)  # fc6 takes 7 x 7 without padding
+
+    def enlarged(grid: tuple[float, float], scale: int) -> tuple[float, float]:
+        """A kernel of 2 * scale puts pixel i at scale * i + scale - 1/2."""
+        stride = grid[0] / scale
+        return stride, grid[1] - stride * (scale - 0.5)
+
+    def cut(grid: tuple[float, float], offset: int) -> tuple[float, float]:
+        return grid[0], grid[1] + offset * grid[0]
+
+    picture = (1, 0)
+    assert cut(enlarged(score, 32), numbers.CROPS[32]) == picture
+    joined4 = enlarged(score, 2)
+    assert joined4 == cut(pool4, numbers.CROPS["pool4"])
+    assert cut(enlarged(joined4, 16), numbers.CROPS[16]) == picture
+    joined3 = enlarged(joined4, 2)
+    assert joined3 == cut(pool3, numbers.CROPS["pool3"])
+    assert cut(enlarged(joined3, 8), numbers.CROPS[8]) == picture
 
 
 @pytest.mark.parametrize("half", HALVES)

@@ -71,6 +71,21 @@ def test_the_middle_of_a_picture_is_what_a_larger_one_gives() -> None:
     torch.testing.assert_close(tile, want[:, :, 16:, :4], rtol=0, atol=1e-12)
 
 
+def test_copies_are_cropped_in_the_middle() -> None:
+    """With every kernel turned by 180 degrees, a turned picture gives the turned output: no side is preferred."""
+    needs("torch")
+    import torch
+
+    model = make("torch_impl", "UNet", width=2).eval().double()
+    x = torch.from_numpy(images(188, 204, 1).transpose(0, 3, 1, 2).copy())
+    with torch.no_grad():
+        want = model(x).flip((2, 3))
+        for weight in model.parameters():
+            if weight.ndim == 4:
+                weight.copy_(weight.flip((2, 3)))
+        torch.testing.assert_close(model(x.flip((2, 3))), want, rtol=0, atol=1e-12)
+
+
 @pytest.mark.slow
 def test_trains_the_same() -> None:
     assert_trains_the_same("UNet", (188, 204), 1, width=2)
