@@ -56,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "names", nargs="*", metavar="NAME", help="pairs of the catalogue (parity models lists them)"
     )
-    check.add_argument("--all", action="store_true", help="every pair of the catalogue")
+    check.add_argument(
+        "--all", action="store_true", help="every pair of the catalogue, the largest with fewer channels"
+    )
     check.add_argument(
         "--keras", metavar="M:A", help="Keras model: module:attribute, file.py:attribute, ...:Name(depth=8)"
     )

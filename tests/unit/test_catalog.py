@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from parity import catalog
+from parity import catalog, cli
 from parity.errors import UsageError
 
 
@@ -33,6 +34,25 @@ def test_find(name: str, torch: str) -> None:
     entry = catalog.find(name)
     assert (entry.name, entry.torch) == (name, torch)
     assert entry.keras == torch.replace("torch_impl", "tf_impl")
+
+
+def test_quick_arguments_belong_to_the_same_factory() -> None:
+    quick = [entry for entry in catalog.entries().values() if entry.quick]
+    assert len(quick) >= 10
+    for entry in quick:
+        found = catalog.find(entry.name + entry.quick)
+        assert found.torch.partition("(")[0] == entry.torch.partition("(")[0]
+        assert found.torch != entry.torch
+        assert (found.input, found.mapping) == (entry.input, entry.mapping)
+
+
+def test_all_takes_the_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = (catalog.find("Conv2d"), replace(catalog.find("MaxPool2d"), quick="(2)"))
+    monkeypatch.setattr(catalog, "ENTRIES", entries)
+    options = cli._parser().parse_args(["check", "--all"])
+    assert [pair["name"] for pair in cli._pairs(options)] == ["Conv2d", "MaxPool2d(2)"]
+    options = cli._parser().parse_args(["check", "MaxPool2d"])
+    assert [pair["name"] for pair in cli._pairs(options)] == ["MaxPool2d"]
 
 
 def test_an_unknown_name_lists_the_known() -> None:
