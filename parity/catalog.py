@@ -91,7 +91,7 @@ ENTRIES: tuple[Entry, ...] = (
          "deeplab:DeepLabV3Plus(backbone='resnet18', separable=True)", (4, 33, 50, 3),
          "(backbone='resnet18', separable=True, channels=32, width=8)"),
     _own("BuildingNet", "5", f"{LECTURE}, slides 24-27; a reconstruction", "buildingnet:BuildingNet()",
-         (4, 33, 50, 3), "(width=8)"),
+         (4, 33, 50, 3), "(width=32)"),
     _own("ASPP", "block", f"{DEEPLAB} 2017, figure 5", "aspp:ASPP(16, (2, 4, 6), 8)", (4, 17, 23, 16)),
     _own("ASPP-separable", "block", f"{DEEPLAB} 2018, figure 3", "aspp:ASPP(16, (2, 4, 6), 8, separable=True)",
          (2, 33, 46, 16)),
