@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # Peers whose tests must run, not be skipped; CI adds browser.
 REQUIRE ?= keras,torch,jax,reference
+# Pairs that make parity checks at a time.
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -20,7 +22,7 @@ env: $(VENV)/.made
 
 parity: env
 	$(BIN)/python -m datasets.purdue_shapes generate --out build/data --train 20 --test 20 --seed 0
-	$(BIN)/parity check --all --data build/data --json build/parity/report.json --html build/parity/report.html
+	$(BIN)/parity check --all --jobs $(JOBS) --data build/data --json build/parity/report.json --html build/parity/report.html
 
 lint: env
 	$(BIN)/ruff check .
@@ -38,6 +40,7 @@ test: lint types
 
 bench: env
 	$(BIN)/python benchmarks/speed.py
+	OMP_NUM_THREADS=$(JOBS) $(BIN)/python benchmarks/training_speed.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

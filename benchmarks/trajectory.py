@@ -1,6 +1,6 @@
 """Train both packages from the same weights on the same batches and plot their losses.
 
-python benchmarks/trajectory.py --out docs/figures/trajectory.png [--steps 50] [--depth 4] [--seed 0]
+python benchmarks/trajectory.py --out docs/figures/trajectory.png [--steps 200] [--depth 4] [--preset lecture | best]
 """
 
 from __future__ import annotations
@@ -19,20 +19,48 @@ from numpy.typing import NDArray
 
 import parity
 import tf_impl.train
+from datasets.augment import augmentation
 from datasets.purdue_shapes import generate
-from datasets.recipe import Recipe
+from datasets.recipe import PRESETS, Recipe, model_of, recipe_of
 from datasets.segmentation import extra, replacing
 
 HALVES: dict[str, Any] = {"tf": tf_impl.train, "torch": torch_impl.train}
 DTYPES = ("float64", "float32")
 FLOAT32_ROUNDOFF = 2.0**-24
-IMAGES, SIZE = 40, (32, 40)  # ten batches of four an epoch; unequal sides, small so that float64 is quick
+IMAGES, SIZE, BATCH = (
+    40,
+    (32, 40),
+    4,
+)  # ten batches of four an epoch; unequal sides, small so that float64 is quick
 TORCH, KERAS = "#ee4c2c", "black"
 Curves = dict[tuple[str, str], NDArray[np.float64]]
 
 
+def settings(steps: int, seed: int, preset: str) -> Recipe:
+    """A preset's recipe for so many steps on the generated images; none of them is kept for checks."""
+    wanted = {**recipe_of(preset), "batch_size": BATCH, "validation": 0.0, "seed": seed, "steps": steps}
+    return Recipe(**{**wanted, "epochs": -(-steps * BATCH // IMAGES)})
+
+
+def network(preset: str, depth: int) -> dict[str, Any]:
+    """mUnet's arguments of a preset."""
+    return {**model_of(preset), "depth": depth}
+
+
+def losses_of(half: Any, model: Any, recipe: Recipe, seed: int) -> NDArray[np.float64]:
+    """The loss of every step of one package's own training function."""
+    data = generate(IMAGES, seed, SIZE)
+    augment = augmentation(recipe.augment, recipe.seed)
+    return np.array(half.train(model, data.images, data.masks, recipe, augment=augment))
+
+
 def trajectories(
-    steps: int = 50, depth: int = 4, seed: int = 0, dtypes: Sequence[str] = DTYPES, **recipes: Recipe
+    steps: int = 50,
+    depth: int = 4,
+    seed: int = 0,
+    dtypes: Sequence[str] = DTYPES,
+    preset: str = "lecture",
+    **recipes: Recipe,
 ) -> Curves:
     """The losses of both packages from the same initial weights on the same batches.
 
@@ -41,47 +69,47 @@ def trajectories(
         depth: mUnet's depth.
         seed: of the images, of the initial weights and of the batch order.
         dtypes: float64, float32 or both.
-        recipes: "tf" and "torch", in place of the lecture's, to see what a difference between them does.
+        preset: of the recipe and of the network.
+        recipes: "tf" and "torch", in place of the preset's, to see what a difference between them does.
     Returns: by ("tf" or "torch", dtype) the loss of every step.
     """
-    data = generate(IMAGES, seed, SIZE)
-    recipe = Recipe(epochs=-(-steps * 4 // IMAGES), steps=steps, seed=seed)
+    recipe, arguments = settings(steps, seed, preset), network(preset, depth)
     # Every run starts from the same float32 numbers, which float64 holds exactly.
-    first = torch_impl.train.make_model({"depth": depth}, seed=seed)
+    first = torch_impl.train.make_model(arguments, seed=seed)
     curves = {}
     for name, half in HALVES.items():
         for dtype in dtypes:
-            model = half.make_model({"depth": depth}, dtype)
+            model = half.make_model(arguments, dtype)
             if name == "torch":
                 model.load_state_dict(first.state_dict())
             else:
                 parity.transfer(first, model)
-            losses = half.train(model, data.images, data.masks, recipes.get(name, recipe))
-            curves[name, dtype] = np.array(losses)
+            curves[name, dtype] = losses_of(half, model, recipes.get(name, recipe), seed)
     return curves
 
 
-def roundoff_effect(steps: int = 50, depth: int = 4, seed: int = 0, draws: int = 2) -> float:
+def roundoff_effect(
+    steps: int = 50, depth: int = 4, seed: int = 0, draws: int = 2, preset: str = "lecture"
+) -> float:
     """What one unit roundoff of float32 in every initial weight does to the losses, computed in float64.
 
     Args:
-        steps, depth, seed: as for `trajectories`.
+        steps, depth, seed, preset: as for `trajectories`.
         draws: random choices of the signs.
     Returns: the greatest relative difference of any step from the run without it; a float32 run that keeps its
         digits is a small multiple of this away from its float64 run.
     """
-    data = generate(IMAGES, seed, SIZE)
-    recipe = Recipe(epochs=-(-steps * 4 // IMAGES), steps=steps, seed=seed)
-    first = torch_impl.train.make_model({"depth": depth}, seed=seed).state_dict()
+    recipe, arguments = settings(steps, seed, preset), network(preset, depth)
+    first = torch_impl.train.make_model(arguments, seed=seed).state_dict()
     rng = np.random.default_rng(seed)
     losses = []
     for draw in range(draws + 1):
-        model = torch_impl.train.make_model({"depth": depth}, "float64")
+        model = torch_impl.train.make_model(arguments, "float64")
         model.load_state_dict(first)
         for tensor in model.parameters() if draw else ():
             signs = torch.from_numpy(rng.choice((-1.0, 1.0), tuple(tensor.shape)))
             tensor.data.mul_(1 + signs * FLOAT32_ROUNDOFF)
-        losses.append(np.array(torch_impl.train.train(model, data.images, data.masks, recipe)))
+        losses.append(losses_of(torch_impl.train, model, recipe, seed))
     return float(max(np.max(np.abs(curve - losses[0]) / np.abs(losses[0])) for curve in losses[1:]))
 
 
@@ -125,7 +153,7 @@ def draw(curves: Curves, path: Path) -> None:
         ("float64", "Keras against PyTorch, float64", {"color": "#2ca02c", "linewidth": 2, "marker": "."}),
     ):
         apart.semilogy(steps, np.where(shares[name], shares[name], np.nan), label=label, **style)
-    losses.set(ylabel="MSE loss", title=f"{len(steps)} steps from the same weights on the same batches")
+    losses.set(ylabel="loss", title=f"{len(steps)} steps from the same weights on the same batches")
     apart.set(xlabel="step", ylabel="relative difference (gap: the same bits)")
     for axis in (losses, apart):
         axis.legend(fontsize=8, ncols=2)
@@ -139,13 +167,14 @@ def main(arguments: list[str] | None = None) -> int:
     """The command: draws the picture and prints the greatest differences."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs/figures/trajectory.png"))
-    for name, default in {"steps": 50, "depth": 4, "seed": 0}.items():
+    for name, default in {"steps": 200, "depth": 4, "seed": 0}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="lecture")
     options = parser.parse_args(arguments)
-    curves = trajectories(options.steps, options.depth, options.seed)
+    curves = trajectories(options.steps, options.depth, options.seed, preset=options.preset)
     for name, values in differences(curves).items():
         print(f"{name:15s} greatest relative difference {values.max():.1e}")
-    effect = roundoff_effect(options.steps, options.depth, options.seed)
+    effect = roundoff_effect(options.steps, options.depth, options.seed, preset=options.preset)
     print(f"one unit roundoff in the initial weights moves the losses by {effect:.1e}")
     draw(curves, options.out)
     print(options.out)

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from parity.errors import UsageError
 from parity.quiet import import_frameworks
+
+if TYPE_CHECKING:
+    from parity.check import Result
 
 EQUAL, DIVERGED, FAILED = 0, 1, 2
 
@@ -98,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         help="write the results as JSON, and the tensors of the findings beside it",
     )
     check.add_argument("--html", type=Path, metavar="F", help="write the results as one HTML page")
+    check.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="pairs checked at a time; default: %(default)s"
+    )
     check.add_argument("--seed", type=int, default=0, metavar="N", help="of random weights and inputs")
     check.set_defaults(run=_check)
 
@@ -138,22 +146,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(options: argparse.Namespace) -> int:
     """Copy weights both ways, evaluate both sides on the same pictures, and compare element by element."""
-    from parity.check import BOTH, check_pair
     from parity.report import files, text
 
     pairs = _pairs(options)
-    mapping = _mapping(options.mapping)
     width = max(len(pair["name"]) for pair in pairs)
     results = []
     print(text.header(width))
-    for number, pair in enumerate(pairs, 1):
-        _progress(f"[{number}/{len(pairs)}] {pair['name']} ...")
-        result = check_pair(
-            pair["name"], pair["keras"], pair["torch"], pair["pictures"],
-            directions=BOTH if options.transfer == "both" else (options.transfer,),
-            dtype=options.dtype, device=options.device, mapping=mapping or pair["mapping"], seed=options.seed,
-            **_training(options),
-        )  # fmt: skip
+    for result in _results(pairs, options):
         _progress("")
         print(text.row(result, width), flush=True)
         for line in text.listed(result.findings):
@@ -168,6 +167,45 @@ def _check(options: argparse.Namespace) -> int:
     if "DIVERGED" in verdicts:
         return DIVERGED
     return EQUAL if set(verdicts) == {"EQUAL"} else FAILED
+
+
+def _results(pairs: list[dict[str, Any]], options: argparse.Namespace) -> Iterator[Result]:
+    """What checking each pair found, in their order; with --jobs several at a time, each in a process of its own."""
+    from parity.check import BOTH
+
+    mapping = _mapping(options.mapping)
+    settings: dict[str, Any] = {
+        "directions": BOTH if options.transfer == "both" else (options.transfer,),
+        "dtype": options.dtype,
+        "device": options.device,
+        "seed": options.seed,
+        **_training(options),
+    }
+    tasks = [{**settings, **pair, "mapping": mapping or pair["mapping"]} for pair in pairs]
+    jobs = min(options.jobs, len(tasks))
+    if jobs < 2:
+        for number, task in enumerate(tasks, 1):
+            _progress(f"[{number}/{len(tasks)}] {task['name']} ...")
+            yield _checked(task)
+        return
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_few_threads, initargs=(threads,)) as pool:
+        for number, future in enumerate([pool.submit(_checked, task) for task in tasks], 1):
+            _progress(f"[{number}/{len(tasks)}] {tasks[number - 1]['name']} ...")
+            yield future.result()
+
+
+def _few_threads(threads: int) -> None:
+    """Leave the other processes their cores: more threads would only wait for one another."""
+    os.environ |= {"OMP_NUM_THREADS": str(threads), "TF_NUM_INTRAOP_THREADS": str(threads)}
+
+
+def _checked(task: dict[str, Any]) -> Result:
+    import_frameworks()
+    from parity.check import check_pair
+
+    return check_pair(task.pop("name"), task.pop("keras"), task.pop("torch"), task.pop("pictures"), **task)
 
 
 def _pairs(options: argparse.Namespace) -> list[dict[str, Any]]:

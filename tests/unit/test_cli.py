@@ -268,3 +268,24 @@ def test_pairs_that_another_package_registers(
     assert main(["check", "Guest"]) == code
     captured = capsys.readouterr()
     assert text in captured.out + captured.err
+
+
+@pytest.mark.slow
+def test_jobs_find_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two processes print the same rows in the same order, and write the same reports."""
+    found = []
+    for jobs in ("1", "2"):
+        report = tmp_path / f"{jobs}.json"
+        flags = ["check", "SkipBlockDN", "MaxPool2d", "--jobs", jobs, "--json", str(report)]
+        assert main(flags) == 0
+        rows = capsys.readouterr().out.splitlines()
+        written = json.loads(report.read_text())
+        for entry in written:
+            entry.pop("seconds")
+            for each in entry["comparisons"].values():
+                each.pop("seconds", None)
+        found.append(
+            ([row.split()[0] for row in rows], [(e["name"], e["verdict"], e["parameters"]) for e in written])
+        )
+    assert found[0] == found[1]
+    assert len(found[0][1]) == 2

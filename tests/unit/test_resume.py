@@ -24,6 +24,9 @@ FLAGS = ["--depth", "2", "--batch-size", "4", "--epochs", "3", "--validation", "
 FLAGS += ["--ema", "0.9", "--accumulate", "2", "--augment", "flips", "--patience", "50", "--quiet"]
 FLAGS += ["--deterministic", "--log-every", "100"]
 
+COLUMNS = ["step", "epoch", "loss", "learning_rate", "val_loss", "val_mean_boundary_iou", "val_mean_dice"]
+COLUMNS += ["val_mean_iou", "val_pixel_accuracy"]  # the same names in both packages: their runs go on one plot
+
 
 def weights(half: str, path: Path) -> list[Any]:
     if half == "torch_impl":
@@ -73,6 +76,9 @@ def test_a_killed_run_resumes_to_the_same_weights(half: str, tmp_path: Path) -> 
             np.testing.assert_array_equal(one, other, strict=True)
     for table in ("loss.csv", "train.log"):
         assert (whole / table).read_text() == (broken / table).read_text()
+    assert (whole / "metrics.csv").read_text().splitlines()[0].split(",")[:9] == COLUMNS
+    events = b"".join(path.read_bytes() for path in whole.glob("events.out.tfevents.*"))
+    assert all(tag in events for tag in (b"train/loss", b"validation/mean_iou", b"check/learning_rate"))
     assert names.read_progress(whole) == names.read_progress(broken)
     assert names.read_progress(whole).step == 24
 
