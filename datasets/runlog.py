@@ -118,7 +118,7 @@ class RunLog:
                 ]
         with replacing(path) as partial, open(partial, "w", newline="") as whole:
             csv.writer(whole).writerows([columns, *rows])
-        return self._files.enter_context(open(path, "a", newline="", buffering=1))  # noqa: SIM115
+        return self._files.enter_context(open(path, "a", newline="", buffering=1))
 
     def _writer(self, folder: Path) -> Any:
         """TensorBoard's events; those of steps beyond the checkpoint, from before a break, are marked as void."""
@@ -172,7 +172,7 @@ class RunLog:
                 )
                 if name not in ("step", "epoch"):
                     self._events.add_scalar(tag, value, batch.step)
-        shown = [name for name in values if name == "val_loss" or "iou" in name and "boundary" not in name]
+        shown = [name for name in values if name == "val_loss" or ("iou" in name and "boundary" not in name)]
         told = ", ".join(f"{name.removeprefix('val_')} {values[name]:.4g}" for name in shown)
         if told:
             self._say(f"[step:{batch.step}] kept images: {told}{' (best so far)' if best else ''}")

@@ -25,7 +25,10 @@ FLAGS += ["--ema", "0.9", "--accumulate", "2", "--augment", "flips", "--patience
 FLAGS += ["--deterministic", "--log-every", "100"]
 
 COLUMNS = ["step", "epoch", "loss", "learning_rate", "val_loss", "val_mean_boundary_iou", "val_mean_dice"]
-COLUMNS += ["val_mean_iou", "val_pixel_accuracy"]  # the same names in both packages: their runs go on one plot
+COLUMNS += [
+    "val_mean_iou",
+    "val_pixel_accuracy",
+]  # the same names in both packages: their runs go on one plot
 
 
 def weights(half: str, path: Path) -> list[Any]:
