@@ -24,11 +24,13 @@ def bce_dice(
     bce_weight: float = 1.0,
     dice_weight: float = 1.0,
     smooth: float = 1.0,
+    absent: bool = True,
 ) -> float:
     """bce_weight times the mean binary cross-entropy plus dice_weight times the mean soft Dice loss.
 
     The Dice loss of one image and one class is 1 - (2 sum p t + smooth) / (sum p + sum t + smooth) over its
-    pixels, p the probability; the mean is over images and classes.
+    pixels, p the probability; the mean is over images and classes. Without `absent` it is 0 where the image has
+    nothing of the class.
 
     Shapes: outputs, targets (N, C, H, W).
     Args:
@@ -37,13 +39,15 @@ def bce_dice(
         bce_weight: of the cross-entropy, 0 or more.
         dice_weight: of the Dice loss, 0 or more.
         smooth: keeps the loss of an empty mask finite, above 0, in pixels.
+        absent: whether classes count in the Dice loss of images that have nothing of them.
     Source: Milletari, Navab, Ahmadi, "V-Net", 2016 (Dice as a loss), with sums in place of sums of squares.
     """
     x, t = outputs.astype(np.float64), targets.astype(np.float64)
     bce = np.mean(np.logaddexp(0, x) - x * t)
     p = np.exp(-np.logaddexp(0, -x))
     both, sizes = (p * t).sum(axis=(2, 3)), (p + t).sum(axis=(2, 3))
-    dice = np.mean(1 - (2 * both + smooth) / (sizes + smooth))
+    counted = np.ones(both.shape, bool) if absent else t.max(axis=(2, 3)) > 0
+    dice = np.mean(np.where(counted, 1 - (2 * both + smooth) / (sizes + smooth), 0))
     return float(bce_weight * bce + dice_weight * dice)
 
 

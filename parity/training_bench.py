@@ -157,7 +157,7 @@ class Bench:
         return greatest <= STRUCTURE, greatest
 
     def nudged(
-        self, trainer: Trainer, training: bool, targets: list[Array], watch: Sequence[str]
+        self, trainer: Trainer, training: bool, targets: list[Array] | None, watch: Sequence[str]
     ) -> Evaluation:
         """One side with every weight and input moved by one unit roundoff; the state comes back."""
         rng = np.random.default_rng(0)

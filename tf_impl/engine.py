@@ -6,6 +6,7 @@ import contextlib
 import json
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from tf_impl.metrics import SegmentationMetrics
 
 LOSSES: dict[str, Callable[[], Any]] = {
     "mse": losses.MSELoss,
-    "bce-dice": losses.BCEDiceLoss,
+    "bce-dice": partial(losses.BCEDiceLoss, absent=False),
     "cross-entropy": losses.CrossEntropyLoss,
 }
 

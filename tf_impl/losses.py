@@ -68,6 +68,8 @@ class BCEDiceLoss(_Loss):
         bce_weight: of the cross-entropy, 0 or more.
         dice_weight: of the Dice loss, 0 or more.
         smooth: keeps the loss of an empty mask finite, above 0, in pixels.
+        absent: whether classes count in the Dice loss of images that have nothing of them. Where most images
+            have few of the classes, that teaches a network to predict nothing.
 
     Raises:
         ValueError: a weight out of range.
@@ -76,13 +78,19 @@ class BCEDiceLoss(_Loss):
     """
 
     def __init__(
-        self, bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 1.0, **kwargs: Any
+        self,
+        bce_weight: float = 1.0,
+        dice_weight: float = 1.0,
+        smooth: float = 1.0,
+        absent: bool = True,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_weights(bce_weight, dice_weight, smooth)
         self.bce_weight = bce_weight
         self.dice_weight = dice_weight
         self.smooth = smooth
+        self.absent = absent
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of every image; targets are 0 to 1."""
@@ -91,12 +99,15 @@ class BCEDiceLoss(_Loss):
         bce = _mean(ops.binary_crossentropy(targets, y_pred, from_logits=True), axis=(1, 2, 3))
         p = ops.sigmoid(y_pred)
         both, sizes = ops.sum(p * targets, axis=(1, 2)), ops.sum(p + targets, axis=(1, 2))
-        dice = _mean(1 - (2 * both + self.smooth) / (sizes + self.smooth), axis=(-1,))
+        dice = 1 - (2 * both + self.smooth) / (sizes + self.smooth)
+        if not self.absent:
+            dice = dice * ops.cast(ops.max(targets, axis=(1, 2)) > 0, dice.dtype)
+        dice = _mean(dice, axis=(-1,))
         return self.bce_weight * bce + self.dice_weight * dice
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""
-        names = ("bce_weight", "dice_weight", "smooth")
+        names = ("bce_weight", "dice_weight", "smooth", "absent")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

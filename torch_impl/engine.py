@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from torch_impl.metrics import SegmentationMetrics
 
 LOSSES: dict[str, Callable[[], torch.nn.Module]] = {
     "mse": losses.MSELoss,
-    "bce-dice": losses.BCEDiceLoss,
+    "bce-dice": partial(losses.BCEDiceLoss, absent=False),
     "cross-entropy": losses.CrossEntropyLoss,
 }
 PRECISIONS: dict[str, Any] = {"float32": "32-true", "float64": "64-true", "bfloat16": "bf16-mixed"}

@@ -39,6 +39,8 @@ class BCEDiceLoss(nn.Module):
         bce_weight: of the cross-entropy, 0 or more.
         dice_weight: of the Dice loss, 0 or more.
         smooth: keeps the loss of an empty mask finite, above 0, in pixels.
+        absent: whether classes count in the Dice loss of images that have nothing of them. Where most images
+            have few of the classes, that teaches a network to predict nothing.
 
     Raises:
         ValueError: a weight out of range.
@@ -46,12 +48,15 @@ class BCEDiceLoss(nn.Module):
     Source: Milletari, Navab, Ahmadi, "V-Net", 2016, for Dice as a loss; `datasets.losses.bce_dice`.
     """
 
-    def __init__(self, bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 1.0) -> None:
+    def __init__(
+        self, bce_weight: float = 1.0, dice_weight: float = 1.0, smooth: float = 1.0, absent: bool = True
+    ) -> None:
         super().__init__()
         check_weights(bce_weight, dice_weight, smooth)
         self.bce_weight = bce_weight
         self.dice_weight = dice_weight
         self.smooth = smooth
+        self.absent = absent
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of one batch; targets are 0 to 1."""
@@ -61,12 +66,18 @@ class BCEDiceLoss(nn.Module):
         bce = F.binary_cross_entropy_with_logits(outputs, targets)
         p = outputs.sigmoid()
         both, sizes = (p * targets).sum(dim=(2, 3)), (p + targets).sum(dim=(2, 3))
-        dice = (1 - (2 * both + self.smooth) / (sizes + self.smooth)).mean()
+        dice = 1 - (2 * both + self.smooth) / (sizes + self.smooth)
+        if not self.absent:
+            dice = dice * (targets.amax(dim=(2, 3)) > 0)
+        dice = dice.mean()
         return self.bce_weight * bce + self.dice_weight * dice
 
     def extra_repr(self) -> str:
         """The arguments, for printing."""
-        return f"bce_weight={self.bce_weight}, dice_weight={self.dice_weight}, smooth={self.smooth}"
+        return (
+            f"bce_weight={self.bce_weight}, dice_weight={self.dice_weight}, smooth={self.smooth}, "
+            f"absent={self.absent}"
+        )
 
 
 class CrossEntropyLoss(nn.Module):

@@ -26,6 +26,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("BCEDiceLoss", {}),
     ("BCEDiceLoss", {"bce_weight": 0.3, "dice_weight": 2.0, "smooth": 0.5}),
     ("BCEDiceLoss", {"bce_weight": 0.0}),
+    ("BCEDiceLoss", {"bce_weight": 0.0, "absent": False}),
     ("CrossEntropyLoss", {}),
     ("CrossEntropyLoss", {"ignore_index": None}),
     ("CrossEntropyLoss", {"average": "images"}),
@@ -106,7 +107,7 @@ def check_keras() -> int:
 def test_both_halves_equal_the_definition_and_each_other() -> None:
     needs("torch")
     needs("keras")
-    assert check_keras() == 7
+    assert check_keras() == len(CASES)
 
 
 @pytest.mark.slow
@@ -157,6 +158,11 @@ def test_worked_numbers() -> None:
 def test_an_empty_mask_that_nobody_predicts_costs_nothing() -> None:
     outputs, targets = np.full((1, 2, 4, 4), -50.0), np.zeros((1, 2, 4, 4))
     assert definition.bce_dice(outputs, targets) < 1e-15
+    outputs[0, 0], targets[0, 0] = 0.0, 0.0  # half a chance everywhere, and nothing is there
+    nothing = 1 - 1 / (outputs[0, 0].size / 2 + 1)
+    count = outputs.shape[0] * outputs.shape[1]
+    assert definition.bce_dice(outputs, targets, bce_weight=0) == pytest.approx(nothing / count)
+    assert definition.bce_dice(outputs, targets, bce_weight=0, absent=False) < 1e-15
 
 
 @pytest.mark.parametrize(
