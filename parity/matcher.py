@@ -41,6 +41,7 @@ class Pairing:
         notes: what is worth knowing of how the layers were paired.
         level: how far the two dataflows are the same ("marks", "order", "edges"); None where they are not, or
             were not looked at.
+        unrun: why the dataflow was not looked at where names left something open; None where it was.
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
     """
 
@@ -49,6 +50,7 @@ class Pairing:
     ops: list[tuple[int, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     level: str | None = None
+    unrun: str | None = None
     flattened: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     unmatched_keras: list[str] = field(default_factory=list)
     unmatched_torch: list[str] = field(default_factory=list)

@@ -272,6 +272,12 @@ class _Comparison:
             "of one network?"
         )
         fix = "check what --keras and --torch name, or pass a mapping from Keras paths to torch paths"
+        if self.pairing.unrun:
+            text = (
+                f"the names pair {whole} of {sides[0]} Keras and {sides[1]} torch layers with weights, and what the "
+                f"models compute could not be looked at: {self.pairing.unrun}"
+            )
+            fix = "give inputs that both models take (inputs=, --input), or a mapping from Keras paths to torch paths"
         return [Finding(None, None, "unmatched", None, text, fix)]
 
     def _verdict(self, evaluated: bool) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -101,22 +101,29 @@ def pair_models(keras: Adapter, torch: Adapter, mapping: MappingLike | None, inp
     named = pair(keras, torch, mapping)
     if not named.complete or any(item.how not in {"path", "mapping"} for item in named.pairs):
         traces = traces_of(keras, torch, inputs)
-        if traces is not None:
+        if isinstance(traces, tuple):
             return pair(keras, torch, mapping, traces[0].flattened, traces)
+        named.unrun = traces
     flattened = flattened_images(keras, inputs)
-    return pair(keras, torch, mapping, flattened) if flattened else named
+    return replace(pair(keras, torch, mapping, flattened), unrun=named.unrun) if flattened else named
 
 
-def traces_of(keras: Adapter, torch: Adapter, inputs: Any) -> tuple[Trace, Trace] | None:
-    """The graph of one forward pass of each side; None where no input is known that both take."""
+def traces_of(keras: Adapter, torch: Adapter, inputs: Any) -> tuple[Trace, Trace] | str:
+    """The graph of one forward pass of each side; where no input is known that both take, what is missing."""
     if inputs is None and not keras.input_specs():
-        return None
+        return "the Keras model does not say what it takes"
+    reason = ""
     for values in [as_list(inputs)] if inputs is not None else random_inputs(keras):
+        side = keras.side
         try:
-            return keras.trace(values)[1], torch.trace(to_torch_inputs(values, keras))[1]
-        except Exception:  # any model, any error: these sizes are not for it
-            continue
-    return None
+            first = keras.trace(values)[1]
+            side = torch.side
+            return first, torch.trace(to_torch_inputs(values, keras))[1]
+        except Exception as error:  # any model, any error: these sizes are not for it
+            shapes = ", ".join(str(value.shape) for value in values)
+            said = str(error).strip().partition("\n")[0][:200]
+            reason = reason or f"on input {shapes} {side} said {type(error).__name__}: {said}"
+    return reason or "no input is known that both take"
 
 
 def _lost_values(pairing: Pairing, source: Adapter) -> dict[str, str]:

@@ -153,7 +153,14 @@ class TorchModel:
 
     def _from_numpy(self, value: Array) -> torch.Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(value))  # NumPy has no bfloat16: the cast is made here
-        return tensor.to(self.device, self._compute if tensor.is_floating_point() else None)
+        return tensor.to(
+            self.device, (self._compute or self._own_dtype()) if tensor.is_floating_point() else None
+        )
+
+    def _own_dtype(self) -> torch.dtype | None:
+        """What the module's weights are in: Keras casts what comes in, torch refuses it."""
+        weights = self.module.parameters()
+        return next((weight.dtype for weight in weights if weight.is_floating_point()), None)
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one module alone, in eval mode, unseen by its hooks."""

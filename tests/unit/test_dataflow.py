@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import torch
 from keras import layers as L
@@ -302,3 +303,44 @@ def test_pairing_does_not_depend_on_the_order_of_a_set(shuffle: int, monkeypatch
     assert {item.keras: item.torch[0] for item in pairing.pairs} == {
         f"{short}{n}": f"{long}.{n}" for short, long in names.items() for n in range(6)
     }
+
+
+def row(blocks: int) -> tuple[Any, Any]:
+    """Convolutions, normalisations and activations in a row, under names of their own on each side."""
+    x = i = keras.Input((2, 3, 4))
+    modules: list[Any] = []
+    for n in range(blocks):
+        x = L.BatchNormalization(epsilon=1e-5, momentum=0.9, name=f"b{n}")(L.Conv2D(4, 1, name=f"c{n}")(x))
+        x = L.Activation("tanh")(x)
+        modules += [nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Tanh()]
+    return keras.Model(i, x), nn.Sequential(*modules)
+
+
+def test_inputs_in_float64_pair_as_well_as_in_float32() -> None:
+    """NumPy's random numbers are float64, and torch refuses what Keras casts."""
+    model, module = row(3)
+    inputs = np.random.default_rng(0).standard_normal((2, 2, 3, 4))
+    assert parity.transfer(module, model, inputs=inputs).copied == 18
+    assert parity.compare(model, module, inputs).verdict == "EQUAL"
+    assert parity.compare(model, module.double(), inputs.astype("float32")).verdict == "EQUAL"
+
+
+def test_why_the_dataflow_was_not_looked_at_is_said() -> None:
+    model, module = row(3)
+    report = parity.compare(model, module, np.zeros((2, 5, 3, 4)))
+    assert report.verdict == "INCONCLUSIVE"
+    assert (
+        "could not be looked at: on input (2, 5, 3, 4) keras said ValueError" in report.findings[0].evidence
+    )
+    assert "give inputs that both models take" in str(report.findings[0].fix)
+
+
+@pytest.mark.slow
+def test_rounding_that_normalisations_enlarge_is_no_difference() -> None:
+    """Sixty normalisations by statistics of twelve pixels: in training mode the outputs are 2e-11 apart."""
+    model, module = row(60)
+    inputs = np.random.default_rng(0).standard_normal((2, 2, 3, 4))
+    randomise(adapt(module), 3)
+    parity.transfer(module, model, inputs=inputs)
+    report = parity.compare(model, module, inputs, gradients=True)
+    assert report.verdict == "EQUAL", str(report)
