@@ -329,10 +329,9 @@ def test_why_the_dataflow_was_not_looked_at_is_said() -> None:
     model, module = row(3)
     report = parity.compare(model, module, np.zeros((2, 5, 3, 4)))
     assert report.verdict == "INCONCLUSIVE"
-    assert (
-        "could not be looked at: on input (2, 5, 3, 4) keras said ValueError" in report.findings[0].evidence
-    )
-    assert "give inputs that both models take" in str(report.findings[0].fix)
+    told = [f for f in report.findings if "could not be looked at: on input (2, 5, 3, 4) keras" in f.evidence]
+    assert len(told) == 1, str(report)
+    assert "give inputs that both models take" in str(told[0].fix)
 
 
 @pytest.mark.slow
