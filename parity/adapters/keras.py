@@ -25,7 +25,7 @@ from parity.adapters.keras_tree import (
 )
 from parity.adapters.recording import Recorder
 from parity.errors import UsageError
-from parity.reorder import SMALL, contiguous
+from parity.reorder import ALIGNED, SMALL, contiguous
 from parity.trace import NodeObserver, Trace, flattened_images
 
 L = keras.layers
@@ -64,12 +64,17 @@ def _handed_over(value: Array, dtype: str) -> Any:
     """The value in fresh memory, since JAX may keep what it is given; TensorFlow is told to, which saves two copies."""
     if value.size < SMALL or str(value.dtype) != dtype:
         return np.array(value)
-    fresh = contiguous(value)
     if keras.config.backend() != "tensorflow":
-        return fresh
+        return contiguous(value)
     import tensorflow as tf
 
-    return tf.experimental.dlpack.from_dlpack(fresh.__dlpack__())
+    order = sorted(range(value.ndim), key=lambda axis: -abs(value.strides[axis]))  # as it lies in memory
+    whole = value.transpose(order)
+    free = whole.flags.c_contiguous and whole.flags.writeable and whole.ctypes.data % ALIGNED == 0
+    if order == sorted(order) or not free:
+        return tf.experimental.dlpack.from_dlpack(contiguous(value).__dlpack__())
+    # TensorFlow changes the order of the axes itself, into memory of its own: twice as fast as handing it over.
+    return tf.transpose(tf.experimental.dlpack.from_dlpack(whole.__dlpack__()), np.argsort(order))
 
 
 def _looked_at(tensor: Any) -> Array:

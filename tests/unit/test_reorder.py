@@ -10,6 +10,7 @@ import pytest
 
 from parity import reorder
 from parity.reorder import contiguous, copy_into
+from tests.conftest import needs
 
 SHAPES = [
     (257, 391),
@@ -68,3 +69,28 @@ def test_a_large_kernel_takes_blocks_and_not_much_room() -> None:
     tracemalloc.stop()
     np.testing.assert_array_equal(out, kernel.transpose(2, 3, 1, 0))
     assert peak < kernel.nbytes / 2
+
+
+@pytest.mark.parametrize("kind", ["as it is", "read-only", "not aligned", "flipped", "contiguous"])
+def test_a_large_kernel_arrives_in_keras_however_it_lies_in_memory(kind: str) -> None:
+    """And it is a copy: what the source becomes later does not matter."""
+    needs("keras")
+    import keras
+
+    from parity.adapters import adapt
+
+    model = keras.Sequential([keras.Input((8, 8, 96)), keras.layers.Conv2D(80, 3, name="c")])
+    memory = np.random.default_rng(0).standard_normal(80 * 96 * 9 + 1).astype(np.float32)
+    kernel = (memory[1:] if kind == "not aligned" else memory[:-1]).reshape(80, 96, 3, 3)
+    if kind == "flipped":
+        kernel = kernel[:, :, ::-1]
+    value = kernel.transpose(2, 3, 1, 0)
+    if kind == "contiguous":
+        value = np.ascontiguousarray(value)
+    wanted = value.copy()
+    value.flags.writeable = kind != "read-only"
+    assert value.size > reorder.SMALL
+    adapter = adapt(model)
+    adapter.write("c.kernel", value)
+    memory[:] = 0
+    np.testing.assert_array_equal(adapter.read("c.kernel"), wanted, strict=True)
