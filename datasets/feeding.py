@@ -52,7 +52,7 @@ class Section:
 class Kept:
     """The images that are kept for the checks, batch by batch, unchanged and in their own order.
 
-    Of several processes each has an equal part of every batch; see `share_of`.
+    Of several processes each has an equal part of every batch; `Order.check_kept` sees that nothing is left out.
     """
 
     images: Bytes
@@ -63,8 +63,7 @@ class Kept:
     world: int = 1
 
     def __len__(self) -> int:
-        usable = len(self.indices) - len(self.indices) % self.batch_size % self.world
-        return -(-usable // self.batch_size)
+        return -(-len(self.indices) // self.batch_size)
 
     def __getitem__(self, number: int) -> tuple[Bytes, Bytes]:
         if not 0 <= number < len(self):

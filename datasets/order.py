@@ -95,6 +95,18 @@ class Order:
             )
         return last % world
 
+    def check_kept(self, world: int) -> None:
+        """Refuse images kept that `world` processes cannot share equally, batch by batch.
+
+        Raises:
+            RunError: their number is no multiple of the processes, or a batch is not.
+        """
+        if len(self.kept) % world or self.recipe.batch_size % world:
+            raise RunError(
+                f"the images kept must be shared equally by {world} processes; got {len(self.kept)} images in batches "
+                f"of {self.recipe.batch_size}. Give another --validation or --batch-size."
+            )
+
     def _permutation(self, epoch: int) -> Indices:
         drawn = self._drawn.get(epoch)  # several threads may ask
         if drawn is None:

@@ -179,7 +179,7 @@ class Machine:
 
     Args:
         dtype: float32, float64, or bfloat16, which computes in it with float32 weights.
-        device: cpu or gpu.
+        device: cpu or gpu; None takes what there is.
         devices: how many of this machine share every batch.
         workers: processes that read and change images ahead of the training; 0 does it in between.
         compile: torch.compile, or XLA for Keras.
@@ -192,7 +192,7 @@ class Machine:
     """
 
     dtype: str = "float32"
-    device: str = "cpu"
+    device: str | None = "cpu"
     devices: int = 1
     workers: int = 0
     compile: bool = False

@@ -170,7 +170,9 @@ class RunLog:
                 tag = (
                     f"validation/{name.removeprefix('val_')}" if name.startswith("val_") else f"check/{name}"
                 )
-                if name not in ("step", "epoch"):
+                if name not in ("step", "epoch") and np.isfinite(
+                    value
+                ):  # a class that is nowhere has no score
                     self._events.add_scalar(tag, value, batch.step)
         shown = [name for name in values if name == "val_loss" or ("iou" in name and "boundary" not in name)]
         told = ", ".join(f"{name.removeprefix('val_')} {values[name]:.4g}" for name in shown)

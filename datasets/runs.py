@@ -61,6 +61,13 @@ def training_flags(package: str) -> argparse.ArgumentParser:
     machine.add_argument(
         "--devices", type=int, default=1, help="GPUs (or CPUs) of this machine that share a batch"
     )
+    machine.add_argument(
+        "--processes", type=int, default=1, help="how many share a batch, each started with the same command"
+    )
+    machine.add_argument("--process", type=int, default=0, help="which of them this is, from 0")
+    machine.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="of process 0, for the processes to find one another"
+    )
     parser.set_defaults(dtype="float32")
     return parser
 
@@ -122,6 +129,14 @@ def load_part(path: Path, part: str) -> Data:
     return data
 
 
+MACHINE = ("devices", "workers", "compile", "deterministic", "coordinator", "processes", "process")
+
+
+def machine_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of the machine, but for dtype and device."""
+    return {name: getattr(options, name) for name in MACHINE}
+
+
 def training_config(
     package: str, options: argparse.Namespace, data: Data, device: str, **versions: str
 ) -> dict[str, Any]:
@@ -145,14 +160,11 @@ def training_config(
         },
         "init": options.init and str(options.init),
         "device": device,
-        "machine": {
-            name: getattr(options, name) for name in ("devices", "workers", "compile", "deterministic")
-        },
+        "machine": machine_settings(options),
         "versions": {"python": platform.python_version(), "numpy": np.__version__, **versions},
     }
 
 
-MACHINE = ("devices", "workers", "compile", "deterministic", "coordinator", "processes", "process")
 CIRCUMSTANCES = ("device", "machine", "versions")
 """What may change where a run goes on."""
 

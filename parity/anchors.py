@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -191,7 +192,9 @@ class _Propagation:
         for _, unit, mate, near in tied:
             if len(near) > 1 and self.prefer(unit, near) == mate:
                 return [(unit, mate, "neighbours and names")]
-        for _, unit, mate, near in sorted(tied, key=lambda item: (-item[0], self._turns_apart(*item[1:3]))):
+        turns = self._turns() if tied else {}
+        tied.sort(key=lambda item: (-item[0], abs(turns[0, item[1]] - turns[1, item[2]])))
+        for _, unit, mate, near in tied:
             if self._same_for(near, unit, mate, scores):
                 return [(unit, mate, "neighbours, where either would do")]
         return []
@@ -209,14 +212,16 @@ class _Propagation:
             or len({self.ours.colours[name] for name in rivals}) == 1
         )
 
-    def _turns_apart(self, unit: Unit, mate: Unit) -> int:
-        """How far apart the two are, each counted among the free ones of its kind in execution order."""
-        kind, other = self.ours.coarse[unit], self.theirs.coarse[mate]
-        ours = [item for item, label in self.ours.coarse.items() if label == kind and item not in self.units]
-        theirs = [
-            item for item, label in self.theirs.coarse.items() if label == other and item not in self.taken
-        ]
-        return abs(ours.index(unit) - theirs.index(mate))
+    def _turns(self) -> dict[tuple[int, Unit], int]:
+        """The place of each free unit, by side, among the free ones of its kind in execution order."""
+        found: dict[tuple[int, Unit], int] = {}
+        for number, (side, done) in enumerate(((self.ours, self.units), (self.theirs, self.taken))):
+            counts: Counter[Marks] = Counter()
+            for unit, kind in side.coarse.items():
+                if unit not in done:
+                    found[number, unit] = counts[kind]
+                    counts[kind] += 1
+        return found
 
     def _share(self, unit: Unit, mate: Unit, points: float) -> float:
         total = len(self.ours.near.get(unit, {})) + len(self.theirs.near.get(mate, {}))

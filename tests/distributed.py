@@ -38,7 +38,12 @@ def keras_network() -> Any:
     from tf_impl.layers import BatchNorm2d, Conv2d
 
     keras.utils.set_random_seed(3)
-    layers = [Conv2d(3, 8, 3, padding=1), BatchNorm2d(8), keras.layers.ReLU(), Conv2d(8, 5, 3, padding=1)]
+    layers = [
+        Conv2d(3, 8, 3, padding=1, bias=False),
+        BatchNorm2d(8),
+        keras.layers.ReLU(),
+        Conv2d(8, 5, 3, padding=1),
+    ]
     return keras.Sequential([keras.Input((*SIZE, 3)), *layers])
 
 
@@ -49,7 +54,12 @@ def torch_network() -> Any:
     from torch_impl.layers import BatchNorm2d, Conv2d
 
     torch.manual_seed(3)
-    layers = [Conv2d(3, 8, 3, padding=1), BatchNorm2d(8), torch.nn.ReLU(), Conv2d(8, 5, 3, padding=1)]
+    layers = [
+        Conv2d(3, 8, 3, padding=1, bias=False),
+        BatchNorm2d(8),
+        torch.nn.ReLU(),
+        Conv2d(8, 5, 3, padding=1),
+    ]
     return torch.nn.Sequential(*layers)
 
 

@@ -47,6 +47,20 @@ def place(machine: Machine) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
+def aside() -> Iterator[None]:
+    """What is made inside is this process's own.
+
+    Keras makes an optimizer while it saves; shared by all, the process that saves would wait for the others.
+    """
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)
+
+
+@contextlib.contextmanager
 def _on_jax(machine: Machine) -> Iterator[None]:
     import jax  # Keras has no name of its own for these settings
 
@@ -72,7 +86,8 @@ def _on_jax(machine: Machine) -> Iterator[None]:
 @contextlib.contextmanager
 def _on_tensorflow(machine: Machine) -> Iterator[None]:
     tensorflow: Any = importlib.import_module("tensorflow")
-    kind = "GPU" if machine.device == "gpu" else "CPU"
+    gpus = tensorflow.config.list_physical_devices("GPU")
+    kind = "GPU" if machine.device == "gpu" or (machine.device is None and gpus) else "CPU"
     found = tensorflow.config.list_physical_devices(kind)
     if kind == "CPU" and len(found) < machine.devices:  # the one CPU in so many parts
         parts = [tensorflow.config.LogicalDeviceConfiguration()] * machine.devices

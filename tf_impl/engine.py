@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from datasets.feeding import Augment, Kept, Section, network_inputs, network_targets
 from datasets.order import Batch, Order
+from datasets.purdue_shapes import CLASSES, MASK_VALUES
 from datasets.recipe import Machine, Recipe, scored_as
 from datasets.runlog import Progress, RunLog, finite
 from datasets.segmentation import replacing
 from tf_impl import losses, optimizers
 from tf_impl._backend import precision
 from tf_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights
-from tf_impl.distribution import place
+from tf_impl.distribution import aside, place
 from tf_impl.metrics import SegmentationMetrics
 
 LOSSES: dict[str, Callable[[], Any]] = {
@@ -79,11 +80,11 @@ class _Engine(keras.Model):
             self._testing = False
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """What the logs hold: the loss of this batch, and where it is tested the metrics so far."""
+        """What the logs hold: the loss of this batch, or where it is tested the mean so far."""
         if not self._testing:
             return {"step_loss": self.step_loss.result()}
         self.scores.update_state(y, y_pred)
-        return {"loss": self._loss_tracker.result(), **self.scores.result()}
+        return {"loss": self._loss_tracker.result()}
 
 
 class _Last(keras.metrics.Metric):
@@ -121,7 +122,7 @@ class _Rates(keras.optimizers.schedules.LearningRateSchedule):
 
 def _optimizer(recipe: Recipe, rates: NDArray[np.float64]) -> keras.optimizers.Optimizer:
     """The recipe's optimizer, with the learning rate of each update from the table."""
-    schedule = float(rates[0]) if recipe.lr_schedule == "constant" else _Rates(rates, recipe.accumulate)
+    schedule = float(rates[0]) if np.ptp(rates) == 0 else _Rates(rates, recipe.accumulate)
     arguments: dict[str, Any] = {"lr": schedule, "weight_decay": recipe.weight_decay}
     if recipe.optimizer in ("sgd", "rmsprop"):
         arguments["momentum"] = recipe.momentum
@@ -189,8 +190,8 @@ def fit(
     masks: NDArray[np.uint8],
     recipe: Recipe,
     *,
-    classes: tuple[str, ...],
-    mask_values: tuple[int, ...],
+    classes: tuple[str, ...] = CLASSES,
+    mask_values: tuple[int, ...] = MASK_VALUES,
     augment: Augment | None = None,
     machine: Machine | None = None,
     report: Callable[[Batch, float], object] = lambda batch, loss: None,
@@ -198,7 +199,7 @@ def fit(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[float]:
-    """Train a network in place.
+    """Train a network in place; at the end it has the averaged weights, where the recipe averages them.
 
     Shapes: images (N, H, W, 3); masks (N, C, H, W).
     Args:
@@ -237,6 +238,7 @@ def fit(
         if folder is not None and progress.sections:
             _load_state(engine, folder / STATE)
         rank, world = place(machine)
+        order.check_kept(world)
         kept = Kept(images, masks, order.kept, recipe.batch_size, rank, world)
         # One call of fit for each section: Keras goes on from the end of an epoch alone, not from within one.
         for steps in order.sections[progress.sections :]:
@@ -246,6 +248,10 @@ def fit(
             batches = _Batches(section, recipe, dtype, machine.workers)
             engine.fit(batches, shuffle=False, callbacks=[_Watch(order, steps, report, found)], verbose=0)
             _check(engine, order, steps, kept, found, log, folder if rank == 0 else None, progress)
+        if recipe.ema:
+            with _averaged(engine):
+                averaged = network.get_weights()
+            network.set_weights(averaged)
     return found
 
 
@@ -266,17 +272,21 @@ def _check(
         if len(order.kept):
             batches = _Batches(kept, recipe, engine.network.variable_dtype, 1)
             result = engine.evaluate(batches, verbose=0, return_dict=True)
+            # Several devices: inside the step each knows its own counts alone.
+            result = {"loss": result["loss"], **engine.scores.result()}
             values = {f"val_{name}": float(value) for name, value in result.items()}
         if log is not None:
             best = log.check(place, float(engine.rates[steps[-1] // recipe.accumulate]), values)
         else:
             best = progress.check(place.step, {"loss": float(np.mean(found[-len(steps) :])), **values})
         if folder is not None:
-            save_weights(engine.network, folder / CHECKPOINT)
-            if best and len(order.kept):
-                save_weights(engine.network, folder / BEST)
+            with aside():
+                save_weights(engine.network, folder / CHECKPOINT)
+                if best and len(order.kept):
+                    save_weights(engine.network, folder / BEST)
     if folder is not None:
-        _save_state(engine, folder / STATE, progress)
+        with aside():
+            _save_state(engine, folder / STATE, progress)
 
 
 def _save_state(engine: _Engine, path: Path, progress: Progress) -> None:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.augment import augmentation
-from datasets.feeding import Augment
 from datasets.order import Batch, Order
-from datasets.purdue_shapes import CLASSES, MASK_VALUES
 from datasets.recipe import Machine, Recipe, RunError
 from datasets.runlog import Progress, RunLog
-from datasets.runs import claim, exit_code, load_part, training_config, training_flags
+from datasets.runs import claim, exit_code, load_part, machine_settings, training_config, training_flags
 from datasets.segmentation import check_pairs
 from tf_impl import engine
 from tf_impl._backend import make_deterministic, precision
@@ -29,20 +26,20 @@ from tf_impl.munet import mUnet
 
 
 def make_model(
-    arguments: dict[str, Any], dtype: str = "float32", device: str = "cpu", seed: int = 0
+    arguments: dict[str, Any], dtype: str = "float32", device: str | None = "cpu", seed: int = 0
 ) -> mUnet:
     """A mUnet with weights drawn from the seed.
 
     Args:
         arguments: the constructor's arguments.
         dtype: float32, float64, or bfloat16, which computes in it with float32 weights.
-        device: cpu or gpu.
+        device: cpu or gpu; None for where Keras' distribution puts it.
         seed: of the initial weights.
     Raises:
         RunError: arguments that the network refuses.
     """
     keras.utils.set_random_seed(seed)
-    with precision(dtype), keras.device(f"{device}:0"):
+    with precision(dtype), keras.device(f"{device}:0") if device else contextlib.nullcontext():
         try:
             return mUnet(**arguments)
         except ValueError as error:
@@ -71,14 +68,7 @@ def train(
     masks: NDArray[np.uint8],
     recipe: Recipe,
     report: Callable[[Batch, float], object] = lambda batch, loss: None,
-    *,
-    classes: tuple[str, ...] = CLASSES,
-    mask_values: tuple[int, ...] = MASK_VALUES,
-    augment: Augment | None = None,
-    machine: Machine | None = None,
-    log: RunLog | None = None,
-    folder: Path | None = None,
-    progress: Progress | None = None,
+    **settings: Any,
 ) -> list[float]:
     """Train a network in place on raw images and raw mask values.
 
@@ -89,33 +79,14 @@ def train(
         masks: raw mask values 0..250.
         recipe: loss, optimizer, batch order and length.
         report: called after every step with its Batch and its loss.
-        classes: names of the masks' channels.
-        mask_values: their values.
-        augment: changes a batch's images and masks; see datasets.augment.
-        machine: what it runs on.
-        log: writes the run's tables.
-        folder: where checkpoints go; none are written without it.
-        progress: how far the run in `folder` has come; a new run without it.
+        settings: further ones of `engine.fit`.
     Returns: the loss of every step, computed before the step's update.
     Raises:
         RunError: images and masks that do not fit, or a loss that is no finite number.
     Source: lecture, "Training mUnet with MSE Loss".
     """
     check_pairs(images, masks)
-    return engine.fit(
-        model,
-        images,
-        masks,
-        recipe,
-        classes=classes,
-        mask_values=mask_values,
-        augment=augment,
-        machine=machine,
-        report=report,
-        log=log,
-        folder=folder,
-        progress=progress,
-    )
+    return engine.fit(model, images, masks, recipe, report=report, **settings)
 
 
 def find_device(wanted: str | None) -> str:
@@ -129,18 +100,20 @@ def find_device(wanted: str | None) -> str:
 def run(options: argparse.Namespace) -> None:
     """Carry out one command line of the script."""
     recipe = Recipe.from_options(options)
-    device = find_device(options.device)
     data = load_part(options.data, "train")
-    versions = {"keras": keras.__version__, "backend": keras.config.backend()}
-    config = training_config("tf_impl", options, data, device=device, **versions)
-    machine = Machine(options.dtype, device, **config["machine"])
     order = Order(len(data.images), recipe)
+    machine = Machine(options.dtype, options.device, **machine_settings(options))
     if machine.deterministic:
         make_deterministic()
     with contextlib.ExitStack() as files:
         rank, world = files.enter_context(joined(machine))
-        order.left_out(world * (machine.devices if world == 1 else 1))
-        model = make_model(config["model"]["arguments"], machine.dtype, device, recipe.seed)
+        device = find_device(options.device)  # not before: it would start the backend alone
+        versions = {"keras": keras.__version__, "backend": keras.config.backend()}
+        config = training_config("tf_impl", options, data, device=device, **versions)
+        left_out = order.left_out(max(world, machine.devices))
+        if machine.devices == machine.processes == 1:
+            files.enter_context(keras.device(f"{device}:0"))
+        model = make_model(config["model"]["arguments"], machine.dtype, None, recipe.seed)
         if recipe.head_bias is not None:
             model.conv_out.bias.assign(np.full(model.conv_out.bias.shape, recipe.head_bias))
         if options.init:
@@ -149,11 +122,13 @@ def run(options: argparse.Namespace) -> None:
         log = None
         if rank == 0:
             claim(options.out, config)
+            if left_out:
+                print(
+                    f"{left_out} images of the last batch of every epoch are left out: equal parts are shared"
+                )
             log = files.enter_context(
                 RunLog(options.out, order, progress, options.log_every, options.quiet, options.tensorboard)
             )
-        if machine.devices == machine.processes == 1:
-            files.enter_context(keras.device(f"{device}:0"))
         train(
             model,
             data.images,

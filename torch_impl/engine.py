@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from datasets.feeding import Augment, Kept, Section, network_inputs, network_targets
 from datasets.order import Batch, Order
+from datasets.purdue_shapes import CLASSES, MASK_VALUES
 from datasets.recipe import Machine, Recipe, scored_as
 from datasets.runlog import Progress, RunLog, finite
 from torch_impl import losses, optimizers
@@ -84,7 +85,8 @@ class _Engine(lightning.LightningModule):
 
     def found(self) -> dict[str, float]:
         """What the images kept show: mean loss, and the metrics by name."""
-        sums = torch.tensor([[loss * count, count] for loss, count in self.kept_losses]).sum(0)
+        sums = torch.tensor(self.kept_losses, dtype=torch.float64)  # (batches, 2): of a loss and of images
+        sums = torch.stack([(sums[:, 0] * sums[:, 1]).sum(), sums[:, 1].sum()])
         sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         scores = {name: float(value) for name, value in self.metrics.compute().items()}
         return {"val_loss": float(sums[0] / sums[1]), **{f"val_{name}": v for name, v in scores.items()}}
@@ -131,6 +133,9 @@ class _Average(EMAWeightAveraging):
         return self._average_model.module.get_submodule("network")
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Wait for `on_fit_end`: this is not called where a run that is over is resumed."""
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Leave the network in the averaged weights; without any update there is no average."""
         if self._average_model is not None and int(self._average_model.n_averaged) > 0:
             super().on_train_end(trainer, pl_module)
@@ -181,8 +186,10 @@ class _Feed(lightning.LightningDataModule):
     def val_dataloader(self) -> Any:
         """This process's part of the images kept."""
         assert self.trainer is not None
-        kept = self.order.kept[self.trainer.global_rank :: self.trainer.world_size]
-        return self._loader(Kept(self.images, self.masks, kept, self.order.recipe.batch_size))
+        share = self.trainer.global_rank, self.trainer.world_size
+        return self._loader(
+            Kept(self.images, self.masks, self.order.kept, self.order.recipe.batch_size, *share)
+        )
 
 
 class _Watch(lightning.Callback):
@@ -248,8 +255,8 @@ def fit(
     masks: NDArray[np.uint8],
     recipe: Recipe,
     *,
-    classes: tuple[str, ...],
-    mask_values: tuple[int, ...],
+    classes: tuple[str, ...] = CLASSES,
+    mask_values: tuple[int, ...] = MASK_VALUES,
     augment: Augment | None = None,
     machine: Machine | None = None,
     report: Callable[[Batch, float], object] = lambda batch, loss: None,
@@ -257,7 +264,7 @@ def fit(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[float]:
-    """Train a network in place.
+    """Train a network in place; at the end it has the averaged weights, where the recipe averages them.
 
     Shapes: images (N, H, W, 3); masks (N, C, H, W).
     Args:
@@ -280,6 +287,9 @@ def fit(
     order = Order(len(images), recipe)
     rates = recipe.learning_rates(len(order.trained))
     progress, machine = progress or Progress(), machine or Machine(_dtype(network))
+    order.check_kept(place(machine)[1])
+    stopped = recipe.patience and progress.waited >= recipe.patience
+    sections = progress.sections if stopped else len(order.sections)
     if machine.compile:
         network.compile()
     if recipe.freeze_batchnorm:
@@ -294,13 +304,17 @@ def fit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PossibleUserWarning)  # advice on workers and loggers
         warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning's own use of torch
-        trainer = _trainer(recipe, machine, order, [*([average] if average else []), watch])
+        trainer = _trainer(
+            recipe, machine, sections, bool(len(order.kept)), [*([average] if average else []), watch]
+        )
         resumed = str(folder / STATE) if folder is not None and progress.sections else None
         trainer.fit(engine, datamodule=feed, ckpt_path=resumed, weights_only=True if resumed else None)
     return watch.losses
 
 
-def _trainer(recipe: Recipe, machine: Machine, order: Order, callbacks: list[Any]) -> lightning.Trainer:
+def _trainer(
+    recipe: Recipe, machine: Machine, sections: int, checked: bool, callbacks: list[Any]
+) -> lightning.Trainer:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)  # what hardware there is, at every start
     world = place(machine)[1]
@@ -311,8 +325,8 @@ def _trainer(recipe: Recipe, machine: Machine, order: Order, callbacks: list[Any
         num_nodes=world // devices,
         strategy="ddp_find_unused_parameters_true" if world > 1 else "auto",  # mUnet declares some
         precision=PRECISIONS[machine.dtype],
-        max_epochs=len(order.sections),
-        limit_val_batches=1.0 if len(order.kept) else 0,
+        max_epochs=sections,
+        limit_val_batches=1.0 if checked else 0,
         accumulate_grad_batches=recipe.accumulate,
         gradient_clip_val=recipe.clip or None,
         deterministic=machine.deterministic,

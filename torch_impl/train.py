@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from datasets.augment import augmentation
-from datasets.feeding import Augment
 from datasets.order import Batch, Order
-from datasets.purdue_shapes import CLASSES, MASK_VALUES
 from datasets.recipe import Machine, Recipe, RunError
 from datasets.runlog import Progress, RunLog
-from datasets.runs import claim, exit_code, load_part, training_config, training_flags
+from datasets.runs import claim, exit_code, load_part, machine_settings, training_config, training_flags
 from datasets.segmentation import check_pairs
 from torch_impl.checkpoints import load_weights, read_progress
 from torch_impl.distribution import joined
@@ -70,14 +67,7 @@ def train(
     masks: NDArray[np.uint8],
     recipe: Recipe,
     report: Callable[[Batch, float], object] = lambda batch, loss: None,
-    *,
-    classes: tuple[str, ...] = CLASSES,
-    mask_values: tuple[int, ...] = MASK_VALUES,
-    augment: Augment | None = None,
-    machine: Machine | None = None,
-    log: RunLog | None = None,
-    folder: Path | None = None,
-    progress: Progress | None = None,
+    **settings: Any,
 ) -> list[float]:
     """Train a network in place on raw images and raw mask values.
 
@@ -88,13 +78,7 @@ def train(
         masks: raw mask values 0..250.
         recipe: loss, optimizer, batch order and length.
         report: called after every step with its Batch and its loss.
-        classes: names of the masks' channels.
-        mask_values: their values.
-        augment: changes a batch's images and masks; see datasets.augment.
-        machine: what it runs on.
-        log: writes the run's tables.
-        folder: where checkpoints go; none are written without it.
-        progress: how far the run in `folder` has come; a new run without it.
+        settings: further ones of `engine.fit`.
     Returns: the loss of every step, computed before the step's update.
     Raises:
         RunError: images and masks that do not fit, or a loss that is no finite number.
@@ -103,20 +87,7 @@ def train(
     from torch_impl import engine  # Lightning takes seconds to import, and only training needs it
 
     check_pairs(images, masks)
-    return engine.fit(
-        model,
-        images,
-        masks,
-        recipe,
-        classes=classes,
-        mask_values=mask_values,
-        augment=augment,
-        machine=machine,
-        report=report,
-        log=log,
-        folder=folder,
-        progress=progress,
-    )
+    return engine.fit(model, images, masks, recipe, report=report, **settings)
 
 
 def find_device(wanted: str | None) -> str:
@@ -133,11 +104,11 @@ def run(options: argparse.Namespace) -> None:
     device = find_device(options.device)
     data = load_part(options.data, "train")
     config = training_config("torch_impl", options, data, device=device, torch=torch.__version__)
-    machine = Machine(options.dtype, device, **config["machine"])
+    machine = Machine(options.dtype, device, **machine_settings(options))
     order = Order(len(data.images), recipe)
     with contextlib.ExitStack() as files:
         rank, world = files.enter_context(joined(machine))
-        order.left_out(world * (machine.devices if world == 1 else 1))
+        left_out = order.left_out(max(world, machine.devices))
         weights = "float64" if machine.dtype == "float64" else "float32"
         model = make_model(config["model"]["arguments"], weights, device, recipe.seed)
         if recipe.head_bias is not None and model.conv_out.bias is not None:
@@ -148,6 +119,10 @@ def run(options: argparse.Namespace) -> None:
         log = None
         if rank == 0:
             claim(options.out, config)
+            if left_out:
+                print(
+                    f"{left_out} images of the last batch of every epoch are left out: equal parts are shared"
+                )
             log = files.enter_context(
                 RunLog(options.out, order, progress, options.log_every, options.quiet, options.tensorboard)
             )

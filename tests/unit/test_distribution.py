@@ -7,6 +7,7 @@ where the normalisation is frozen. On JAX the statistics are the whole batch's.
 
 from __future__ import annotations
 
+import csv
 import functools
 import json
 import os
@@ -19,7 +20,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from datasets.purdue_shapes import generate, save
 from datasets.recipe import Machine, RunError
 from tests.conftest import needs
 
@@ -113,11 +116,46 @@ def test_two_jax_processes_train_as_one_batchnorm_included(tmp_path: Path, alone
     np.testing.assert_allclose(shared[0], alone("tf_impl", False, "jax"), rtol=ROUNDING)
 
 
+SHARED = {
+    "torch_impl": ["--devices", "2"],
+    "tensorflow": ["--devices", "2"],
+    "jax": ["--processes", "2", "--coordinator"],
+}
+# One image of each epoch's last batch is left out, and BatchNorm is frozen (see above).
+SHORT = ["--depth", "2", "--batch-size", "4", "--epochs", "1", "--validation", "0.2", "--quiet"]
+SHORT += ["--freeze-batchnorm", "--log-every", "1"]
+
+
+def tables(out: Path) -> list[NDArray[np.float64]]:
+    """The losses of every step, and the scores of every check but for the speed."""
+    losses = np.genfromtxt(out / "loss.csv", delimiter=",", skip_header=1)
+    with (out / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in rows[0] if name != "images_per_second"]
+    assert (len(losses), len(rows), len(names)) == (5, 1, 24)
+    return [losses, np.array([[float(row[name] or "nan") for name in names] for row in rows])]
+
+
 @pytest.mark.slow
-def test_mirrored_devices_train_as_one_but_for_batchnorm(tmp_path: Path, alone: Any) -> None:
-    needs("keras")
-    ended([start(worker("tf_impl", tmp_path / "two", True, devices=2))])
-    np.testing.assert_allclose(losses(tmp_path / "two", 1)[0], alone("tf_impl", True), rtol=ROUNDING)
+@pytest.mark.parametrize("kind", SHARED)
+def test_scripts_whose_batches_are_shared_write_the_same_tables(kind: str, tmp_path: Path) -> None:
+    needs("torch" if kind == "torch_impl" else "keras")
+    if kind == "jax":
+        needs("jax")
+    half = kind if kind == "torch_impl" else "tf_impl"
+    environment = {"KERAS_BACKEND": "tensorflow" if half == kind else kind, "JAX_PLATFORMS": "cpu"}
+    save(tmp_path / "x-train.gz", generate(22, 1, (32, 40)))
+    command = [sys.executable, "-m", f"{half}.train", "--data", str(tmp_path), *SHORT, "--out"]
+    ended([start([*command, str(tmp_path / "one")], **environment)])
+    shared = [*command, str(tmp_path / "two"), *SHARED[kind]]
+    if kind == "jax":
+        shared += [f"127.0.0.1:{free_port()}", "--process"]
+        ended([start([*shared, str(number)], **environment) for number in range(2)])
+    else:
+        ended([start(shared, **environment)])
+    for one, two in zip(tables(tmp_path / "one"), tables(tmp_path / "two"), strict=True):
+        assert np.isfinite(one).mean() > 0.8
+        np.testing.assert_allclose(two, one, rtol=ROUNDING)
 
 
 def test_several_processes_need_jax(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,18 @@ def killed(half: str, flags: list[str], out: Path, rows: int) -> None:
     process.communicate()
 
 
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """Afterwards TensorFlow may use XLA again, which it refuses once it was asked to be deterministic."""
+    yield
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework.config import disable_op_determinism  # it has no public name
+
+        disable_op_determinism()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("half", HALVES)
 def test_a_killed_run_resumes_to_the_same_weights(half: str, tmp_path: Path) -> None:
     needs(HALVES[half])
