@@ -27,8 +27,8 @@ def interleave(x: Tensor, factor: Pair) -> Tensor:
     if factor == (1, 1):
         return x
     _, height, width, channels = ops.shape(x)
-    x = ops.reshape(x, (-1, height, 1, width, 1, channels))
-    x = ops.pad(x, ((0, 0), (0, 0), (0, down - 1), (0, 0), (0, right - 1), (0, 0)))
+    x = ops.reshape(x, (-1, 1, width, 1, channels))  # five axes: LiteRT pads no more
+    x = ops.pad(x, ((0, 0), (0, down - 1), (0, 0), (0, right - 1), (0, 0)))
     x = ops.reshape(x, (-1, height * down, width * right, channels))
     return crop(x, ((0, down - 1), (0, right - 1)))
 
