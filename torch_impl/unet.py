@@ -112,7 +112,8 @@ class UNet(nn.Module):
 def _beside(copy: Tensor, x: Tensor, padded: bool) -> Tensor:
     """Put `copy` in front of the channels of `x`: cropped in the middle, or `x` made up by a last row of zeros."""
     if padded:
-        x = cut(F.pad(x, (0, 1, 0, 1)), 0, copy) if x.shape[2:] != copy.shape[2:] else x
+        open_size = not isinstance(x.shape[3], int)  # of an export for images of any size
+        x = cut(F.pad(x, (0, 1, 0, 1)), 0, copy) if open_size or x.shape[2:] != copy.shape[2:] else x
     else:
         top, left = ((copy.shape[axis] - x.shape[axis]) // 2 for axis in (2, 3))
         copy = copy[:, :, top : top + x.shape[2], left : left + x.shape[3]]
