@@ -104,7 +104,7 @@ class Voc:
         self.void, self.seed, self.small = void, seed, small
         names = read_list(self.root, part)
         sizes = sizes_of(self.root, names)
-        fits = np.ones(len(names), bool) if small == "pad" else (sizes >= self.crop).all(axis=1)
+        fits = np.logical_and.reduce(sizes >= self.crop, axis=1) | (small == "pad")
         if not fits.any():
             raise RunError(
                 f"an image of {part} must be at least crop={self.crop[0]}x{self.crop[1]}; got none of {len(names)}, "
