@@ -201,6 +201,12 @@ def test_a_crop_depends_on_seed_epoch_and_index_alone(made: tuple[Path, dict[str
         assert np.array_equal(label[0], labels[index])
     for other, epoch in ((data, 8), (Voc(root, "train", CROP, seed=2), 7)):
         assert not np.array_equal(other.crops([0, 1, 2, 3], epoch)[0], images)
+    places = np.array([[data._corner(index, epoch) for epoch in range(8)] for index in range(4)])
+    assert all(len(np.unique(places[index], axis=0)) > 4 for index in range(4))
+    data.sizes[:] = data.sizes[0]  # images of one size have places of their own all the same
+    places = np.array([[data._corner(index, epoch) for epoch in range(8)] for index in range(4)])
+    assert len(np.unique(places.reshape(4, -1), axis=0)) == 4
+    assert len(np.unique(places[:, 0], axis=0)) > 1, "epoch 0 too"
     same = Voc(root, "trainval", CROP, seed=1).crops(np.array([0]), 7)
     assert np.array_equal(same[0][0], images[0])
 
@@ -447,6 +453,10 @@ def test_indices_epochs_and_changed_files_are_refused(copied: Path) -> None:
         RunError, match=r"must keep the size that it had at the start, \[128, 113\]; got \(70, 113\)"
     ):
         data.images[1]
+    resave(copied / LABEL, lambda labels: labels[:70], voc_folder.palette())
+    for read in (lambda: data.crops([1], 1), lambda: data.labels[1]):
+        with pytest.raises(RunError, match=r"must keep the size that it had at the start"):
+            read()
 
 
 # ---- the command ----------------------------------------------------------------------------------------------
