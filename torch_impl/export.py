@@ -1,0 +1,209 @@
+"""Write a network for ONNX Runtime: python -m torch_impl.export --checkpoint F --out F.onnx."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from datasets.checkpoints import read_checkpoint
+from datasets.exports import (
+    Agreement,
+    Floats,
+    Run,
+    agree,
+    check_samples,
+    export_flags,
+    nudge,
+    runtime,
+    said,
+    sample_images,
+    whole,
+)
+from datasets.prediction import configuration
+from datasets.recipe import RunError
+from datasets.runs import exit_code
+from torch_impl.train import make_model
+
+FORMATS = ("onnx",)
+
+
+def export(
+    model: Any, path: Path, samples: Sequence[Floats], format: str = FORMATS[0], fixed: bool = False
+) -> list[Agreement]:
+    """Write a network for another runtime, and hold what was written against the network.
+
+    The file takes any batch, and images of any size that the network takes.
+
+    Shapes: samples (N, H, W, C) each; the file's input is (N, C, H, W).
+    Args:
+        model: the network, in float32 and on the CPU.
+        path: the file; nothing is left of one that differs.
+        samples: inputs to try, the first of at least two images.
+        format: onnx.
+        fixed: whether the file is for images of the first sample's size alone.
+    Returns: how each sample's outputs agree.
+    Raises:
+        RunError: what the format cannot express, or a difference that rounding does not explain.
+    """
+    check_samples(samples, fixed)
+    with whole(path) as file:
+        with _evaluating(model):
+            _write(model, file, samples[0], fixed)
+        return verify(model, file, samples, format)
+
+
+def verify(model: Any, path: Path, samples: Sequence[Floats], format: str = FORMATS[0]) -> list[Agreement]:
+    """Hold an exported file against the network.
+
+    Shapes: samples (N, H, W, C) each.
+    Args:
+        model: the network.
+        path: what was exported.
+        samples: inputs to try.
+        format: onnx.
+    Returns: how each sample's outputs agree.
+    Raises:
+        RunError: a difference that rounding does not explain.
+    """
+    with _evaluating(model):
+        return agree(partial(_outputs, model), load(path, format), partial(_nudged, model), samples)
+
+
+def load(path: Path, format: str = FORMATS[0]) -> Run:
+    """Read an exported file into its own runtime.
+
+    Args:
+        path: what was exported.
+        format: onnx.
+    Returns: a function from images (N, H, W, C) to the outputs.
+    Raises:
+        RunError: the runtime is not installed, or cannot read or run the file.
+    """
+    onnxruntime = runtime("onnxruntime")
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has a class of its own for every kind
+        raise RunError(f"ONNX Runtime must read {path}; got: {_line(error)}. Export it again.") from error
+    name = session.get_inputs()[0].name
+
+    def run(images: Floats) -> list[Floats]:
+        try:
+            return session.run(None, {name: np.ascontiguousarray(images.transpose(0, 3, 1, 2))})
+        except Exception as error:
+            raise RunError(
+                f"ONNX Runtime must run {path} on {images.shape}; got: {_line(error)}. Export it with --fixed."
+            ) from error
+
+    return run
+
+
+def _write(model: torch.nn.Module, path: Path, sample: Floats, fixed: bool) -> None:
+    """Write the file; the batch, and unless `fixed` height and width, are left open."""
+    for name in ("onnx", "onnxscript"):
+        runtime(name)
+    axes = (0,) if fixed else (0, 2, 3)
+    try:
+        with _quiet():
+            torch.onnx.export(
+                model,
+                (_images(sample),),
+                str(path),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                input_names=["images"],
+                dynamic_shapes=(dict.fromkeys(axes, torch.export.Dim.DYNAMIC),),
+            )
+    except Exception as error:  # the exporter has a class of its own for every kind
+        raise RunError(
+            f"ONNX must express the network; got {type(error).__name__}: {_line(error)}. Export it with --fixed."
+        ) from error
+
+
+def _images(images: Floats) -> torch.Tensor:
+    """(N, H, W, C) -> (N, C, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+@torch.no_grad()
+def _outputs(model: torch.nn.Module, images: Floats) -> list[Floats]:
+    """Every output of the network."""
+    found = model(_images(images))
+    found = found if isinstance(found, list | tuple) else [found]
+    return [value.numpy() for value in found]
+
+
+@contextlib.contextmanager
+def _nudged(model: torch.nn.Module, share: float) -> Iterator[None]:
+    """Every weight off by a share of it; afterwards as before, to the bit."""
+    rng = np.random.default_rng(0)
+    weights = [value for value in model.state_dict().values() if value.is_floating_point()]
+    kept = [value.clone() for value in weights]
+    try:
+        for value in weights:
+            value.copy_(torch.from_numpy(nudge(value.numpy(), share, rng)))
+        yield
+    finally:
+        for value, before in zip(weights, kept, strict=True):
+            value.copy_(before)
+
+
+@contextlib.contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """In evaluation mode; afterwards each module as before."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's words on torchvision, which it looks for, and on PyTorch's own old names."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry out one command line of the script."""
+    config = configuration(options)
+    network = config["model"]
+    model = make_model(network["arguments"], config["dtype"], "cpu", name=network["name"])
+    read_checkpoint("torch_impl", model, options.checkpoint, network, config["dtype"])
+    samples = sample_images(config, options.size, options.fixed)
+    found = export(model, options.out, samples, options.format, options.fixed)
+    print(*said(options.out, config, found, options.fixed), sep="\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The script: returns 0, or 2 after one line that says what is wrong."""
+    return exit_code(run, export_flags("torch_impl", FORMATS).parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
