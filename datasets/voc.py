@@ -35,10 +35,13 @@ from datasets.recipe import RunError
 
 __all__ = [
     "CLASSES",
+    "CROP",
     "MEAN",
     "PARTS",
+    "SMALL",
     "STD",
     "VOID",
+    "VOIDS",
     "Crops",
     "Voc",
     "check",
