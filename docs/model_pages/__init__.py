@@ -1,0 +1,1 @@
+"""One page for each network, from a text, its two source files and what was measured."""

@@ -1,0 +1,141 @@
+"""Two source files side by side: class by class and method by method, so that twins stand beside one another."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TWINS = {"forward": "call"}
+"""What torch calls a method for which Keras has another name."""
+WORDS = (
+    "and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|in|is|"
+    "lambda|None|True|False|nonlocal|not|or|pass|raise|return|try|while|with|yield"
+)
+STRING = r'[rbfuRBFU]{0,2}(?:"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')'
+TOKEN = re.compile(
+    rf"(?P<s>{STRING})|(?P<c>#[^\n]*)|(?P<k>\b(?:{WORDS})\b)|(?P<n>\b\d[\w.]*)|(?P<d>^\s*@[\w.]+)", re.MULTILINE
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a file: a class's head, a method, a function, or what stands between them."""
+
+    key: str
+    code: str
+
+
+def parts(source: str, chosen: Sequence[str] = ()) -> list[Part]:
+    """A file in its pieces, in order; of the top level only the names chosen, where some are.
+
+    Raises:
+        ValueError: a name that is not in the file.
+    """
+    lines = source.splitlines()
+    found: list[Part] = []
+    names: set[str] = set()
+    end = 0  # lines that are dealt with
+    rest: list[str] = []
+    for node in ast.parse(source).body:
+        start, end_of_gap = end, end
+        end = node.end_lineno or 0
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+            rest += lines[start:end]
+            continue
+        if rest:
+            found.append(_part("imports and names" if not names else f"names before {node.name}", rest))
+            rest = []
+        names.add(node.name)
+        if isinstance(node, ast.FunctionDef):
+            found.append(_part(node.name, lines[start:end]))
+        else:
+            found += _of_class(node, lines, end_of_gap)
+    if rest:
+        found.append(_part("names at the end", rest))
+    unknown = set(chosen) - names
+    if unknown:
+        raise ValueError(f"names must be in the file; got {sorted(unknown)}, known are {sorted(names)}")
+    return [part for part in found if not chosen or part.key.partition(".")[0] in chosen]
+
+
+def _of_class(node: ast.ClassDef, lines: list[str], start: int) -> list[Part]:
+    """A class: its head, then each method with what stands in front of it."""
+    found = []
+    key, end = node.name, start
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef):
+            first = min([method.lineno, *(each.lineno for each in method.decorator_list)]) - 1
+            if found or first > end:
+                found.append(_part(key, lines[end:first]))
+            key, end = f"{node.name}.{TWINS.get(method.name, method.name)}", first
+    found.append(_part(key, lines[end : node.end_lineno]))
+    return found
+
+
+def _part(key: str, lines: list[str]) -> Part:
+    return Part(key, "\n".join(lines).strip("\n"))
+
+
+def paired(left: list[Part], right: list[Part]) -> list[tuple[Part | None, Part | None]]:
+    """Pieces of one key beside one another, in the left side's order; others where they stand."""
+    other = {part.key: part for part in right}
+    rows: list[tuple[Part | None, Part | None]] = [(part, other.get(part.key)) for part in left]
+    known = {part.key for part in left}
+    for i, part in enumerate(right):
+        if part.key not in known:
+            before = right[i - 1].key if i else None
+            place = next(
+                (n for n, row in enumerate(rows, 1) if before in [each.key for each in row if each]), 0
+            )
+            rows.insert(place, (None, part))
+    return rows
+
+
+def table(name: str, keras: str, torch: str, chosen: Sequence[str] = ()) -> str:
+    """The table of one file's twins."""
+    lines = [
+        '<table class="twins">',
+        f"<thead><tr><th>tf_impl/{name}</th><th>torch_impl/{name}</th></tr></thead>",
+        "<tbody>",
+    ]
+    for left, right in paired(parts(keras, chosen), parts(torch, chosen)):
+        key = (left or right).key  # type: ignore[union-attr]
+        sides = [each.code.splitlines() if each else [] for each in (left, right)]
+        marks = _differing(*sides)
+        cells = [
+            f"<td><pre>{_coloured(each.code, mark)}</pre></td>"
+            if each
+            else '<td class="none">no twin: nothing to write here</td>'
+            for each, mark in zip((left, right), marks, strict=True)
+        ]
+        lines += [f'<tr class="key"><th colspan="2">{html.escape(key)}</th></tr>', "<tr>", *cells, "</tr>"]
+    return "\n".join([*lines, "</tbody>", "</table>"])
+
+
+def _differing(left: list[str], right: list[str]) -> tuple[set[int], set[int]]:
+    """Lines of either side that the other one does not have; none where there is no other side."""
+    if not left or not right:
+        return set(), set()
+    a, b = ([line.strip() for line in side] for side in (left, right))
+    marks: tuple[set[int], set[int]] = (set(range(len(a))), set(range(len(b))))
+    for block in difflib.SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
+        marks[0].difference_update(range(block.a, block.a + block.size))
+        marks[1].difference_update(range(block.b, block.b + block.size))
+    return tuple({i for i in mark if side[i]} for mark, side in zip(marks, (a, b), strict=True))  # type: ignore[return-value]
+
+
+def _coloured(code: str, marked: set[int]) -> str:
+    """The code with its words in colours, one line a line; marked lines have a ground of their own."""
+    pieces, end = [], 0
+    for match in TOKEN.finditer(code):
+        pieces.append(html.escape(code[end : match.start()], quote=False))
+        word = [html.escape(line, quote=False) for line in match.group().split("\n")]
+        pieces.append("\n".join(f'<b class="{match.lastgroup}">{line}</b>' if line else "" for line in word))
+        end = match.end()
+    pieces.append(html.escape(code[end:], quote=False))
+    lines = "".join(pieces).split("\n")
+    return "\n".join(f"<mark>{line}</mark>" if i in marked else line for i, line in enumerate(lines))
