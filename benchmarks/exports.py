@@ -60,6 +60,8 @@ def attempt(entry: catalog.Entry, model: Any, format: str) -> tuple[list[Agreeme
 
 def rows(names: list[str], formats: list[str], full: bool) -> Iterator[str]:
     """The table's lines, each as soon as it is known."""
+    for half in {FORMATS[format] for format in formats}:
+        importlib.import_module(f"{half}.export")
     yield "| network | format | greatest difference | of the scale | rounding explains | sizes | seconds |"
     yield "|---|---|---|---|---|---|---|"
     known = [name for name, entry in catalog.entries().items() if entry.generation in GENERATIONS]
