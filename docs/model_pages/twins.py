@@ -81,7 +81,11 @@ def _part(key: str, lines: list[str]) -> Part:
 
 
 def paired(left: list[Part], right: list[Part]) -> list[tuple[Part | None, Part | None]]:
-    """Pieces of one key beside one another, in the left side's order; others where they stand."""
+    """Pieces of one key beside one another, in the left side's order; others where they stand.
+
+    What one side alone keeps in private methods behind its constructor stands with the constructor.
+    """
+    left, right = _gathered(left, right), _gathered(right, left)
     other = {part.key: part for part in right}
     rows: list[tuple[Part | None, Part | None]] = [(part, other.get(part.key)) for part in left]
     known = {part.key for part in left}
@@ -93,6 +97,18 @@ def paired(left: list[Part], right: list[Part]) -> list[tuple[Part | None, Part 
             )
             rows.insert(place, (None, part))
     return rows
+
+
+def _gathered(side: list[Part], other: list[Part]) -> list[Part]:
+    """One side's pieces, with private methods that the other one lacks put to the constructor before them."""
+    known, found = {part.key for part in other}, list[Part]()
+    for part in side:
+        owner, _, method = part.key.partition(".")
+        private = method.startswith("_") and not method.startswith("__")
+        if private and part.key not in known and found and found[-1].key == f"{owner}.__init__":
+            part = Part(found[-1].key, f"{found.pop().code}\n\n{part.code}")
+        found.append(part)
+    return found
 
 
 def table(name: str, keras: str, torch: str, chosen: Sequence[str] = ()) -> str:
@@ -109,7 +125,7 @@ def table(name: str, keras: str, torch: str, chosen: Sequence[str] = ()) -> str:
         cells = [
             f"<td><pre>{_coloured(each.code, mark)}</pre></td>"
             if each
-            else '<td class="none">no twin: nothing to write here</td>'
+            else '<td class="none">none on this side</td>'
             for each, mark in zip((left, right), marks, strict=True)
         ]
         lines += [f'<tr class="key"><th colspan="2">{html.escape(key)}</th></tr>', "<tr>", *cells, "</tr>"]

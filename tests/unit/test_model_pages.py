@@ -157,7 +157,11 @@ import keras
 class A(keras.Model):
     """Text."""
 
-    size = 1
+    def __init__(self):
+        self._make()
+
+    def _make(self):
+        self.size = 1
 
     def call(self, x):
         # a "comment"
@@ -174,7 +178,8 @@ import torch
 class A(torch.Module):
     """Text."""
 
-    size = 1
+    def __init__(self):
+        self.size = 1
 
     def forward(self, x):
         # a "comment"
@@ -192,6 +197,7 @@ def test_twins_stand_beside_one_another() -> None:
     assert keys == [
         ("imports and names",) * 2,
         ("A", "A"),
+        ("A.__init__", "A.__init__"),
         ("A.call", "A.call"),
         (None, "other"),
         ("A.get_config", None),
