@@ -13,14 +13,14 @@ HALVES = {"torch_impl": (".pt", ".pth", ".safetensors"), "tf_impl": (".weights.h
 NATIVE = {"torch_impl": (".pt", ".pth"), "tf_impl": (".weights.h5",)}
 
 
-def read_checkpoint(package: str, model: Any, path: Path, arguments: Mapping[str, Any], dtype: str) -> None:
+def read_checkpoint(package: str, model: Any, path: Path, network: Mapping[str, Any], dtype: str) -> None:
     """Read either framework's checkpoint into a network.
 
     Args:
         package: the network's own, tf_impl or torch_impl.
         model: the network, built.
         path: weights; the suffix says of which framework.
-        arguments: the network's, with which the other package builds its twin.
+        network: "name" and "arguments", with which the other package builds its twin.
         dtype: float32 or float64, the network's.
     Raises:
         RunError: no checkpoint, one that does not fit, or the other framework's without that framework.
@@ -34,17 +34,51 @@ def read_checkpoint(package: str, model: Any, path: Path, arguments: Mapping[str
     if half == package:
         _read(half, model, path)
         return
+    parity, twin = _twin(half, package, network, dtype)
+    _read(half, twin, path)
+    _transfer(parity, twin, model, path)
+
+
+def read_backbone(package: str, model: Any, path: Path, network: Mapping[str, Any], dtype: str) -> None:
+    """Read a published classifier's PyTorch weights into a network's backbone.
+
+    Args:
+        package: the network's own; tf_impl's receives them through its twin.
+        model: the network, built.
+        path: a state_dict with torchvision's names, such as resnet18's.
+        network: "name" and "arguments".
+        dtype: float32 or float64, the network's.
+    Raises:
+        RunError: no such file, one that does not fit, a network without a backbone, or no PyTorch.
+    """
+    if not hasattr(model, "backbone"):
+        raise RunError(
+            f"--backbone is for networks that have one; got model={network['name']}. Leave it out."
+        )
+    if package == "torch_impl":
+        importlib.import_module("torch_impl.checkpoints").load_backbone(model, path)
+        return
+    parity, twin = _twin("torch_impl", package, network, dtype)
+    importlib.import_module("torch_impl.checkpoints").load_backbone(twin, path)
+    _transfer(parity, twin.backbone, model.backbone, path)
+
+
+def _twin(half: str, package: str, network: Mapping[str, Any], dtype: str) -> tuple[Any, Any]:
+    """Parity, and the network in the other framework."""
     try:
         parity = importlib.import_module("parity")
-        twin = importlib.import_module(f"{half}.train").make_model(dict(arguments), dtype)
+        make = importlib.import_module(f"{half}.train").make_model
+        return parity, make(network["arguments"], dtype, name=network["name"])
     except ModuleNotFoundError as error:
         raise RunError(
             f"both frameworks must be installed to read a checkpoint of {half} in {package}; got: {error}. "
-            f"pip install 'segparity[tf,torch]', or predict with python -m {half}.predict."
+            f"pip install 'segparity[tf,torch]', or use {half}."
         ) from error
-    _read(half, twin, path)
+
+
+def _transfer(parity: Any, source: Any, target: Any, path: Path) -> None:
     try:
-        parity.transfer(twin, model)
+        parity.transfer(source, target)
     except ValueError as error:
         raise RunError(f"{path} must fit the network; got: {error}") from error
 

@@ -2,36 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.order import Indices, Order, share_of
+from datasets.voc import normalise
 
 Bytes = NDArray[np.uint8]
 Augment = Callable[[Bytes, Bytes, Indices, int], tuple[Bytes, Bytes]]
+
+
+class Source(Protocol):
+    """Images with their masks, read by index."""
+
+    @property
+    def labels(self) -> bool:
+        """Whether masks are one map of class indices each, (N, 1, H, W), 255 where a pixel has no class.
+
+        Else they are raw values of independent masks, (N, C, H, W).
+        """
+        ...
+
+    @property
+    def held(self) -> Indices | None:
+        """Images that are never trained on but kept for the checks; None leaves that to the recipe."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Indices, epoch: int | None) -> tuple[Bytes, Bytes]:
+        """Images (n, H, W, 3) and masks as an epoch sees them, or with None as the checks do."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """A source of arrays; mapped from a file they are read as they are needed.
+
+    Shapes: images (N, H, W, 3), masks (N, C, H, W).
+    """
+
+    images: Bytes
+    masks: Bytes
+    labels: bool = False
+    held: Indices | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: Indices, epoch: int | None) -> tuple[Bytes, Bytes]:
+        """The same in every epoch."""
+        return self.images[indices], self.masks[indices]
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
     """The batches of one section of a run, by their number in it.
 
-    Shapes: images (N, H, W, 3), masks (N, C, H, W); an item is (images, masks) of one batch, or of this
-        process's part of it.
+    Shapes: an item is (images, masks) of one batch, or of this process's part of it.
     Args:
-        images: raw values 0..255; mapped from a file they are read as they are needed.
-        masks: raw mask values.
+        source: the images and their masks.
         order: which images are in which batch.
         steps: those of the section, counted from 0.
         augment: changes a batch's images and masks alike.
         rank, world: this process, and how many share every batch.
     """
 
-    images: Bytes
-    masks: Bytes
+    source: Source
     order: Order
     steps: range
     augment: Augment | None = None
@@ -44,7 +85,7 @@ class Section:
     def __getitem__(self, number: int) -> tuple[Bytes, Bytes]:
         batch = self.order.batch(self.steps[number])
         indices = share_of(batch.indices, self.rank, self.world)
-        images, masks = self.images[indices], self.masks[indices]
+        images, masks = self.source.take(indices, batch.epoch)
         return self.augment(images, masks, indices, batch.epoch) if self.augment else (images, masks)
 
 
@@ -55,8 +96,7 @@ class Kept:
     Of several processes each has an equal part of every batch; `Order.check_kept` sees that nothing is left out.
     """
 
-    images: Bytes
-    masks: Bytes
+    source: Source
     indices: Indices
     batch_size: int
     rank: int = 0
@@ -69,24 +109,60 @@ class Kept:
         if not 0 <= number < len(self):
             raise IndexError(number)
         part = self.indices[number * self.batch_size : (number + 1) * self.batch_size]
-        part = share_of(part, self.rank, self.world)
-        return self.images[part], self.masks[part]
+        return self.source.take(share_of(part, self.rank, self.world), None)
 
 
 def network_inputs(images: Bytes, inputs: str, dtype: str) -> NDArray[Any]:
-    """Images in the units that a network is trained on: "raw" 0..255, or "unit" 0..1."""
+    """Images in the units that a network is trained on.
+
+    Shapes: images (..., 3) with values 0..255; returns the same.
+    Args:
+        images: RGB.
+        inputs: "raw" 0..255; "unit" 0..1; "imagenet", unit less ImageNet's mean and divided by its deviation.
+        dtype: of the result.
+    """
+    if inputs == "imagenet":
+        return normalise(images, dtype)
     values = images.astype(dtype)
     return values / np.asarray(255, dtype) if inputs == "unit" else values
 
 
-def network_targets(masks: Bytes, loss: str, dtype: str) -> NDArray[Any]:
+def network_targets(masks: Bytes, loss: str, dtype: str, labels: bool = False) -> NDArray[Any]:
     """Masks as a loss takes them: raw values (mse), 0 and 1 (bce-dice), class indices (cross-entropy).
 
-    Shapes: masks (N, C, H, W); returns the same, or (N, H, W) with 0 for the background and c + 1 for class c.
+    Shapes: masks (N, C, H, W), or (N, 1, H, W) of class indices with `labels`; returns the same, or for
+        cross-entropy (N, H, W) with 0 for the background and c + 1 for class c.
     """
+    if labels:
+        return masks[:, 0].astype("int32")
     if loss == "mse":
         return masks.astype(dtype)
     if loss == "bce-dice":
         return (masks > 0).astype(dtype)
     present = np.concatenate([np.ones_like(masks[:, :1]), masks > 0], axis=1)
     return (len(present[0]) - 1 - present[:, ::-1].argmax(axis=1)).astype("int32")  # the last class on top
+
+
+def surrounded(images: Bytes, size: tuple[int, int]) -> Bytes:
+    """Images with a rim in which they are mirrored, as wide on all sides, so that they have a size.
+
+    Shapes: images (N, H, W, 3); returns (N, *size, 3).
+    Source: Ronneberger, Fischer & Brox, "U-Net", figure 2.
+    """
+    rims = [(wanted - given) // 2 for wanted, given in zip(size, images.shape[1:3], strict=True)]
+    room = [
+        (rim, wanted - given - rim) for rim, wanted, given in zip(rims, size, images.shape[1:3], strict=True)
+    ]
+    return np.pad(images, [(0, 0), *room, (0, 0)], mode="reflect" if min(images.shape[1:3]) > 1 else "edge")
+
+
+def framed(images: Bytes, network: Any) -> Bytes:
+    """Images surrounded so that the outputs cover them, where a network says that it needs that by `input_size`."""
+    wanted = getattr(network, "input_size", None)
+    return surrounded(images, wanted(*images.shape[1:3])) if wanted else images
+
+
+def middle(given: Sequence[int], wanted: Sequence[int]) -> tuple[slice, ...]:
+    """The rows and columns of an output that lie on an image surrounded so that the output covers it."""
+    starts = [(have - want) // 2 for have, want in zip(given, wanted, strict=True)]
+    return tuple(slice(start, start + want) for start, want in zip(starts, wanted, strict=True))

@@ -33,14 +33,18 @@ class Order:
     Args:
         count: number of training images, those kept for the checks among them.
         recipe: gives the seed, the batch size, the epochs, the steps and the checks.
+        held: the images that are kept for the checks; None keeps the recipe's share.
     """
 
     count: int
     recipe: Recipe
+    held: Indices | None = None
 
     @cached_property
     def kept(self) -> Indices:
         """The images that are kept for the checks, in their own order."""
+        if self.held is not None:
+            return self.held
         number = round(self.count * self.recipe.validation)
         if self.recipe.validation and not 0 < number < self.count:
             raise RunError(

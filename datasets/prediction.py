@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from datasets.decisions import Masks
 from datasets.figure import save_figure, seven_rows
 from datasets.metrics import SegmentationMetrics
+from datasets.networks import NETWORKS
 from datasets.pictures import FORMAT, class_ids, described, overlay, save_ids, save_picture
 from datasets.purdue_shapes import Data, constant_mse
 from datasets.reading import Network, Reading, padded
@@ -21,7 +22,6 @@ from datasets.runs import read_config, write_json
 from datasets.segmentation import extra, replacing
 from datasets.sources import Picture, batches_of_one_size, pictures_of
 
-MULTIPLES = {"mUnet": 8}
 """Of what a network wants height and width; 32 where nothing is said."""
 FIGURE = 4  # images in it, unless told otherwise
 
@@ -89,12 +89,17 @@ def configuration(options: argparse.Namespace) -> dict[str, Any]:
         model = {"name": "mUnet", "arguments": model}
     flags = ("skip_connections", "depth", "head", "schedule")
     given = {name: getattr(options, name) for name in flags if getattr(options, name) is not None}
+    if model["name"] not in NETWORKS or (given and model["name"] != "mUnet"):
+        raise RunError(
+            f"model must be one of {', '.join(NETWORKS)}, and {', '.join(flags)} are mUnet's; "
+            f"got model={model['name']}, {given}. Leave them out."
+        )
     dtype = options.dtype or config["dtype"]
     return {
         **config,
         "model": {**model, "arguments": {**model["arguments"], **given}},
         "dtype": "float32" if dtype == "bfloat16" else dtype,  # whose weights are float32
-        "multiple": MULTIPLES.get(model["name"], 32),
+        "multiple": NETWORKS[model["name"]].multiple,
     }
 
 

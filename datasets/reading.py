@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.decisions import Masks, decide, raw_values
+from datasets.feeding import network_inputs
 from datasets.purdue_shapes import CLASSES, MASK_VALUES
 from datasets.recipe import ACTIVATIONS, INPUTS, RunError
 
@@ -23,7 +24,7 @@ class Reading:
     """How a network's inputs are made and its outputs understood: what its training decided.
 
     Args:
-        inputs: "raw" values 0..255, or "unit", divided by 255.
+        inputs: their units; see `datasets.feeding.network_inputs`.
         activation: of the outputs: "values" in units of mask values, "logits" of independent masks, "softmax"
             of classes that exclude each other, behind the background where there is one output more.
         classes: their names.
@@ -46,16 +47,16 @@ class Reading:
         loss, inputs = recipe.get("loss", "mse"), recipe.get("inputs", "raw")
         if loss not in ACTIVATIONS or inputs not in INPUTS:
             raise RunError(
-                f"a run's loss must be one of {', '.join(ACTIVATIONS)} and its inputs raw or unit; "
+                f"a run's loss must be one of {', '.join(ACTIVATIONS)} and its inputs of {', '.join(INPUTS)}; "
                 f"got loss={loss}, inputs={inputs}. Give the configuration that training wrote."
             )
         classes = tuple(config.get("classes", CLASSES))
         default = MASK_VALUES if len(classes) == len(CLASSES) else (255,) * len(classes)
         return cls(inputs, ACTIVATIONS[loss], classes, tuple(config.get("mask_values", default)))
 
-    def scaled(self, images: Any) -> Any:
-        """Raw pixels, already of the network's type, in the units that it was trained on."""
-        return images / 255 if self.inputs == "unit" else images
+    def scaled(self, images: Bytes, dtype: str) -> NDArray[Any]:
+        """Raw images, (N, H, W, 3), in the units that the network was trained on."""
+        return network_inputs(images, self.inputs, dtype)
 
     def masks(
         self, outputs: NDArray[np.floating], threshold: float | None = None

@@ -19,7 +19,7 @@ ACTIVATIONS = {"mse": "values", "bce-dice": "logits", "cross-entropy": "softmax"
 """What a network's outputs are, by the loss that it is trained with; the names are the metrics'."""
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 RATES = ("constant", "cosine", "one-cycle")
-INPUTS = ("raw", "unit")
+INPUTS = ("raw", "unit", "imagenet")
 
 
 def _setting(default: Any, group: str, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -46,7 +46,9 @@ class Recipe:
     )
     validation: float = _setting(0.0, "data", "share of the training images that is kept for the checks")
     batch_size: int = _setting(4, "data", "images a batch")
-    inputs: str = _setting("raw", "data", "what the network sees: values 0..255, or 0..1", INPUTS)
+    inputs: str = _setting(
+        "raw", "data", "what the network sees: 0..255, 0..1, or by ImageNet's mean and deviation", INPUTS
+    )
     augment: str = _setting("none", "data", "none, flips, standard, or a pipeline's file (albumentations)")
     loss: str = _setting(
         "mse",
@@ -56,6 +58,9 @@ class Recipe:
     )
     head_bias: float | None = _setting(
         None, "objective", "first value of the output's bias: the logit of a rare class; else as drawn"
+    )
+    auxiliary: float = _setting(
+        0.5, "objective", "weight of the loss of each further output: auxiliary head, deep supervision"
     )
     freeze_batchnorm: bool = _setting(
         False, "objective", "normalise by the running statistics, and leave them and the scales as they are"
@@ -97,7 +102,7 @@ class Recipe:
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise RunError(f"{name} must be in [0, 1); got {name}={value}. Try another value.")
-        for name in ("weight_decay", "clip"):
+        for name in ("weight_decay", "clip", "auxiliary"):
             value = getattr(self, name)
             if not 0 <= value < np.inf:
                 raise RunError(f"{name} must be 0 or more; got {name}={value}. Give 0 to leave it out.")
@@ -226,12 +231,11 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "loss": "bce-dice",
             "head_bias": -3.0,
             "optimizer": "adamw",
-            "learning_rate": 2e-3,
+            "learning_rate": 1e-3,
             "lr_schedule": "one-cycle",
             "warmup": 0.2,
             "weight_decay": 1e-2,
             "clip": 1.0,
-            "batch_size": 16,
             "augment": "flips",
             "validation": 0.05,
         },

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from datasets.purdue_shapes import Data, DatasetError, constant_mse, load
-from datasets.recipe import MODEL, PRESETS, Recipe, RunError, model_of
+from datasets.networks import NETWORKS
+from datasets.purdue_shapes import Data, DatasetError, load
+from datasets.recipe import PRESETS, Recipe, RunError
 from datasets.segmentation import check_pairs, replacing
+from datasets.voc import VOIDS
 
 DTYPES = ("float32", "float64", "bfloat16")
 GROUPS = {
@@ -36,10 +35,18 @@ def training_flags(package: str) -> argparse.ArgumentParser:
     parser.add_argument("--preset", choices=tuple(PRESETS), default="best", help="default: %(default)s")
     run = parser.add_argument_group("the run")
     run.add_argument(
-        "--data", type=Path, required=True, help="training file, or a folder with one *train*.gz"
+        "--data",
+        type=Path,
+        required=True,
+        help="training file, a folder with one *train*.gz, or VOC2012's folder",
     )
     run.add_argument("--out", type=Path, required=True, help="folder for checkpoints, configuration and logs")
     run.add_argument("--init", type=Path, help="checkpoint to start from")
+    run.add_argument(
+        "--backbone",
+        type=Path,
+        help="published PyTorch weights of the network's backbone, such as resnet18's",
+    )
     run.add_argument("--resume", action="store_true", help="go on from the folder's last checkpoint, if any")
     run.add_argument("--log-every", type=int, default=1000, help="batches a loss line; default: %(default)s")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -49,6 +56,16 @@ def training_flags(package: str) -> argparse.ArgumentParser:
     groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
     for item in fields(Recipe):
         _add_setting(groups[item.metadata["group"]], item)
+    groups["data"].add_argument(
+        "--crop",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="VOC: what is cut out of an image; default: 320 480",
+    )
+    groups["data"].add_argument(
+        "--void", choices=VOIDS, help="VOC: what the border between objects is; default: ignore"
+    )
     groups["reproduction"].add_argument(
         "--deterministic", action="store_true", help="the same numbers in every run; slower on a GPU"
     )
@@ -87,6 +104,13 @@ def _add_setting(group: Any, item: Any) -> None:
 
 
 def _model_flags(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the network")
+    group.add_argument(
+        "--model",
+        default="mUnet",
+        metavar="NAME",
+        help=f"{', '.join(NETWORKS)}; arguments as in 'UNet(width=16)'; default: %(default)s",
+    )
     group = parser.add_argument_group("mUnet")
     group.add_argument("--depth", type=int, help="the lecture's depth")
     group.add_argument("--head", choices=("dlstudio", "dense"), help="dense reaches every pixel")
@@ -135,34 +159,6 @@ MACHINE = ("devices", "workers", "compile", "deterministic", "coordinator", "pro
 def machine_settings(options: argparse.Namespace) -> dict[str, Any]:
     """What the command line says of the machine, but for dtype and device."""
     return {name: getattr(options, name) for name in MACHINE}
-
-
-def training_config(
-    package: str, options: argparse.Namespace, data: Data, device: str, **versions: str
-) -> dict[str, Any]:
-    """Everything that fixes a run, and under "device" and "versions" what it happens to run on."""
-    preset = model_of(options.preset)
-    given = {name: getattr(options, name) for name in MODEL}
-    model = {name: preset[name] if value is None else value for name, value in given.items()}
-    recipe = Recipe.from_options(options)
-    channels = data.masks.shape[1] + (recipe.loss == "cross-entropy")  # the background is a class there
-    return {
-        "package": package,
-        "preset": options.preset,
-        "model": {"name": "mUnet", "arguments": {**model, "num_classes": channels}},
-        "classes": list(data.classes),
-        "recipe": asdict(recipe),
-        "dtype": options.dtype,
-        "data": {
-            "path": str(options.data),
-            "images": len(data.images),
-            "mse_of_best_constant": constant_mse(data.masks),
-        },
-        "init": options.init and str(options.init),
-        "device": device,
-        "machine": machine_settings(options),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, **versions},
-    }
 
 
 CIRCUMSTANCES = ("device", "machine", "versions")

@@ -149,7 +149,7 @@ def _check(options: argparse.Namespace) -> int:
     from parity.report import files, text
 
     pairs = _pairs(options)
-    width = max(len(pair["name"]) for pair in pairs)
+    width = max(len(text.short(pair["name"])) for pair in pairs)
     results = []
     print(text.header(width))
     for result in _results(pairs, options):
@@ -163,6 +163,8 @@ def _check(options: argparse.Namespace) -> int:
     if options.html:
         files.write_html(options.html, results)
     verdicts = [result.verdict for result in results]
+    for name in (result.name for result in results if text.short(result.name) != result.name):
+        print(f"{text.short(name)} is {name}")
     print(f"{verdicts.count('EQUAL')} of {len(verdicts)} EQUAL")
     if "DIVERGED" in verdicts:
         return DIVERGED

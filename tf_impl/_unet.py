@@ -38,6 +38,13 @@ def check_image(sizes: Sequence[int | None], padded: bool) -> None:
             )
 
 
+def input_size(size: int, padded: bool) -> int:
+    """The fewest rows of an input whose output has at least `size` rows."""
+    if padded:
+        return max(size, STEP)
+    return max(SMALLEST, -(-(size + LOST - MARGIN) // STEP) * STEP + MARGIN)
+
+
 def output_size(size: int | None, padded: bool) -> int | None:
     """Rows of the output for an input of `size` rows."""
     return size if padded or size is None else size - LOST

@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from datasets.feeding import Augment, Kept, Section, network_inputs, network_targets
+from datasets.feeding import Augment, Kept, Section, Source, framed, middle, network_inputs, network_targets
 from datasets.order import Batch, Order
 from datasets.purdue_shapes import CLASSES, MASK_VALUES
 from datasets.recipe import Machine, Recipe, scored_as
@@ -61,13 +61,24 @@ class _Engine(keras.Model):
         self._testing = False
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The network's outputs; float32 at least, for the loss."""
-        outputs = self.network(inputs, training=training)
-        return ops.cast(outputs, self.variable_dtype)
+        """The network's outputs, the main one first; float32 at least, for the loss."""
+        found = self.network(inputs, training=training)
+        outputs = list(found) if isinstance(found, list | tuple) else [found]
+        return [ops.cast(each, self.variable_dtype) for each in outputs]
 
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
         """The loss, kept as it is: Keras itself tells only its mean since the epoch began."""
-        loss = super().compute_loss(*args, **kwargs)
+        first, *others = (_where(each, y) for each in y_pred)
+        loss = super().compute_loss(x, y, first, sample_weight, training)
+        for each in () if self._testing else others:
+            loss = loss + self.recipe.auxiliary * super().compute_loss(x, y, each, sample_weight, training)
         self.step_loss.update_state(loss)
         return loss
 
@@ -83,8 +94,15 @@ class _Engine(keras.Model):
         """What the logs hold: the loss of this batch, or where it is tested the mean so far."""
         if not self._testing:
             return {"step_loss": self.step_loss.result()}
-        self.scores.update_state(y, y_pred)
+        self.scores.update_state(y, _where(y_pred[0], y))
         return {"loss": self._loss_tracker.result()}
+
+
+def _where(outputs: Any, targets: Any) -> Any:
+    """Outputs where the targets are; they may cover more."""
+    if outputs.shape[1:3] == targets.shape[1:3]:
+        return outputs
+    return outputs[:, *middle(outputs.shape[1:3], targets.shape[1:3])]
 
 
 class _Last(keras.metrics.Metric):
@@ -139,17 +157,19 @@ def _optimizer(recipe: Recipe, rates: NDArray[np.float64]) -> keras.optimizers.O
 class _Batches(keras.utils.PyDataset):
     """Batches in the network's layout."""
 
-    def __init__(self, batches: Section | Kept, recipe: Recipe, dtype: str, workers: int) -> None:
+    def __init__(
+        self, batches: Section | Kept, recipe: Recipe, dtype: str, workers: int, network: keras.Model
+    ) -> None:
         super().__init__(workers=max(workers, 1))
-        self.batches, self.recipe, self.dtype = batches, recipe, dtype
+        self.batches, self.recipe, self.dtype, self.network = batches, recipe, dtype, network
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> tuple[Any, Any]:
         images, masks = self.batches[number]
-        inputs = network_inputs(images, self.recipe.inputs, self.dtype)
-        targets = network_targets(masks, self.recipe.loss, self.dtype)
+        inputs = network_inputs(framed(images, self.network), self.recipe.inputs, self.dtype)
+        targets = network_targets(masks, self.recipe.loss, self.dtype, self.batches.source.labels)
         return inputs, np.moveaxis(targets, 1, -1) if targets.ndim == 4 else targets
 
 
@@ -186,8 +206,7 @@ def _averaged(engine: _Engine) -> Iterator[None]:
 
 def fit(
     network: keras.Model,
-    images: NDArray[np.uint8],
-    masks: NDArray[np.uint8],
+    source: Source,
     recipe: Recipe,
     *,
     classes: tuple[str, ...] = CLASSES,
@@ -201,11 +220,9 @@ def fit(
 ) -> list[float]:
     """Train a network in place; at the end it has the averaged weights, where the recipe averages them.
 
-    Shapes: images (N, H, W, 3); masks (N, C, H, W).
     Args:
         network: its weights give the dtype.
-        images: raw values 0..255.
-        masks: raw mask values.
+        source: the images and their masks.
         recipe: how it is trained.
         classes: names of the masks' channels.
         mask_values: their values.
@@ -219,7 +236,7 @@ def fit(
     Raises:
         RunError: a loss that is no finite number.
     """
-    order = Order(len(images), recipe)
+    order = Order(len(source), recipe, source.held)
     rates = recipe.learning_rates(len(order.trained))
     progress, machine = progress or Progress(), machine or Machine(str(network.dtype_policy.compute_dtype))
     dtype = network.variable_dtype
@@ -239,13 +256,13 @@ def fit(
             _load_state(engine, folder / STATE)
         rank, world = place(machine)
         order.check_kept(world)
-        kept = Kept(images, masks, order.kept, recipe.batch_size, rank, world)
+        kept = Kept(source, order.kept, recipe.batch_size, rank, world)
         # One call of fit for each section: Keras goes on from the end of an epoch alone, not from within one.
         for steps in order.sections[progress.sections :]:
             if recipe.patience and progress.waited >= recipe.patience:
                 break
-            section = Section(images, masks, order, steps, augment, rank, world)
-            batches = _Batches(section, recipe, dtype, machine.workers)
+            section = Section(source, order, steps, augment, rank, world)
+            batches = _Batches(section, recipe, dtype, machine.workers, network)
             engine.fit(batches, shuffle=False, callbacks=[_Watch(order, steps, report, found)], verbose=0)
             _check(engine, order, steps, kept, found, log, folder if rank == 0 else None, progress)
         if recipe.ema:
@@ -270,7 +287,7 @@ def _check(
     with _averaged(engine):
         values = {}
         if len(order.kept):
-            batches = _Batches(kept, recipe, engine.network.variable_dtype, 1)
+            batches = _Batches(kept, recipe, engine.network.variable_dtype, 1, engine.network)
             result = engine.evaluate(batches, verbose=0, return_dict=True)
             # Several devices: inside the step each knows its own counts alone.
             result = {"loss": result["loss"], **engine.scores.result()}

@@ -40,7 +40,7 @@ LITERT_FILE = "model.tflite"
 
 
 def export(
-    model: Any, path: Path, samples: Sequence[Floats], format: str = FORMATS[0], fixed: bool = False
+    model: Any, path: Path | str, samples: Sequence[Floats], format: str = FORMATS[0], fixed: bool = False
 ) -> list[Agreement]:
     """Write a network for another runtime, and hold what was written against the network.
 
@@ -60,7 +60,7 @@ def export(
     check_samples(samples, fixed)
     _, height, width, channels = samples[0].shape
     shape = (None, height, width, channels) if fixed else (None, None, None, channels)
-    with whole(path) as place:
+    with whole(Path(path)) as place:
         if format == "savedmodel":
             _save(model, place, shape)
         else:
@@ -68,7 +68,9 @@ def export(
         return verify(model, place, samples, format)
 
 
-def verify(model: Any, path: Path, samples: Sequence[Floats], format: str = FORMATS[0]) -> list[Agreement]:
+def verify(
+    model: Any, path: Path | str, samples: Sequence[Floats], format: str = FORMATS[0]
+) -> list[Agreement]:
     """Hold what was exported against the network.
 
     Shapes: samples (N, H, W, C) each.
@@ -84,7 +86,7 @@ def verify(model: Any, path: Path, samples: Sequence[Floats], format: str = FORM
     return agree(partial(_outputs, model), load(path, format), partial(_nudged, model), samples)
 
 
-def load(path: Path, format: str = FORMATS[0]) -> Run:
+def load(path: Path | str, format: str = FORMATS[0]) -> Run:
     """Read what was exported into its own runtime.
 
     Args:
@@ -96,7 +98,7 @@ def load(path: Path, format: str = FORMATS[0]) -> Run:
     """
     tensorflow = _tensorflow()
     try:
-        run = _saved(tensorflow, path) if format == "savedmodel" else _interpreted(tensorflow, path)
+        run = (_saved if format == "savedmodel" else _interpreted)(tensorflow, Path(path))
     except (OSError, ValueError, RuntimeError) as error:
         raise RunError(
             f"{path} must be readable as {format}; got: {_line(error)}. Export it again."

@@ -6,12 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.checkpoints import read_checkpoint
+from datasets.feeding import framed, middle
 from datasets.prediction import check_options, configuration, prediction_flags, write_predictions
 from datasets.reading import Reading
 from datasets.runs import exit_code
@@ -29,10 +31,14 @@ def predict(
         model: the network; its weights give device and dtype.
         images: raw values 0..255.
         reading: says in what units the network takes them; raw, when left out.
-    Returns: raw outputs.
+    Returns: raw outputs, the main ones where the network has several.
     """
-    inputs = to_network(images, model)
-    return from_network(model.predict_on_batch(reading.scaled(inputs) if reading else inputs))
+    values: NDArray[Any] = framed(images, model)
+    if reading:
+        values = reading.scaled(values, model.variable_dtype)
+    outputs = model.predict_on_batch(to_network(values, model))
+    found = from_network(outputs[0] if isinstance(outputs, list | tuple) else outputs)
+    return found[:, :, *middle(found.shape[2:], images.shape[1:3])]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -41,10 +47,10 @@ def run(options: argparse.Namespace) -> None:
     reading = Reading.of(config)
     check_options(options, reading)
     data = read_data(options.data)
-    arguments, dtype = config["model"]["arguments"], config["dtype"]
+    network, dtype = config["model"], config["dtype"]
     device = find_device(options.device)
-    model = make_model(arguments, dtype, device)
-    read_checkpoint("tf_impl", model, options.checkpoint, arguments, dtype)
+    model = make_model(network["arguments"], dtype, device, name=network["name"])
+    read_checkpoint("tf_impl", model, options.checkpoint, network, dtype)
     with keras.device(f"{device}:0"):
         write_predictions(
             options, data, reading, partial(predict, model, reading=reading), config["multiple"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,36 +14,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.augment import augmentation
+from datasets.checkpoints import read_backbone
+from datasets.feeding import Arrays
+from datasets.networks import NETWORKS
 from datasets.order import Batch, Order
 from datasets.recipe import Machine, Recipe, RunError
 from datasets.runlog import Progress, RunLog
-from datasets.runs import claim, exit_code, load_part, machine_settings, training_config, training_flags
+from datasets.runs import claim, exit_code, machine_settings, training_flags
 from datasets.segmentation import check_pairs
+from datasets.training import Training
 from tf_impl import engine
 from tf_impl._backend import make_deterministic, precision
 from tf_impl.checkpoints import load_weights, read_progress
 from tf_impl.distribution import joined
-from tf_impl.munet import mUnet
 
 
 def make_model(
-    arguments: dict[str, Any], dtype: str = "float32", device: str | None = "cpu", seed: int = 0
-) -> mUnet:
-    """A mUnet with weights drawn from the seed.
+    arguments: Mapping[str, Any],
+    dtype: str = "float32",
+    device: str | None = "cpu",
+    seed: int = 0,
+    name: str = "mUnet",
+) -> Any:
+    """A network with weights drawn from the seed.
 
     Args:
         arguments: the constructor's arguments.
         dtype: float32, float64, or bfloat16, which computes in it with float32 weights.
         device: cpu or gpu; None for where Keras' distribution puts it.
         seed: of the initial weights.
+        name: one of `datasets.networks`.
     Raises:
         RunError: arguments that the network refuses.
     """
     keras.utils.set_random_seed(seed)
     with precision(dtype), keras.device(f"{device}:0") if device else contextlib.nullcontext():
         try:
-            return mUnet(**arguments)
-        except ValueError as error:
+            return getattr(importlib.import_module("tf_impl"), name)(**arguments)
+        except (TypeError, ValueError) as error:
             raise RunError(str(error)) from error
 
 
@@ -86,7 +95,7 @@ def train(
     Source: lecture, "Training mUnet with MSE Loss".
     """
     check_pairs(images, masks)
-    return engine.fit(model, images, masks, recipe, report=report, **settings)
+    return engine.fit(model, Arrays(images, masks), recipe, report=report, **settings)
 
 
 def find_device(wanted: str | None) -> str:
@@ -99,29 +108,33 @@ def find_device(wanted: str | None) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Carry out one command line of the script."""
-    recipe = Recipe.from_options(options)
-    data = load_part(options.data, "train")
-    order = Order(len(data.images), recipe)
+    wanted = Training.of(options)
+    recipe, source = wanted.recipe, wanted.source
+    order = Order(len(source), recipe, source.held)
     machine = Machine(options.dtype, options.device, **machine_settings(options))
     if machine.deterministic:
         make_deterministic()
     with contextlib.ExitStack() as files:
         rank, world = files.enter_context(joined(machine))
         device = find_device(options.device)  # not before: it would start the backend alone
-        versions = {"keras": keras.__version__, "backend": keras.config.backend()}
-        config = training_config("tf_impl", options, data, device=device, **versions)
         left_out = order.left_out(max(world, machine.devices))
         if machine.devices == machine.processes == 1:
             files.enter_context(keras.device(f"{device}:0"))
-        model = make_model(config["model"]["arguments"], machine.dtype, None, recipe.seed)
-        if recipe.head_bias is not None:
-            model.conv_out.bias.assign(np.full(model.conv_out.bias.shape, recipe.head_bias))
+        name, arguments = wanted.network.values()
+        model = make_model(arguments, machine.dtype, None, recipe.seed, name)
+        last = NETWORKS[name].output
+        if recipe.head_bias is not None and last:
+            bias = getattr(model, last).bias
+            bias.assign(np.full(bias.shape, recipe.head_bias))
+        if options.backbone:
+            read_backbone("tf_impl", model, options.backbone, wanted.network, model.variable_dtype)
         if options.init:
             load_weights(model, options.init)
         progress = (read_progress(options.out) if options.resume else None) or Progress()
         log = None
         if rank == 0:
-            claim(options.out, config)
+            versions = {"keras": keras.__version__, "backend": keras.config.backend()}
+            claim(options.out, wanted.config("tf_impl", options, device, **versions))
             if left_out:
                 print(
                     f"{left_out} images of the last batch of every epoch are left out: equal parts are shared"
@@ -129,15 +142,14 @@ def run(options: argparse.Namespace) -> None:
             log = files.enter_context(
                 RunLog(options.out, order, progress, options.log_every, options.quiet, options.tensorboard)
             )
-        train(
+        engine.fit(
             model,
-            data.images,
-            data.masks,
+            source,
             recipe,
-            log or (lambda batch, loss: None),
-            classes=data.classes,
+            classes=wanted.classes,
             augment=augmentation(recipe.augment, recipe.seed),
             machine=machine,
+            report=log or (lambda batch, loss: None),
             log=log,
             folder=options.out,
             progress=progress,

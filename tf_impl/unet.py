@@ -9,7 +9,7 @@ from keras import ops
 
 from tf_impl._functional import Tensor
 from tf_impl._network import arguments, check_images, cut, kaiming_normal, spec, zero_biases
-from tf_impl._unet import LEVELS, check_image, check_options, output_size
+from tf_impl._unet import LEVELS, check_image, check_options, input_size, output_size
 from tf_impl.layers import BatchNorm2d, Conv2d, ConvTranspose2d, MaxPool2d, Shape, register
 
 
@@ -117,6 +117,10 @@ class UNet(keras.Model):
         kaiming_normal(self, "fan_in")
         zero_biases(self)
         self.built = True
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the smallest input whose output has at least these."""
+        return input_size(height, self.padded), input_size(width, self.padded)
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Segment the images `x`."""

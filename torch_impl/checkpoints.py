@@ -39,12 +39,8 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     Raises:
         RunError: no checkpoint, or one whose tensors differ from the network's in name, shape or precision.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        stored = {name: (tuple(value.shape), value.dtype) for name, value in state.items()}
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise RunError(f"a checkpoint must be a state_dict; got {path}: {reason}. Check the path.") from error
+    state = _state(path)
+    stored = {name: (tuple(value.shape), value.dtype) for name, value in state.items()}
     own = {name: (tuple(value.shape), value.dtype) for name, value in model.state_dict().items()}
     wrong = [
         f"{name} {stored.get(name, 'missing')}"
@@ -61,3 +57,40 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
             f"the first {wrong[0]}. Give the --depth, --head and --dtype that it was trained with."
         )
     model.load_state_dict(state)
+
+
+def load_backbone(network: torch.nn.Module, path: Path) -> None:
+    """Read a classifier's weights into a network's `backbone`, but for those of the classifier itself.
+
+    Args:
+        network: has `backbone`, with torchvision's names.
+        path: a state_dict such as torchvision publishes.
+    Raises:
+        RunError: no state_dict, or one whose tensors differ from the backbone's in name or shape.
+    """
+    backbone: torch.nn.Module = network.get_submodule("backbone")
+    state = {
+        name: value for name, value in _state(path).items() if not name.startswith(("fc.", "classifier."))
+    }
+    own = backbone.state_dict()
+    counts = {name for name in own if name.endswith("num_batches_tracked")}  # old files lack them
+    wrong = [
+        f"{name} {tuple(state[name].shape) if name in state else 'missing'}"
+        for name in sorted((own.keys() | state.keys()) - (counts - state.keys()))
+        if name not in own or name not in state or own[name].shape != state[name].shape
+    ]
+    if wrong:
+        raise RunError(
+            f"the backbone's weights must fit it; got {len(wrong)} tensors that do not in {path}, the first {wrong[0]}. "
+            "Choose the backbone and the width that they are of."
+        )
+    backbone.load_state_dict(state, strict=False)
+
+
+def _state(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(f"a checkpoint must be a state_dict; got {path}: {reason}. Check the path.") from error

@@ -17,7 +17,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from numpy.typing import NDArray
 
-from datasets.feeding import Augment, Kept, Section, network_inputs, network_targets
+from datasets.feeding import Augment, Kept, Section, Source, framed, middle, network_inputs, network_targets
 from datasets.order import Batch, Order
 from datasets.purdue_shapes import CLASSES, MASK_VALUES
 from datasets.recipe import Machine, Recipe, scored_as
@@ -59,22 +59,27 @@ class _Engine(lightning.LightningModule):
         self.metrics = metrics
         self.kept_losses: list[tuple[float, int]] = []
 
-    def outputs(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The network's outputs; float32 at least, for the loss."""
-        outputs: torch.Tensor = self.network(inputs)
-        return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
+    def outputs(self, inputs: torch.Tensor, targets: torch.Tensor) -> list[torch.Tensor]:
+        """The network's outputs where the targets are, the main one first; float32 at least, for the loss."""
+        found = self.network(inputs)
+        outputs = list(found) if isinstance(found, list | tuple) else [found]
+        outputs = [each.float() if each.dtype == torch.bfloat16 else each for each in outputs]
+        return [each[..., *middle(each.shape[2:], targets.shape[-2:])] for each in outputs]
 
     def training_step(self, batch: Any, number: int) -> torch.Tensor:
         """The loss of one batch."""
         inputs, targets = batch
-        loss: torch.Tensor = self.loss(self.outputs(inputs), targets)
+        first, *others = self.outputs(inputs, targets)
+        loss: torch.Tensor = self.loss(first, targets)
+        for each in others:
+            loss = loss + self.recipe.auxiliary * self.loss(each, targets)
         self.step_loss = loss.detach()
         return loss
 
     def validation_step(self, batch: Any, number: int) -> None:
         """Take one batch of the images kept into the metrics."""
         inputs, targets = batch
-        outputs = self.outputs(inputs)
+        outputs = self.outputs(inputs, targets)[0]
         self.kept_losses.append((float(self.loss(outputs, targets)), len(inputs)))
         self.metrics.update(outputs, targets)
 
@@ -144,16 +149,18 @@ class _Average(EMAWeightAveraging):
 class _Batches(torch.utils.data.Dataset):
     """Batches as tensors in the network's layout, which is channels_last in memory."""
 
-    def __init__(self, batches: Section | Kept, recipe: Recipe, dtype: str) -> None:
-        self.batches, self.recipe, self.dtype = batches, recipe, dtype
+    def __init__(self, batches: Section | Kept, recipe: Recipe, dtype: str, network: Any) -> None:
+        self.batches, self.recipe, self.dtype, self.network = batches, recipe, dtype, network
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         images, masks = self.batches[number]
+        images = framed(images, self.network)
         inputs = torch.from_numpy(network_inputs(images, self.recipe.inputs, self.dtype))
-        targets = torch.from_numpy(network_targets(masks, self.recipe.loss, self.dtype))
+        labels = self.batches.source.labels
+        targets = torch.from_numpy(network_targets(masks, self.recipe.loss, self.dtype, labels))
         return inputs.permute(0, 3, 1, 2), targets.long() if targets.dtype == torch.int32 else targets
 
 
@@ -162,18 +169,18 @@ class _Feed(lightning.LightningDataModule):
 
     def __init__(
         self,
-        images: Any,
-        masks: Any,
+        network: torch.nn.Module,
+        source: Source,
         order: Order,
         machine: Machine,
         augment: Augment | None,
     ) -> None:
         super().__init__()
-        self.images, self.masks, self.order, self.augment = images, masks, order, augment
+        self.network, self.source, self.order, self.augment = network, source, order, augment
         self.workers, self.dtype = machine.workers, _weights_dtype(machine)
 
     def _loader(self, batches: Section | Kept) -> Any:
-        data = _Batches(batches, self.order.recipe, self.dtype)
+        data = _Batches(batches, self.order.recipe, self.dtype, self.network)
         return torch.utils.data.DataLoader(data, batch_size=None, num_workers=self.workers)
 
     def train_dataloader(self) -> Any:
@@ -181,15 +188,13 @@ class _Feed(lightning.LightningDataModule):
         assert self.trainer is not None
         steps = self.order.sections[self.trainer.current_epoch]
         share = self.trainer.global_rank, self.trainer.world_size
-        return self._loader(Section(self.images, self.masks, self.order, steps, self.augment, *share))
+        return self._loader(Section(self.source, self.order, steps, self.augment, *share))
 
     def val_dataloader(self) -> Any:
         """This process's part of the images kept."""
         assert self.trainer is not None
         share = self.trainer.global_rank, self.trainer.world_size
-        return self._loader(
-            Kept(self.images, self.masks, self.order.kept, self.order.recipe.batch_size, *share)
-        )
+        return self._loader(Kept(self.source, self.order.kept, self.order.recipe.batch_size, *share))
 
 
 class _Watch(lightning.Callback):
@@ -251,8 +256,7 @@ class _Watch(lightning.Callback):
 
 def fit(
     network: torch.nn.Module,
-    images: NDArray[np.uint8],
-    masks: NDArray[np.uint8],
+    source: Source,
     recipe: Recipe,
     *,
     classes: tuple[str, ...] = CLASSES,
@@ -266,11 +270,9 @@ def fit(
 ) -> list[float]:
     """Train a network in place; at the end it has the averaged weights, where the recipe averages them.
 
-    Shapes: images (N, H, W, 3); masks (N, C, H, W).
     Args:
         network: its weights give the dtype.
-        images: raw values 0..255.
-        masks: raw mask values.
+        source: the images and their masks.
         recipe: how it is trained.
         classes: names of the masks' channels.
         mask_values: their values.
@@ -284,7 +286,7 @@ def fit(
     Raises:
         RunError: a loss that is no finite number.
     """
-    order = Order(len(images), recipe)
+    order = Order(len(source), recipe, source.held)
     rates = recipe.learning_rates(len(order.trained))
     progress, machine = progress or Progress(), machine or Machine(_dtype(network))
     order.check_kept(place(machine)[1])
@@ -300,7 +302,7 @@ def fit(
     engine = _Engine(network.to(memory_format=torch.channels_last), recipe, rates, metrics)  # type: ignore[call-overload]
     average = _Average(recipe.ema) if recipe.ema else None
     watch = _Watch(order, rates, report, log, folder, progress, average)
-    feed = _Feed(images, masks, order, machine, augment)
+    feed = _Feed(network, source, order, machine, augment)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PossibleUserWarning)  # advice on workers and loggers
         warnings.filterwarnings("ignore", message=".*LeafSpec")  # Lightning's own use of torch

@@ -38,7 +38,7 @@ FORMATS = ("onnx",)
 
 
 def export(
-    model: Any, path: Path, samples: Sequence[Floats], format: str = FORMATS[0], fixed: bool = False
+    model: Any, path: Path | str, samples: Sequence[Floats], format: str = FORMATS[0], fixed: bool = False
 ) -> list[Agreement]:
     """Write a network for another runtime, and hold what was written against the network.
 
@@ -56,13 +56,15 @@ def export(
         RunError: what the format cannot express, or a difference that rounding does not explain.
     """
     check_samples(samples, fixed)
-    with whole(path) as file:
+    with whole(Path(path)) as file:
         with _evaluating(model):
             _write(model, file, samples[0], fixed)
         return verify(model, file, samples, format)
 
 
-def verify(model: Any, path: Path, samples: Sequence[Floats], format: str = FORMATS[0]) -> list[Agreement]:
+def verify(
+    model: Any, path: Path | str, samples: Sequence[Floats], format: str = FORMATS[0]
+) -> list[Agreement]:
     """Hold an exported file against the network.
 
     Shapes: samples (N, H, W, C) each.
@@ -79,7 +81,7 @@ def verify(model: Any, path: Path, samples: Sequence[Floats], format: str = FORM
         return agree(partial(_outputs, model), load(path, format), partial(_nudged, model), samples)
 
 
-def load(path: Path, format: str = FORMATS[0]) -> Run:
+def load(path: Path | str, format: str = FORMATS[0]) -> Run:
     """Read an exported file into its own runtime.
 
     Args:

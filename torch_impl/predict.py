@@ -6,12 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from datasets.checkpoints import read_checkpoint
+from datasets.feeding import framed, middle
 from datasets.prediction import check_options, configuration, prediction_flags, write_predictions
 from datasets.reading import Reading
 from datasets.runs import exit_code
@@ -30,11 +32,16 @@ def predict(
         model: the network; its weights give device and dtype.
         images: raw values 0..255.
         reading: says in what units the network takes them; raw, when left out.
-    Returns: raw outputs.
+    Returns: raw outputs, the main ones where the network has several.
     """
     model.eval()
-    inputs = to_network(images, model)
-    return from_network(model(reading.scaled(inputs) if reading else inputs))
+    values: NDArray[Any] = framed(images, model)
+    if reading:
+        dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+        values = reading.scaled(values, dtype)
+    outputs = model(to_network(values, model))
+    found = from_network(outputs[0] if isinstance(outputs, list | tuple) else outputs)
+    return found[:, :, *middle(found.shape[2:], images.shape[1:3])]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -43,9 +50,9 @@ def run(options: argparse.Namespace) -> None:
     reading = Reading.of(config)
     check_options(options, reading)
     data = read_data(options.data)
-    arguments, dtype = config["model"]["arguments"], config["dtype"]
-    model = make_model(arguments, dtype, find_device(options.device))
-    read_checkpoint("torch_impl", model, options.checkpoint, arguments, dtype)
+    network, dtype = config["model"], config["dtype"]
+    model = make_model(network["arguments"], dtype, find_device(options.device), name=network["name"])
+    read_checkpoint("torch_impl", model, options.checkpoint, network, dtype)
     write_predictions(options, data, reading, partial(predict, model, reading=reading), config["multiple"])
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,33 +14,41 @@ import torch
 from numpy.typing import NDArray
 
 from datasets.augment import augmentation
+from datasets.checkpoints import read_backbone
+from datasets.feeding import Arrays
+from datasets.networks import NETWORKS
 from datasets.order import Batch, Order
 from datasets.recipe import Machine, Recipe, RunError
 from datasets.runlog import Progress, RunLog
-from datasets.runs import claim, exit_code, load_part, machine_settings, training_config, training_flags
+from datasets.runs import claim, exit_code, machine_settings, training_flags
 from datasets.segmentation import check_pairs
+from datasets.training import Training
 from torch_impl.checkpoints import load_weights, read_progress
 from torch_impl.distribution import joined
-from torch_impl.munet import mUnet
 
 
 def make_model(
-    arguments: dict[str, Any], dtype: str = "float32", device: str = "cpu", seed: int = 0
-) -> mUnet:
-    """A mUnet with weights drawn from the seed.
+    arguments: Mapping[str, Any],
+    dtype: str = "float32",
+    device: str = "cpu",
+    seed: int = 0,
+    name: str = "mUnet",
+) -> Any:
+    """A network with weights drawn from the seed.
 
     Args:
         arguments: the constructor's arguments.
         dtype: float32 or float64, of weights and computation.
         device: cpu or gpu.
         seed: of the initial weights.
+        name: one of `datasets.networks`.
     Raises:
         RunError: arguments that the network refuses.
     """
     torch.manual_seed(seed)
     try:
-        model = mUnet(**arguments)
-    except ValueError as error:
+        model = getattr(importlib.import_module("torch_impl"), name)(**arguments)
+    except (TypeError, ValueError) as error:
         raise RunError(str(error)) from error
     return model.to(device="cuda" if device == "gpu" else device, dtype=getattr(torch, dtype))
 
@@ -87,7 +96,7 @@ def train(
     from torch_impl import engine  # Lightning takes seconds to import, and only training needs it
 
     check_pairs(images, masks)
-    return engine.fit(model, images, masks, recipe, report=report, **settings)
+    return engine.fit(model, Arrays(images, masks), recipe, report=report, **settings)
 
 
 def find_device(wanted: str | None) -> str:
@@ -100,25 +109,30 @@ def find_device(wanted: str | None) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Carry out one command line of the script."""
-    recipe = Recipe.from_options(options)
+    from torch_impl import engine  # Lightning takes seconds to import, and only training needs it
+
     device = find_device(options.device)
-    data = load_part(options.data, "train")
-    config = training_config("torch_impl", options, data, device=device, torch=torch.__version__)
     machine = Machine(options.dtype, device, **machine_settings(options))
-    order = Order(len(data.images), recipe)
+    wanted = Training.of(options)
+    recipe, source = wanted.recipe, wanted.source
+    order = Order(len(source), recipe, source.held)
     with contextlib.ExitStack() as files:
         rank, world = files.enter_context(joined(machine))
         left_out = order.left_out(max(world, machine.devices))
         weights = "float64" if machine.dtype == "float64" else "float32"
-        model = make_model(config["model"]["arguments"], weights, device, recipe.seed)
-        if recipe.head_bias is not None and model.conv_out.bias is not None:
-            torch.nn.init.constant_(model.conv_out.bias, recipe.head_bias)
+        name, arguments = wanted.network.values()
+        model = make_model(arguments, weights, device, recipe.seed, name)
+        last = NETWORKS[name].output
+        if recipe.head_bias is not None and last:
+            torch.nn.init.constant_(model.get_submodule(last).bias, recipe.head_bias)
+        if options.backbone:
+            read_backbone("torch_impl", model, options.backbone, wanted.network, weights)
         if options.init:
             load_weights(model, options.init)
         progress = (read_progress(options.out) if options.resume else None) or Progress()
         log = None
         if rank == 0:
-            claim(options.out, config)
+            claim(options.out, wanted.config("torch_impl", options, device, torch=torch.__version__))
             if left_out:
                 print(
                     f"{left_out} images of the last batch of every epoch are left out: equal parts are shared"
@@ -126,15 +140,14 @@ def run(options: argparse.Namespace) -> None:
             log = files.enter_context(
                 RunLog(options.out, order, progress, options.log_every, options.quiet, options.tensorboard)
             )
-        train(
+        engine.fit(
             model,
-            data.images,
-            data.masks,
+            source,
             recipe,
-            log or (lambda batch, loss: None),
-            classes=data.classes,
+            classes=wanted.classes,
             augment=augmentation(recipe.augment, recipe.seed),
             machine=machine,
+            report=log or (lambda batch, loss: None),
             log=log,
             folder=options.out,
             progress=progress,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torch_impl._network import check_images, cut, kaiming_normal, zero_biases
-from torch_impl._unet import LEVELS, check_image, check_options
+from torch_impl._unet import LEVELS, check_image, check_options, input_size
 from torch_impl.layers import BatchNorm2d, Conv2d, ConvTranspose2d, MaxPool2d
 
 
@@ -94,6 +94,10 @@ class UNet(nn.Module):
         self.head = Conv2d(width, num_classes, 1)
         kaiming_normal(self, "fan_in")
         zero_biases(self)
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the smallest input whose output has at least these."""
+        return input_size(height, self.padded), input_size(width, self.padded)
 
     def forward(self, x: Tensor) -> Tensor:
         """Segment the images `x`."""

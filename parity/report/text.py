@@ -32,6 +32,11 @@ def listed(findings: Sequence[Finding]) -> list[str]:
     return lines
 
 
+def short(name: str, most: int = 24) -> str:
+    """A pair's name for the table: "FCN-8s(...)" where its arguments do not fit."""
+    return name if len(name) <= most or "(" not in name else name.partition("(")[0] + "(...)"
+
+
 def header(width: int) -> str:
     """The head of the table; differences are relative to the output's greatest magnitude."""
     return f"{'system':<{width}}  {'parameters':>11}  {'float64':>9}  {'float32':>9}  {'seconds':>7}  verdict"
@@ -41,7 +46,7 @@ def row(result: Result, width: int) -> str:
     """One line of the table."""
     single = f"{result.float32:9.1e}" if result.float32 is not None else f"{'-':>9}"
     return (
-        f"{result.name:<{width}}  {result.parameters:>11,}  {result.max_rel_diff:9.1e}  {single}  "
+        f"{short(result.name):<{width}}  {result.parameters:>11,}  {result.max_rel_diff:9.1e}  {single}  "
         f"{result.seconds:7.1f}  {result.verdict}"
     )
 

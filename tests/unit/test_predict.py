@@ -251,7 +251,9 @@ def test_the_other_formats_are_read(suffix: str, tmp_path: Path) -> None:
     run = make_run(half, tmp_path)
     importlib.import_module("parity.checkpoint").save_weights(run.model, tmp_path / f"other{suffix}")
     again = run.train.make_model(ARGUMENTS, seed=4)
-    read_checkpoint(half, again, tmp_path / f"other{suffix}", ARGUMENTS, "float32")
+    read_checkpoint(
+        half, again, tmp_path / f"other{suffix}", {"name": "mUnet", "arguments": ARGUMENTS}, "float32"
+    )
     images = generate(1, 0, SIZE).images
     np.testing.assert_array_equal(*(run.predict.predict(model, images) for model in (run.model, again)))
 

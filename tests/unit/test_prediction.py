@@ -84,9 +84,9 @@ def pixels(path: Path) -> Any:
 def test_a_recipe_decides_the_reading(recipe: dict[str, str], inputs: str, activation: str) -> None:
     reading = Reading.of({"recipe": recipe})
     assert reading == Reading(inputs, activation, CLASSES, MASK_VALUES)
-    image = np.array([0.0, 51.0, 255.0])
+    image = np.array([[[[0, 51, 255]]]], np.uint8)
     expected = image / 255 if inputs == "unit" else image
-    np.testing.assert_array_equal(reading.scaled(image), expected)
+    np.testing.assert_array_equal(reading.scaled(image, "float64"), expected)
     assert Reading.of({"classes": ["cat", "dog"], "mask_values": [7, 9]}).mask_values == (7, 9)
 
 

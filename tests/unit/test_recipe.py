@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.feeding import Kept, Section, network_inputs, network_targets
+from datasets.feeding import Arrays, Kept, Section, network_inputs, network_targets
 from datasets.order import Order, share_of
 from datasets.recipe import PRESETS, Machine, Recipe, RunError
 from datasets.runlog import Progress, RunLog, finite
@@ -41,10 +41,11 @@ def test_help_has_its_groups_and_both_defaults() -> None:
         "objective",
         "optimizer",
         "reproduction",
+        "the network",
         "machine",
     ):
         assert f"{title}: --" in text, title
-    assert "default: 0.0001 (lecture) or 0.002 (best)" in text
+    assert "default: 0.0001 (lecture) or 0.001 (best)" in text
 
 
 @pytest.mark.parametrize(
@@ -138,12 +139,12 @@ def test_sections_read_what_the_order_says_and_change_it_by_index_and_epoch() ->
         told.append((indices.tolist(), epoch))
         return images + 100, masks
 
-    section = Section(images, masks, order, order.sections[1], augment, rank=1, world=2)
+    section = Section(Arrays(images, masks), order, order.sections[1], augment, rank=1, world=2)
     parts = [section[number] for number in range(len(section))]
     wanted = [share_of(order.batch(step).indices, 1, 2).tolist() for step in order.sections[1]]
     assert [part[0][:, 0, 0, 0].tolist() for part in parts] == [[n + 100 for n in each] for each in wanted]
     assert told == [(each, 2) for each in wanted]
-    kept = Kept(images, masks, np.array([1, 5, 6, 7, 9]), 2)
+    kept = Kept(Arrays(images, masks), np.array([1, 5, 6, 7, 9]), 2)
     assert [batch[1][:, 0, 0, 0].tolist() for batch in kept] == [[1, 5], [6, 7], [9]]
 
 

@@ -20,7 +20,7 @@ from parity.finding import KINDS, Finding
 from parity.report.files import write_html, write_json
 from parity.report.pictures import LARGEST, pictures
 from parity.report.png import VALUES, encode, palette
-from parity.report.text import SHOWN, listed, row, summary
+from parity.report.text import SHOWN, listed, row, short, summary
 from parity.verdict import Report
 from tests.browser.synthetic import made_up
 
@@ -252,6 +252,14 @@ def test_text() -> None:
     assert len(many) == SHOWN + 1
     assert "18 more" in many[-1]
     assert row(Result("name", 5, "EQUAL"), 8).endswith("EQUAL")
+    names = {
+        "mUnet(depth=4)": "mUnet(depth=4)",
+        "FCN-8s(stride=8, width=8)": "FCN-8s(...)",
+        "a.b:c ~ d.e:f " * 3: None,
+    }
+    for name, shown in names.items():
+        assert short(name) == (shown or name)
+        assert row(Result(name, 5, "EQUAL"), 14).startswith(shown or name)
 
 
 def test_every_kind_is_explained() -> None:
