@@ -39,8 +39,8 @@ def read_checkpoint(package: str, model: Any, path: Path, network: Mapping[str, 
     _transfer(parity, twin, model, path)
 
 
-def read_backbone(package: str, model: Any, path: Path, network: Mapping[str, Any], dtype: str) -> None:
-    """Read a published classifier's PyTorch weights into a network's backbone.
+def read_backbone(package: str, model: Any, path: Path, network: Mapping[str, Any], dtype: str) -> list[str]:
+    """Read a published classifier's PyTorch weights into a network's backbone, and into a VGG network's fc6 and fc7.
 
     Args:
         package: the network's own; tf_impl's receives them through its twin.
@@ -48,6 +48,8 @@ def read_backbone(package: str, model: Any, path: Path, network: Mapping[str, An
         path: a state_dict with torchvision's names, such as resnet18's.
         network: "name" and "arguments".
         dtype: float32 or float64, the network's.
+    Returns:
+        Names of the network's parts that were read.
     Raises:
         RunError: no such file, one that does not fit, a network without a backbone, or no PyTorch.
     """
@@ -56,11 +58,12 @@ def read_backbone(package: str, model: Any, path: Path, network: Mapping[str, An
             f"--backbone is for networks that have one; got model={network['name']}. Leave it out."
         )
     if package == "torch_impl":
-        importlib.import_module("torch_impl.checkpoints").load_backbone(model, path)
-        return
+        return list(importlib.import_module("torch_impl.checkpoints").load_backbone(model, path))
     parity, twin = _twin("torch_impl", package, network, dtype)
-    importlib.import_module("torch_impl.checkpoints").load_backbone(twin, path)
-    _transfer(parity, twin.backbone, model.backbone, path)
+    parts = list(importlib.import_module("torch_impl.checkpoints").load_backbone(twin, path))
+    for name in parts:
+        _transfer(parity, getattr(twin, name), getattr(model, name), path)
+    return parts
 
 
 def _twin(half: str, package: str, network: Mapping[str, Any], dtype: str) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import platform
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.augment import PRESETS
 from datasets.feeding import Arrays, Bytes, Source
 from datasets.networks import NETWORKS, named
 from datasets.order import Indices
@@ -72,7 +74,14 @@ class Training:
     def config(
         self, package: str, options: argparse.Namespace, device: str, **versions: str
     ) -> dict[str, Any]:
-        """Everything that fixes the run, and under "device" and "versions" what it happens to run on."""
+        """Everything that fixes the run, and under "device" and "versions" what it happens to run on.
+
+        Raises:
+            RunError: a file that the run needs is not there.
+        """
+        read = [options.init, options.backbone]
+        if self.recipe.augment not in PRESETS:
+            read.append(Path(self.recipe.augment))
         return {
             "package": package,
             "preset": options.preset,
@@ -83,10 +92,24 @@ class Training:
             "data": {"path": str(options.data), "images": len(self.source), **self.about},
             "init": options.init and str(options.init),
             "backbone": options.backbone and str(options.backbone),
+            "files": {str(path): digest(path) for path in read if path},
             "device": device,
             "machine": machine_settings(options),
             "versions": {"python": platform.python_version(), "numpy": np.__version__, **versions},
         }
+
+
+def digest(path: Path) -> str:
+    """What tells a file's content from any other: SHA-256 in hexadecimal digits.
+
+    Raises:
+        RunError: no such file.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(f"a run's files must be there; got {error}. Check the path.") from error
 
 
 Read = tuple[Source, tuple[str, ...], dict[str, Any]]

@@ -127,7 +127,9 @@ def run(options: argparse.Namespace) -> None:
             bias = getattr(model, last).bias
             bias.assign(np.full(bias.shape, recipe.head_bias))
         if options.backbone:
-            read_backbone("tf_impl", model, options.backbone, wanted.network, model.variable_dtype)
+            parts = read_backbone("tf_impl", model, options.backbone, wanted.network, model.variable_dtype)
+            if rank == 0:
+                print(f"{options.backbone.name}: the weights of {', '.join(parts)}")
         if options.init:
             load_weights(model, options.init)
         progress = (read_progress(options.out) if options.resume else None) or Progress()

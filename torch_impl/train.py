@@ -126,7 +126,9 @@ def run(options: argparse.Namespace) -> None:
         if recipe.head_bias is not None and last:
             torch.nn.init.constant_(model.get_submodule(last).bias, recipe.head_bias)
         if options.backbone:
-            read_backbone("torch_impl", model, options.backbone, wanted.network, weights)
+            parts = read_backbone("torch_impl", model, options.backbone, wanted.network, weights)
+            if rank == 0:
+                print(f"{options.backbone.name}: the weights of {', '.join(parts)}")
         if options.init:
             load_weights(model, options.init)
         progress = (read_progress(options.out) if options.resume else None) or Progress()

@@ -184,6 +184,44 @@ def test_a_published_backbone_is_read_in_both(tmp_path: Path) -> None:
     np.testing.assert_array_equal(kernel, published.conv1.weight.detach().numpy().transpose(2, 3, 1, 0))
 
 
+def test_a_published_vgg_classifier_becomes_convolutions_in_both(tmp_path: Path) -> None:
+    needs("torch")
+    import torch
+
+    from datasets.checkpoints import read_backbone
+    from torch_impl import VGG16
+    from torch_impl.train import make_model
+
+    arguments: dict[str, Any] = {"num_classes": 3, "stride": 32, "hidden": 24, "width": 4}
+    network = {"name": "VGGFCN", "arguments": arguments}
+    torch.manual_seed(1)
+    published = torch.nn.Sequential()
+    published.add_module("features", VGG16(width=4).features)
+    dense = torch.nn.Sequential(torch.nn.Linear(32 * 7 * 7, 24), torch.nn.ReLU(), torch.nn.Dropout())
+    dense.append(torch.nn.Linear(24, 24)).append(torch.nn.Linear(24, 10))
+    published.add_module("classifier", dense)
+    path = tmp_path / "vgg16.pth"
+    torch.save(published.state_dict(), path)
+    model = make_model(arguments, name="VGGFCN")
+    assert read_backbone("torch_impl", model, path, network, "float32") == ["backbone", "fc6", "fc7"]
+    features = torch.randn(2, 32, 7, 7)
+    with torch.no_grad():
+        want = dense[3](torch.relu(dense[0](features.flatten(1))))
+        got = model.fc7(torch.relu(model.fc6(features)))
+    np.testing.assert_allclose(got.flatten(1), want, rtol=0, atol=1e-5)
+    smaller = make_model(
+        arguments | {"hidden": 16}, name="VGGFCN"
+    )  # another classifier: its own weights stay
+    assert read_backbone("torch_impl", smaller, path, network, "float32") == ["backbone"]
+    needs("keras")
+    import tf_impl.train
+
+    other = tf_impl.train.make_model(arguments, name="VGGFCN")
+    assert read_backbone("tf_impl", other, path, network, "float32") == ["backbone", "fc6", "fc7"]
+    got = np.array(other.fc7(other.fc6(features.permute(0, 2, 3, 1).numpy()).numpy().clip(0)))
+    np.testing.assert_allclose(got.reshape(2, -1), want, rtol=0, atol=1e-5)
+
+
 def test_the_table_is_what_the_packages_have() -> None:
     needs("torch")
     import torch_impl

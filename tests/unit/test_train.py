@@ -318,6 +318,22 @@ def test_a_run_can_start_from_a_checkpoint(done: Any, folder: Path, tmp_path: Pa
     np.testing.assert_allclose(losses_of(tmp_path), [np.mean(error**2)], rtol=1e-5)
 
 
+def test_a_run_goes_on_with_the_files_that_it_began_with(
+    done: Any, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = tmp_path / checkpoints(done.half).CHECKPOINT
+    stored = (done.out / start.name).read_bytes()
+    start.write_bytes(stored)
+    flags = ["--data", str(folder), *SMALL, "--init", str(start), "--out", str(tmp_path / "run")]
+    assert done.half.main(flags) == 0
+    assert list(json.loads((tmp_path / "run" / "config.json").read_text())["files"]) == [str(start)]
+    start.write_bytes((tmp_path / "run" / start.name).read_bytes())  # the same path, other weights
+    assert start.read_bytes() != stored
+    capsys.readouterr()
+    assert done.half.main([*flags, "--resume"]) == 2
+    assert "got files=" in capsys.readouterr().err
+
+
 # ---- the arithmetic of a step -------------------------------------------------------------------------------
 
 
