@@ -18,12 +18,10 @@ from math import prod
 import numpy as np
 
 from parity.adapters.base import Adapter, Array, Observer
+from parity.border import LARGEST_PADDING, framed
 from parity.layout import activation_to_torch, aligned
 from parity.store import Store
 from parity.tolerance import difference
-
-LARGEST_PADDING = 16
-"""Rows or columns by which an explicit padding may differ from a layer's own."""
 
 
 class Kept(Sequence[Array]):
@@ -207,15 +205,16 @@ class Replay(Observer):
         if found is None:
             return None
         position, call = found
-        compared = compare(call.inputs, inputs)
+        compared = compare(call.inputs, inputs, one_pixel=True)
+        if "shape" in compared.text:
+            alike, compared = _without_borders(call.inputs, inputs) or (False, compared)
+            if alike:  # one side pads inside the layer, the other in front of it: judge by the result
+                self._taken[call.path, index] = inputs
+                return None
         self.rows[position].arrived = compared.greatest
         self._taken[call.path, index] = inputs if compared.replacement is None else compared.replacement
-        if not compared.text:
-            return compared.replacement
-        if len(call.inputs) == len(inputs) and all(map(_padded_alike, call.inputs, inputs)):
-            self._taken[call.path, index] = inputs
-            return None  # one side pads inside the layer, the other in front of it: judge by the result
-        self._arrived[call.path, index] = (inputs, compared.text)
+        if compared.text:
+            self._arrived[call.path, index] = (inputs, compared.text)
         return compared.replacement
 
     def after(
@@ -284,8 +283,11 @@ class Compared:
     greatest: float | None = None
 
 
-def compare(ours: Sequence[Array], theirs: Sequence[Array]) -> Compared:
-    """Compare two lists of tensors, each in its own framework's layout."""
+def compare(ours: Sequence[Array], theirs: Sequence[Array], one_pixel: bool = False) -> Compared:
+    """Compare two lists of tensors, each in its own framework's layout.
+
+    With `one_pixel`, an image of one pixel may be a vector on the other side: (N, 1, 1, C) and (N, C).
+    """
     replacement = []
     texts = []
     greatest = 0.0
@@ -293,6 +295,8 @@ def compare(ours: Sequence[Array], theirs: Sequence[Array]) -> Compared:
         return Compared(f"{len(ours)} tensors in Keras, {len(theirs)} in torch", None, float("inf"))
     for mine, other in zip(ours, theirs, strict=True):
         fit = aligned(mine, other)
+        if fit is None and one_pixel and _one_pixel(mine, other):
+            fit, mine = (other, "as it is"), mine.reshape(other.shape)
         if fit is None:
             texts.append(f"shape {mine.shape} in Keras, {other.shape} in torch")
             replacement.append(activation_to_torch(mine) if mine.ndim == other.ndim > 3 else mine)
@@ -307,15 +311,32 @@ def compare(ours: Sequence[Array], theirs: Sequence[Array]) -> Compared:
     return Compared("; ".join(texts), replacement, greatest)
 
 
+def _without_borders(ours: Sequence[Array], theirs: Sequence[Array]) -> tuple[bool, Compared] | None:
+    """Compare images of which one has a border that the other gets later; None where that is not so.
+
+    Returns:
+        Whether they are alike otherwise, and how they differ, each Keras image framed as torch's is.
+    """
+    if len(ours) != len(theirs):
+        return None
+    frames = [framed(activation_to_torch(mine), other) for mine, other in zip(ours, theirs, strict=True)]
+    images = [frame.image for frame in frames if frame is not None]
+    if len(images) < len(frames):
+        return None
+    gaps = [difference(image, other) for image, other in zip(images, theirs, strict=True)]
+    text = "; ".join(str(gap) for gap in gaps if not gap.within())
+    return not text, Compared(text, images, max(gap.max_rel for gap in gaps))
+
+
 def compare_result(call: Call, outputs: Sequence[Array]) -> tuple[Compared, Sequence[Array]]:
     """Compare with the layer's output, or with what it was before the layer's built-in activation.
 
     Returns:
         What differs, and which Keras result it was held against.
     """
-    compared = compare(call.outputs, outputs)
+    compared = compare(call.outputs, outputs, one_pixel=True)
     if compared.text and call.linear is not None:
-        plain = compare(call.linear, outputs)
+        plain = compare(call.linear, outputs, one_pixel=True)
         if not plain.text or "shape" not in plain.text:  # torch applies the activation as a step of its own
             return plain, call.linear
     return compared, call.outputs
@@ -344,26 +365,9 @@ def _part_of(keras: Array, torch: Array) -> bool:
     )
 
 
-def _padded_alike(keras: Array, torch: Array) -> bool:
-    """Whether one image is the other with a constant border around it."""
-    if keras.ndim != torch.ndim or keras.ndim < 3:
+def _one_pixel(keras: Array, torch: Array) -> bool:
+    """Whether both hold one vector for each example: (N, C), or an image of one pixel."""
+    ours = activation_to_torch(keras)
+    if min(ours.ndim, torch.ndim) < 2 or ours.shape[:2] != torch.shape[:2]:
         return False
-    ours, theirs = activation_to_torch(keras), torch
-    large, small = (ours, theirs) if ours.size > theirs.size else (theirs, ours)
-    if large.shape[:2] != small.shape[:2] or any(
-        a < b for a, b in zip(large.shape, small.shape, strict=True)
-    ):
-        return False
-    if max(a - b for a, b in zip(large.shape[2:], small.shape[2:], strict=True)) > LARGEST_PADDING:
-        return False
-    for offsets in product(
-        *(range(a - b + 1) for a, b in zip(large.shape[2:], small.shape[2:], strict=True))
-    ):
-        window = tuple(
-            slice(offset, offset + size) for offset, size in zip(offsets, small.shape[2:], strict=True)
-        )
-        if np.array_equal(large[(slice(None), slice(None), *window)], small):
-            rest = np.ones(large.shape[2:], dtype=bool)
-            rest[window] = False
-            return bool(np.all(large[:, :, rest] == 0) or np.all(np.isneginf(large[:, :, rest])))
-    return False
+    return ours.size == torch.size == ours.shape[0] * ours.shape[1]

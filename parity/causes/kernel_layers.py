@@ -9,6 +9,7 @@ from math import gcd
 import numpy as np
 
 from parity.adapters.base import Array
+from parity.border import framed
 from parity.causes.case import Case, Explanation
 from parity.causes.kernels import (
     Computation,
@@ -150,15 +151,19 @@ def _places(case: Case, ours: Computation, theirs: Computation) -> Iterator[tupl
 
 def _shift(case: Case) -> tuple[int, ...]:
     """Where the torch layer's input begins in the Keras layer's, where one side pads in front."""
-    sizes = case.channels_first[0].shape[2:], case.torch_in[0].shape[2:]
-    return tuple((a - b) // 2 for a, b in zip(*sizes, strict=True))
+    ours, theirs = case.channels_first[0], case.torch_in[0]
+    frame = framed(ours, theirs)
+    if frame is not None:
+        return frame.offset
+    return tuple((a - b) // 2 for a, b in zip(ours.shape[2:], theirs.shape[2:], strict=True))
 
 
 def _windows(
     case: Case, ours: Computation, theirs: Computation, start: tuple[int, ...]
 ) -> tuple[str, str, str]:
-    text = (f"the first window begins at pixel {ours.start} in Keras and {theirs.start} in torch (padding in front "
-            f"{_negated(ours.start)} and {_negated(theirs.start)}), sizes {ours.size} and {theirs.size}")  # fmt: skip
+    first = tuple(a - s for a, s in zip(ours.start, _shift(case), strict=True))  # a step in front may pad
+    text = (f"the first window begins at pixel {first} in Keras and {theirs.start} in torch (padding in front "
+            f"{_negated(first)} and {_negated(theirs.start)}), sizes {ours.size} and {theirs.size}")  # fmt: skip
     same_padding = case.settings[0].get("padding") == "same" or case.settings[1].get("padding") == "same"
     strided = max(ours.stride) > 1
     uneven = any(abs(a - b) == 1 for a, b in zip(ours.start, start, strict=True))
@@ -171,13 +176,13 @@ def _windows(
 
 def _around(case: Case, ours: Computation) -> tuple[int, ...]:
     """What Keras pads of the torch layer's input, as F.pad takes it: the last axis first, begin and end."""
-    kernel, image = case.weights[0]["weight"].shape[2:], case.channels_first[0].shape[2:]
+    kernel, image = case.weights[0]["weight"].shape[2:], case.torch_in[0].shape[2:]
     ahead = _shift(case)  # padded by a step in front, in Keras
     flat: list[int] = []
     for axis in reversed(range(len(kernel))):
         span = ours.dilation[axis] * (kernel[axis] - 1) + 1
-        end = ours.start[axis] + (ours.size[axis] - 1) * ours.stride[axis] + span - image[axis]
-        flat += [ahead[axis] - ours.start[axis], end + ahead[axis]]
+        start = ours.start[axis] - ahead[axis]
+        flat += [-start, start + (ours.size[axis] - 1) * ours.stride[axis] + span - image[axis]]
     return tuple(flat)
 
 
