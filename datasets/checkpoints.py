@@ -58,9 +58,9 @@ def read_backbone(package: str, model: Any, path: Path, network: Mapping[str, An
             f"--backbone is for networks that have one; got model={network['name']}. Leave it out."
         )
     if package == "torch_impl":
-        return list(importlib.import_module("torch_impl.checkpoints").load_backbone(model, path))
+        return list(importlib.import_module("torch_impl._published").load_backbone(model, path))
     parity, twin = _twin("torch_impl", package, network, dtype)
-    parts = list(importlib.import_module("torch_impl.checkpoints").load_backbone(twin, path))
+    parts = list(importlib.import_module("torch_impl._published").load_backbone(twin, path))
     for name in parts:
         _transfer(parity, getattr(twin, name), getattr(model, name), path)
     return parts

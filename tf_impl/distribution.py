@@ -47,20 +47,6 @@ def place(machine: Machine) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def aside() -> Iterator[None]:
-    """What is made inside is this process's own.
-
-    Keras makes an optimizer while it saves; shared by all, the process that saves would wait for the others.
-    """
-    before = keras.distribution.distribution()
-    keras.distribution.set_distribution(None)
-    try:
-        yield
-    finally:
-        keras.distribution.set_distribution(before)
-
-
-@contextlib.contextmanager
 def _on_jax(machine: Machine) -> Iterator[None]:
     import jax  # Keras has no name of its own for these settings
 

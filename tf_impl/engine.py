@@ -23,9 +23,10 @@ from datasets.recipe import Machine, Recipe, scored_as
 from datasets.runlog import Progress, RunLog, finite
 from datasets.segmentation import replacing
 from tf_impl import losses, optimizers
+from tf_impl._aside import aside
 from tf_impl._backend import precision
 from tf_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights
-from tf_impl.distribution import aside, place
+from tf_impl.distribution import place
 from tf_impl.metrics import SegmentationMetrics
 
 LOSSES: dict[str, Callable[[], Any]] = {

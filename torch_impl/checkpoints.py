@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from math import prod
 from pathlib import Path
 
 import torch
@@ -18,8 +17,6 @@ BEST = "best.pt"
 """Those of the best check on the images kept."""
 STATE = "last.ckpt"
 """Weights, optimizer, schedule, average, random numbers and place in the run."""
-CONVOLVED = {"fc6": "classifier.0", "fc7": "classifier.3"}
-"""Convolutions of a VGG network, and the dense layers of the published classifier that they stand for."""
 
 
 def save_weights(model: torch.nn.Module, path: Path) -> None:
@@ -60,58 +57,6 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
             f"the first {wrong[0]}. Give the --depth, --head and --dtype that it was trained with."
         )
     model.load_state_dict(state)
-
-
-def load_backbone(network: torch.nn.Module, path: Path) -> list[str]:
-    """Read a classifier's weights into a network's `backbone`, but for those of its last layer.
-
-    The two dense layers of a VGG16 go into the convolutions fc6 and fc7 where the network has them in their size.
-
-    Args:
-        network: has `backbone`, with torchvision's names.
-        path: a state_dict such as torchvision publishes.
-    Returns:
-        Names of the network's parts that were read.
-    Raises:
-        RunError: no state_dict, or one whose tensors differ from the backbone's in name or shape.
-    """
-    backbone: torch.nn.Module = network.get_submodule("backbone")
-    given = _state(path)
-    state = {name: value for name, value in given.items() if not name.startswith(("fc.", "classifier."))}
-    own = backbone.state_dict()
-    counts = {name for name in own if name.endswith("num_batches_tracked")}  # old files lack them
-    wrong = [
-        f"{name} {tuple(state[name].shape) if name in state else 'missing'}"
-        for name in sorted((own.keys() | state.keys()) - (counts - state.keys()))
-        if name not in own or name not in state or own[name].shape != state[name].shape
-    ]
-    if wrong:
-        raise RunError(
-            f"the backbone's weights must fit it; got {len(wrong)} tensors that do not in {path}, the first {wrong[0]}. "
-            "Choose the backbone and the width that they are of."
-        )
-    backbone.load_state_dict(state, strict=False)
-    dense = _convolved(network, given)
-    for name, tensors in dense.items():
-        network.get_submodule(name).load_state_dict(tensors)
-    return ["backbone", *dense]
-
-
-def _convolved(
-    network: torch.nn.Module, given: dict[str, torch.Tensor]
-) -> dict[str, dict[str, torch.Tensor]]:
-    """A classifier's dense layers as the convolutions that the network has in their places, by their names."""
-    found = {}
-    for name, source in CONVOLVED.items():
-        weight, bias = given.get(f"{source}.weight"), given.get(f"{source}.bias")
-        layer = getattr(network, name, None)
-        if weight is None or bias is None or not isinstance(layer, torch.nn.Conv2d):
-            continue
-        out, *rest = layer.weight.shape
-        if weight.shape == (out, prod(rest)) and bias.shape == (out,):
-            # The classifier flattens channels, rows, columns, as a kernel lies in memory.
-            found[name] = {"weight": weight.reshape(layer.weight.shape), "bias": bias}
-    return found
 
 
 def _state(path: Path) -> dict[str, torch.Tensor]:

@@ -32,8 +32,7 @@ SMALL = {
     "DeepLabV3Plus": "DeepLabV3Plus(backbone='resnet18', channels=8, width=8)",
     "BuildingNet": "BuildingNet(width=8)",
 }
-# In Keras, where tracing takes long, one here; the others' outputs are held to torch's below.
-RUNS = [("torch_impl", name) for name in SMALL] + [("tf_impl", "UNet")]
+RUNS = [(half, name) for half in HALVES for name in SMALL]
 
 
 @pytest.fixture(scope="module")

@@ -49,13 +49,15 @@ def killed(half: str, flags: list[str], out: Path, rows: int) -> None:
     """Run the script and kill it, without a warning, once so many steps are done."""
     command = [sys.executable, "-m", f"{half}.train", *flags, "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ)
-    table, end = out / "loss.csv", time.monotonic() + 240
-    while not (table.exists() and len(table.read_text().splitlines()) > rows):
-        assert process.poll() is None, process.communicate()[0].decode()[-3000:]
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    table, end = out / "loss.csv", time.monotonic() + 900
+    try:
+        while not (table.exists() and len(table.read_text().splitlines()) > rows):
+            assert process.poll() is None, process.communicate()[0].decode()[-3000:]
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.fixture
