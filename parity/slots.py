@@ -227,5 +227,10 @@ def missing(side: str, path: str, layers: Mapping[str, LayerInfo]) -> Problem:
     shape = tensor.shape if tensor else ()
     other = "torch" if side == "Keras" else "Keras"
     text = f"{side} {path} {shape} ({layer.kind if layer else '?'}) has no counterpart in the {other} model"
+    if side == "torch" and ".parametrizations." in f".{path}":
+        text += (
+            "; the layer computes its weight from it: torch.nn.utils.parametrize.remove_parametrizations("
+            "module, 'weight') leaves the weight alone"
+        )
     owner = path.rpartition(".")[0]
     return Problem(owner, None, text) if side == "Keras" else Problem(None, owner, text)

@@ -39,6 +39,10 @@ from parity.weights import (
 FITTING_INPUT = (
     "where the input is what it does not take, give one that both models take (inputs=, --input 2x65x96x3)"
 )
+NO_FLOAT64 = (
+    "it runs in float32, so one of its operations takes no float64 here, which parity judges by: check on another "
+    "Keras backend (KERAS_BACKEND=jax or torch)"
+)
 Outputs = list[tuple[str, Array]]
 
 
@@ -365,7 +369,8 @@ class _Comparison:
             outputs[model.side] = model.forward(inputs)
         except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
             text = f"{model.side} raised {in_a_line(error)}"
-            self.findings.append(Finding(None, None, "error", None, text, FITTING_INPUT))
+            fix = NO_FLOAT64 if _runs_in_float32(model, inputs) else FITTING_INPUT
+            self.findings.append(Finding(None, None, "error", None, text, fix))
 
     def _add_unmatched(self) -> None:
         """Tensors without a counterpart: told with the layer that differs for want of them, or on their own."""
@@ -601,3 +606,16 @@ def _constant(value: Array) -> bool:
     """Whether every place of the batch (and of the image) has the same channels."""
     places = value.reshape(-1, value.shape[-1]) if value.ndim > 1 else value.reshape(-1, 1)
     return bool(np.all(places == places[0]))
+
+
+def _runs_in_float32(model: Adapter, inputs: Sequence[Array]) -> bool:
+    """Whether a model that raised on these inputs takes them in float32."""
+    if not any(value.dtype == np.float64 for value in inputs):
+        return False
+    single = [value.astype(np.float32) if value.dtype == np.float64 else value for value in inputs]
+    try:
+        with model.precision("float32"):
+            model.forward(single)
+    except Exception:  # any model, any error: it was not the precision
+        return False
+    return True

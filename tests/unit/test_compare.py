@@ -441,3 +441,27 @@ def test_a_difference_on_a_size_that_is_then_refused_is_not_forgotten() -> None:
     assert report.verdict == "DIVERGED"
     assert report.first is not None
     assert (report.first.keras, report.first.kind) == ("second", "wiring")
+
+
+def test_an_operation_without_float64_is_told_from_a_wrong_input() -> None:
+    image = keras.Input((4, 6, 8, 2))
+    model = keras.Model(image, L.MaxPooling3D(2)(L.Conv3D(3, 1)(image)))  # TensorFlow pools no float64 in 3D
+    module = nn.Sequential(nn.Conv3d(2, 3, 1), nn.MaxPool3d(2))
+    parity.transfer(module, model)
+    report = parity.compare(model, module)
+    assert report.verdict == "INCONCLUSIVE"
+    assert [finding.kind for finding in report.findings] == ["error"]
+    assert "takes no float64" in str(report.findings[0].fix)
+    wrong = parity.compare(model, module, np.ones((1, 4, 6, 8, 5)))
+    assert "give one that both models take" in str(wrong.findings[0].fix)
+
+
+@pytest.mark.parametrize("wrap", ["weight_norm", "spectral_norm"])
+def test_a_weight_that_a_layer_computes_is_told(wrap: str) -> None:
+    model = keras.Sequential([keras.Input((None, None, 3)), L.Conv2D(4, 3)])
+    module = nn.Sequential(getattr(nn.utils.parametrizations, wrap)(nn.Conv2d(3, 4, 3)))
+    with pytest.raises(parity.PairingError, match=r"parametrize\.remove_parametrizations"):
+        parity.transfer(module, model)
+    nn.utils.parametrize.remove_parametrizations(module[0], "weight")
+    parity.transfer(module, model)
+    assert parity.compare(model, module).verdict == "EQUAL"
