@@ -36,7 +36,7 @@ types: env
 test: export OMP_NUM_THREADS := 1
 test: export TF_NUM_INTRAOP_THREADS := 1
 test: lint types
-	$(BIN)/pytest -n auto --dist worksteal --require=$(REQUIRE)
+	$(BIN)/pytest -n auto --dist worksteal --durations=25 --require=$(REQUIRE)
 
 bench: env
 	$(BIN)/python benchmarks/speed.py
