@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from datasets._voc_colours import CLASSES, VOID
 from datasets._voc_files import Size, picture_paths, read_list, read_pair
+from datasets._voc_names import read_classes
 from datasets.recipe import RunError
 from datasets.segmentation import extra
 
@@ -19,9 +20,10 @@ from datasets.segmentation import extra
 class Found:
     """What a folder holds.
 
-    Shapes: pixels, images (22,): of each class, and of the border at the end.
+    Shapes: pixels, images (classes + 1,): of each class, and of the border at the end.
     Args:
         crop: H and W below which images count as small.
+        classes: their names; VOC's, when left out.
         counts: images of each part, and those of them that are no smaller than the crop.
         pixels: over all parts, each image once.
         images: how many have a pixel of the class.
@@ -30,11 +32,15 @@ class Found:
     """
 
     crop: Size
+    classes: tuple[str, ...] = CLASSES
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
-    pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CLASSES) + 1, np.int64))
-    images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CLASSES) + 1, np.int64))
+    pixels: NDArray[np.int64] = field(init=False)
+    images: NDArray[np.int64] = field(init=False)
     read: int = 0
     faults: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pixels, self.images = np.zeros((2, len(self.classes) + 1), np.int64)
 
     def __str__(self) -> str:
         height, width = self.crop
@@ -43,9 +49,11 @@ class Found:
             for part, (count, large) in self.counts.items()
         ]
         total = max(int(self.pixels.sum()), 1)
-        lines.append(f"{'class':12} {'pixels':>13} {'share':>8} {'images':>7}")
-        for name, pixels, images in zip([*CLASSES, "border"], self.pixels, self.images, strict=True):
-            lines.append(f"{name:12} {pixels:13,} {pixels / total:8.2%} {images:7,}")
+        names = [*self.classes, "border"]
+        room = max(12, *map(len, names))
+        lines.append(f"{'class':{room}} {'pixels':>13} {'share':>8} {'images':>7}")
+        for name, pixels, images in zip(names, self.pixels, self.images, strict=True):
+            lines.append(f"{name:{room}} {pixels:13,} {pixels / total:8.2%} {images:7,}")
         lines.append(f"{self.read:,} images read, {len(self.faults)} faults")
         return "\n".join(lines)
 
@@ -56,13 +64,14 @@ def check(
     """Read every image and label of a VOC folder once, one after another, and go on after faults.
 
     Args:
-        root: the folder that holds JPEGImages, SegmentationClass and ImageSets.
+        root: the folder that holds JPEGImages, SegmentationClass, ImageSets, and perhaps class_names.txt.
         parts: lists in ImageSets/Segmentation.
         crop: H and W for the count of large images.
     Raises:
-        RunError: Pillow is not installed.
+        RunError: Pillow is not installed, or a class_names.txt that names no classes.
     """
-    root, found = Path(root), Found(crop)
+    root = Path(root)
+    found = Found(crop, read_classes(root))
     extra("PIL.Image")
     lists: dict[str, tuple[str, ...]] = {}
     for part in parts:
@@ -80,12 +89,12 @@ def check(
             ]
             continue
         try:
-            image, labels = read_pair(root, name)
+            image, labels = read_pair(root, name, found.classes)
         except RunError as error:
             found.faults.append(str(error))
             continue
         sizes[name] = (image.shape[0], image.shape[1])
-        counts = np.bincount(labels.ravel(), minlength=VOID + 1)[[*range(len(CLASSES)), VOID]]
+        counts = np.bincount(labels.ravel(), minlength=VOID + 1)[[*range(len(found.classes)), VOID]]
         found.pixels += counts
         found.images += counts > 0
         found.read += 1
@@ -94,6 +103,11 @@ def check(
             name in sizes and sizes[name][0] >= crop[0] and sizes[name][1] >= crop[1] for name in names
         )
         found.counts[part] = (len(names), large)
+    if found.read and found.images[-1] and not found.images[1:-1].any():
+        found.faults.append(
+            f"labels must hold the index of a class; got 0 and {VOID} alone, and {VOID} is no class but what is left "
+            "out. Write 1 for the first class, as python -m datasets.tiles --instances does"
+        )
     return found
 
 

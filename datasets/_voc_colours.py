@@ -34,7 +34,7 @@ CLASSES = (
     "tvmonitor",
 )
 VOID = 255  # the index of border pixels, which belong to no class
-ALLOWED = np.array([*range(len(CLASSES)), VOID])
+NAMES = "class_names.txt"  # of a folder with classes of its own
 
 
 def colour_map(count: int = 256) -> Bytes:
@@ -60,17 +60,15 @@ def colour_map(count: int = 256) -> Bytes:
     return colours.astype(np.uint8)
 
 
-COLOURS = colour_map()[ALLOWED]  # (22, 3)
-
-
-def colours_to_labels(colours: Bytes, where: str = "the picture") -> Bytes:
+def colours_to_labels(colours: Bytes, where: str = "the picture", classes: Sequence[str] = CLASSES) -> Bytes:
     """The class indices that a label picture's colours stand for.
 
     Shapes: colours (H, W, 3); returns (H, W).
     Args:
         colours: red, green and blue, 0..255.
         where: what an error calls the picture, its path as a rule.
-    Returns: 0..20, and 255 on the border.
+        classes: their names; VOC's, when left out.
+    Returns: 0..len(classes) - 1, and 255 on the border.
     Raises:
         RunError: no such array, or a colour that is neither a class's nor the border's, with its pixel.
     """
@@ -79,72 +77,100 @@ def colours_to_labels(colours: Bytes, where: str = "the picture") -> Bytes:
             f"colours must be uint8 (H, W, 3); got shape={colours.shape}, dtype={colours.dtype} at {where}. "
             "Give red, green and blue of every pixel."
         )
-    places = np.array([1 << 16, 1 << 8, 1])
-    codes, known = colours.astype(np.int64) @ places, COLOURS.astype(np.int64) @ places
+    places, allowed = np.array([1 << 16, 1 << 8, 1]), _allowed(classes)
+    codes, known = colours.astype(np.int64) @ places, colour_map()[allowed].astype(np.int64) @ places
     order = np.argsort(known)
     found = order[np.searchsorted(known, codes, sorter=order).clip(max=len(known) - 1)]
     wrong = known[found] != codes
     if wrong.any():
         row, column = np.argwhere(wrong)[0].tolist()
+        whose, advice = "a VOC class's", ""
+        if not _are_vocs(classes):
+            whose = f"one of the colour map's first {len(classes)}"
+            advice = f", save indices in grey, or name further classes in {NAMES}"
         raise RunError(
-            "a label's colour must be a VOC class's or the border's; got "
+            f"a label's colour must be {whose} or the border's; got "
             f"{tuple(colours[row, column].tolist())} in row {row}, column {column} of {where}, and "
-            f"{np.count_nonzero(wrong)} such pixels in all. Keep label pictures from scaling and lossy formats."
+            f"{np.count_nonzero(wrong)} such pixels in all. Keep label pictures from scaling and lossy formats{advice}."
         )
-    return ALLOWED[found].astype(np.uint8)
+    return allowed[found].astype(np.uint8)
 
 
-def labels_to_colours(labels: NDArray[np.integer]) -> Bytes:
+def labels_to_colours(labels: NDArray[np.integer], classes: Sequence[str] = CLASSES) -> Bytes:
     """The colours of class indices, as VOC's label pictures show them.
 
     Shapes: labels (...); returns (..., 3).
     Args:
-        labels: 0..20, and 255 for the border.
+        labels: 0..len(classes) - 1, and 255 for the border.
+        classes: their names; VOC's, when left out.
     Raises:
         RunError: another index, with its place.
     """
-    wrong = _not_allowed(labels)
+    wrong = ~np.isin(labels, _allowed(classes))
     if wrong.any():
         raise RunError(
-            f"labels must be in 0..{len(CLASSES) - 1} or {VOID}; got {int(labels[wrong][0])} at "
+            f"labels must be in 0..{len(classes) - 1} or {VOID}; got {int(labels[wrong][0])} at "
             f"{tuple(np.argwhere(wrong)[0].tolist())}. Map other indices first."
         )
     return colour_map()[labels]
 
 
-def check_indices(labels: Bytes, palette: Sequence[int] | None, where: str) -> None:
-    """Refuse indices of no class, and a palette that shows an index in another colour than VOC's.
+def check_indices(
+    labels: Bytes, palette: Sequence[int] | None, where: str, classes: Sequence[str] = CLASSES
+) -> None:
+    """Refuse indices of no class, and a palette that shows an index in a colour that speaks for another one.
+
+    VOC's own pictures have the colour map's colours and no others. With classes of one's own a palette may have
+    any colours, but not those that the map gives to other classes: there index and colour say different things.
 
     Shapes: labels (H, W).
     Args:
         labels: a picture's pixels, as they are stored.
         palette: red, green and blue of index 0, 1, ..., or None where the picture has none.
         where: the picture's path.
+        classes: their names.
     Raises:
         RunError: naming the first such pixel.
     """
     present = np.flatnonzero(
         np.bincount(labels.ravel(), minlength=256)
     )  # np.unique takes twice a PNG's decoding
-    if _not_allowed(present).any():
-        wrong = _not_allowed(labels)
+    if not np.isin(present, _allowed(classes)).all():
+        wrong = ~np.isin(labels, _allowed(classes))
         row, column = np.argwhere(wrong)[0].tolist()
+        own = f"Name a class for it in {NAMES}, whose first line is index 0, or correct the picture"
+        advice = "Take VOC's own files" if _are_vocs(classes) else own
         raise RunError(
-            f"a label's index must be in 0..{len(CLASSES) - 1} or {VOID}; got {labels[row, column]} in row {row}, "
-            f"column {column} of {where}, and {np.count_nonzero(wrong)} such pixels in all. Take VOC's own files."
+            f"a label's index must be in 0..{len(classes) - 1} or {VOID}; got {labels[row, column]} in row {row}, "
+            f"column {column} of {where}, and {np.count_nonzero(wrong)} such pixels in all. {advice}."
         )
-    if palette is None:
-        return
+    if palette is not None:
+        _check_palette(labels, present.tolist(), palette, where, classes)
+
+
+def _check_palette(
+    labels: Bytes, present: Sequence[int], palette: Sequence[int], where: str, classes: Sequence[str]
+) -> None:
     colours, right = np.array(palette, int).reshape(-1, 3), colour_map()
-    for index in present.tolist():
+    others = {tuple(right[index].tolist()) for index in _allowed(classes)}
+    for index in present:
         shown = tuple(colours[index].tolist()) if index < len(colours) else None
-        if shown != tuple(right[index].tolist()):
+        known = tuple(right[index].tolist())
+        if shown != known and (_are_vocs(classes) or shown in others):
             row, column = np.argwhere(labels == index)[0].tolist()
+            advice = "Its indices are not VOC's: save the picture as RGB"
+            if not _are_vocs(classes):
+                advice = "Index and colour say different classes: save the right one, indices in grey or colours as RGB"
             raise RunError(
-                f"a palette must show index {index} as {tuple(right[index].tolist())}; got {shown or 'no colour'} in "
-                f"row {row}, column {column} of {where}. Its indices are not VOC's: save the picture as RGB."
+                f"a palette must show index {index} as {known}; got {shown or 'no colour'} in "
+                f"row {row}, column {column} of {where}. {advice}."
             )
 
 
-def _not_allowed(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    return ~np.isin(labels, ALLOWED)
+def _allowed(classes: Sequence[str]) -> NDArray[np.int64]:
+    """The indices that labels may hold."""
+    return np.array([*range(len(classes)), VOID])
+
+
+def _are_vocs(classes: Sequence[str]) -> bool:
+    return tuple(classes) == CLASSES

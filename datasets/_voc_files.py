@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets._voc_colours import check_indices, colours_to_labels
+from datasets._voc_colours import CLASSES, check_indices, colours_to_labels
 from datasets.recipe import RunError
 from datasets.segmentation import extra
 
@@ -65,8 +65,11 @@ def _advice(root: Path) -> str:
 
 
 def picture_paths(root: Path, name: str) -> tuple[Path, Path]:
-    """Where an image and its label picture are."""
-    return root / "JPEGImages" / f"{name}.jpg", root / "SegmentationClass" / f"{name}.png"
+    """Where an image and its label picture are; an image is a .jpg, or a .png where there is no .jpg."""
+    image, label = root / "JPEGImages" / f"{name}.jpg", root / "SegmentationClass" / f"{name}.png"
+    if not image.is_file() and image.with_name(f"{name}.png").is_file():
+        image = image.with_name(f"{name}.png")
+    return image, label
 
 
 def sizes_of(root: Path, names: tuple[str, ...]) -> NDArray[np.int64]:
@@ -107,43 +110,51 @@ def read_image(path: Path) -> Bytes:
 
     Shapes: returns (H, W, 3).
     Raises:
-        RunError: no picture that Pillow reads.
+        RunError: no picture that Pillow reads, or more than 8 bits a channel.
     """
     with _opened(path) as picture:
+        if picture.mode.startswith(("I", "F")):  # conversion would cut 16 bits off at 255
+            raise RunError(
+                f"an image must have 8 bits a channel; got mode={picture.mode} at {path}. Scale it to 0..255, as "
+                "python -m datasets.tiles does."
+            )
         return np.array(picture.convert("RGB"))
 
 
-def read_labels(path: Path) -> Bytes:
+def read_labels(path: Path, classes: Sequence[str] = CLASSES) -> Bytes:
     """The class indices of a label picture: palette and grey pictures hold them, RGB ones their colours.
 
     Shapes: returns (H, W).
-    Returns: 0..20, and 255 on the border.
+    Args:
+        path: of the picture.
+        classes: their names; VOC's, when left out.
+    Returns: 0..len(classes) - 1, and 255 on the border.
     Raises:
-        RunError: no picture, another mode, an index or a colour that VOC does not have, or another palette.
+        RunError: no picture, another mode, an index or a colour of no class, or a palette that contradicts.
     """
     with _opened(path) as picture:
         mode, pixels = picture.mode, np.array(picture)
         palette = picture.getpalette("RGB") if mode == "P" else None
     if mode == "RGB":
-        return colours_to_labels(pixels, str(path))
+        return colours_to_labels(pixels, str(path), classes)
     if mode not in ("P", "L"):
         raise RunError(
             f"a label picture must have a palette, 8 bits of grey that are indices, or RGB colours; got mode={mode} "
             f"at {path}. Save it as one of these."
         )
-    check_indices(pixels, palette, str(path))
+    check_indices(pixels, palette, str(path), classes)
     return pixels
 
 
-def read_pair(root: Path, name: str) -> tuple[Bytes, Bytes]:
-    """A whole image and its class indices.
+def read_pair(root: Path, name: str, classes: Sequence[str] = CLASSES) -> tuple[Bytes, Bytes]:
+    """A whole image and its indices of the classes.
 
     Shapes: returns (H, W, 3) and (H, W).
     Raises:
         RunError: pictures that cannot be read, or of two sizes.
     """
     image_path, label_path = picture_paths(root, name)
-    image, labels = read_image(image_path), read_labels(label_path)
+    image, labels = read_image(image_path), read_labels(label_path, classes)
     if image.shape[:2] != labels.shape:
         raise RunError(
             f"image and label must be of one size (HxW); got {image.shape[:2]} and {labels.shape} at {label_path}. "

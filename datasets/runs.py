@@ -38,7 +38,7 @@ def training_flags(package: str) -> argparse.ArgumentParser:
         "--data",
         type=Path,
         required=True,
-        help="training file, a folder with one *train*.gz, or VOC2012's folder",
+        help="training file, a folder with one *train*.gz, or a folder in VOC2012's layout",
     )
     run.add_argument("--out", type=Path, required=True, help="folder for checkpoints, configuration and logs")
     run.add_argument("--init", type=Path, help="checkpoint to start from")

@@ -18,7 +18,7 @@ from datasets.order import Indices
 from datasets.purdue_shapes import constant_mse
 from datasets.recipe import MODEL, Recipe, RunError, model_of
 from datasets.runs import load_part, machine_settings
-from datasets.voc import CROP, VOIDS, Voc
+from datasets.voc import CROP, NAMES, VOIDS, Voc
 
 VOC = Path("ImageSets", "Segmentation")
 """Where a folder is VOC's."""
@@ -50,7 +50,7 @@ class Training:
             RunError: settings that do not go together, or data that cannot be read.
         """
         recipe = Recipe.from_options(options)
-        voc = (options.data / VOC).is_dir()
+        voc = (options.data / VOC).is_dir() or (options.data / NAMES).is_file()
         source, classes, about = _voc(options, recipe) if voc else _shapes(options, recipe)
         name, arguments = named(options.model)
         known = NETWORKS[name]
@@ -145,7 +145,8 @@ class VocTraining:
 
     Shapes: `take` gives (n, *crop, 3) and (n, 1, *crop).
     Args:
-        root: the folder that holds JPEGImages, SegmentationClass and ImageSets.
+        root: the folder that holds JPEGImages, SegmentationClass, ImageSets, and class_names.txt where the classes
+            are not VOC's.
         crop, void, seed: see `Voc`; training sees another piece of each image in every epoch, the checks its middle.
     Raises:
         RunError: what `Voc` refuses.

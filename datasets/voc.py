@@ -1,4 +1,7 @@
-"""PASCAL VOC2012's segmentation data from its own folder; `python -m datasets.voc check ROOT` looks it over."""
+"""PASCAL VOC2012's segmentation data from its own folder, or one's own in that layout.
+
+`python -m datasets.voc check ROOT` looks a folder over.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 from datasets._voc_check import check
 from datasets._voc_colours import (
     CLASSES,
+    NAMES,
     VOID,
     colour_map,
     colours_to_labels,
@@ -31,12 +35,14 @@ from datasets._voc_files import (
     read_pair,
     sizes_of,
 )
+from datasets._voc_names import read_classes
 from datasets.recipe import RunError
 
 __all__ = [
     "CLASSES",
     "CROP",
     "MEAN",
+    "NAMES",
     "PARTS",
     "SMALL",
     "STD",
@@ -50,6 +56,7 @@ __all__ = [
     "labels_to_colours",
     "main",
     "normalise",
+    "read_classes",
     "read_labels",
 ]
 
@@ -72,7 +79,8 @@ class Voc:
         images: (N, H, W, 3), labels: (N, H, W), the middles of all images, as `Crops`.
         sizes: (N, 2), H and W of every whole image.
     Args:
-        root: the folder that holds JPEGImages, SegmentationClass and ImageSets.
+        root: the folder that holds JPEGImages, SegmentationClass and ImageSets; with a class_names.txt its names
+            are the classes, else VOC's are.
         part: "train", "val", "trainval", or another list in ImageSets/Segmentation.
         crop: H and W of what `crops` cuts out, in pixels.
         void: the border's pixels: "ignore" gives them index 255, "background" index 0, as the chapter does.
@@ -85,7 +93,7 @@ class Voc:
         into Deep Learning", the chapter on semantic segmentation and its data set.
     """
 
-    classes = CLASSES
+    classes: tuple[str, ...]
 
     def __init__(
         self,
@@ -105,6 +113,7 @@ class Voc:
             raise RunError(f"seed must be 0 or more; got seed={seed}. Give another one.")
         self.root, self.part, self.crop = Path(root), part, (operator.index(crop[0]), operator.index(crop[1]))
         self.void, self.seed, self.small = void, seed, small
+        self.classes = read_classes(self.root)
         names = read_list(self.root, part)
         sizes = sizes_of(self.root, names)
         fits = np.logical_and.reduce(sizes >= self.crop, axis=1) | (small == "pad")
@@ -126,14 +135,14 @@ class Voc:
         Shapes: returns (h, w, 3) and (h, w), the image's own size.
         Args:
             index: 0..len-1, a place in `names`.
-        Returns: values 0..255; 0..20, and 255 on the border unless it is background.
+        Returns: values 0..255; indices of `classes`, and 255 on the border unless it is background.
         Raises:
             IndexError: no such image.
-            RunError: pictures that cannot be read, or a label with a colour or index that VOC does not have.
+            RunError: pictures that cannot be read, or a label with a colour or index of no class.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in 0..{len(self) - 1}; got index={index}.")
-        image, labels = read_pair(self.root, self.names[index])
+        image, labels = read_pair(self.root, self.names[index], self.classes)
         return self._checked(image, index), self._without_void(labels)
 
     def crops(self, indices: Indices, epoch: int | None = None) -> tuple[Bytes, Bytes]:
@@ -146,7 +155,7 @@ class Voc:
         Args:
             indices: n of them, 0..len-1.
             epoch: 0 or more, for random places; None for the middle of every image, as checks want it.
-        Returns: values 0..255; class indices 0..20, and 255 on the border and in padding unless they are background.
+        Returns: values 0..255; class indices, and 255 on the border and in padding unless they are background.
         Raises:
             IndexError: no such image.
             RunError: a negative epoch, or what `load` refuses.
@@ -177,7 +186,8 @@ class Voc:
         return self._cut(self._checked(image, index), self._corner(index, None), PADDING)
 
     def _middle_labels(self, index: int) -> Bytes:
-        labels = self._without_void(read_labels(picture_paths(self.root, self.names[index])[1]))
+        labels = read_labels(picture_paths(self.root, self.names[index])[1], self.classes)
+        labels = self._without_void(labels)
         return self._cut(self._checked(labels, index), self._corner(index, None), self._void_index)
 
     @property
