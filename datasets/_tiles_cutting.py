@@ -98,7 +98,9 @@ def bordered(instances: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
         return np.zeros(instances.shape, bool)
     filters, reach = extra("scipy.ndimage"), 2 * width + 1
     objects = np.where(instances > 0, instances, instances.max() + 1)
-    greatest = filters.maximum_filter(instances, reach, mode="nearest")  # at the rim nothing but what is there
+    greatest = filters.maximum_filter(
+        instances, reach, mode="nearest"
+    )  # at the rim nothing but what is there
     least = filters.minimum_filter(objects, reach, mode="nearest")
     return np.asarray((instances > 0) & (greatest != least))
 
@@ -131,17 +133,9 @@ def cut(
     name = "_".join(name.split())  # a list has one word a line
     lists = {part: _listed(root, part) for part in ("train", "val")}
     made = {part.name: [f"{name}_{top:05}_{left:05}" for top, left in part.corners] for part in parts}
-    there = sorted({*lists["train"], *lists["val"]} & {each for added in made.values() for each in added})
-    if there:
-        raise RunError(
-            f"a picture must be cut once into a folder; got {len(there)} tiles that are in its lists, such as "
-            f"{there[0]}, at {root}. Give another --out, or --name for another picture of that name."
-        )
-    if (root / NAMES).exists() and read_classes(root) != tuple(names):
-        raise RunError(
-            f"a folder must have one list of classes; got {', '.join(names)}, but {', '.join(read_classes(root))} "
-            f"in {root / NAMES}. Give another --out."
-        )
+    _check_folder(
+        root, names, {*lists["train"], *lists["val"]} & {each for new in made.values() for each in new}
+    )
     for folder in ("JPEGImages", "SegmentationClass", LISTS):
         (root / folder).mkdir(parents=True, exist_ok=True)
     pillow, palette = extra("PIL.Image"), colour_map().ravel().tolist()
@@ -152,12 +146,30 @@ def cut(
             picture = pillow.fromarray(np.ascontiguousarray(labels[piece]))
             picture.putpalette(palette)
             picture.save(root / "SegmentationClass" / f"{each}.png")
+    _write_lines(root / NAMES, names)
     every = {part: [*lists[part], *made.get(part, ())] for part in lists}
-    every["trainval"] = [*every["train"], *every["val"]]
-    texts = {LISTS / f"{part}.txt": lines for part, lines in every.items() if lines}
-    for path, lines in {**texts, NAMES: names}.items():
-        with replacing(root / path) as partial:
-            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    for part_name, lines in {**every, "trainval": [*every["train"], *every["val"]]}.items():
+        if lines:
+            _write_lines(root / LISTS / f"{part_name}.txt", lines)
+
+
+def _check_folder(root: Path, names: Sequence[str], there: set[str]) -> None:
+    """Refuse a folder whose lists have the tiles already, or that has other classes."""
+    if there:
+        raise RunError(
+            f"a picture must be cut once into a folder; got {len(there)} tiles that are in its lists, such as "
+            f"{min(there)}, at {root}. Give another --out, or --name for another picture of that name."
+        )
+    if (root / NAMES).exists() and read_classes(root) != tuple(names):
+        raise RunError(
+            f"a folder must have one list of classes; got {', '.join(names)}, but {', '.join(read_classes(root))} "
+            f"in {root / NAMES}. Give another --out."
+        )
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    with replacing(path) as partial:
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _listed(root: Path, part: str) -> tuple[str, ...]:

@@ -172,10 +172,8 @@ class Scale:
         if rule == "values":
             return cls((float(first),) * 3, (float(last),) * 3, "as given")
         found = np.percentile(pixels.reshape(-1, 3), (first, last), axis=0)
-        low, high = (tuple(row.tolist()) for row in found)
-        return cls(
-            low, high, f"percentiles {first:g} and {last:g} of the part that is trained on, each band's own"
-        )
+        told = f"percentiles {first:g} and {last:g} of the part that is trained on, each band's own"
+        return cls(tuple(found[0].tolist()), tuple(found[1].tolist()), told)
 
     def __call__(self, pixels: NDArray[Any]) -> Bytes:
         """Values as bytes; a band without a difference becomes 0.

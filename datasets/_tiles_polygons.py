@@ -37,7 +37,7 @@ class Placement:
 
     def pixels(self, points: Floats) -> Floats:
         """Columns and rows (n, 2) of points (n, 2)."""
-        return np.linalg.solve(self.matrix, (points - self.shift).T).T
+        return np.asarray(np.linalg.solve(self.matrix, (points - self.shift).T).T, np.float64)
 
     def points(self, pixels: Floats) -> Floats:
         """Points (n, 2) of columns and rows (n, 2)."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from datasets.decisions import Masks
 from datasets.figure import save_figure, seven_rows
-from datasets.metrics import SegmentationMetrics
+from datasets.metrics import SegmentationMetrics, one_hot
 from datasets.networks import NETWORKS
 from datasets.pictures import FORMAT, class_ids, described, overlay, save_ids, save_picture
 from datasets.purdue_shapes import Data, constant_mse
@@ -20,7 +20,8 @@ from datasets.reading import Network, Reading, padded
 from datasets.recipe import RunError
 from datasets.runs import read_config, write_json
 from datasets.segmentation import extra, replacing
-from datasets.sources import Picture, batches_of_one_size, pictures_of
+from datasets.sources import Picture, Source, batches_of_one_size, pictures_of
+from datasets.voc import Voc
 
 """Of what a network wants height and width; 32 where nothing is said."""
 FIGURE = 4  # images in it, unless told otherwise
@@ -44,7 +45,7 @@ def prediction_flags(package: str) -> argparse.ArgumentParser:
         "--data",
         type=Path,
         required=True,
-        help="a picture, a folder of pictures, a data-set file, or a folder with one *test*.gz",
+        help="a picture, a folder of pictures, a data-set file, a folder with one *test*.gz, or one in VOC's layout",
     )
     run.add_argument("--out", type=Path, required=True, help="folder for what is written")
     run.add_argument("--limit", type=int, help="only the first so many images")
@@ -123,7 +124,7 @@ def check_options(options: argparse.Namespace, reading: Reading) -> None:
 
 
 def write_predictions(
-    options: argparse.Namespace, data: Data | list[Path], reading: Reading, network: Network, multiple: int
+    options: argparse.Namespace, data: Source, reading: Reading, network: Network, multiple: int
 ) -> None:
     """Predict on all the data and write what was found.
 
@@ -139,7 +140,7 @@ def write_predictions(
     total = min(len(data), options.limit or len(data))
     figure = _figure(options.count, total) if isinstance(data, Data) else 0
     chosen = np.array([options.classes is None or name in options.classes for name in reading.classes])
-    metrics = SegmentationMetrics(reading.classes, min_area=options.min_area)
+    metrics = SegmentationMetrics(_scored(data, reading), min_area=options.min_area)
     entries: dict[int, dict[str, Any]] = {}
     shown: dict[int, NDArray[np.floating]] = {}
     options.out.mkdir(parents=True, exist_ok=True)
@@ -147,8 +148,11 @@ def write_predictions(
         for batch in batches_of_one_size(pictures_of(data, options.limit), options.batch_size):
             outputs = padded(network, np.stack([picture.image for picture in batch]), multiple)
             masks, scores, raw = reading.masks(outputs, options.threshold)
+            indices = [picture.index for picture in batch]
             if isinstance(data, Data):
-                _measure(metrics, data, [picture.index for picture in batch], masks, raw)
+                _measure(metrics, data, indices, masks, raw)
+            elif isinstance(data, Voc):
+                _measure_labels(metrics, data, indices, masks)
             masks = masks & chosen[:, None, None]
             for picture, mask, score, values in zip(batch, masks, scores, raw, strict=True):
                 entries[picture.index] = _write_one(options, picture, mask, score, reading.classes)
@@ -160,6 +164,10 @@ def write_predictions(
     _write_lines(options.out / "predictions.json", found, [entries[key] for key in sorted(entries)])
     if isinstance(data, Data):
         _write_scores(options, data, metrics, sources, shown)
+    elif isinstance(data, Voc):
+        result = metrics.result()
+        write_json(options.out / "metrics.json", {"images": total, **result, **sources})
+        print(f"mean IoU: {_told(result['mean_iou'])} on {total} images")
     else:
         print(f"{total} images: {options.out / 'predictions.json'}")
 
@@ -177,6 +185,33 @@ def _write_lines(path: Path, head: dict[str, Any], images: list[dict[str, Any]])
     lines = ",\n".join("    " + json.dumps(image) for image in images)
     with replacing(path) as partial:
         partial.write_text(f'{start},\n  "images": [\n{lines}\n  ]\n}}\n', encoding="utf-8")
+
+
+def _scored(data: Source, reading: Reading) -> tuple[str, ...]:
+    """The classes that are scored: the network's; where labels exclude each other the background's too, as in training.
+
+    Raises:
+        RunError: a folder with other classes than the network's.
+    """
+    if not isinstance(data, Voc):
+        return reading.classes
+    if data.classes[1:] != reading.classes:
+        raise RunError(
+            f"the data must have the network's classes, {', '.join(reading.classes)}; got "
+            f"{', '.join(data.classes[1:])} in {data.root}. Give the data that it was trained for, or its JPEGImages."
+        )
+    return "background", *reading.classes
+
+
+def _measure_labels(metrics: SegmentationMetrics, data: Voc, indices: list[int], masks: Masks) -> None:
+    """Score masks (n, C, H, W) by class indices; where no class is predicted, the background is."""
+    labels = np.stack([data.load(index)[1] for index in indices])
+    target, valid = one_hot(labels, len(data.classes))
+    metrics.update(np.concatenate([~masks.any(axis=1, keepdims=True), masks], axis=1), target, valid)
+
+
+def _told(score: float | None) -> str:
+    return "none" if score is None else f"{score:.4f}"
 
 
 def _measure(
@@ -226,7 +261,7 @@ def _write_scores(
     first = {"images": count, "mse": result["mse"], "mse_of_best_constant": constant}
     write_json(options.out / "metrics.json", {**first, **result, **sources})
     print(f"MSE: {result['mse']:.3f} on {count} images; best constant: {constant:.3f}")
-    iou = "none" if result["mean_iou"] is None else f"{result['mean_iou']:.4f}"
+    iou = _told(result["mean_iou"])
     print(f"mean IoU: {iou}")
     drawn = slice(len(shown))
     rows = seven_rows(data.images[drawn], np.stack([shown[key] for key in sorted(shown)]), data.boxes[drawn])

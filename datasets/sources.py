@@ -14,8 +14,10 @@ from datasets.purdue_shapes import Data
 from datasets.recipe import RunError
 from datasets.runs import load_part
 from datasets.segmentation import extra
+from datasets.voc import LISTS, NAMES, Voc, picture_paths
 
 Bytes: TypeAlias = NDArray[np.uint8]
+Source: TypeAlias = Data | Voc | list[Path]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -29,14 +31,16 @@ class Picture:
     image: Bytes
 
 
-def read_data(path: Path) -> Data | list[Path]:
-    """What is to be predicted on: a data set, or pictures' paths.
+def read_data(path: Path) -> Source:
+    """What is to be predicted on: a data set, the list val of a folder in VOC's layout, or pictures' paths.
 
     Raises:
         RunError: nothing there that can be read.
     """
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         return [path]
+    if (path / LISTS).is_dir() or (path / NAMES).is_file():
+        return Voc(path, "val", crop=(1, 1))
     if path.is_dir() and not any(path.glob("*test*.gz")):
         found = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
         if found:
@@ -44,11 +48,15 @@ def read_data(path: Path) -> Data | list[Path]:
     return load_part(path, "test")
 
 
-def pictures_of(data: Data | list[Path], limit: int | None) -> Iterator[Picture]:
+def pictures_of(data: Source, limit: int | None) -> Iterator[Picture]:
     """The images one after another; a folder's are read only as they are needed."""
     if isinstance(data, Data):
         for index, image in enumerate(data.images[:limit]):
             yield Picture(index, f"{index:05d}", "", image)
+        return
+    if isinstance(data, Voc):
+        for index, name in enumerate(data.names[:limit]):
+            yield Picture(index, name, picture_paths(data.root, name)[0].name, data.load(index)[0])
         return
     stems = [path.stem for path in data]
     for index, path in enumerate(data[:limit]):

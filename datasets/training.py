@@ -18,10 +18,7 @@ from datasets.order import Indices
 from datasets.purdue_shapes import constant_mse
 from datasets.recipe import MODEL, Recipe, RunError, model_of
 from datasets.runs import load_part, machine_settings
-from datasets.voc import CROP, NAMES, VOIDS, Voc
-
-VOC = Path("ImageSets", "Segmentation")
-"""Where a folder is VOC's."""
+from datasets.voc import CROP, LISTS, NAMES, VOIDS, Voc
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Training:
             RunError: settings that do not go together, or data that cannot be read.
         """
         recipe = Recipe.from_options(options)
-        voc = (options.data / VOC).is_dir() or (options.data / NAMES).is_file()
+        voc = (options.data / LISTS).is_dir() or (options.data / NAMES).is_file()
         source, classes, about = _voc(options, recipe) if voc else _shapes(options, recipe)
         name, arguments = named(options.model)
         known = NETWORKS[name]

@@ -26,6 +26,7 @@ from datasets._voc_colours import (
     labels_to_colours,
 )
 from datasets._voc_files import (
+    LISTS,
     PARTS,
     Size,
     picture_paths,
@@ -41,6 +42,7 @@ from datasets.recipe import RunError
 __all__ = [
     "CLASSES",
     "CROP",
+    "LISTS",
     "MEAN",
     "NAMES",
     "PARTS",
@@ -56,6 +58,7 @@ __all__ = [
     "labels_to_colours",
     "main",
     "normalise",
+    "picture_paths",
     "read_classes",
     "read_labels",
 ]

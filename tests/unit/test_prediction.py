@@ -333,3 +333,68 @@ def test_a_missing_extra_names_its_install(tmp_path: Path, monkeypatch: pytest.M
                 RunError, match=rf"{name} must be installed.*pip install 'segparity\[train\]'"
             ):
                 predict(tmp_path / "in", tmp_path / "out")
+
+
+# ---- folders in VOC's layout ----------------------------------------------------------------------------------
+
+
+def folder_of(root: Path, count: int) -> Any:
+    """Three images of two sizes whose red is 8 times their class index, for a network that reads it off."""
+    from PIL import Image
+
+    rng, truth = np.random.default_rng(count), {}
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (root / folder).mkdir(parents=True)
+    for name, size in {"a": (24, 40), "b": (17, 30), "c": (24, 40)}.items():
+        truth[name] = rng.integers(0, count + 1, size).astype(np.uint8)
+        image = np.stack([8 * truth[name]] * 3, axis=2)
+        truth[name][:2] = 255  # whatever is predicted there does not count
+        Image.fromarray(image).save(root / "JPEGImages" / f"{name}.png")
+        Image.fromarray(truth[name]).save(root / "SegmentationClass" / f"{name}.png")
+    (root / "ImageSets/Segmentation/val.txt").write_text("a\nb\nc\n")
+    names = ["background", *(f"kind {index}" for index in range(1, count + 1))]
+    (root / "class_names.txt").write_text("\n".join(names))
+    return truth
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_a_folder_of_labels_is_predicted_and_scored(
+    count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One class, two and thirty: ids, overlays, JSON and scores; one class is never found where it is true."""
+    truth = folder_of(tmp_path / "own", count)
+
+    def reads_red(images: Any) -> Any:
+        index = images[..., 0].astype(int) // 8
+        index = np.where(index == count, 0, index)
+        return np.float32(9) * (index[:, None] == np.arange(count + 1)[:, None, None])
+
+    classes = [f"kind {index}" for index in range(1, count + 1)]
+    reading = Reading.of({"recipe": {"loss": "cross-entropy"}, "classes": classes})
+    options = parsed(tmp_path / "own", tmp_path / "out")
+    check_options(options, reading)
+    write_predictions(options, read_data(tmp_path / "own"), reading, reads_red, 1)
+    found = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert found["classes"] == classes
+    assert [entry["file"] for entry in found["images"]] == ["a.png", "b.png", "c.png"]
+    both = {name: [0, 0] for name in ("background", *classes)}
+    for name, entry in zip("abc", found["images"], strict=True):
+        red = pixels(tmp_path / f"own/JPEGImages/{name}.png")[..., 0] // 8
+        predicted = np.where(red == count, 0, red)
+        assert np.array_equal(pixels(tmp_path / "out/masks" / f"{name}.png"), predicted)
+        assert set(entry["classes"]) == {classes[index - 1] for index in np.unique(predicted) if index}
+        assert pixels(tmp_path / "out/overlays" / f"{name}.png").ndim == 3
+        counts = truth[name] != 255
+        for index, kind in enumerate(both):
+            is_there, is_found = (truth[name] == index) & counts, (predicted == index) & counts
+            both[kind][0] += np.count_nonzero(is_there & is_found)
+            both[kind][1] += np.count_nonzero(is_there | is_found)
+    scores = {kind: part / whole for kind, (part, whole) in both.items()}
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["iou_per_class"] == pytest.approx(scores)
+    assert (metrics["iou_per_class"][classes[-1]], metrics["images"]) == (0, 3)
+    told = f"mean IoU: {np.mean(list(scores.values())):.4f} on 3 images"
+    assert told in capsys.readouterr().out
+    other = Reading.of({"recipe": {"loss": "cross-entropy"}, "classes": ["a", "b"]})
+    with pytest.raises(RunError, match=r"network's classes, a, b; got kind 1.* in .*own"):
+        write_predictions(options, read_data(tmp_path / "own"), other, reads_red, 1)
