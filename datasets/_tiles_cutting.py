@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,14 @@ class Part:
     Args:
         name: of the list, train or val.
         rows, columns: of the picture that belong to it, first and behind the last.
+        tile: H and W of each tile.
         corners: row and column of each tile's first pixel.
     """
 
     name: str
     rows: tuple[int, int]
     columns: tuple[int, int]
+    tile: Size
     corners: tuple[tuple[int, int], ...]
 
 
@@ -82,7 +84,7 @@ def parts_of(
             sorted({*range(low, high - length + 1, move), high - length})
             for (low, high), length, move in zip((down, across), tile, step, strict=True)
         )
-        parts.append(Part(name, down, across, tuple((top, left) for top in tops for left in lefts)))
+        parts.append(Part(name, down, across, tile, tuple((top, left) for top in tops for left in lefts)))
     return parts
 
 
@@ -96,6 +98,7 @@ def bordered(instances: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
     """
     if width == 0:
         return np.zeros(instances.shape, bool)
+    instances = instances.astype(np.int64)
     filters, reach = extra("scipy.ndimage"), 2 * width + 1
     objects = np.where(instances > 0, instances, instances.max() + 1)
     greatest = filters.maximum_filter(
@@ -112,25 +115,27 @@ def cut(
     names: Sequence[str],
     root: Path,
     name: str,
-    tile: Size,
+    scale: Callable[[NDArray[Any]], Bytes] | None = None,
 ) -> None:
     """Write the tiles of a picture: JPEGImages/*.png, SegmentationClass/*.png, the lists and class_names.txt.
 
     A folder that holds tiles of other pictures with the same classes gets these besides.
 
-    Shapes: image (H, W, 3); labels (H, W).
+    Shapes: image (H, W, 1) or (H, W, 3); labels (H, W).
     Args:
-        image: raw values 0..255.
+        image: grey, or red, green and blue: bytes, or what `scale` makes bytes of.
         labels: class indices, and 255 where a pixel has no class.
         parts: from `parts_of`.
         names: of the classes, the background's first.
         root: the folder.
         name: what the tiles' names begin with.
-        tile: H and W of a tile.
+        scale: gives the bytes of a tile, such as a `Scale`; a whole picture of them might not fit in memory.
     Raises:
-        RunError: a folder with other classes, or with tiles of that name in its lists.
+        RunError: a name that is none, a folder with other classes, or with tiles of that name in its lists.
     """
     name = "_".join(name.split())  # a list has one word a line
+    if name in ("", "..") or Path(name).name != name:
+        raise RunError(f"--name must be a word, without a folder; got {name!r}. Give another one.")
     lists = {part: _listed(root, part) for part in ("train", "val")}
     made = {part.name: [f"{name}_{top:05}_{left:05}" for top, left in part.corners] for part in parts}
     _check_folder(
@@ -141,8 +146,10 @@ def cut(
     pillow, palette = extra("PIL.Image"), colour_map().ravel().tolist()
     for part in parts:
         for each, (top, left) in zip(made[part.name], part.corners, strict=True):
-            piece = slice(top, top + tile[0]), slice(left, left + tile[1])
-            pillow.fromarray(np.ascontiguousarray(image[piece])).save(root / "JPEGImages" / f"{each}.png")
+            piece = slice(top, top + part.tile[0]), slice(left, left + part.tile[1])
+            pixels = scale(image[piece]) if scale else image[piece]
+            colours = np.ascontiguousarray(np.broadcast_to(pixels, (*part.tile, 3)))
+            pillow.fromarray(colours).save(root / "JPEGImages" / f"{each}.png")
             picture = pillow.fromarray(np.ascontiguousarray(labels[piece]))
             picture.putpalette(palette)
             picture.save(root / "SegmentationClass" / f"{each}.png")

@@ -37,7 +37,7 @@ def read_bands(path: Path) -> NDArray[Any]:
     return pixels
 
 
-def read_label_picture(path: Path) -> NDArray[np.int64]:
+def read_label_picture(path: Path) -> NDArray[np.integer]:
     """The whole numbers of a label picture: of a palette's the indices, of grey the values.
 
     Shapes: returns (H, W).
@@ -55,13 +55,15 @@ def read_label_picture(path: Path) -> NDArray[np.int64]:
         raise RunError(
             f"labels must be one number a pixel; got {mode} at {path}. Save class indices, or the instances' numbers."
         )
-    values = pixels.astype(np.float64 if pixels.dtype.kind == "f" else np.int64)
-    if not np.array_equal(values, np.rint(values)) or values.min() < 0:
+    kind = pixels.dtype.kind
+    if kind == "b":
+        return pixels.astype(np.uint8)
+    if kind not in "uif" or pixels.min() < 0 or (kind == "f" and not np.array_equal(pixels, np.rint(pixels))):
         raise RunError(
-            f"labels must be whole numbers of 0 or more; got {values.min():g}..{values.max():g} at {path}. "
-            "Save class indices, or the instances' numbers."
+            f"labels must be whole numbers of 0 or more; got {pixels.min():g}..{pixels.max():g} of {pixels.dtype} at "
+            f"{path}. Save class indices, or the instances' numbers."
         )
-    return values.astype(np.int64)
+    return pixels.astype(np.int64) if kind == "f" else pixels
 
 
 def _tiff(path: Path) -> NDArray[Any]:
@@ -128,7 +130,7 @@ def _unreadable(path: Path, error: Exception) -> RunError:
 class Scale:
     """Which values become 0 and 255; what lies between them becomes 0..255 in a straight line, the rest 0 or 255.
 
-    Shapes: low, high (3,), of red, green and blue.
+    Shapes: low, high (bands,).
     Args:
         low, high: in the picture's units.
         rule: where they are from, in words.
@@ -147,7 +149,7 @@ class Scale:
     ) -> Scale:
         """The scale of a picture.
 
-        Shapes: pixels (H, W, 3).
+        Shapes: pixels (H, W, bands).
         Args:
             pixels: what percentiles are taken of.
             rule: "full-range", the type's least and greatest value; "percentiles" or "values", which are given;
@@ -156,7 +158,7 @@ class Scale:
         Raises:
             RunError: a rule that the type or the values do not admit.
         """
-        kind = pixels.dtype
+        kind, bands = pixels.dtype, pixels.shape[-1]
         rule = rule or ("full-range" if kind in (np.uint8, np.bool_) else "percentiles")
         if rule == "full-range":
             if kind.kind not in "bu":
@@ -165,20 +167,20 @@ class Scale:
                     "Give --percentiles or --values."
                 )
             high = 1 if kind == np.bool_ else np.iinfo(kind).max
-            return cls((0.0,) * 3, (float(high),) * 3, f"the full range of {kind}")
+            return cls((0.0,) * bands, (float(high),) * bands, f"the full range of {kind}")
         first, last = values or PERCENTILES
         if not first < last or (rule == "percentiles" and not 0 <= first < last <= 100):
             raise RunError(f"{rule} must rise; got {first:g} {last:g}. Try --percentiles 1 99.8.")
         if rule == "values":
-            return cls((float(first),) * 3, (float(last),) * 3, "as given")
-        found = np.percentile(pixels.reshape(-1, 3), (first, last), axis=0)
-        told = f"percentiles {first:g} and {last:g} of the part that is trained on, each band's own"
+            return cls((float(first),) * bands, (float(last),) * bands, "as given")
+        found = np.percentile(pixels.reshape(-1, bands), (first, last), axis=0)
+        told = f"percentiles {first:g} and {last:g}" + ", each band's own" * (bands > 1)
         return cls(tuple(found[0].tolist()), tuple(found[1].tolist()), told)
 
     def __call__(self, pixels: NDArray[Any]) -> Bytes:
         """Values as bytes; a band without a difference becomes 0.
 
-        Shapes: pixels (H, W, 3); returns the same.
+        Shapes: pixels (H, W, bands); returns the same.
         """
         low, high = np.array(self.low), np.array(self.high)
         share = (pixels.astype(np.float64) - low) / np.where(high > low, high - low, np.inf)
@@ -190,14 +192,12 @@ class Scale:
 
 
 def colours_of(bands: NDArray[Any]) -> tuple[NDArray[Any], str]:
-    """Three bands as red, green and blue, and in words which they are.
+    """The bands that are taken, and in words which they are.
 
-    Shapes: bands (H, W, bands); returns (H, W, 3).
+    Shapes: bands (H, W, bands); returns (H, W, 1) of grey, or (H, W, 3) of red, green and blue.
     """
     count = bands.shape[2]
     if count < 3:
-        text = "grey" if count == 1 else "2 bands, the first as grey"
-        return bands[..., [0, 0, 0]], text
-    return bands[
-        ..., :3
-    ], "red, green, blue" if count == 3 else f"{count} bands, the first three as red, green, blue"
+        return bands[..., :1], "grey" if count == 1 else "2 bands, the first as grey"
+    told = "red, green, blue"
+    return bands[..., :3], told if count == 3 else f"{count} bands, the first three as {told}"

@@ -172,7 +172,7 @@ def _ring(points: list[list[float]]) -> Floats:
 
 def rasterised(
     polygons: Polygons, place: Placement, size: tuple[int, int]
-) -> tuple[NDArray[np.int64], list[int]]:
+) -> tuple[NDArray[np.int32], list[int]]:
     """The number of the polygon that each pixel's centre lies in, counted from 1; the last of several, and 0 of none.
 
     Shapes: returns (H, W), and the pixels of each polygon.
@@ -188,7 +188,7 @@ def rasterised(
             f"polygons must be in the picture's coordinate system, EPSG {place.crs}; got EPSG {polygons.crs} at "
             f"{polygons.where}. Convert them (ogr2ogr -t_srs EPSG:{place.crs})."
         )
-    found = np.zeros(size, np.int64)
+    found = np.zeros(size, np.int32)
     counts = []
     for number, rings in enumerate(polygons.rings, 1):
         outline, *holes = (_inside(place.pixels(ring), size) for ring in rings)

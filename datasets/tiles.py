@@ -77,7 +77,7 @@ def classes_of_labels(
             f"of {where}, and {np.count_nonzero(wrong)} such pixels in all. Name every class with --names, or give "
             "--instances where the values are numbers of objects."
         )
-    if np.array_equal(np.unique(values), [0, VOID]):
+    if values.max() == VOID and not ((values > 0) & (values < VOID)).any():
         raise RunError(
             f"labels must hold the index of a class; got 0 and {VOID} alone in {where}, and {VOID} is no class. Give "
             "--instances for a mask: all above 0 is class 1."
@@ -253,8 +253,9 @@ def _run(options: argparse.Namespace) -> None:
     parts = parts_of((height, width), tile, options.stride and tuple(options.stride), kept)
     labels = _truth(options, (height, width))
     scale = _scale(options, pixels, parts)
-    print(scale)
-    cut(scale(pixels), labels, parts, options.names, options.out, options.name or options.image.stem, tile)
+    print(f"{scale}" + f" of the part for {parts[0].name}" * ("percentiles" in scale.rule))
+    name = options.image.stem if options.name is None else options.name
+    cut(pixels, labels, parts, options.names, options.out, name, scale)
     counts = np.bincount(labels.ravel(), minlength=VOID + 1) / labels.size
     shares = [*zip(options.names, counts, strict=False), ("no class", counts[VOID])]
     print(", ".join(f"{name} {share:.2%}" for name, share in shares))

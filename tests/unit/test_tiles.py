@@ -21,6 +21,7 @@ from datasets.tiles import (
     bordered,
     classes_of_labels,
     classes_of_polygons,
+    cut,
     main,
     parts_of,
     placement,
@@ -380,7 +381,9 @@ def test_values_become_bytes_by_a_rule_that_is_told() -> None:
         expected = ((pixels[..., band] - low) / (high - low)).clip(0, 1) * 255
         assert np.abs(scale(pixels)[..., band] - expected).max() <= 0.5
     assert (scale(pixels)[..., 2] == 0).all(), "a band without a difference"
-    assert re.search(r"values \S+, \S+, 77\.\.77 become 0\.\.255: percentiles 1 and 99\.8", str(scale))
+    assert re.search(
+        r"values \S+, \S+, 77\.\.77 become 0\.\.255: percentiles 1 and 99\.8, each band's own$", str(scale)
+    )
     given = Scale.of(pixels, "values", (1000, 3000))
     assert given(np.array([0, 1000, 2000, 3000, 60000, 1500]).reshape(1, 2, 3)).ravel().tolist() == [
         0,
@@ -429,9 +432,9 @@ def test_a_folder_that_voc_reads(
     told = capsys.readouterr().out
     assert "my nuclei.tif: 40x61, uint16, grey" in told
     assert "train: 28 tiles in rows 0..39, columns 0..44" in told
-    root, expected = tmp_path / "root", Scale.of(np.repeat(pixels[:, :45, None], 3, 2), None)
-    assert str(expected) in told
-    whole, places = expected(np.repeat(pixels[..., None], 3, axis=2)), set()
+    root, expected = tmp_path / "root", Scale.of(pixels[:, :45, None], None)
+    assert f"{expected} of the part for train\n" in told
+    whole, places = np.repeat(expected(pixels[..., None]), 3, axis=2), set()
     for part, low, high in (("train", 0, 45), ("val", 45, 61)):
         data = Voc(root, part, (16, 12))
         assert data.classes == NAMES
@@ -531,3 +534,14 @@ def test_labels_of_another_size_are_told(
     assert main(nuclei[0]) == 2
     assert re.search(r"one size \(HxW\); got 40x61 and 61x40 at .*mask\.tif", capsys.readouterr().err)
     assert not (tmp_path / "root").exists()
+
+
+def test_bytes_are_cut_without_a_scale_and_names_are_words(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    parts = parts_of((6, 8), (6, 4), kept=("right", 0.5))
+    cut(image, np.ones((6, 8), np.uint8), parts, NAMES, tmp_path / "root", "a b")
+    assert np.array_equal(Voc(tmp_path / "root", "val", (6, 4)).load(0)[0], image[:, 4:])
+    for name in ("", "a/b", ".."):
+        with pytest.raises(RunError, match=r"--name must be a word, without a folder"):
+            cut(image, np.ones((6, 8), np.uint8), parts, NAMES, tmp_path / "other", name)
+    assert not (tmp_path / "other").exists()
