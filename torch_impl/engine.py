@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from datasets.feeding import Augment, Kept, Section, Source, framed, middle, network_inputs, network_targets
 from datasets.order import Batch, Order
 from datasets.purdue_shapes import CLASSES, MASK_VALUES
-from datasets.recipe import Machine, Recipe, scored_as
+from datasets.recipe import Machine, Recipe, RunError, scored_as
 from datasets.runlog import Progress, RunLog, finite
 from torch_impl import losses, optimizers
 from torch_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights
@@ -69,7 +69,15 @@ class _Engine(lightning.LightningModule):
     def training_step(self, batch: Any, number: int) -> torch.Tensor:
         """The loss of one batch."""
         inputs, targets = batch
-        first, *others = self.outputs(inputs, targets)
+        try:
+            first, *others = self.outputs(inputs, targets)
+        except ValueError as error:
+            if len(inputs) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            raise RunError(
+                "a batch must have more than one image where a network normalises their averages; got one image in "
+                f"the last batch of an epoch. Choose another --batch-size than {self.recipe.batch_size}."
+            ) from error
         loss: torch.Tensor = self.loss(first, targets)
         for each in others:
             loss = loss + self.recipe.auxiliary * self.loss(each, targets)

@@ -74,6 +74,16 @@ class Conv2d(nn.Conv2d):
             groups=groups,
             bias=bias,
         )
+        self._skips = self.kernel_size == (1, 1) and max(self.stride) > 1 and not any(self.padding)
+        # oneDNN (issue 6035) writes past its workspace in the backward pass of fewer channels in channels_last.
+        self._skips = self._skips and in_channels // groups < 16
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Correlate the images `x` with the kernel."""
+        if not self._skips:
+            return super().forward(x)
+        x = x[..., :: self.stride[0], :: self.stride[1]]  # the pixels that the kernel reads
+        return F.conv2d(x, self.weight, self.bias, groups=self.groups)
 
 
 class BatchNorm2d(nn.BatchNorm2d):

@@ -635,3 +635,31 @@ def test_layers_on_other_backends(keras_torch: None, backend: str, tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip() == f"compared {len(cases)}"
+
+
+# ---- oneDNN's backward pass of a 1 x 1 convolution with a stride ----------------------------------------------
+
+CRASHING = """
+import torch
+from torch_impl.layers import Conv2d
+
+torch.set_num_threads(1)
+for channels, groups in ((2, 1), (8, 1), (12, 1), (32, 4)):
+    for size in ((64, 150), (100, 128)):
+        layer = Conv2d(channels, 16, 1, 2, groups=groups).to(memory_format=torch.channels_last)
+        plain = torch.nn.Conv2d(channels, 16, 1, 2, groups=groups)
+        plain.load_state_dict(layer.state_dict())
+        x = torch.rand(4, channels, *size)
+        for conv, image in ((layer, x.to(memory_format=torch.channels_last)), (plain, x)):
+            conv(image).pow(2).sum().backward()
+        torch.testing.assert_close(layer(x), plain(x))
+        apart = (layer.weight.grad - plain.weight.grad).abs().max() / plain.weight.grad.abs().max()
+        assert apart < 1e-5, float(apart)
+"""
+
+
+def test_few_channels_train_in_channels_last() -> None:
+    """torch.nn.Conv2d dies here, or writes over memory that is not its own."""
+    needs("torch")
+    done = subprocess.run([sys.executable, "-c", CRASHING], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -302,3 +302,14 @@ def test_imagenets_units() -> None:
     np.testing.assert_array_equal(
         reading.scaled(images, "float32"), network_inputs(images, "imagenet", "float32")
     )
+
+
+def test_one_image_alone_is_refused_where_averages_are_normalised(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs("torch")
+    from torch_impl import train
+
+    flags = ["--data", str(folder), "--out", str(tmp_path / "run"), "--model", SMALL["DeepLabV3"], "--quiet"]
+    assert train.main([*flags, "--batch-size", "7", "--validation", "0", "--epochs", "1"]) == 2
+    assert "Choose another --batch-size than 7." in capsys.readouterr().err
