@@ -128,7 +128,7 @@ def network_inputs(images: Bytes, inputs: str, dtype: str) -> NDArray[Any]:
 
 
 def network_targets(masks: Bytes, loss: str, dtype: str, labels: bool = False) -> NDArray[Any]:
-    """Masks as a loss takes them: raw values (mse), 0 and 1 (bce-dice), class indices (cross-entropy).
+    """Masks as a loss takes them: raw values (mse), 0 and 1 (bce-dice), class indices (cross-entropy, alone or with Dice).
 
     Shapes: masks (N, C, H, W), or (N, 1, H, W) of class indices with `labels`; returns the same, or for
         cross-entropy (N, H, W) with 0 for the background and c + 1 for class c.

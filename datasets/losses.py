@@ -78,6 +78,42 @@ def cross_entropy(
     return float(np.mean(losses.sum(axis=(1, 2)) / np.maximum(valid.sum(axis=(1, 2)), 1)))
 
 
+def cross_entropy_dice(
+    outputs: NDArray[Any],
+    targets: NDArray[np.integer],
+    ignore_index: int | None = 255,
+    average: str = "pixels",
+    dice_weight: float = 1.0,
+    smooth: float = 1.0,
+) -> float:
+    """The cross-entropy plus dice_weight times the mean soft Dice loss of the classes that an image has.
+
+    The Dice loss of one image and one class is 1 - (2 sum p t + smooth) / (sum p + sum t + smooth) over the pixels
+    that count, p the softmax probability; the mean is over the image's classes, then over the images.
+
+    Shapes: outputs (N, C, H, W); targets (N, H, W).
+    Args:
+        outputs: logits of classes that exclude each other.
+        targets: class indices.
+        ignore_index: the class index of pixels that do not count.
+        average: of the cross-entropy, see `cross_entropy`.
+        dice_weight: of the Dice loss, 0 or more.
+        smooth: keeps the loss of few pixels tame, above 0, in pixels.
+    Source: Isensee et al., "nnU-Net", 2021 (the sum of the two), with the classes present alone.
+    """
+    check_weights(1, dice_weight, smooth)
+    x = outputs.astype(np.float64)
+    p = np.exp(x - x.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    valid = np.ones(targets.shape, bool) if ignore_index is None else targets != ignore_index
+    t = (targets[:, None] == np.arange(x.shape[1])[:, None, None]) & valid[:, None]
+    both, sizes = (p * t).sum(axis=(2, 3)), (p * valid[:, None] + t).sum(axis=(2, 3))
+    present = t.any(axis=(2, 3))
+    dice = np.where(present, 1 - (2 * both + smooth) / (sizes + smooth), 0)
+    dice = dice.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    return cross_entropy(outputs, targets, ignore_index, average) + dice_weight * float(dice.mean())
+
+
 def check_weights(bce_weight: float, dice_weight: float, smooth: float) -> None:
     """Refuse weights below 0, or none above it, and a smooth that does not keep the loss finite."""
     if min(bce_weight, dice_weight) < 0 or bce_weight + dice_weight <= 0:

@@ -14,8 +14,14 @@ class RunError(ValueError):
     """A training or prediction run that cannot start or go on; its message is one line."""
 
 
-LOSSES = ("mse", "bce-dice", "cross-entropy")
-ACTIVATIONS = {"mse": "values", "bce-dice": "logits", "cross-entropy": "softmax"}
+ACTIVATIONS = {
+    "mse": "values",
+    "bce-dice": "logits",
+    "cross-entropy": "softmax",
+    "cross-entropy-dice": "softmax",
+}
+"""What the outputs are that a loss is taken of; those of classes that exclude each other have a background."""
+LOSSES = tuple(ACTIVATIONS)
 """What a network's outputs are, by the loss that it is trained with; the names are the metrics'."""
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 RATES = ("constant", "cosine", "one-cycle")
@@ -53,7 +59,7 @@ class Recipe:
     loss: str = _setting(
         "mse",
         "objective",
-        "mse of raw mask values; bce-dice of independent masks; cross-entropy of label maps",
+        "mse of raw mask values; bce-dice of independent masks; cross-entropy of label maps, alone or with Dice",
         LOSSES,
     )
     head_bias: float | None = _setting(
@@ -174,7 +180,7 @@ def scored_as(
     loss: str, classes: tuple[str, ...], mask_values: tuple[int, ...]
 ) -> tuple[tuple[str, ...], str, tuple[int, ...] | None]:
     """The metrics' classes, activation and mask values for a network that is trained with `loss`."""
-    names = ("background", *classes) if loss == "cross-entropy" else classes
+    names = ("background", *classes) if ACTIVATIONS[loss] == "softmax" else classes
     return names, ACTIVATIONS[loss], mask_values if loss == "mse" else None
 
 

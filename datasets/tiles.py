@@ -264,7 +264,7 @@ def _run(options: argparse.Namespace) -> None:
         print(
             f"{part.name}: {len(part.corners)} tiles in rows {top}..{bottom - 1}, columns {left}..{right - 1}"
         )
-    print(f"--data {options.out} --loss cross-entropy --crop {tile[0]} {tile[1]}")
+    print(f"--data {options.out} --loss cross-entropy-dice --crop {tile[0]} {tile[1]}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from datasets.feeding import Arrays, Bytes, Source
 from datasets.networks import NETWORKS, named
 from datasets.order import Indices
 from datasets.purdue_shapes import constant_mse
-from datasets.recipe import MODEL, Recipe, RunError, model_of
+from datasets.recipe import ACTIVATIONS, MODEL, Recipe, RunError, model_of
 from datasets.runs import load_part, machine_settings
 from datasets.voc import CROP, LISTS, NAMES, VOIDS, Voc
 
@@ -64,7 +64,7 @@ class Training:
                     f"head_bias needs one layer that ends the network; {name} has none. Leave --head-bias out."
                 )
             recipe = replace(recipe, head_bias=None)
-        channels = len(classes) + (recipe.loss == "cross-entropy")  # the background is a class there
+        channels = len(classes) + (ACTIVATIONS[recipe.loss] == "softmax")  # the background is a class there
         network = {"name": name, "arguments": {**known.fixed, **arguments, "num_classes": channels}}
         return cls(source, classes, network, recipe, about)
 
@@ -122,9 +122,9 @@ def _shapes(options: argparse.Namespace, recipe: Recipe) -> Read:
 
 def _voc(options: argparse.Namespace, recipe: Recipe) -> Read:
     """VOC's folder: the list train is trained on, the list val kept for the checks."""
-    if recipe.loss != "cross-entropy":
+    if ACTIVATIONS[recipe.loss] != "softmax":
         raise RunError(
-            f"VOC's classes exclude each other; got loss={recipe.loss}. Give --loss cross-entropy."
+            f"VOC's classes exclude each other; got loss={recipe.loss}. Give --loss cross-entropy or cross-entropy-dice."
         )
     if options.validation is not None:
         raise RunError(

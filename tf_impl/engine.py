@@ -33,6 +33,7 @@ LOSSES: dict[str, Callable[[], Any]] = {
     "mse": losses.MSELoss,
     "bce-dice": partial(losses.BCEDiceLoss, absent=False),
     "cross-entropy": losses.CrossEntropyLoss,
+    "cross-entropy-dice": losses.CrossEntropyDiceLoss,
 }
 
 

@@ -157,6 +157,60 @@ class CrossEntropyLoss(_Loss):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
+@register
+class CrossEntropyDiceLoss(CrossEntropyLoss):
+    """Softmax cross-entropy of label maps plus the soft Dice loss of the classes that an image has.
+
+    A class with few pixels weighs as much in the Dice loss as the background.
+
+    Shapes: outputs (N, H, W, C), targets (N, H, W) of class indices -> ().
+
+    Args:
+        ignore_index: the class index of pixels that do not count; None where every pixel has a class.
+        average: of the cross-entropy, see `CrossEntropyLoss`.
+        dice_weight: of the Dice loss, 0 or more.
+        smooth: keeps the loss of few pixels tame, above 0, in pixels.
+
+    Raises:
+        ValueError: an unknown average, or a weight out of range.
+
+    Source: Isensee et al., "nnU-Net", 2021; `datasets.losses.cross_entropy_dice`.
+    """
+
+    def __init__(
+        self,
+        ignore_index: int | None = 255,
+        average: str = "pixels",
+        dice_weight: float = 1.0,
+        smooth: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(ignore_index, average, **kwargs)
+        check_weights(1, dice_weight, smooth)
+        self.dice_weight = dice_weight
+        self.smooth = smooth
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The loss of every image; with "pixels", the cross-entropy's share of the batch's."""
+        loss = super().call(y_true, y_pred)
+        p, targets = ops.softmax(y_pred, axis=-1), ops.cast(y_true, "int32")
+        valid = ops.ones_like(targets, dtype="bool")
+        if self.ignore_index is not None:
+            valid = ops.not_equal(targets, self.ignore_index)
+        index = ops.where(valid, targets, ops.zeros_like(targets))
+        counted = ops.cast(valid, p.dtype)[..., None]
+        t = ops.one_hot(index, p.shape[-1], dtype=p.dtype) * counted
+        both, sizes = ops.sum(p * t, axis=(1, 2)), ops.sum(p * counted + t, axis=(1, 2))
+        present = ops.cast(ops.max(t, axis=(1, 2)) > 0, p.dtype)
+        dice = (1 - (2 * both + self.smooth) / (sizes + self.smooth)) * present
+        dice = ops.sum(dice, axis=-1) / ops.maximum(ops.sum(present, axis=-1), 1)
+        return loss + self.dice_weight * dice
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments."""
+        return {**super().get_config(), "dice_weight": self.dice_weight, "smooth": self.smooth}
+
+
 def _mean(x: Tensor, axis: tuple[int, ...] | None = None) -> Tensor:
     """The mean; keras.ops.mean takes it in float32 on JAX, whatever the type."""
     total = ops.sum(x, axis=axis)

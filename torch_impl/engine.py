@@ -31,6 +31,7 @@ LOSSES: dict[str, Callable[[], torch.nn.Module]] = {
     "mse": losses.MSELoss,
     "bce-dice": partial(losses.BCEDiceLoss, absent=False),
     "cross-entropy": losses.CrossEntropyLoss,
+    "cross-entropy-dice": losses.CrossEntropyDiceLoss,
 }
 PRECISIONS: dict[str, Any] = {"float32": "32-true", "float64": "64-true", "bfloat16": "bf16-mixed"}
 

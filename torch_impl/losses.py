@@ -120,6 +120,56 @@ class CrossEntropyLoss(nn.Module):
         return f"ignore_index={self.ignore_index}, average={self.average}"
 
 
+class CrossEntropyDiceLoss(CrossEntropyLoss):
+    """Softmax cross-entropy of label maps plus the soft Dice loss of the classes that an image has.
+
+    A class with few pixels weighs as much in the Dice loss as the background.
+
+    Shapes: outputs (N, C, H, W), targets (N, H, W) of class indices -> ().
+
+    Args:
+        ignore_index: the class index of pixels that do not count; None where every pixel has a class.
+        average: of the cross-entropy, see `CrossEntropyLoss`.
+        dice_weight: of the Dice loss, 0 or more.
+        smooth: keeps the loss of few pixels tame, above 0, in pixels.
+
+    Raises:
+        ValueError: an unknown average, or a weight out of range.
+
+    Source: Isensee et al., "nnU-Net", 2021; `datasets.losses.cross_entropy_dice`.
+    """
+
+    def __init__(
+        self,
+        ignore_index: int | None = 255,
+        average: str = "pixels",
+        dice_weight: float = 1.0,
+        smooth: float = 1.0,
+    ) -> None:
+        super().__init__(ignore_index, average)
+        check_weights(1, dice_weight, smooth)
+        self.dice_weight = dice_weight
+        self.smooth = smooth
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of one batch."""
+        loss = super().forward(outputs, targets)
+        p, targets = _wide(outputs).softmax(dim=1), targets.long()
+        valid = torch.ones_like(targets, dtype=torch.bool)
+        if self.ignore_index is not None:
+            valid = targets != self.ignore_index
+        t = F.one_hot(targets.where(valid, 0), p.shape[1]).movedim(-1, 1) * valid[:, None]
+        both, sizes = (p * t).sum(dim=(2, 3)), (p * valid[:, None] + t).sum(dim=(2, 3))
+        present = t.amax(dim=(2, 3)) > 0
+        dice = (1 - (2 * both + self.smooth) / (sizes + self.smooth)) * present
+        dice = dice.sum(dim=1) / present.sum(dim=1).clamp(min=1)
+        return loss + self.dice_weight * dice.mean()
+
+    def extra_repr(self) -> str:
+        """The arguments, for printing."""
+        return f"{super().extra_repr()}, dice_weight={self.dice_weight}, smooth={self.smooth}"
+
+
 def _wide(outputs: Tensor) -> Tensor:
     """The outputs in float32, or in float64 if they are."""
     return outputs if outputs.dtype == torch.float64 else outputs.float()

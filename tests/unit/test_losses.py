@@ -20,6 +20,7 @@ FUNCTIONS = {
     "MSELoss": definition.mse,
     "BCEDiceLoss": definition.bce_dice,
     "CrossEntropyLoss": definition.cross_entropy,
+    "CrossEntropyDiceLoss": definition.cross_entropy_dice,
 }
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("MSELoss", {}),
@@ -30,6 +31,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("CrossEntropyLoss", {}),
     ("CrossEntropyLoss", {"ignore_index": None}),
     ("CrossEntropyLoss", {"average": "images"}),
+    ("CrossEntropyDiceLoss", {}),
+    ("CrossEntropyDiceLoss", {"ignore_index": None, "average": "images", "dice_weight": 0.3, "smooth": 2.0}),
 ]
 
 
@@ -45,6 +48,7 @@ def arrays(name: str, arguments: dict[str, Any]) -> tuple[np.ndarray, np.ndarray
     if name == "BCEDiceLoss":
         return outputs, masks
     labels = rng.integers(0, 3, (4, 5, 7))
+    labels[1] %= 2  # nothing of the last class
     if "ignore_index" not in arguments:
         labels[rng.random(labels.shape) < 0.3] = 255
         labels[2] = 255
@@ -153,6 +157,10 @@ def test_worked_numbers() -> None:
     assert definition.cross_entropy(both, np.array([[[1, 255]]])) == pytest.approx(math.log(4 / 3))
     assert definition.cross_entropy(both, np.array([[[1, 0]]])) == pytest.approx(math.log(16 / 3) / 2)
     assert definition.cross_entropy(both, np.array([[[255, 255]]])) == 0
+    # One pixel counts, of class 1 with p = 3/4: its Dice loss is 1 - (3/2 + 1) / (3/4 + 1 + 1), class 0 is absent.
+    found = definition.cross_entropy_dice(both, np.array([[[1, 255]]]))
+    assert found == pytest.approx(math.log(4 / 3) + 1 - 2.5 / 2.75)
+    assert definition.cross_entropy_dice(both, np.array([[[255, 255]]])) == 0
 
 
 def test_an_empty_mask_that_nobody_predicts_costs_nothing() -> None:
@@ -167,7 +175,7 @@ def test_an_empty_mask_that_nobody_predicts_costs_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [case for case in CASES if case[0] != "CrossEntropyLoss" or case[1].get("average") == "images"],
+    [case for case in CASES if not case[0].startswith("Cross") or case[1].get("average") == "images"],
 )
 def test_a_batch_is_the_mean_of_its_shares(name: str, arguments: dict[str, Any]) -> None:
     """What several processes average is the loss of the whole batch."""

@@ -135,7 +135,7 @@ def test_fcn_trains_on_vocs_folder(half: str, tmp_path: Path, capsys: pytest.Cap
     flags = ["--model", "FCN(width=8)", "--data", str(root), "--out", str(tmp_path / "run"), "--quiet"]
     flags += ["--crop", "40", "56", "--batch-size", "2", "--epochs", "3", "--inputs", "imagenet"]
     assert train.main(flags) == 2
-    assert "Give --loss cross-entropy." in capsys.readouterr().err
+    assert "Give --loss cross-entropy or cross-entropy-dice." in capsys.readouterr().err
     assert train.main([*flags, "--loss", "cross-entropy", "--void", "background"]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["data"] | {"path": ""} == config["data"] | {

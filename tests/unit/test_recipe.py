@@ -51,7 +51,7 @@ def test_help_has_its_groups_and_both_defaults() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"loss": "l1"}, "loss must be one of mse, bce-dice, cross-entropy; got loss=l1"),
+        ({"loss": "l1"}, "loss must be one of mse, bce-dice, cross-entropy, cross-entropy-dice; got loss=l1"),
         ({"validation": 1.0}, "validation=1.0"),
         ({"ema": -0.1}, "ema=-0.1"),
         ({"clip": float("inf")}, "clip=inf"),
