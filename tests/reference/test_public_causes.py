@@ -20,6 +20,7 @@ PAIRS = [
     ("ResNet50", "resnet50", {"batchnorm-epsilon": 53, "stride-placement": 6}),
     ("MobileNetV2", "mobilenet_v2", {"batchnorm-epsilon": 52, "same-padding-asymmetry": 3}),
     ("DenseNet121", "densenet121", {"batchnorm-epsilon": 121}),
+    ("MobileNetV3Small", "mobilenet_v3_small", {"same-padding-asymmetry": 3}),
 ]
 
 
@@ -33,8 +34,9 @@ def pair(ours: str, theirs: str) -> tuple[Any, Any, Any]:
     from parity.adapters import adapt
     from parity.probe import randomise
 
+    more = {"include_preprocessing": False} if ours.startswith("MobileNetV3") else {}
     model = getattr(keras.applications, ours)(
-        weights=None, input_shape=(*SIZE, 3), classes=10, classifier_activation=None
+        weights=None, input_shape=(*SIZE, 3), classes=10, classifier_activation=None, **more
     )
     module = getattr(models, theirs)(weights=None, num_classes=10)
     if ours == "VGG16":  # its classifier takes 7 x 7 whatever the input: a smaller one is as good
@@ -46,12 +48,13 @@ def pair(ours: str, theirs: str) -> tuple[Any, Any, Any]:
     return model, module, sample
 
 
-def pad_as_keras_does(_: Any, inputs: tuple[Any, ...]) -> Any:
-    """Padding "same" for a kernel of 3 with stride 2: nothing in front of an even size, one behind."""
+def pad_as_keras_does(layer: Any, inputs: tuple[Any, ...]) -> Any:
+    """Padding "same" for stride 2: half of the kernel at both sides, one pixel less in front of an even size."""
     from torch.nn import functional as F
 
-    rows, columns = (size % 2 for size in inputs[0].shape[2:])
-    return F.pad(inputs[0], (columns, 1, rows, 1))
+    half = layer.kernel_size[0] // 2
+    rows, columns = (half - 1 + size % 2 for size in inputs[0].shape[2:])
+    return F.pad(inputs[0], (columns, half, rows, half))
 
 
 def mend(report: Any, model: Any, module: Any) -> None:
