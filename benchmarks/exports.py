@@ -1,6 +1,6 @@
 """Every network of the catalogue in every export format: how far the file is from the network.
 
-python benchmarks/exports.py [--formats onnx savedmodel litert] [--full] [NAME ...]
+python benchmarks/exports.py [NAME ...] [--formats onnx savedmodel litert] [--full]
 
 Weights and statistics are random. Each file is tried on two batches of two sizes, or of one where it takes no more.
 Without --full the large networks have fewer channels, as in `parity check --all`; layers and operations are the same.
