@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,10 +39,12 @@ def draw(folders: Sequence[Path], path: Path, window: int, names: Sequence[str])
     figure = extra("matplotlib.figure").Figure((8, 4.5), layout="constrained")
     axes = figure.subplots()
     right = axes.twinx()
-    for number, (folder, name) in enumerate(zip(folders, names, strict=True)):
+    drawn: Counter[str] = Counter()
+    for folder, name in zip(folders, names, strict=True):
         steps, means, checks = curve(folder, window)
         package = read_config(folder / "config.json")["package"]
-        style = {"color": COLOURS[package], "linestyle": STYLES[number // 2 % len(STYLES)]}
+        style = {"color": COLOURS[package], "linestyle": STYLES[drawn[package] % len(STYLES)]}
+        drawn[package] += 1
         axes.plot(steps, means, label=name, linewidth=1.6, **style)
         right.plot(*checks.T, marker="o", markersize=5, linewidth=0.8, alpha=0.6, **style)
         print(f"{name}: loss {means[-1]:.4f} over the last {window} steps, mean IoU {checks[-1:, 1]}")

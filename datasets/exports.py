@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -81,8 +80,11 @@ def agree(
         samples: inputs.
     Returns: the worst output of each input.
     Raises:
-        RunError: a difference that rounding does not explain, or outputs of other shapes or numbers.
+        RunError: a difference that rounding does not explain, outputs of other shapes or numbers, or nothing that
+            could be compared.
     """
+    if not samples:
+        raise RunError("there must be images to compare on; got no samples. Give some.")
     found = []
     for sample in samples:
         want, got = network(sample), exported(sample)
@@ -91,6 +93,11 @@ def agree(
             raise RunError(
                 f"the file must have the network's outputs; got {shapes[1]} instead of {shapes[0]} for the input "
                 f"{sample.shape}. Export for one size (--fixed), or report it."
+            )
+        if not want or not all(np.isfinite(value).any() for value in want):
+            raise RunError(
+                f"the network must give finite numbers to compare; got outputs {shapes[0]} without any for the input "
+                f"{sample.shape}. Check its weights."
             )
         with nudged(NUDGE * ROUNDOFF):
             moved = network(_nudged_values(sample))
@@ -125,7 +132,9 @@ def _worst(output: int, shape: tuple[int, ...], want: Floats, got: Floats, moved
         same = (want == got) | (np.isnan(want) & np.isnan(got))
     apart = np.where(same, 0.0, np.where(np.isfinite(apart), apart, np.inf))
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), apart.shape)) if apart.size else ()
-    effect = float(np.nanmax(np.abs(moved.astype(np.float64) - want), initial=0.0)) / NUDGE
+    with np.errstate(invalid="ignore"):
+        gaps = np.abs(moved.astype(np.float64) - want)
+    effect = float(gaps[np.isfinite(gaps)].max(initial=0.0)) / NUDGE
     coordinates = COORDINATE_FACTOR * max(want.shape) * ROUNDOFF * scale
     allowed = max(PRECISION_FACTOR * effect, coordinates)
     return Agreement(shape, float(apart.max(initial=0.0)), allowed, scale, index, output)
@@ -186,12 +195,9 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def runtime(name: str) -> Any:
-    """A module of the [export] extra, imported when it is first needed."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise RunError(f"{name} must be installed; got: {error}. pip install 'segparity[export]'.") from error
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")
 
 
 def export_flags(package: str, formats: Sequence[str]) -> argparse.ArgumentParser:

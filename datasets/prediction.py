@@ -23,7 +23,6 @@ from datasets.segmentation import extra, replacing
 from datasets.sources import Picture, Source, batches_of_one_size, pictures_of
 from datasets.voc import Voc
 
-"""Of what a network wants height and width; 32 where nothing is said."""
 FIGURE = 4  # images in it, unless told otherwise
 
 

@@ -44,9 +44,9 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def extra(name: str) -> Any:
-    """A module of the [train] extra, imported when it is first needed."""
+def extra(name: str, of: str = "train") -> Any:
+    """A module of the [train] extra, or of another one, imported when it is first needed."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise RunError(f"{name} must be installed; got: {error}. pip install 'segparity[train]'.") from error
+        raise RunError(f"{name} must be installed; got: {error}. pip install 'segparity[{of}]'.") from error

@@ -32,6 +32,8 @@ class Framed:
 def framed(keras: Array, torch: Array) -> Framed | None:
     """Fit the Keras image to torch's size, where the larger of the two has a border of zeros or of minus infinity.
 
+    An image of torch's own size stays as it is.
+
     Shapes: both (N, C, *spatial).
     Returns: None where neither has the other's size and such a border.
     """
@@ -39,7 +41,7 @@ def framed(keras: Array, torch: Array) -> Framed | None:
         return None
     sign, large, small = (1, keras, torch) if keras.size > torch.size else (-1, torch, keras)
     room = [a - b for a, b in zip(large.shape[2:], small.shape[2:], strict=True)]
-    if min(room) < 0 or not 0 < max(room) <= LARGEST_PADDING:
+    if min(room) < 0 or max(room) > LARGEST_PADDING:
         return None
     first: Framed | None = None
     for start in product(*(range(size + 1) for size in room)):

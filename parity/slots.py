@@ -227,10 +227,12 @@ def missing(side: str, path: str, layers: Mapping[str, LayerInfo]) -> Problem:
     shape = tensor.shape if tensor else ()
     other = "torch" if side == "Keras" else "Keras"
     text = f"{side} {path} {shape} ({layer.kind if layer else '?'}) has no counterpart in the {other} model"
-    if side == "torch" and ".parametrizations." in f".{path}":
+    module, _, computed = f".{path}".rpartition(".parametrizations.")
+    if side == "torch" and computed:
+        name = computed.partition(".")[0]
         text += (
-            "; the layer computes its weight from it: torch.nn.utils.parametrize.remove_parametrizations("
-            "module, 'weight') leaves the weight alone"
+            f"; {module.lstrip('.') or 'the model'} computes its {name} from it: torch.nn.utils.parametrize."
+            f"remove_parametrizations(module, '{name}') leaves the {name} alone"
         )
     owner = path.rpartition(".")[0]
     return Problem(owner, None, text) if side == "Keras" else Problem(None, owner, text)

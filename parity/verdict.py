@@ -39,10 +39,11 @@ from parity.weights import (
 FITTING_INPUT = (
     "where the input is what it does not take, give one that both models take (inputs=, --input 2x65x96x3)"
 )
-NO_FLOAT64 = (
-    "it runs in float32, so one of its operations takes no float64 here, which parity judges by: check on another "
-    "Keras backend (KERAS_BACKEND=jax or torch)"
-)
+NO_FLOAT64 = "it runs in float32, so one of its operations takes no float64 here, which parity judges by: "
+ELSEWHERE = {
+    "keras": "check on another Keras backend (KERAS_BACKEND=jax or torch)",
+    "torch": "check on another device (--device cpu)",
+}
 Outputs = list[tuple[str, Array]]
 
 
@@ -369,7 +370,7 @@ class _Comparison:
             outputs[model.side] = model.forward(inputs)
         except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
             text = f"{model.side} raised {in_a_line(error)}"
-            fix = NO_FLOAT64 if _runs_in_float32(model, inputs) else FITTING_INPUT
+            fix = NO_FLOAT64 + ELSEWHERE[model.side] if _runs_in_float32(model, inputs) else FITTING_INPUT
             self.findings.append(Finding(None, None, "error", None, text, fix))
 
     def _add_unmatched(self) -> None:

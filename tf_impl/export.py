@@ -24,6 +24,7 @@ from datasets.exports import (
     agree,
     check_samples,
     export_flags,
+    first_line,
     nudge,
     said,
     sample_images,
@@ -101,7 +102,7 @@ def load(path: Path | str, format: str = FORMATS[0]) -> Run:
         run = (_saved if format == "savedmodel" else _interpreted)(tensorflow, Path(path))
     except (OSError, ValueError, RuntimeError) as error:
         raise RunError(
-            f"{path} must be readable as {format}; got: {_line(error)}. Export it again."
+            f"{path} must be readable as {format}; got: {first_line(error)}. Export it again."
         ) from error
 
     def checked(images: Floats) -> list[Floats]:
@@ -109,7 +110,7 @@ def load(path: Path | str, format: str = FORMATS[0]) -> Run:
             return run(images)
         except Exception as error:  # TensorFlow has a class of its own for every kind
             raise RunError(
-                f"{format} must run {path} on {images.shape}; got: {_line(error)}. Export it with --fixed."
+                f"{format} must run {path} on {images.shape}; got: {first_line(error)}. Export it with --fixed."
             ) from error
 
     return checked
@@ -183,7 +184,7 @@ def _expressing(format: str) -> Iterator[None]:
         raise
     except Exception as error:  # the converter has a class of its own for every kind
         raise RunError(
-            f"{format} must express the network; got {type(error).__name__}: {_line(error)}. "
+            f"{format} must express the network; got {type(error).__name__}: {first_line(error)}. "
             "Export it with --fixed."
         ) from error
 
@@ -221,11 +222,6 @@ def _tensorflow() -> Any:
             "Set KERAS_BACKEND=tensorflow: the checkpoint is the same."
         )
     return importlib.import_module("tensorflow")
-
-
-def _line(error: BaseException) -> str:
-    """The first line of what an error says."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -138,9 +138,7 @@ class CrossEntropyLoss(_Loss):
         """The loss of every image; with "pixels", its share of the batch's."""
         _same_shape(y_pred.shape[:-1], y_true.shape)
         targets = ops.cast(y_true, "int32")
-        valid = ops.ones_like(targets, dtype="bool")
-        if self.ignore_index is not None:
-            valid = ops.not_equal(targets, self.ignore_index)
+        valid = self._valid(targets)
         index = ops.where(valid, targets, ops.zeros_like(targets))
         logs = ops.take_along_axis(ops.log_softmax(y_pred, axis=-1), index[..., None], axis=-1)[..., 0]
         losses = ops.sum(ops.where(valid, -logs, ops.zeros_like(logs)), axis=(1, 2))
@@ -150,6 +148,12 @@ class CrossEntropyLoss(_Loss):
             # The mean over the images of sum / (pixels / images) is the sum over all pixels.
             return losses / ops.where(counts > 0, counts, ops.ones_like(counts))
         return losses / ops.maximum(counts, 1)
+
+    def _valid(self, targets: Tensor) -> Tensor:
+        """Which pixels count."""
+        if self.ignore_index is None:
+            return ops.ones_like(targets, dtype="bool")
+        return ops.not_equal(targets, self.ignore_index)
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""
@@ -194,9 +198,7 @@ class CrossEntropyDiceLoss(CrossEntropyLoss):
         """The loss of every image; with "pixels", the cross-entropy's share of the batch's."""
         loss = super().call(y_true, y_pred)
         p, targets = ops.softmax(y_pred, axis=-1), ops.cast(y_true, "int32")
-        valid = ops.ones_like(targets, dtype="bool")
-        if self.ignore_index is not None:
-            valid = ops.not_equal(targets, self.ignore_index)
+        valid = self._valid(targets)
         index = ops.where(valid, targets, ops.zeros_like(targets))
         counted = ops.cast(valid, p.dtype)[..., None]
         t = ops.one_hot(index, p.shape[-1], dtype=p.dtype) * counted

@@ -61,8 +61,14 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
 
 def _state(path: Path) -> dict[str, torch.Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+        state: dict[str, torch.Tensor] = dict(torch.load(path, map_location="cpu", weights_only=True).items())
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise RunError(f"a checkpoint must be a state_dict; got {path}: {reason}. Check the path.") from error
+    other = next((name for name, value in state.items() if not isinstance(value, torch.Tensor)), None)
+    if other is not None:
+        raise RunError(
+            f"a checkpoint must be a state_dict, tensors by name; got {other} of type {type(state[other]).__name__} "
+            f"in {path}. Save model.state_dict() alone."
+        )
+    return state

@@ -23,8 +23,8 @@ from datasets.exports import (
     agree,
     check_samples,
     export_flags,
+    first_line,
     nudge,
-    runtime,
     said,
     sample_images,
     whole,
@@ -32,6 +32,7 @@ from datasets.exports import (
 from datasets.prediction import configuration
 from datasets.recipe import RunError
 from datasets.runs import exit_code
+from datasets.segmentation import extra
 from torch_impl.train import make_model
 
 FORMATS = ("onnx",)
@@ -91,11 +92,13 @@ def load(path: Path | str, format: str = FORMATS[0]) -> Run:
     Raises:
         RunError: the runtime is not installed, or cannot read or run the file.
     """
-    onnxruntime = runtime("onnxruntime")
+    onnxruntime = extra("onnxruntime", "export")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has a class of its own for every kind
-        raise RunError(f"ONNX Runtime must read {path}; got: {_line(error)}. Export it again.") from error
+        raise RunError(
+            f"ONNX Runtime must read {path}; got: {first_line(error)}. Export it again."
+        ) from error
     name = session.get_inputs()[0].name
 
     def run(images: Floats) -> list[Floats]:
@@ -103,7 +106,7 @@ def load(path: Path | str, format: str = FORMATS[0]) -> Run:
             return session.run(None, {name: np.ascontiguousarray(images.transpose(0, 3, 1, 2))})
         except Exception as error:
             raise RunError(
-                f"ONNX Runtime must run {path} on {images.shape}; got: {_line(error)}. Export it with --fixed."
+                f"ONNX Runtime must run {path} on {images.shape}; got: {first_line(error)}. Export it with --fixed."
             ) from error
 
     return run
@@ -112,7 +115,7 @@ def load(path: Path | str, format: str = FORMATS[0]) -> Run:
 def _write(model: torch.nn.Module, path: Path, sample: Floats, fixed: bool) -> None:
     """Write the file; the batch, and unless `fixed` height and width, are left open."""
     for name in ("onnx", "onnxscript"):
-        runtime(name)
+        extra(name, "export")
     axes = (0,) if fixed else (0, 2, 3)
     try:
         with _quiet():
@@ -128,7 +131,7 @@ def _write(model: torch.nn.Module, path: Path, sample: Floats, fixed: bool) -> N
             )
     except Exception as error:  # the exporter has a class of its own for every kind
         raise RunError(
-            f"ONNX must express the network; got {type(error).__name__}: {_line(error)}. Export it with --fixed."
+            f"ONNX must express the network; got {type(error).__name__}: {first_line(error)}. Export it with --fixed."
         ) from error
 
 
@@ -184,11 +187,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _line(error: BaseException) -> str:
-    """The first line of what an error says."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -106,14 +106,18 @@ class CrossEntropyLoss(nn.Module):
         """The loss of one batch."""
         _same_shape(outputs[:, 0], targets)
         targets = targets.long()
-        valid = torch.ones_like(targets, dtype=torch.bool)
-        if self.ignore_index is not None:
-            valid = targets != self.ignore_index
+        valid = self._valid(targets)
         losses = F.cross_entropy(_wide(outputs), targets.where(valid, 0), reduction="none")
         losses = losses.where(valid, 0)
         if self.average == "pixels":
             return losses.sum() / valid.sum().clamp(min=1)
         return (losses.sum(dim=(1, 2)) / valid.sum(dim=(1, 2)).clamp(min=1)).mean()
+
+    def _valid(self, targets: Tensor) -> Tensor:
+        """Which pixels count."""
+        if self.ignore_index is None:
+            return torch.ones_like(targets, dtype=torch.bool)
+        return targets != self.ignore_index
 
     def extra_repr(self) -> str:
         """The arguments, for printing."""
@@ -155,9 +159,7 @@ class CrossEntropyDiceLoss(CrossEntropyLoss):
         """The loss of one batch."""
         loss = super().forward(outputs, targets)
         p, targets = _wide(outputs).softmax(dim=1), targets.long()
-        valid = torch.ones_like(targets, dtype=torch.bool)
-        if self.ignore_index is not None:
-            valid = targets != self.ignore_index
+        valid = self._valid(targets)
         t = F.one_hot(targets.where(valid, 0), p.shape[1]).movedim(-1, 1) * valid[:, None]
         both, sizes = (p * t).sum(dim=(2, 3)), (p * valid[:, None] + t).sum(dim=(2, 3))
         present = t.amax(dim=(2, 3)) > 0

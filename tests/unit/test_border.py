@@ -90,5 +90,8 @@ def test_an_image_finds_its_place_in_the_other() -> None:
     np.testing.assert_array_equal(outer.image, 2 * large)
     filled = np.where(large == 0, 1.0, large)
     assert framed(filled, small) is None  # that border is no padding
-    assert framed(small, small) is None
+    same = framed(2 * small, small)  # of one size: there is nothing to fit
+    assert same is not None
+    assert (same.offset, same.alike) == ((0, 0), False)
+    np.testing.assert_array_equal(same.image, 2 * small)
     assert framed(np.pad(small, ((0, 0), (0, 0), (17, 0), (0, 0))), small) is None

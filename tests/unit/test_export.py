@@ -284,3 +284,34 @@ def test_an_agreement_is_true_within_what_rounding_explains() -> None:
     assert Agreement((1, 2, 2, 3), 1.0, 1.0, 1.0, (0,), 0)
     assert not Agreement((1, 2, 2, 3), float("inf"), 1.0, 1.0, (0,), 0)
     assert not Agreement((1, 2, 2, 3), float("nan"), 1.0, 1.0, (0,), 0)
+
+
+def test_a_comparison_of_nothing_is_refused() -> None:
+    sample = np.ones((2, 4, 6, 3), np.float32)
+
+    def nudged(share: float) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def network(images: Any) -> list[Any]:
+        return [images * 2]
+
+    def nan(images: Any) -> list[Any]:
+        return [images * np.nan]
+
+    assert len(agree(network, network, nudged, [sample])) == 1
+    with pytest.raises(RunError, match="there must be images to compare on"):
+        agree(network, network, nudged, [])
+    for nothing in (nan, lambda images: [images[:0]], lambda images: []):
+        with pytest.raises(RunError, match="must give finite numbers to compare"):
+            agree(nothing, nothing, nudged, [sample])
+
+
+def test_a_network_that_overflows_when_it_is_nudged_is_allowed_no_more() -> None:
+    sample, calls = np.ones((2, 4, 6, 3), np.float32), [0]
+
+    def network(images: Any) -> list[Any]:
+        calls[0] += 1
+        return [images if calls[0] == 1 else images * np.inf]
+
+    with pytest.raises(RunError, match="must give the network's outputs"):
+        agree(network, lambda images: [images * 1.01], lambda share: contextlib.nullcontext(), [sample])

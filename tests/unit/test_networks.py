@@ -313,3 +313,17 @@ def test_one_image_alone_is_refused_where_averages_are_normalised(
     flags = ["--data", str(folder), "--out", str(tmp_path / "run"), "--model", SMALL["DeepLabV3"], "--quiet"]
     assert train.main([*flags, "--batch-size", "7", "--validation", "0", "--epochs", "1"]) == 2
     assert "Choose another --batch-size than 7." in capsys.readouterr().err
+
+
+def test_a_checkpoint_with_more_than_tensors_is_refused(tmp_path: Path) -> None:
+    """A training script's own file: nothing of it is passed over without a word."""
+    needs("torch")
+    import torch
+
+    from torch_impl.checkpoints import load_weights
+    from torch_impl.train import make_model
+
+    model, path = make_model({"depth": 2}), tmp_path / "model.pt"
+    torch.save({"epoch": 3, **model.state_dict()}, path)
+    with pytest.raises(RunError, match="tensors by name; got epoch of type int"):
+        load_weights(model, path)
