@@ -11,49 +11,78 @@ from tf_impl._arguments import Pair
 
 Tensor: TypeAlias = Any  # each backend has its own
 
+UNCUT = ((0, 0), (0, 0))
+
 
 def crop(x: Tensor, crops: tuple[Pair, Pair]) -> Tensor:
     """Cut pixels off the start and the end of both spatial axes; add zeros where a number is negative."""
     pads = tuple((max(-start, 0), max(-end, 0)) for start, end in crops)
     if any(map(any, pads)):
         x = ops.pad(x, ((0, 0), *pads, (0, 0)))
+    if all(max(cuts) <= 0 for cuts in crops):
+        return x  # a slice of everything would still cost time in the backward pass
     rows, columns = (slice(max(start, 0), -end if end > 0 else None) for start, end in crops)
     return x[:, rows, columns]
 
 
-def interleave(x: Tensor, factor: Pair) -> Tensor:
-    """Put factor - 1 zeros between neighbours: (N, H, W, C) -> (N, (H - 1)*factor + 1, ..., C)."""
+def interleave(x: Tensor, factor: Pair, crops: tuple[Pair, Pair] = UNCUT) -> Tensor:
+    """Put factor - 1 zeros between neighbours, then `crop`: (N, H, W, C) -> (N, (H - 1)*factor + 1 - cut, ..., C)."""
     down, right = factor
-    if factor == (1, 1):
-        return x
-    _, height, width, channels = ops.shape(x)
-    x = ops.reshape(x, (-1, 1, width, 1, channels))  # five axes: LiteRT pads no more
-    x = ops.pad(x, ((0, 0), (0, down - 1), (0, 0), (0, right - 1), (0, 0)))
-    x = ops.reshape(x, (-1, height * down, width * right, channels))
-    return crop(x, ((0, down - 1), (0, right - 1)))
+    (top, bottom), (left, after) = crops
+    if factor != (1, 1):
+        _, height, width, channels = ops.shape(x)
+        x = ops.reshape(x, (-1, 1, width, 1, channels))  # five axes: LiteRT pads no more
+        x = ops.pad(x, ((0, 0), (0, down - 1), (0, 0), (0, right - 1), (0, 0)))
+        x = ops.reshape(x, (-1, height * down, width * right, channels))
+    return crop(x, ((top, bottom + down - 1), (left, after + right - 1)))
 
 
-def spread(x: Tensor, kernel: Tensor, stride: Pair, dilation: Pair, groups: int = 1) -> Tensor:
-    """Transposed convolution before any crop: (N, H, W, I) -> (N, (H - 1)*stride + kernel extent, ..., O).
+def spread(
+    x: Tensor,
+    kernel: Tensor,
+    stride: Pair,
+    dilation: Pair,
+    crops: tuple[Pair, Pair] = UNCUT,
+    groups: int = 1,
+) -> Tensor:
+    """Transposed convolution, then `crop`: (N, H, W, I) -> (N, (H - 1)*stride + kernel extent - cut, ..., O).
 
     A factor that stride and dilation share is taken out: the input's pixels and the kernel's taps meet on a
     grid of that step alone, so the rest runs at low resolution and zeros are put between its results. What
     remains is Keras' own transposed convolution where that can do it (no dilation), else `correlate`.
+    What can be cut before the zeros come is; Keras' "same" never computes it.
     Groups run one after the other: TensorFlow compiles a grouped convolution anew at each call on a CPU.
     """
     if groups > 1:
         parts = zip(ops.split(x, groups, axis=-1), ops.split(kernel, groups, axis=-1), strict=True)
-        return ops.concatenate([spread(*part, stride, dilation) for part in parts], axis=-1)
+        return ops.concatenate([spread(*part, stride, dilation, crops) for part in parts], axis=-1)
     common = (math.gcd(stride[0], dilation[0]), math.gcd(stride[1], dilation[1]))
     stride = (stride[0] // common[0], stride[1] // common[1])
     dilation = (dilation[0] // common[0], dilation[1] // common[1])
+    within, after = zip(*map(_split, crops, common, dilation, kernel.shape[:2]), strict=True)
     if dilation == (1, 1):
+        surplus = [size - step for size, step in zip(kernel.shape[:2], stride, strict=True)]
+        same = all(extra == 2 * a == 2 * b for extra, (a, b) in zip(surplus, within, strict=True))
         y = ops.conv_transpose(
-            x, kernel, stride, padding="valid", output_padding=(0, 0), data_format="channels_last"
+            x,
+            kernel,
+            stride,
+            padding="same" if same else "valid",
+            output_padding=None if same else (0, 0),
+            data_format="channels_last",
         )
+        y = y if same else crop(y, within)
     else:
-        y = correlate(x, kernel, stride, dilation)
-    return interleave(y, common)
+        y = crop(correlate(x, kernel, stride, dilation), within)
+    return interleave(y, common, after)
+
+
+def _split(cuts: Pair, step: int, dilation: int, taps: int) -> tuple[Pair, Pair]:
+    """Say what to cut off an axis before step - 1 zeros are put between its pixels, and what after it."""
+    start, end = (max(-(-cut // step), 0) for cut in cuts)
+    if start + end > dilation * (taps - 1):  # of a single input pixel nothing would be left
+        start = end = 0
+    return (start, end), (cuts[0] - step * start, cuts[1] - step * end)
 
 
 def correlate(x: Tensor, kernel: Tensor, stride: Pair, dilation: Pair) -> Tensor:

@@ -86,13 +86,17 @@ class Conv2d(keras.layers.Conv2D):
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         """Correlate `inputs` with `kernel`; Keras' own class refuses a stride together with a dilation."""
         (top, left), (down, right) = self.padding, self.stride
-        x = crop(inputs, ((-top, -top), (-left, -left)))
         strided = max(self.stride) > 1 and max(self.dilation) > 1
+        step = (1, 1) if strided else self.stride
+        rims = zip(self.padding, self.dilation, self.kernel_size, strict=True)
+        same = step == (1, 1) and all(
+            2 * pad == d * (k - 1) for pad, d, k in rims
+        )  # one rule for all backends
         y = ops.conv(
-            x,
+            inputs if same else crop(inputs, ((-top, -top), (-left, -left))),
             kernel,
-            strides=(1, 1) if strided else self.stride,
-            padding="valid",
+            strides=step,
+            padding="same" if same else "valid",
             data_format="channels_last",
             dilation_rate=self.dilation,
         )
@@ -268,8 +272,7 @@ class ConvTranspose2d(keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         """Enlarge `inputs`: the uncropped result, cut by `padding`, with the bias added last."""
         self.compute_output_shape(tuple(inputs.shape))  # refuses an empty output
-        full = spread(inputs, self.kernel, self.stride, self.dilation, self.groups)
-        y = crop(full, self._crops)
+        y = spread(inputs, self.kernel, self.stride, self.dilation, self._crops, self.groups)
         return y if self.bias is None else y + self.bias
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -347,7 +350,7 @@ class Conv2DTranspose(keras.layers.Layer):
         Keras' own layer does the same except that TensorFlow refuses "same" with an even kernel,
         output_padding 0 and a stride.
         """
-        y = crop(spread(inputs, self.kernel, self.stride, self.dilation), self._crops)
+        y = spread(inputs, self.kernel, self.stride, self.dilation, self._crops)
         return y if self.bias is None else y + self.bias
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
