@@ -40,9 +40,11 @@ def dlstudio(batch: int, size: int, depth: int) -> Contender:
     return of_torch(network, torch.optim.SGD(network.parameters(), RATE, 0.9), batch, size)
 
 
-def ours_torch(batch: int, size: int, depth: int, bf16: bool = False) -> Contender:
-    """torch_impl's mUnet: channels_last, one fused call for the optimizer, autocast for bf16."""
+def ours_torch(batch: int, size: int, depth: int, bf16: bool = False, jit: bool = False) -> Contender:
+    """torch_impl's mUnet: channels_last, one fused call for the optimizer, autocast for bf16, torch.compile."""
     network = torch_impl.mUnet(depth=depth).to(memory_format=torch.channels_last)
+    if jit:
+        network.compile()
     optimizer = torch.optim.SGD(network.parameters(), RATE, 0.9, fused=True)
     return of_torch(network, optimizer, batch, size, torch.channels_last, bf16)
 

@@ -62,16 +62,18 @@ def operations(action: Callable[[], Any]) -> int:
 
 
 def contenders(
-    batch: int, size: int, depth: int, halves: Sequence[str], precisions: Sequence[str]
+    batch: int, size: int, depth: int, halves: Sequence[str], precisions: Sequence[str], compiled: bool
 ) -> dict[str, Any]:
-    """DLStudio's network, and each half's in each precision."""
+    """DLStudio's network, and each half's in each precision, if asked also compiled."""
     from benchmarks.contenders import dlstudio, ours_keras, ours_torch
 
     found = {BASE: dlstudio(batch, size, depth)}
     for precision in precisions:
         for half in halves:
             make = ours_torch if half == "torch_impl" else ours_keras
-            found[f"{half} {precision}"] = make(batch, size, depth, bf16=precision == "bf16")
+            for jit in (False, True) if compiled else (False,):
+                name = f"{half} compiled {precision}" if jit else f"{half} {precision}"
+                found[name] = make(batch, size, depth, bf16=precision == "bf16", jit=jit)
     return found
 
 
@@ -81,7 +83,7 @@ def measure(
     """Rows of training steps and, if asked, of predictions, `at` a batch, a size and a depth."""
     import torch
 
-    found = contenders(**at, halves=options.halves, precisions=precisions)
+    found = contenders(**at, halves=options.halves, precisions=precisions, compiled=options.compile)
     square = torch.rand(PRODUCT, PRODUCT)
     rows = []
     for what in ("step", "predict") if predictions else ("step",):
@@ -232,6 +234,11 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     halves = ("torch_impl", "tf_impl")
     parser.add_argument("--halves", nargs="+", choices=halves, default=halves, help="to run (both)")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="also by torch.compile and XLA: minutes for each network before its first step",
+    )
     parser.add_argument("--count", type=int, default=10_000, help="images of the data file (10000)")
     parser.add_argument("--threads", type=int, default=2, help="of every network (2)")
     parser.add_argument("--json", type=Path, help="write the rows to this file too")

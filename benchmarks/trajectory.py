@@ -27,11 +27,8 @@ from datasets.segmentation import extra, replacing
 HALVES: dict[str, Any] = {"tf": tf_impl.train, "torch": torch_impl.train}
 DTYPES = ("float64", "float32")
 FLOAT32_ROUNDOFF = 2.0**-24
-IMAGES, SIZE, BATCH = (
-    40,
-    (32, 40),
-    4,
-)  # ten batches of four an epoch; unequal sides, small so that float64 is quick
+# Ten batches of four an epoch; unequal sides, small so that float64 is quick.
+IMAGES, SIZE, BATCH = 40, (32, 40), 4
 TORCH, KERAS = "#ee4c2c", "black"
 Curves = dict[tuple[str, str], NDArray[np.float64]]
 
