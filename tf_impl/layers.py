@@ -140,23 +140,26 @@ class BatchNorm2d(keras.layers.BatchNormalization):
         self.build((None, None, None, num_features))
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
-        """Normalise `inputs`; float64 by our own steps, because Keras' take float32 on JAX and torch."""
-        by_batch = training and self.trainable
-        widened = _to_unbiased(inputs, self.variable_dtype) if by_batch and mask is None else 1.0
-        if self.compute_dtype != "float64" or mask is not None:
-            kept = ops.convert_to_tensor(self.moving_variance) * self.momentum
-            y = super().call(inputs, training=training, mask=mask)
-            if by_batch:
-                self.moving_variance.assign(kept + (self.moving_variance - kept) * widened)
-            return y
-        mean, variance = self.moving_mean, self.moving_variance
-        if by_batch:
-            mean, variance = ops.moments(inputs, axes=(0, 1, 2))
-            for running, batch in ((self.moving_mean, mean), (self.moving_variance, variance * widened)):
-                running.assign(running * self.momentum + batch * (1 - self.momentum))
-        return ops.batch_normalization(
-            inputs, mean, variance, axis=-1, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
+        """Normalise `inputs`, in float32 at least; a mask leaves it to Keras, with Keras' biased variance.
+
+        Keras' own steps take float32 for float64 inputs on JAX and torch.
+        """
+        if mask is not None:
+            return super().call(inputs, training=training, mask=mask)
+        wide = "float64" if self.compute_dtype == "float64" else "float32"
+        x = ops.cast(inputs, wide)
+        weights = (self.moving_mean, self.moving_variance, self.gamma, self.beta)
+        mean, variance, gamma, beta = (None if one is None else ops.cast(one, wide) for one in weights)
+        if training and self.trainable:
+            old = (mean, variance)
+            mean, variance = ops.moments(x, axes=(0, 1, 2))
+            batch = (mean, variance * _to_unbiased(inputs, wide))
+            for running, before, now in zip(weights, old, batch, strict=False):
+                running.assign(before * self.momentum + now * (1 - self.momentum))
+        y = ops.batch_normalization(
+            x, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=self.epsilon
         )
+        return ops.cast(y, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments."""
