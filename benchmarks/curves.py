@@ -50,7 +50,7 @@ def draw(folders: Sequence[Path], path: Path, window: int, names: Sequence[str])
         print(f"{name}: loss {means[-1]:.4f} over the last {window} steps, mean IoU {checks[-1:, 1]}")
     axes.set(xlabel="step", ylabel=f"loss, mean of {window} steps", ylim=(0, None))
     right.set(ylabel="mean IoU of the images kept (dots)", ylim=(0, 1))
-    axes.legend(loc="upper center")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
