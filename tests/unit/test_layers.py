@@ -278,18 +278,25 @@ def test_every_way_to_spread_gives_the_definition(
     from tf_impl._functional import correlate, spread
 
     rng = np.random.default_rng(0)
-    x, kernel = rng.standard_normal((2, 3, 4, 3)), rng.standard_normal((*kernel_size, 5, 3))
-    size = [
-        (n - 1) * s + d * (k - 1) + 1
-        for n, s, d, k in zip((3, 4), stride, dilation, kernel_size, strict=True)
-    ]
-    want = np.zeros((2, *size, 5))
-    for i, j, a, b in np.ndindex(3, 4, *kernel_size):
-        want[:, i * stride[0] + a * dilation[0], j * stride[1] + b * dilation[1]] += (
-            x[:, i, j] @ kernel[a, b].T
-        )
-    assert_same(np.asarray(spread(x, kernel, stride, dilation)), want)
-    assert_same(np.asarray(correlate(x, kernel, stride, dilation)), want)
+    images, kernel = rng.standard_normal((2, 3, 4, 3)), rng.standard_normal((*kernel_size, 5, 3))
+    for x in (images, images[:, :1, :1]):
+        shape = x.shape[1:3]
+        size = [
+            (n - 1) * s + d * (k - 1) + 1
+            for n, s, d, k in zip(shape, stride, dilation, kernel_size, strict=True)
+        ]
+        want = np.zeros((2, *size, 5))
+        for i, j, a, b in np.ndindex(*shape, *kernel_size):
+            want[:, i * stride[0] + a * dilation[0], j * stride[1] + b * dilation[1]] += (
+                x[:, i, j] @ kernel[a, b].T
+            )
+        assert_same(np.asarray(spread(x, kernel, stride, dilation)), want)
+        assert_same(np.asarray(correlate(x, kernel, stride, dilation)), want)
+        for rows, columns in itertools.product([(1, 1), (2, 1), (0, 2), (-1, 2)], [(1, 1), (3, 2), (1, -2)]):
+            wide = np.pad(want, ((0, 0), (2, 2), (2, 2), (0, 0)))
+            cut = wide[:, 2 + rows[0] : size[0] + 2 - rows[1], 2 + columns[0] : size[1] + 2 - columns[1]]
+            if cut.size:
+                assert_same(np.asarray(spread(x, kernel, stride, dilation, (rows, columns))), cut)
 
 
 # every rule of one axis: (kernel, stride, output_padding, dilation)
