@@ -89,9 +89,8 @@ class Conv2d(keras.layers.Conv2D):
         strided = max(self.stride) > 1 and max(self.dilation) > 1
         step = (1, 1) if strided else self.stride
         rims = zip(self.padding, self.dilation, self.kernel_size, strict=True)
-        same = step == (1, 1) and all(
-            2 * pad == d * (k - 1) for pad, d, k in rims
-        )  # one rule for all backends
+        # Keras' "same" where it pads both sides alike: padding in a step of its own costs time, its gradient too.
+        same = step == (1, 1) and all(2 * pad == d * (k - 1) for pad, d, k in rims)
         y = ops.conv(
             inputs if same else crop(inputs, ((-top, -top), (-left, -left))),
             kernel,
@@ -151,11 +150,12 @@ class BatchNorm2d(keras.layers.BatchNormalization):
         weights = (self.moving_mean, self.moving_variance, self.gamma, self.beta)
         mean, variance, gamma, beta = (None if one is None else ops.cast(one, wide) for one in weights)
         if training and self.trainable:
-            old = (mean, variance)
-            mean, variance = ops.moments(x, axes=(0, 1, 2))
-            batch = (mean, variance * _to_unbiased(inputs, wide))
-            for running, before, now in zip(weights, old, batch, strict=False):
-                running.assign(before * self.momentum + now * (1 - self.momentum))
+            kept, new = self.momentum, 1 - self.momentum
+            batch_mean, batch_variance = ops.moments(x, axes=(0, 1, 2))
+            unbiased = batch_variance * _to_unbiased(inputs, wide)
+            self.moving_mean.assign(mean * kept + batch_mean * new)
+            self.moving_variance.assign(variance * kept + unbiased * new)
+            mean, variance = batch_mean, batch_variance
         y = ops.batch_normalization(
             x, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=self.epsilon
         )
