@@ -40,7 +40,7 @@ Row = dict[str, Any]
 
 def judged(reached: float, goal: float) -> str:
     """Say whether a goal is met, or by how much not."""
-    return f"goal {goal:g} met" if reached >= goal else f"goal {goal:g} MISSED by {goal - reached:.2f}"
+    return f"goal {goal:g} met" if reached >= goal else f"goal {goal:g} MISSED by {goal - reached:.2g}"
 
 
 def table(title: str, rows: Sequence[Row]) -> None:
