@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from datasets.order import Indices, Order, share_of
 from datasets.voc import normalise
 
+CONTRAST = 64  # grey levels of contrast that become 1: near ImageNet's deviation, 57
+
 Bytes = NDArray[np.uint8]
 Augment = Callable[[Bytes, Bytes, Indices, int], tuple[Bytes, Bytes]]
 
@@ -118,12 +120,17 @@ def network_inputs(images: Bytes, inputs: str, dtype: str) -> NDArray[Any]:
     Shapes: images (..., 3) with values 0..255; returns the same.
     Args:
         images: RGB.
-        inputs: "raw" 0..255; "unit" 0..1; "imagenet", unit less ImageNet's mean and divided by its deviation.
+        inputs: "raw" 0..255; "unit" 0..1; "contrast", raw less each image's own median of each channel, divided
+            by 64: the colour of the background, where most of an image is background, becomes 0; "imagenet",
+            unit less ImageNet's mean and divided by its deviation.
         dtype: of the result.
     """
     if inputs == "imagenet":
         return normalise(images, dtype)
     values = images.astype(dtype)
+    if inputs == "contrast":
+        middles = np.median(images, axis=(-3, -2), keepdims=True).astype(dtype)
+        return (values - middles) / np.asarray(CONTRAST, dtype)
     return values / np.asarray(255, dtype) if inputs == "unit" else values
 
 

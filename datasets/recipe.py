@@ -25,7 +25,7 @@ LOSSES = tuple(ACTIVATIONS)
 """What a network's outputs are, by the loss that it is trained with; the names are the metrics'."""
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 RATES = ("constant", "cosine", "one-cycle")
-INPUTS = ("raw", "unit", "imagenet")
+INPUTS = ("raw", "unit", "contrast", "imagenet")
 
 
 def _setting(default: Any, group: str, help: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -53,7 +53,11 @@ class Recipe:
     validation: float = _setting(0.0, "data", "share of the training images that is kept for the checks")
     batch_size: int = _setting(4, "data", "images a batch")
     inputs: str = _setting(
-        "raw", "data", "what the network sees: 0..255, 0..1, or by ImageNet's mean and deviation", INPUTS
+        "raw",
+        "data",
+        "what the network sees: 0..255, 0..1, the difference from each image's medians, or by ImageNet's mean and "
+        "deviation",
+        INPUTS,
     )
     augment: str = _setting("none", "data", "none, flips, standard, or a pipeline's file (albumentations)")
     loss: str = _setting(

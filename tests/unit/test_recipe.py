@@ -152,6 +152,17 @@ def test_inputs_and_targets_are_in_the_units_of_the_loss() -> None:
     images = np.array([[[[0, 51, 255]]]], np.uint8)
     np.testing.assert_array_equal(network_inputs(images, "unit", "float64"), [[[[0, 0.2, 1]]]])
     np.testing.assert_array_equal(network_inputs(images, "raw", "float32"), images.astype("float32"))
+    several = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), np.uint8)
+    several[0, :3] = [10, 200, 31]  # most of the first image
+    contrast = network_inputs(several, "contrast", "float64")
+    np.testing.assert_array_equal(contrast[0], (several[0] - np.array([10.0, 200, 31])) / 64)
+    np.testing.assert_array_equal(contrast[1], network_inputs(several[1], "contrast", "float64"))
+    assert not np.median(contrast[1], axis=(0, 1)).any()
+    assert contrast[1].min() < 0
+    even = np.array([[[0, 3]], [[9, 4]]], np.uint8)[None]  # no middle one: halfway
+    np.testing.assert_array_equal(
+        network_inputs(even, "contrast", "float32"), (even - np.float32([4.5, 3.5])) / np.float32(64)
+    )
     masks = np.array([[[[0, 50, 50]], [[0, 0, 100]]]], np.uint8)
     np.testing.assert_array_equal(network_targets(masks, "mse", "float32"), masks.astype("float32"))
     np.testing.assert_array_equal(network_targets(masks, "bce-dice", "float32"), [[[[0, 1, 1]], [[0, 0, 1]]]])
