@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,24 @@ def curve(folder: Path, window: int) -> tuple[NDArray[np.float64], NDArray[np.fl
             f"a run must have at least {window} steps; got {len(losses)} in {folder}. Give --window 1."
         )
     means = np.convolve(losses[:, 2], np.full(window, 1 / window), "valid")
-    with (folder / "metrics.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("val_mean_iou")]
+    rows = []
+    if (folder / "metrics.csv").exists():  # else the run has not come to its first check
+        with (folder / "metrics.csv").open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row.get("val_mean_iou")]
     checks = np.array([[float(row["step"]), float(row["val_mean_iou"])] for row in rows]).reshape(-1, 2)
     return losses[window - 1 :, 0], means, checks
+
+
+def levels(config: dict[str, Any]) -> dict[str, float]:
+    """Losses to hold a run against, where its loss is the lecture's: mean squared error of raw mask values."""
+    constant = config["data"].get("mse_of_best_constant")
+    if config["recipe"]["loss"] != "mse" or constant is None:
+        return {}
+    found = {"best constant": constant}
+    if config["model"]["arguments"].get("head") == "dlstudio":
+        # Three of four pixels are the head's bias, whatever the image: it sees every second row and column.
+        found["floor of the sparse head"] = 0.75 * constant
+    return found
 
 
 def draw(folders: Sequence[Path], path: Path, window: int, names: Sequence[str]) -> None:
@@ -40,16 +55,26 @@ def draw(folders: Sequence[Path], path: Path, window: int, names: Sequence[str])
     axes = figure.subplots()
     right = axes.twinx()
     drawn: Counter[str] = Counter()
+    lines: dict[str, float] = {}
+    checked = False
     for folder, name in zip(folders, names, strict=True):
         steps, means, checks = curve(folder, window)
-        package = read_config(folder / "config.json")["package"]
+        config = read_config(folder / "config.json")
+        package = config["package"]
+        lines |= levels(config)
         style = {"color": COLOURS[package], "linestyle": STYLES[drawn[package] % len(STYLES)]}
         drawn[package] += 1
         axes.plot(steps, means, label=name, linewidth=1.6, **style)
         right.plot(*checks.T, marker="o", markersize=5, linewidth=0.8, alpha=0.6, **style)
+        checked |= len(checks) > 0
         print(f"{name}: loss {means[-1]:.4f} over the last {window} steps, mean IoU {checks[-1:, 1]}")
+    for name, value in lines.items():
+        axes.axhline(value, color="black", linestyle=":", linewidth=1)
+        axes.annotate(
+            f"{name}: {value:.1f}", (0.99, value), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+        )
     axes.set(xlabel="step", ylabel=f"loss, mean of {window} steps", ylim=(0, None))
-    right.set(ylabel="mean IoU of the images kept (dots)", ylim=(0, 1))
+    right.set(ylabel="mean IoU of the images kept (dots)", ylim=(0, 1), visible=checked)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
