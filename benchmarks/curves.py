@@ -67,11 +67,13 @@ def draw(folders: Sequence[Path], path: Path, window: int, names: Sequence[str])
         axes.plot(steps, means, label=name, linewidth=1.6, **style)
         right.plot(*checks.T, marker="o", markersize=5, linewidth=0.8, alpha=0.6, **style)
         checked |= len(checks) > 0
-        print(f"{name}: loss {means[-1]:.4f} over the last {window} steps, mean IoU {checks[-1:, 1]}")
+        score = f", mean IoU {checks[-1, 1]:.4f}" if len(checks) else ""
+        print(f"{name}: loss {means[-1]:.4f} over the last {window} steps{score}")
     for name, value in lines.items():
         axes.axhline(value, color="black", linestyle=":", linewidth=1)
+        side = "top" if name.startswith("floor") else "bottom"  # curves lie above a floor
         axes.annotate(
-            f"{name}: {value:.1f}", (0.99, value), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+            f"{name}: {value:.1f}", (0.99, value), xycoords=("axes fraction", "data"), ha="right", va=side
         )
     axes.set(xlabel="step", ylabel=f"loss, mean of {window} steps", ylim=(0, None))
     right.set(ylabel="mean IoU of the images kept (dots)", ylim=(0, 1), visible=checked)
