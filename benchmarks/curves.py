@@ -37,15 +37,18 @@ def curve(folder: Path, window: int) -> tuple[NDArray[np.float64], NDArray[np.fl
     return losses[window - 1 :, 0], means, checks
 
 
-def levels(config: dict[str, Any]) -> dict[str, float]:
-    """Losses to hold a run against, where its loss is the lecture's: mean squared error of raw mask values."""
+def levels(config: dict[str, Any]) -> dict[str, tuple[float, str]]:
+    """Losses to hold a run of mean squared error against: label, value, and the edge that the label has there.
+
+    Curves end below the best constant and above a floor, so the labels stand on the other side.
+    """
     constant = config["data"].get("mse_of_best_constant")
     if config["recipe"]["loss"] != "mse" or constant is None:
         return {}
-    found = {"best constant": constant}
+    found = {f"best constant: {constant:.1f}": (constant, "bottom")}
     if config["model"]["arguments"].get("head") == "dlstudio":
         # Three of four pixels are the head's bias, whatever the image: it sees every second row and column.
-        found["floor of the sparse head"] = 0.75 * constant
+        found[f"floor of the sparse head: {0.75 * constant:.1f}"] = (0.75 * constant, "top")
     return found
 
 
@@ -55,7 +58,7 @@ def draw(folders: Sequence[Path], path: Path, window: int, names: Sequence[str])
     axes = figure.subplots()
     right = axes.twinx()
     drawn: Counter[str] = Counter()
-    lines: dict[str, float] = {}
+    lines: dict[str, tuple[float, str]] = {}
     checked = False
     for folder, name in zip(folders, names, strict=True):
         steps, means, checks = curve(folder, window)
@@ -69,12 +72,9 @@ def draw(folders: Sequence[Path], path: Path, window: int, names: Sequence[str])
         checked |= len(checks) > 0
         score = f", mean IoU {checks[-1, 1]:.4f}" if len(checks) else ""
         print(f"{name}: loss {means[-1]:.4f} over the last {window} steps{score}")
-    for name, value in lines.items():
+    for label, (value, edge) in lines.items():
         axes.axhline(value, color="black", linestyle=":", linewidth=1)
-        side = "top" if name.startswith("floor") else "bottom"  # curves lie above a floor
-        axes.annotate(
-            f"{name}: {value:.1f}", (0.99, value), xycoords=("axes fraction", "data"), ha="right", va=side
-        )
+        axes.annotate(label, (0.99, value), xycoords=("axes fraction", "data"), ha="right", va=edge)
     axes.set(xlabel="step", ylabel=f"loss, mean of {window} steps", ylim=(0, None))
     right.set(ylabel="mean IoU of the images kept (dots)", ylim=(0, 1), visible=checked)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
