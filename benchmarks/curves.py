@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.recipe import RunError
-from datasets.runs import exit_code, read_config
-from datasets.segmentation import extra
+from datasets.errors import RunError
+from datasets.files import extra
+from datasets.training.runs import exit_code, read_config
 
 COLOURS = {"torch_impl": "#d1495b", "tf_impl": "#00798c"}
 STYLES = ("-", "--", ":", "-.")

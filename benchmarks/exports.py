@@ -23,12 +23,12 @@ import torch  # noqa: F401  # isort: skip
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from datasets.exports import STEP, Agreement, Floats
-from datasets.recipe import RunError
+from datasets.errors import RunError
+from datasets.export.exports import STEP, Agreement, Floats
 from parity import catalog
 from parity.adapters import adapt
-from parity.probe import randomise
-from parity.spec import load_model
+from parity.adapters.probe import randomise
+from parity.adapters.spec import load_model
 
 FORMATS = {"onnx": "torch_impl", "savedmodel": "tf_impl", "litert": "tf_impl"}
 OUT = {"onnx": "model.onnx", "savedmodel": "model", "litert": "model.tflite"}

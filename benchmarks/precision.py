@@ -2,7 +2,7 @@
 
 python benchmarks/precision.py [--seeds 3] [NAME ...]
 
-The table is the evidence for PRECISION_FACTOR in parity/tolerance.py: a side's error divided by the
+The table is the evidence for PRECISION_FACTOR in parity/core/tolerance.py: a side's error divided by the
 effect of one unit roundoff on every weight and input. TF32 is simulated by rounding what goes into the
 torch side's convolutions and dense layers to 10 bits, in all of them and in one alone (the least
 visible of the first, middle and last).
@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import parity
 from parity import catalog
 from parity.adapters import adapt
-from parity.probe import randomise
-from parity.spec import load_model
+from parity.adapters.probe import randomise
+from parity.adapters.spec import load_model
 
 DTYPES = ("float32", "bfloat16", "float16")
 MULTIPLIES = (nn.modules.conv._ConvNd, nn.Linear)

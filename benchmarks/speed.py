@@ -36,7 +36,7 @@ import parity
 from benchmarks.turns import ratios, side_by_side
 from parity import catalog
 from parity.adapters import adapt
-from parity.spec import load_model
+from parity.adapters.spec import load_model
 
 L = keras.layers
 BLOCKS = (3, 4, 6, 3)

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 import parity
 import tf_impl.train
-from datasets.augment import augmentation
+from datasets.files import extra, replacing
 from datasets.purdue_shapes import generate
-from datasets.recipe import PRESETS, Recipe, model_of, recipe_of
-from datasets.segmentation import extra, replacing
+from datasets.training.augment import augmentation
+from datasets.training.recipe import PRESETS, Recipe, model_of, recipe_of
 
 HALVES: dict[str, Any] = {"tf": tf_impl.train, "torch": torch_impl.train}
 DTYPES = ("float64", "float32")

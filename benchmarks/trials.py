@@ -16,8 +16,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets.metrics import SegmentationMetrics, one_hot
-from datasets.voc import VOID, Voc
+from datasets.scores.metrics import SegmentationMetrics, one_hot
+from datasets.voc.folder import VOID, Voc
 
 RIGHT, MISSED, FALSE, UNKNOWN = (255, 255, 255), (230, 159, 0), (86, 180, 233), (90, 90, 90)
 Bytes = NDArray[np.uint8]

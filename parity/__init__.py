@@ -1,10 +1,11 @@
 """Parity: weight transfer and proof of equality between any Keras model and any torch module."""
 
-from parity.errors import CheckpointError, PairingError, ParityError, UsageError
-from parity.finding import Finding
-from parity.optimizer_state import transfer_optimizer
-from parity.verdict import Report, assert_parity, compare
-from parity.weights import TransferResult, transfer
+from parity.core.errors import CheckpointError, PairingError, ParityError, UsageError
+from parity.core.finding import Finding
+from parity.report.result import Report
+from parity.verdict.compare import assert_parity, compare
+from parity.weights.optimizer_state import transfer_optimizer
+from parity.weights.transfer import TransferResult, transfer
 
 __all__ = [
     "CheckpointError",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 
-from parity.errors import UsageError
-from parity.spec import split_call
+from parity.adapters.spec import split_call
+from parity.core.errors import UsageError
 
 ENTRY_POINTS = "parity.pairs"
 LECTURE = "Kak and Bouman, Deep Learning, week 8, 2025"

@@ -17,11 +17,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parity.errors import UsageError
-from parity.quiet import import_frameworks
+from parity.adapters.frameworks import import_frameworks
+from parity.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from parity.check import Result
+    from parity.report.data import Result
 
 EQUAL, DIVERGED, FAILED = 0, 1, 2
 
@@ -290,7 +290,7 @@ def _mapping(path: Path | None) -> dict[str, Any]:
 
 def _repro(options: argparse.Namespace) -> int:
     """Write a script, and its tensors, that builds a finding's two layers anew and shows the difference without parity."""
-    from parity.repro import write
+    from parity.report.repro import write
 
     tensors = write(options.report, options.finding, options.output, options.pair)
     print(f"{options.output} and {tensors}: run it with python {options.output}")
@@ -300,7 +300,7 @@ def _repro(options: argparse.Namespace) -> int:
 def _models(options: argparse.Namespace) -> int:
     """List every pair: generation, trainable parameters, and source."""
     from parity import catalog
-    from parity.spec import load_model
+    from parity.adapters.spec import load_model
 
     rows = []
     for entry in catalog.entries().values():
@@ -346,7 +346,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _convert(options: argparse.Namespace) -> int:
     """Read a weight file of one framework and write it for the other; nothing in the file is executed."""
-    from parity import catalog, checkpoint
+    from parity import catalog
+    from parity.weights import checkpoint
 
     mapping = _mapping(options.mapping)
     if options.model:

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 
-from parity.environment import environment
+from parity.core.environment import environment
 
 OPTIONAL = {
     "safetensors": "reading and writing .safetensors",

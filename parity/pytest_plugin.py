@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from parity.verdict import Report
+    from parity.report.result import Report
 
 LONGEST_NAME = 80
 
@@ -51,9 +51,9 @@ def assert_parity(request: pytest.FixtureRequest) -> Callable[..., Report]:
 
     def check(keras_model: Any, torch_module: Any, inputs: Any = None, **arguments: Any) -> Report:
         __tracebackhide__ = True
-        from parity.errors import ParityError
+        from parity.core.errors import ParityError
         from parity.report.text import screen
-        from parity.verdict import compare
+        from parity.verdict.compare import compare
 
         nonlocal taken
         arguments.setdefault("device", config.getoption("--parity-device"))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from parity.adapters.base import Array
-from parity.errors import UsageError
+from parity.core.errors import UsageError
+from parity.core.types import Array
 
 
 def shapes(shape: Sequence[int], data: Path | None, seed: int = 0) -> Array:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from datasets.purdue_shapes import generate
-from datasets.recipe import Machine, Recipe
+from datasets.training.recipe import Machine, Recipe
 
 SIZE = (32, 40)
 RECIPE: dict[str, Any] = {

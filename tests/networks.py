@@ -23,7 +23,7 @@ def twins(name: str, dtype: str = "float64", **arguments: Any) -> tuple[Any, Any
 
     import parity
     from parity.adapters import adapt
-    from parity.probe import randomise
+    from parity.adapters.probe import randomise
 
     module = make("torch_impl", name, **arguments).eval().to(getattr(torch, dtype))
     model = make("tf_impl", name, **arguments, dtype=dtype)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from keras import ops
 
-from tf_impl._arguments import Pair
+from tf_impl._shared.arguments import Pair
 
 Tensor: TypeAlias = Any  # each backend has its own
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from tf_impl._deeplab import check_branches
 from tf_impl._functional import Tensor
 from tf_impl._network import Chain, Step, arguments, unit_steps
+from tf_impl._shared.deeplab import check_branches
 from tf_impl.layers import BatchNorm2d, Conv2d, Shape, register
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from tf_impl._buildingnet import (
+from tf_impl._functional import Tensor
+from tf_impl._network import Chain, arguments, check_images, cut, kaiming_normal, size_of, spec
+from tf_impl._shared.buildingnet import (
     BLOCKS,
     CHANNELS,
     DROPOUT,
@@ -20,8 +22,6 @@ from tf_impl._buildingnet import (
     check_options,
     widths,
 )
-from tf_impl._functional import Tensor
-from tf_impl._network import Chain, arguments, check_images, cut, kaiming_normal, size_of, spec
 from tf_impl.aspp import ASPP, conv_unit
 from tf_impl.layers import BatchNorm2d, Conv2d, ConvTranspose2d, Shape, register
 from tf_impl.resizing import resize_to

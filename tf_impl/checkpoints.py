@@ -11,9 +11,9 @@ import h5py
 import keras
 import numpy as np
 
-from datasets.recipe import RunError
-from datasets.runlog import Progress
-from datasets.segmentation import replacing
+from datasets.errors import RunError
+from datasets.files import replacing
+from datasets.training.runlog import Progress
 
 CHECKPOINT = "model.weights.h5"
 """The weights at the last check, averaged where the recipe averages them."""

@@ -10,10 +10,10 @@ import keras
 from keras import ops
 
 from tf_impl._backbone import make_backbone
-from tf_impl._deeplab import default_rates, low_level
 from tf_impl._functional import Tensor
 from tf_impl._network import Chain, Step, arguments, run, size_of, spec, unit_steps
-from tf_impl._resnet import CHANNELS
+from tf_impl._shared.deeplab import default_rates, low_level
+from tf_impl._shared.resnet import CHANNELS
 from tf_impl.aspp import ASPP, AtrousBranches, conv_unit, separable_unit
 from tf_impl.layers import Conv2d, Shape, register
 from tf_impl.resizing import resize_to

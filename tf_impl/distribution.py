@@ -9,7 +9,8 @@ from typing import Any
 
 import keras
 
-from datasets.recipe import Machine, RunError
+from datasets.errors import RunError
+from datasets.training.recipe import Machine
 
 
 @contextlib.contextmanager

@@ -16,12 +16,21 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from datasets.feeding import Augment, Kept, Section, Source, framed, middle, network_inputs, network_targets
-from datasets.order import Batch, Order
+from datasets.files import replacing
 from datasets.purdue_shapes import CLASSES, MASK_VALUES
-from datasets.recipe import Machine, Recipe, scored_as
-from datasets.runlog import Progress, RunLog, finite
-from datasets.segmentation import replacing
+from datasets.training.feeding import (
+    Augment,
+    Kept,
+    Section,
+    Source,
+    framed,
+    middle,
+    network_inputs,
+    network_targets,
+)
+from datasets.training.order import Batch, Order
+from datasets.training.recipe import Machine, Recipe, scored_as
+from datasets.training.runlog import Progress, RunLog, finite
 from tf_impl import losses, optimizers
 from tf_impl._aside import aside
 from tf_impl._backend import precision

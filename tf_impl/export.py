@@ -16,8 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from datasets.checkpoints import read_checkpoint
-from datasets.exports import (
+from datasets.errors import RunError
+from datasets.export.exports import (
     Agreement,
     Floats,
     Run,
@@ -30,9 +30,9 @@ from datasets.exports import (
     sample_images,
     whole,
 )
-from datasets.prediction import configuration
-from datasets.recipe import RunError
-from datasets.runs import exit_code
+from datasets.prediction.command import configuration
+from datasets.training.checkpoints import read_checkpoint
+from datasets.training.runs import exit_code
 from tf_impl.train import make_model
 
 FORMATS = ("savedmodel", "litert")

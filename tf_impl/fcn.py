@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from tf_impl._backbone import NAMES, make_backbone
-from tf_impl._fcn import BACKBONE_PADDING, CROPS, check_options
 from tf_impl._functional import Tensor
 from tf_impl._network import (
     arguments,
@@ -20,7 +19,8 @@ from tf_impl._network import (
     xavier_uniform,
     zero_biases,
 )
-from tf_impl._resnet import CHANNELS
+from tf_impl._shared.fcn import BACKBONE_PADDING, CROPS, check_options
+from tf_impl._shared.resnet import CHANNELS
 from tf_impl.layers import Conv2d, ConvTranspose2d, Shape, register
 from tf_impl.vgg import VGG16
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias
 import keras
 from keras import ops
 
-from tf_impl._arguments import (
+from tf_impl._functional import Tensor, bilinear, crop, spread
+from tf_impl._shared.arguments import (
     IntPair,
     check_channels,
     check_keras_rules,
@@ -25,7 +26,6 @@ from tf_impl._arguments import (
     pair,
     spans,
 )
-from tf_impl._functional import Tensor, bilinear, crop, spread
 
 Shape: TypeAlias = tuple[int | None, ...]
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from datasets.losses import check_average, check_weights
+from datasets.scores.losses import check_average, check_weights
 from tf_impl._shapes import agree
 from tf_impl.layers import register
 

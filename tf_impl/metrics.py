@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from datasets.metrics import (
+from datasets.scores.metrics import (
     BOUNDARY,
     PER_CLASS,
     boundary_distance,

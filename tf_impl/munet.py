@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from tf_impl._functional import Tensor
-from tf_impl._munet import (
+from tf_impl._shared.munet import (
     CHANNELS,
     check_fits,
     check_image,

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tf_impl._arguments import IntPair, Pair, check_output_padding, pair
+from tf_impl._shared.arguments import IntPair, Pair, check_output_padding, pair
 
 Tensor = Any  # a tensor of whichever backend Keras runs on
 

@@ -12,12 +12,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.checkpoints import read_checkpoint
-from datasets.feeding import framed, middle
-from datasets.prediction import check_options, configuration, prediction_flags, write_predictions
-from datasets.reading import Reading
-from datasets.runs import exit_code
-from datasets.sources import read_data
+from datasets.prediction.command import check_options, configuration, prediction_flags, write_predictions
+from datasets.prediction.reading import Reading
+from datasets.prediction.sources import read_data
+from datasets.training.checkpoints import read_checkpoint
+from datasets.training.feeding import framed, middle
+from datasets.training.runs import exit_code
 from tf_impl.train import find_device, from_network, make_model, to_network
 
 

@@ -11,7 +11,7 @@ from keras import ops
 
 from tf_impl._functional import Tensor
 from tf_impl._network import Chain, arguments, check_images, kaiming_normal, linear, spec, strided
-from tf_impl._resnet import BOTTLENECKS, CHANNELS, EXPANSION, Unit, out_channels, plan
+from tf_impl._shared.resnet import BOTTLENECKS, CHANNELS, EXPANSION, Unit, out_channels, plan
 from tf_impl.layers import BatchNorm2d, Conv2d, MaxPool2d, Shape, register
 
 

@@ -13,16 +13,16 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.augment import augmentation
-from datasets.checkpoints import read_backbone
-from datasets.feeding import Arrays
-from datasets.networks import NETWORKS
-from datasets.order import Batch, Order
-from datasets.recipe import Machine, Recipe, RunError
-from datasets.runlog import Progress, RunLog
-from datasets.runs import claim, exit_code, machine_settings, training_flags
-from datasets.segmentation import check_pairs
-from datasets.training import Training
+from datasets.errors import RunError
+from datasets.training.augment import augmentation
+from datasets.training.checkpoints import read_backbone
+from datasets.training.command import Training
+from datasets.training.feeding import Arrays
+from datasets.training.networks import NETWORKS
+from datasets.training.order import Batch, Order
+from datasets.training.recipe import Machine, Recipe
+from datasets.training.runlog import Progress, RunLog
+from datasets.training.runs import check_pairs, claim, exit_code, machine_settings, training_flags
 from tf_impl import engine
 from tf_impl._backend import make_deterministic, precision
 from tf_impl.checkpoints import load_weights, read_progress
@@ -43,7 +43,7 @@ def make_model(
         dtype: float32, float64, or bfloat16, which computes in it with float32 weights.
         device: cpu or gpu; None for where Keras' distribution puts it.
         seed: of the initial weights.
-        name: one of `datasets.networks`.
+        name: one of `datasets.training.networks`.
     Raises:
         RunError: arguments that the network refuses.
     """

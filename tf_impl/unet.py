@@ -9,7 +9,7 @@ from keras import ops
 
 from tf_impl._functional import Tensor
 from tf_impl._network import arguments, check_images, cut, kaiming_normal, spec, zero_biases
-from tf_impl._unet import LEVELS, check_image, check_options, input_size, output_size
+from tf_impl._shared.unet import LEVELS, check_image, check_options, input_size, output_size
 from tf_impl.layers import BatchNorm2d, Conv2d, ConvTranspose2d, MaxPool2d, Shape, register
 
 

@@ -7,7 +7,7 @@ import math
 import keras
 import numpy as np
 
-from tf_impl._upsampling import Array, Plan, Upsampling, main, measure, plans
+from tf_impl._shared.upsampling import Array, Plan, Upsampling, main, measure, plans
 from tf_impl.layers import Conv2d, Conv2DTranspose, UpSampling2d
 
 

@@ -18,7 +18,7 @@ from tf_impl._network import (
     spec,
     zero_biases,
 )
-from tf_impl._vgg import CHANNELS, plan
+from tf_impl._shared.vgg import CHANNELS, plan
 from tf_impl.layers import Conv2d, MaxPool2d, Shape, register
 
 

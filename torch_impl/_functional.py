@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torch_impl._arguments import Pair
+from torch_impl._shared.arguments import Pair
 
 
 def pixels_lie_together(x: Tensor) -> bool:

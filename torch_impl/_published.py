@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from datasets.recipe import RunError
+from datasets.errors import RunError
 from torch_impl.checkpoints import _state
 
 CONVOLVED = {"fc6": "classifier.0", "fc7": "classifier.3"}

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from torch_impl._deeplab import check_branches
+from torch_impl._shared.deeplab import check_branches
 from torch_impl.layers import BatchNorm2d, Conv2d
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torch_impl._buildingnet import (
+from torch_impl._network import check_images, cut, kaiming_normal
+from torch_impl._shared.buildingnet import (
     BLOCKS,
     CHANNELS,
     DROPOUT,
@@ -19,7 +20,6 @@ from torch_impl._buildingnet import (
     check_options,
     widths,
 )
-from torch_impl._network import check_images, cut, kaiming_normal
 from torch_impl.aspp import ASPP, conv_unit
 from torch_impl.layers import BatchNorm2d, Conv2d, ConvTranspose2d
 from torch_impl.resizing import resize_to

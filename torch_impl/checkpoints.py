@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from datasets.recipe import RunError
-from datasets.runlog import Progress
-from datasets.segmentation import replacing
+from datasets.errors import RunError
+from datasets.files import replacing
+from datasets.training.runlog import Progress
 
 CHECKPOINT = "model.pt"
 """The weights at the last check, averaged where the recipe averages them."""

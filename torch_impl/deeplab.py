@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_impl._backbone import make_backbone
-from torch_impl._deeplab import default_rates, low_level
+from torch_impl._shared.deeplab import default_rates, low_level
 from torch_impl.aspp import ASPP, AtrousBranches, conv_unit, separable_unit
 from torch_impl.layers import Conv2d
 from torch_impl.resizing import resize_to

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from datasets.recipe import Machine
+from datasets.training.recipe import Machine
 
 
 @contextlib.contextmanager

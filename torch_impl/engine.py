@@ -17,11 +17,21 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from numpy.typing import NDArray
 
-from datasets.feeding import Augment, Kept, Section, Source, framed, middle, network_inputs, network_targets
-from datasets.order import Batch, Order
+from datasets.errors import RunError
 from datasets.purdue_shapes import CLASSES, MASK_VALUES
-from datasets.recipe import Machine, Recipe, RunError, scored_as
-from datasets.runlog import Progress, RunLog, finite
+from datasets.training.feeding import (
+    Augment,
+    Kept,
+    Section,
+    Source,
+    framed,
+    middle,
+    network_inputs,
+    network_targets,
+)
+from datasets.training.order import Batch, Order
+from datasets.training.recipe import Machine, Recipe, scored_as
+from datasets.training.runlog import Progress, RunLog, finite
 from torch_impl import losses, optimizers
 from torch_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights
 from torch_impl.distribution import place

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from datasets.checkpoints import read_checkpoint
-from datasets.exports import (
+from datasets.errors import RunError
+from datasets.export.exports import (
     Agreement,
     Floats,
     Run,
@@ -29,10 +29,10 @@ from datasets.exports import (
     sample_images,
     whole,
 )
-from datasets.prediction import configuration
-from datasets.recipe import RunError
-from datasets.runs import exit_code
-from datasets.segmentation import extra
+from datasets.files import extra
+from datasets.prediction.command import configuration
+from datasets.training.checkpoints import read_checkpoint
+from datasets.training.runs import exit_code
 from torch_impl.train import make_model
 
 FORMATS = ("onnx",)

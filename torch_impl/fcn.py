@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torch_impl._backbone import NAMES, make_backbone
-from torch_impl._fcn import BACKBONE_PADDING, CROPS, check_options
 from torch_impl._network import bilinear, cut, freeze, kaiming_normal, xavier_uniform, zero_biases
+from torch_impl._shared.fcn import BACKBONE_PADDING, CROPS, check_options
 from torch_impl.layers import Conv2d, ConvTranspose2d
 from torch_impl.vgg import VGG16
 

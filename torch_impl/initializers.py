@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torch_impl._arguments import IntPair, Pair, pair
+from torch_impl._shared.arguments import IntPair, Pair, pair
 
 
 def _triangle(size: int) -> np.ndarray:

@@ -10,7 +10,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torch_impl._arguments import (
+from torch_impl._functional import pixels_lie_together, with_zeros
+from torch_impl._shared.arguments import (
     IntPair,
     check_channels,
     check_keras_rules,
@@ -23,7 +24,6 @@ from torch_impl._arguments import (
     pair,
     spans,
 )
-from torch_impl._functional import pixels_lie_together, with_zeros
 
 # PyTorch's defaults. momentum is the weight of the new batch (Keras counts the weight of the old value).
 BN_EPSILON = 1e-5

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datasets.losses import check_average, check_weights
+from datasets.scores.losses import check_average, check_weights
 
 
 class MSELoss(nn.Module):

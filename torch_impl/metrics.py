@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from datasets.metrics import (
+from datasets.scores.metrics import (
     BOUNDARY,
     PER_CLASS,
     boundary_distance,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from torch_impl._munet import (
+from torch_impl._shared.munet import (
     CHANNELS,
     check_fits,
     check_image,

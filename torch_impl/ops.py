@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torch_impl._arguments import IntPair, Pair, check_output_padding, pair
+from torch_impl._shared.arguments import IntPair, Pair, check_output_padding, pair
 
 SparseMatrix = Tensor  # torch's own coalesced COO tensor; tf_impl.ops.SparseMatrix has the same methods
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torch_impl._network import check_images, kaiming_normal
-from torch_impl._resnet import BOTTLENECKS, CHANNELS, EXPANSION, Unit, out_channels, plan
+from torch_impl._shared.resnet import BOTTLENECKS, CHANNELS, EXPANSION, Unit, out_channels, plan
 from torch_impl.layers import BatchNorm2d, Conv2d, MaxPool2d
 
 

@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from datasets.augment import augmentation
-from datasets.checkpoints import read_backbone
-from datasets.feeding import Arrays
-from datasets.networks import NETWORKS
-from datasets.order import Batch, Order
-from datasets.recipe import Machine, Recipe, RunError
-from datasets.runlog import Progress, RunLog
-from datasets.runs import claim, exit_code, machine_settings, training_flags
-from datasets.segmentation import check_pairs
-from datasets.training import Training
+from datasets.errors import RunError
+from datasets.training.augment import augmentation
+from datasets.training.checkpoints import read_backbone
+from datasets.training.command import Training
+from datasets.training.feeding import Arrays
+from datasets.training.networks import NETWORKS
+from datasets.training.order import Batch, Order
+from datasets.training.recipe import Machine, Recipe
+from datasets.training.runlog import Progress, RunLog
+from datasets.training.runs import check_pairs, claim, exit_code, machine_settings, training_flags
 from torch_impl.checkpoints import load_weights, read_progress
 from torch_impl.distribution import joined
 
@@ -41,7 +41,7 @@ def make_model(
         dtype: float32 or float64, of weights and computation.
         device: cpu or gpu.
         seed: of the initial weights.
-        name: one of `datasets.networks`.
+        name: one of `datasets.training.networks`.
     Raises:
         RunError: arguments that the network refuses.
     """

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torch_impl._network import check_images, cut, kaiming_normal, zero_biases
-from torch_impl._unet import LEVELS, check_image, check_options, input_size
+from torch_impl._shared.unet import LEVELS, check_image, check_options, input_size
 from torch_impl.layers import BatchNorm2d, Conv2d, ConvTranspose2d, MaxPool2d
 
 

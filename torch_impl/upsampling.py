@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from torch_impl._upsampling import Array, Plan, Upsampling, main, measure, plans
+from torch_impl._shared.upsampling import Array, Plan, Upsampling, main, measure, plans
 from torch_impl.layers import Conv2d, Conv2DTranspose, UpSampling2d
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from torch_impl._network import CeilMaxPool2d, check_images, kaiming_normal, zero_biases
-from torch_impl._vgg import CHANNELS, plan
+from torch_impl._shared.vgg import CHANNELS, plan
 from torch_impl.layers import Conv2d, MaxPool2d
 
 

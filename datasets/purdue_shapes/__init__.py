@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datasets.errors import DatasetError
 from datasets.purdue_shapes.cache import load
-from datasets.purdue_shapes.data import CLASSES, MASK_VALUES, Data, DatasetError, constant_mse
+from datasets.purdue_shapes.data import CLASSES, MASK_VALUES, Data, constant_mse
 from datasets.purdue_shapes.generator import generate
 from datasets.purdue_shapes.pickle_format import save
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from datasets.purdue_shapes.atomic import replacing
+from datasets.files import writing
 from datasets.purdue_shapes.data import CLASSES, Boxes, Data
 from datasets.purdue_shapes.pickle_format import MAX_BYTES, read
 
@@ -99,7 +99,7 @@ def write_cache(place: Path, data: Data, source: list[int | str]) -> None:
     shape = [*data.images.shape[:3], len(flat)]
     words = json.dumps({"format": FORMAT, "source": source, "shape": shape}).encode()
     header = b"%08x" % zlib.crc32(words + table) + words
-    with replacing(place) as file:
+    with writing(place) as file:
         file.write(header.ljust(HEADER))
         for array in (data.images, data.masks):
             file.write(np.ascontiguousarray(array).data)

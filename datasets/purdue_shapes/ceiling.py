@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.metrics import SegmentationMetrics
-from datasets.purdue_shapes.data import CLASSES, Boxes, Bytes, Data, DatasetError
+from datasets.errors import DatasetError
+from datasets.files import extra
+from datasets.purdue_shapes.data import CLASSES, Boxes, Bytes, Data
 from datasets.purdue_shapes.generator import generate_seen
-from datasets.segmentation import extra
+from datasets.scores.metrics import SegmentationMetrics
 
 
 def visible_ceiling(count: int = 1000, seed: int = 7, size: tuple[int, int] = (64, 64)) -> dict[str, Any]:

@@ -15,10 +15,6 @@ Bytes = NDArray[np.uint8]
 Boxes = list[list[list[int]]]  # of one image: boxes[c] lists the [min_x, min_y, max_x, max_y] of class c
 
 
-class DatasetError(ValueError):
-    """A data set, or a file that should hold one, that breaks the documented format."""
-
-
 @dataclass(frozen=True, eq=False)
 class Data:
     """Images of overlapping shapes with one mask channel per class and the objects' bounding boxes.

@@ -11,8 +11,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from datasets.purdue_shapes.atomic import replacing
-from datasets.purdue_shapes.data import CLASSES, LABEL_MAP, Boxes, Data, DatasetError
+from datasets.errors import DatasetError
+from datasets.files import writing
+from datasets.purdue_shapes.data import CLASSES, LABEL_MAP, Boxes, Data
 from datasets.purdue_shapes.plain_types import PickleError, TooLargeError
 from datasets.purdue_shapes.records import KEYS, Faults, RecordError, check_mask_values, parse_boxes, to_data
 from datasets.purdue_shapes.safe_pickle import read_plain
@@ -58,7 +59,7 @@ def save(path: str | os.PathLike[str], data: Data, keys: str = "mask-value") -> 
     if keys not in KEYS:
         raise DatasetError(f"keys must be one of {list(KEYS)}; got keys={keys!r}. Choose one of these.")
     check(data)
-    with replacing(Path(path)) as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as stream:
+    with writing(Path(path)) as file, gzip.GzipFile("", "wb", LEVEL, file, mtime=0) as stream:
         stream.write(pickle.PROTO + bytes([PROTOCOL]) + b"](](")  # a list of: a list of records, ...
         for start in range(0, len(data), BLOCK):
             stream.write(b"".join(_records(data, KEYS[keys], start)))

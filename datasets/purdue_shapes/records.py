@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from datasets.purdue_shapes.data import CLASSES, LABEL_MAP, MASK_VALUES, Boxes, Bytes, Data, DatasetError
+from datasets.errors import DatasetError
+from datasets.purdue_shapes.data import CLASSES, LABEL_MAP, MASK_VALUES, Boxes, Bytes, Data
 from datasets.purdue_shapes.plain_types import Array, ByteRun, TooLargeError
 from datasets.purdue_shapes.safe_pickle import OBJECT
 

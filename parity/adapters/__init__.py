@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from parity.adapters.base import Adapter
-from parity.errors import UsageError
+from parity.core.adapter import Adapter
+from parity.core.errors import UsageError
 
 
 def side_of(model: object) -> str | None:
@@ -31,11 +31,11 @@ def adapt(model: Any, device: str = "cpu") -> Adapter:
     """
     side = side_of(model)
     if side == "keras":
-        from parity.adapters.keras import KerasModel
+        from parity.adapters.keras.model import KerasModel
 
         return KerasModel(model, device)
     if side == "torch":
-        from parity.adapters.torch import TorchModel
+        from parity.adapters.torch.model import TorchModel
 
         return TorchModel(model, "cuda" if device == "gpu" else device)
     raise UsageError(
@@ -45,12 +45,12 @@ def adapt(model: Any, device: str = "cpu") -> Adapter:
 
 
 def trainer_of(adapter: Adapter, loss: Any = None) -> Any:
-    """The trainer for a model that has its adapter (parity.training_side.Trainer)."""
+    """The trainer for a model that has its adapter (parity.core.trainer.Trainer)."""
     if adapter.side == "keras":
-        from parity.adapters.keras_train import KerasTrainer
+        from parity.adapters.keras.train import KerasTrainer
 
         return KerasTrainer(adapter, loss)  # type: ignore[arg-type]
-    from parity.adapters.torch_train import TorchTrainer
+    from parity.adapters.torch.train import TorchTrainer
 
     return TorchTrainer(adapter, loss)  # type: ignore[arg-type]
 
@@ -62,9 +62,9 @@ def optimizer_access(adapter: Adapter, optimizer: Any) -> Any:
         UsageError: the optimizer is of no kind whose state is known.
     """
     if adapter.side == "keras":
-        from parity.adapters.keras_optimizer import KerasState
+        from parity.adapters.keras.optimizer import KerasState
 
         return KerasState(adapter, optimizer)  # type: ignore[arg-type]
-    from parity.adapters.torch_optimizer import TorchState
+    from parity.adapters.torch.optimizer import TorchState
 
     return TorchState(adapter, optimizer)  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from parity.adapters.base import Array, Side
-from parity.trace import Node, NodeObserver, Sort, Source, Trace, Values, canonical
+from parity.core.trace import Node, NodeObserver, Sort, Source, Trace, Values, canonical
+from parity.core.types import Array, Side
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,15 @@ from math import prod
 
 import numpy as np
 
-from parity.adapters.base import Adapter, Array, Observer
 from parity.causes.case import Explanation
 from parity.causes.steps import identify, same
 from parity.causes.wiring import Tensor, explain_arrival
-from parity.layout import activation_to_torch, aligned
-from parity.replay import Kept
-from parity.store import Store
-from parity.trace import Node, NodeObserver, Source, Trace, Values
+from parity.core.adapter import Adapter, Observer
+from parity.core.layout import activation_to_torch, aligned
+from parity.core.store import Store
+from parity.core.trace import Node, NodeObserver, Source, Trace, Values
+from parity.core.types import Array
+from parity.replay.replay import Kept
 
 REACH = 24
 """Steps that are followed back on either side."""

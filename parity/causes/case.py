@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from parity.adapters.base import Array
-from parity.layout import activation_to_torch, aligned
-from parity.tolerance import difference
+from parity.core.layout import activation_to_torch, aligned
+from parity.core.tolerance import difference
+from parity.core.types import Array
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from parity.adapters.base import Array
 from parity.causes.steps import IDENTITY, Step
+from parity.core.types import Array
 
 Cause = tuple[str, str, str]
 """Identifier, evidence, fix."""

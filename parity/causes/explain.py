@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parity.adapters.base import Adapter, Array
 from parity.causes.between import Between, applied_twice
 from parity.causes.case import Case, Explanation
 from parity.causes.layers import explain_layer
 from parity.causes.steps import identify
 from parity.causes.wiring import Tensor, explain_arrival
-from parity.finding import Finding, in_a_line
-from parity.layout import activation_to_keras, activation_to_torch, aligned
-from parity.pairing import Pairing
-from parity.replay import Apart, Call, compare
+from parity.core.adapter import Adapter
+from parity.core.finding import Finding, in_a_line
+from parity.core.layout import activation_to_keras, activation_to_torch, aligned
+from parity.core.types import Array
+from parity.pairing.pair import Pairing
+from parity.replay.located import Apart, Call
+from parity.replay.replay import compare
 
 if TYPE_CHECKING:
-    from parity.localise import Located
+    from parity.replay.located import Located
 
 
 class Explainer:

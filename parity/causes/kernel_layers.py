@@ -8,8 +8,6 @@ from math import gcd
 
 import numpy as np
 
-from parity.adapters.base import Array
-from parity.border import framed
 from parity.causes.case import Case, Explanation
 from parity.causes.kernels import (
     Computation,
@@ -21,7 +19,9 @@ from parity.causes.kernels import (
 )
 from parity.causes.steps import numbers
 from parity.causes.table import CAUSES
-from parity.layout import aligned
+from parity.core.layout import aligned
+from parity.core.types import Array
+from parity.replay.border import framed
 
 
 def explain_kernel(case: Case) -> Iterator[Explanation]:

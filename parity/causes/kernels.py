@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from parity.adapters import reference
-from parity.adapters.base import Array
+from parity.adapters.torch import reference
 from parity.causes.steps import numbers, same
-from parity.tolerance import difference
+from parity.core.tolerance import difference
+from parity.core.types import Array
 
 SMALL = range(1, 5)
 """Strides and dilations that are tried where the settings of neither layer explain the result."""

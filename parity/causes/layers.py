@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from parity.adapters.base import Array
 from parity.causes.case import Case, Explanation
 from parity.causes.compare_steps import explain_steps
 from parity.causes.kernel_layers import explain_kernel
 from parity.causes.norm_layers import explain_batchnorm, explain_grouped
 from parity.causes.steps import IDENTITY, Step, identify, permutation, same
-from parity.layout import aligned
+from parity.core.layout import aligned
+from parity.core.types import Array
 
 
 def explain_layer(case: Case) -> list[Explanation]:

@@ -11,7 +11,7 @@ from parity.causes import norms
 from parity.causes.case import Case, Explanation
 from parity.causes.norms import Normalisation
 from parity.causes.steps import plain_number
-from parity.layout import aligned
+from parity.core.layout import aligned
 
 
 def explain_batchnorm(case: Case) -> Iterator[Explanation]:

@@ -8,8 +8,8 @@ from itertools import permutations
 
 import numpy as np
 
-from parity.adapters.base import Array
 from parity.causes.steps import fitted, same
+from parity.core.types import Array
 
 ROLES = ("weight", "bias", "running_mean", "running_var")
 PLAIN = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}

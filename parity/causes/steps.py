@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from parity.adapters import reference
-from parity.adapters.base import Array
-from parity.tolerance import difference
+from parity.adapters.torch import reference
+from parity.core.tolerance import difference
+from parity.core.types import Array
 
 SAMPLE = 128
 """Elements on which a function of single elements is tried before all of them are."""

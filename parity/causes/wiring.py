@@ -12,10 +12,10 @@ from itertools import combinations, islice
 
 import numpy as np
 
-from parity.adapters.base import Array
 from parity.causes.case import Explanation
 from parity.causes.compare_steps import explain_steps
 from parity.causes.steps import IDENTITY, Step, candidates, elementwise, same
+from parity.core.types import Array
 
 RECENT = 8
 """Earlier tensors that are tried, the latest first, besides the model's inputs."""

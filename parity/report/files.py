@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parity.adapters.base import Array
-from parity.finding import Finding
-from parity.layout import aligned
+from parity.core.finding import Finding
+from parity.core.types import Array
+from parity.report.gaps import worst_element
 
 if TYPE_CHECKING:
-    from parity.check import Result
-    from parity.verdict import Report
+    from parity.report.data import Result
+    from parity.report.result import Report
 
 LIMIT = 32 * 2**20
 """Bytes of tensors beside one JSON file."""
@@ -129,45 +129,3 @@ def bounded(
 
 def _bytes(tensors: Sequence[dict[str, Array]]) -> int:
     return sum(value.nbytes for values in tensors for value in values.values())
-
-
-def worst_element(tensors: dict[str, Array]) -> int | None:
-    """The batch element with the greatest difference; None where the tensors have no common batch axis."""
-    activations = [value for key, value in tensors.items() if "weight" not in key]
-    batch = {value.shape[0] if value.ndim else 0 for value in activations}
-    if len(batch) != 1 or batch == {0}:
-        return None
-    gap = gap_of(tensors)
-    if gap is None:
-        return 0
-    return int(np.argmax(gap.reshape(gap.shape[0], -1).max(axis=1, initial=0.0)))
-
-
-def gap_of(tensors: dict[str, Array]) -> Array | None:
-    """|difference| of the outputs, or of what arrived where there are no outputs; None where shapes cannot agree.
-
-    Where one side alone is NaN or infinite, the difference is infinite.
-    """
-    pair = compared(tensors)
-    if pair is None:
-        return None
-    ours, theirs = pair
-    with np.errstate(invalid="ignore"):
-        gap = np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
-    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
-    return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
-
-
-def compared(tensors: dict[str, Array]) -> tuple[Array, Array] | None:
-    """The first two outputs that differ, or inputs where there are no outputs; the torch one in the Keras layout."""
-    what = "output" if "keras_output.0" in tensors and "torch_output.0" in tensors else "input"
-    first = None
-    for i in range(len(tensors)):
-        ours, theirs = tensors.get(f"keras_{what}.{i}"), tensors.get(f"torch_{what}.{i}")
-        if ours is None or theirs is None:
-            break
-        fit = aligned(ours, theirs)
-        if fit is not None and not np.array_equal(ours, fit[0], equal_nan=True):
-            return ours, fit[0]
-        first = first or (fit and (ours, fit[0]))
-    return first

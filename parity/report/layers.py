@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from parity.tolerance import STRUCTURE
+from parity.core.tolerance import STRUCTURE
 
 LOWEST = -17.0
 """log10 of the error at which a bar begins; it ends at 1."""

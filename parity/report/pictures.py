@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from parity.adapters.base import Array
-from parity.report.files import compared, gap_of
+from parity.core.types import Array
+from parity.report.gaps import compared, gap_of
 from parity.report.png import DIFFERENCES, MISSING, VALUES, data_uri, encode, palette
 
 LARGEST = 96

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 
-from parity.adapters.base import Array
+from parity.core.types import Array
 
 MISSING = 255
 """The palette entry for values that are no number."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from parity.check import Result
-    from parity.finding import Finding
-    from parity.verdict import Report
+    from parity.core.finding import Finding
+    from parity.report.data import Result
+    from parity.report.result import Report
 
 SHOWN = 12
 WIDTH = 100

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from parity.finding import Finding
-from parity.verdict import Report
+from parity.core.finding import Finding
+from parity.report.result import Report
 
 BLOCK = ("Conv2D", "BatchNormalization", "ReLU", "Conv2D", "BatchNormalization")
 

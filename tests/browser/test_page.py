@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from parity.check import Result
+from parity.report.data import Result
 from parity.report.files import write_html
 from tests.browser.synthetic import made_up
 

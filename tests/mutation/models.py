@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 import parity
 from parity.adapters import adapt
-from parity.probe import randomise
+from parity.adapters.probe import randomise
 from tf_impl.layers import ConvTranspose2d
 
 

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 import parity
 from parity.adapters import adapt
+from parity.adapters.probe import randomise
 from parity.cli import main
-from parity.probe import randomise
 from tests import zoo
 from tests.mutation.faults import attribute
 from tests.zoo import branches, wrapped

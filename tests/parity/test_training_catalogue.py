@@ -13,8 +13,8 @@ import pytest
 
 import parity
 from parity.adapters import adapt
+from parity.adapters.probe import randomise
 from parity.cli import main
-from parity.probe import randomise
 from tests.conftest import needs
 from tests.zoo import CASES
 

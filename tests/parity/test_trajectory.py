@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.recipe import Recipe
+from datasets.training.recipe import Recipe
 from tests.conftest import needs
 
 STEPS = 50

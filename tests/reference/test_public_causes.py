@@ -32,7 +32,7 @@ def pair(ours: str, theirs: str) -> tuple[Any, Any, Any]:
 
     import parity
     from parity.adapters import adapt
-    from parity.probe import randomise
+    from parity.adapters.probe import randomise
 
     more = {"include_preprocessing": False} if ours.startswith("MobileNetV3") else {}
     model = getattr(keras.applications, ours)(

@@ -125,7 +125,7 @@ def test_inception_computes_the_same_under_the_pairs() -> None:
 
     import parity
     from parity.adapters import adapt
-    from parity.probe import randomise
+    from parity.adapters.probe import randomise
 
     model = keras.applications.InceptionV3(
         weights=None, input_shape=(107, 123, 3), classifier_activation=None

@@ -35,7 +35,7 @@ def reference(name: str) -> tuple[Any, Any]:
     import torch
 
     from parity.adapters import adapt
-    from parity.probe import randomise
+    from parity.adapters.probe import randomise
 
     builder, theirs, ours, arguments = CASES[name]
     torch.manual_seed(0)

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-import datasets.augment
-from datasets.augment import augmentation
+import datasets.training.augment
+from datasets.files import RunError
 from datasets.purdue_shapes import MASK_VALUES, generate
-from datasets.segmentation import RunError
+from datasets.training.augment import augmentation
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"square": (32, 32), "wide": (32, 40)}
 
 
 def library() -> Any:
-    with datasets.augment._library() as A:
+    with datasets.training.augment._library() as A:
         return A
 
 
@@ -124,7 +124,7 @@ def test_masks_keep_their_values_and_move_with_the_image() -> None:
 def test_packed_masks_move_as_whole_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
     data = generate(40, 1, (32, 32))
     packed = augmentation("standard", 0)(data.images, data.masks, range(40), 0)
-    monkeypatch.setattr(datasets.augment, "_is_binary", lambda masks, values: False)
+    monkeypatch.setattr(datasets.training.augment, "_is_binary", lambda masks, values: False)
     whole = augmentation("standard", 0)(data.images, data.masks, range(40), 0)
     for ours, theirs in zip(packed, whole, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 import parity
 from parity.adapters import adapt
-from parity.border import framed
-from parity.probe import randomise
+from parity.adapters.probe import randomise
+from parity.replay.border import framed
 
 X = np.random.default_rng(3).standard_normal((2, 32, 48, 3)).astype(np.float32)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from parity import catalog, cli
-from parity.errors import UsageError
+from parity.core.errors import UsageError
 
 
 def test_entries_are_complete_and_mirrored() -> None:

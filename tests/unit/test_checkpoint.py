@@ -19,10 +19,10 @@ from keras import layers as L
 from torch import nn
 
 from parity.adapters import adapt
-from parity.checkpoint import convert, load_weights, save_weights, side_of_file
+from parity.adapters.probe import randomise
 from parity.cli import main
-from parity.errors import CheckpointError, PairingError
-from parity.probe import randomise
+from parity.core.errors import CheckpointError, PairingError
+from parity.weights.checkpoint import convert, load_weights, save_weights, side_of_file
 
 SUFFIXES = (".pt", ".pth", ".safetensors", ".weights.h5", ".keras")
 KERAS, TORCH = f"{__file__}:keras_model", f"{__file__}:Net"

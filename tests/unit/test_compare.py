@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 import parity
 from parity.adapters import adapt
-from parity.probe import randomise
+from parity.adapters.probe import randomise
 from tests.zoo import CASES, Case
 
 

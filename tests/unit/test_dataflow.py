@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 import parity
 from parity.adapters import adapt
-from parity.dataflow import graph_of
-from parity.pairing import Pairing, pair
-from parity.probe import randomise, to_torch_inputs
-from parity.weights import pair_models
+from parity.adapters.probe import randomise, to_torch_inputs
+from parity.pairing.graph import graph_of
+from parity.pairing.pair import Pairing, pair
+from parity.weights.transfer import pair_models
 from tests.zoo_apart import CASES, Torch, image
 
 
@@ -296,7 +296,7 @@ def test_pairing_does_not_depend_on_the_order_of_a_set(shuffle: int, monkeypatch
         graph.edges = dict.fromkeys(edges)  # type: ignore[assignment]  # it keeps this order
         return graph
 
-    monkeypatch.setattr("parity.structure.graph_of", shuffled)
+    monkeypatch.setattr("parity.pairing.by_dataflow.graph_of", shuffled)
     model, module = residual(6, early=1)
     pairing = pair_models(adapt(model), adapt(module), None, [image(2, 5, 6, 4)])
     names = {"a": "first", "b": "second", "n": "norms"}

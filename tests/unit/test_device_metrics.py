@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.metrics import SegmentationMetrics, decide, flat, one_hot, raw_values
+from datasets.scores.metrics import SegmentationMetrics, decide, flat, one_hot, raw_values
 from tests.conftest import needs
 
 ROOT = Path(__file__).resolve().parents[2]

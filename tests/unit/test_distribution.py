@@ -22,8 +22,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from datasets.errors import RunError
 from datasets.purdue_shapes import generate, save
-from datasets.recipe import Machine, RunError
+from datasets.training.recipe import Machine
 from tests.conftest import needs
 
 WORKER = Path(__file__).resolve().parents[1] / "distributed.py"

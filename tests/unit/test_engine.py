@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from datasets.errors import RunError
 from datasets.purdue_shapes import generate
-from datasets.recipe import Machine, Recipe, RunError
-from datasets.runlog import Progress
+from datasets.training.recipe import Machine, Recipe
+from datasets.training.runlog import Progress
 from tests.conftest import needs
 from tests.distributed import RECIPE, SIZE, keras_network, torch_network
 

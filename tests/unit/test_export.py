@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.exports import Agreement, agree, nudge, whole
+from datasets.errors import RunError
+from datasets.export.exports import Agreement, agree, nudge, whole
 from datasets.purdue_shapes import CLASSES
-from datasets.recipe import RunError
 from tests.conftest import needs
 from tests.networks import make
 
@@ -253,7 +253,7 @@ def test_an_export_that_differs_leaves_nothing(
 ) -> None:
     """The exporter writes another network than the checkpoint's: one line, exit code 2, no file."""
     monkeypatch.setattr(exported.module, "_write", lambda model, path, *rest: shutil.copy(exported.out, path))
-    checkpoint = importlib.import_module("datasets.checkpoints").read_checkpoint
+    checkpoint = importlib.import_module("datasets.training.checkpoints").read_checkpoint
 
     def read(half: str, model: Any, *rest: Any) -> None:
         checkpoint(half, model, *rest)

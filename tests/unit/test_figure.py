@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.figure import BOX_COLOUR, CLASS_COLOUR, save_figure, seven_rows
+from datasets.prediction.figure import BOX_COLOUR, CLASS_COLOUR, save_figure, seven_rows
 from datasets.purdue_shapes import MASK_VALUES, generate
 
 SIZE = (32, 40)

@@ -578,11 +578,6 @@ def test_sizes_by_names_of_arguments(keras_torch: None) -> None:
             assert getattr(twin, key) == want, (case, key)
 
 
-@pytest.mark.parametrize("name", ["_arguments.py", "_munet.py", "_upsampling.py"])
-def test_plain_modules_are_the_same_file_in_both_halves(name: str) -> None:
-    assert (ROOT / "tf_impl" / name).read_bytes() == (ROOT / "torch_impl" / name).read_bytes()
-
-
 CHILD = """
 import json, sys
 import numpy as np

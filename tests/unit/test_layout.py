@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity import layout
+from parity.core import layout
 
 # families, torch shape, Keras shape, image flattened in front; then the Keras index for each torch index
 RULES: list[tuple[tuple[str | None, str | None], tuple[int, ...], tuple[int, ...], Any, Any]] = [

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.lint import lint, main
-from datasets.lint_rules import RULES
+from datasets.lint.command import lint, main
+from datasets.lint.rules import RULES
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, generate, save
 
 SHAPES: dict[str, Any] = {"classes": CLASSES, "values": MASK_VALUES}

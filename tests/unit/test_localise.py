@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import parity
 from parity.adapters import adapt
-from parity.probe import randomise
+from parity.adapters.probe import randomise
 
 X = np.random.default_rng(2).standard_normal((2, 12, 17, 3)).astype(np.float32)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets import losses as definition
+from datasets.scores import losses as definition
 from tests.conftest import needs
 
 ROOT = Path(__file__).resolve().parents[2]

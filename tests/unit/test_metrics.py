@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.boxes import matched, overlaps
-from datasets.metrics import (
+from datasets.scores.boxes import matched, overlaps
+from datasets.scores.metrics import (
     SegmentationMetrics,
     boundary,
     boundary_distance,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,40 @@ def test_composite_classes_have_the_same_sublayers(name: str) -> None:
     weighted = [{path for path, layer in side.items() if layer.tensors} for side in (ours, theirs)]
     assert weighted[0] == weighted[1]
     assert weighted[0]
+
+
+def shared_files(root: Path) -> dict[str, tuple[bytes | None, bytes | None]]:
+    """Content of each file of the two `_shared` folders, by its path within them: (tf_impl's, torch_impl's)."""
+    folders = [root / half / "_shared" for half in ("tf_impl", "torch_impl")]
+    names = {
+        path.relative_to(folder).as_posix()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    return {
+        name: tuple((folder / name).read_bytes() if (folder / name).exists() else None for folder in folders)  # type: ignore[misc]
+        for name in sorted(names)
+    }
+
+
+def test_the_shared_folders_are_the_same_byte_for_byte() -> None:
+    files = shared_files(ROOT)
+    assert len(files) >= 10
+    assert [name for name, (ours, theirs) in files.items() if ours != theirs] == []
+
+
+@pytest.mark.parametrize("fault", ["an edit", "a file more", "a file less"])
+def test_a_shared_folder_that_drifts_is_noticed(tmp_path: Path, fault: str) -> None:
+    for half in ("tf_impl", "torch_impl"):
+        shutil.copytree(ROOT / half / "_shared", tmp_path / half / "_shared")
+    victim = tmp_path / "torch_impl" / "_shared" / "unet.py"
+    if fault == "an edit":
+        victim.write_bytes(victim.read_bytes() + b"\n")
+    elif fault == "a file less":
+        victim.unlink()
+    else:
+        victim = victim.with_name("more.py")
+        victim.write_text("")
+    apart = [name for name, (ours, theirs) in shared_files(tmp_path).items() if ours != theirs]
+    assert apart == [victim.name]

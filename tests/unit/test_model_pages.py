@@ -129,7 +129,7 @@ def test_the_tests_that_a_page_names_exist(path: Path) -> None:
 def test_the_building_network_is_called_a_reconstruction_and_lists_its_choices() -> None:
     page = made()["buildingnet.html"]
     assert "<h1>The building network, a reconstruction</h1>" in page
-    source = (ROOT / "tf_impl" / "_buildingnet.py").read_text(encoding="utf-8")
+    source = (ROOT / "tf_impl" / "_shared" / "buildingnet.py").read_text(encoding="utf-8")
     count = len(re.findall(r"^# \d+\. ", source, flags=re.MULTILINE))
     listed = texts.choices(source)
     assert listed in page

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.feeding import framed, middle, network_inputs, surrounded
-from datasets.networks import NETWORKS, named
+from datasets.errors import RunError
+from datasets.prediction.reading import Reading
 from datasets.purdue_shapes import generate, save
-from datasets.reading import Reading
-from datasets.recipe import Recipe, RunError
+from datasets.training.feeding import framed, middle, network_inputs, surrounded
+from datasets.training.networks import NETWORKS, named
+from datasets.training.recipe import Recipe
 from tests.conftest import needs
 
 HALVES = {"tf_impl": "keras", "torch_impl": "torch"}
@@ -100,7 +101,7 @@ def test_both_halves_train_alike_whatever_the_outputs(name: str) -> None:
     import parity
     import tf_impl.train
     import torch_impl.train
-    from datasets.recipe import Machine
+    from datasets.training.recipe import Machine
 
     recipe = Recipe(
         batch_size=5, steps=2, loss="bce-dice", inputs="imagenet", auxiliary=0.3, learning_rate=1e-2
@@ -156,7 +157,7 @@ def test_a_published_backbone_is_read_in_both(tmp_path: Path) -> None:
     needs("torch")
     import torch
 
-    from datasets.checkpoints import read_backbone
+    from datasets.training.checkpoints import read_backbone
     from torch_impl import ResNet
     from torch_impl.train import make_model
 
@@ -187,7 +188,7 @@ def test_a_published_vgg_classifier_becomes_convolutions_in_both(tmp_path: Path)
     needs("torch")
     import torch
 
-    from datasets.checkpoints import read_backbone
+    from datasets.training.checkpoints import read_backbone
     from torch_impl import VGG16
     from torch_impl.train import make_model
 

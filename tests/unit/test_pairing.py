@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from parity.adapters.base import LayerInfo, TensorInfo
-from parity.errors import UsageError
-from parity.pairing import Pairing, pair
+from parity.core.errors import UsageError
+from parity.core.types import LayerInfo, TensorInfo
+from parity.pairing.pair import Pairing, pair
 
 
 class Model:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.pictures import (
+from datasets.errors import RunError
+from datasets.prediction.pictures import (
     class_colours,
     class_ids,
     described,
@@ -18,7 +19,6 @@ from datasets.pictures import (
     save_ids,
     save_picture,
 )
-from datasets.recipe import RunError
 
 NAMES = ("ring", "corner", "none")
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.checkpoints import read_checkpoint
-from datasets.pictures import from_run_lengths
+from datasets.prediction.pictures import from_run_lengths
+from datasets.prediction.reading import Reading
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, constant_mse, generate, save
-from datasets.reading import Reading
+from datasets.training.checkpoints import read_checkpoint
 from tests.conftest import needs
 
 # Keras' variables lack a keyword that NumPy 2 asks for; NumPy then copies, as it should.
@@ -52,7 +52,7 @@ def make_run(half: str, folder: Path, dtype: str = "float32") -> Any:
         low, high = (0.5, 2.0) if "var" in path else (-1.0, 1.0)
         assign(value, rng.uniform(low, high, tuple(value.shape)).astype(np.float32))
     checkpoint = folder / CHECKPOINTS[half]
-    importlib.import_module("parity.checkpoint").save_weights(model, checkpoint)
+    importlib.import_module("parity.weights.checkpoint").save_weights(model, checkpoint)
     (folder / "config.json").write_text(json.dumps({**CONFIG, "dtype": dtype}))
     save(folder / "shapes-test.gz", generate(6, 1, SIZE))
     return SimpleNamespace(train=train, predict=predict, model=model, folder=folder, checkpoint=checkpoint)
@@ -249,7 +249,7 @@ def test_the_other_formats_are_read(suffix: str, tmp_path: Path) -> None:
     half = {".keras": "tf_impl", ".safetensors": "torch_impl"}[suffix]
     needs(HALVES[half])
     run = make_run(half, tmp_path)
-    importlib.import_module("parity.checkpoint").save_weights(run.model, tmp_path / f"other{suffix}")
+    importlib.import_module("parity.weights.checkpoint").save_weights(run.model, tmp_path / f"other{suffix}")
     again = run.train.make_model(ARGUMENTS, seed=4)
     read_checkpoint(
         half, again, tmp_path / f"other{suffix}", {"name": "mUnet", "arguments": ARGUMENTS}, "float32"

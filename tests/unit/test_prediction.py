@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.pictures import from_run_lengths
-from datasets.prediction import check_options, configuration, prediction_flags, write_predictions
+from datasets.errors import RunError
+from datasets.prediction.command import check_options, configuration, prediction_flags, write_predictions
+from datasets.prediction.pictures import from_run_lengths
+from datasets.prediction.reading import Reading, padded
+from datasets.prediction.sources import Picture, batches_of_one_size, pictures_of, read_data, read_picture
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, generate, save
-from datasets.reading import Reading, padded
-from datasets.recipe import RunError
-from datasets.sources import Picture, batches_of_one_size, pictures_of, read_data, read_picture
 
 VALUES = np.array(MASK_VALUES)[:, None, None]
 LOGITS = Reading("unit", "logits", CLASSES, MASK_VALUES)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from parity.finding import Finding
+from parity.core.finding import Finding
 from parity.pytest_plugin import file_name
+from parity.report.result import Report
 from parity.report.text import screen
-from parity.verdict import Report
 
 pytest_plugins = ["pytester"]
 

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.feeding import Arrays, Kept, Section, network_inputs, network_targets
-from datasets.order import Order, share_of
-from datasets.recipe import PRESETS, Machine, Recipe, RunError
-from datasets.runlog import Progress, RunLog, finite
-from datasets.runs import training_flags
+from datasets.errors import RunError
+from datasets.training.feeding import Arrays, Kept, Section, network_inputs, network_targets
+from datasets.training.order import Order, share_of
+from datasets.training.recipe import PRESETS, Machine, Recipe
+from datasets.training.runlog import Progress, RunLog, finite
+from datasets.training.runs import training_flags
 
 
 def recipe(*flags: str) -> Recipe:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity import reorder
-from parity.reorder import contiguous, copy_into
+from parity.adapters import reorder
+from parity.adapters.reorder import contiguous, copy_into
 from tests.conftest import needs
 
 SHAPES = [

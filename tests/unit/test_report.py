@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from parity.causes import CAUSES
-from parity.check import Result
-from parity.finding import KINDS, Finding
+from parity.core.finding import KINDS, Finding
+from parity.report.data import Result
 from parity.report.files import write_html, write_json
 from parity.report.pictures import LARGEST, pictures
 from parity.report.png import VALUES, encode, palette
+from parity.report.result import Report
 from parity.report.text import SHOWN, listed, row, short, summary
-from parity.verdict import Report
 from tests.browser.synthetic import made_up
 
 INF = float("inf")

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from parity.cli import main
-from parity.finding import Finding
-from parity.report.files import LIMIT, bounded, gap_of, write_json
-from parity.repro import with_recipes
-from parity.verdict import Report
+from parity.core.finding import Finding
+from parity.report.files import LIMIT, bounded, write_json
+from parity.report.gaps import gap_of
+from parity.report.repro import with_recipes
+from parity.report.result import Report
 
 BEHIND_A_WALL = """
 import runpy, sys

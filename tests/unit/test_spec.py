@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from parity.errors import UsageError
-from parity.spec import load_model, split_call
+from parity.adapters.spec import load_model, split_call
+from parity.core.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from datasets.recipe import RunError
-from datasets.tiles import (
+from datasets.errors import RunError
+from datasets.tiles.command import (
     Placement,
     Scale,
     bordered,
@@ -29,7 +29,7 @@ from datasets.tiles import (
     read_label_picture,
     read_polygons,
 )
-from datasets.voc import Voc, check, labels_to_colours, read_labels
+from datasets.voc.folder import Voc, check, labels_to_colours, read_labels
 
 NAMES = ("background", "house")
 SIZE = (9, 14)  # H, W

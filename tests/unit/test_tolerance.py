@@ -10,9 +10,9 @@ import pytest
 
 import parity
 from parity.adapters import adapt
-from parity.adapters.base import restored
-from parity.probe import randomise
-from parity.tolerance import STRUCTURE, difference
+from parity.adapters.patching import restored
+from parity.adapters.probe import randomise
+from parity.core.tolerance import STRUCTURE, difference
 
 A = np.arange(24.0).reshape(2, 3, 4)
 NAN, INF = np.nan, np.inf

@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from parity.adapters import adapt
-from parity.adapters.base import Array
-from parity.store import Store
-from parity.trace import Node, NodeObserver, Trace, Values, canonical
+from parity.core.store import Store
+from parity.core.trace import Node, NodeObserver, Trace, Values, canonical
+from parity.core.types import Array
 from tests.zoo import CASES
 from tests.zoo_apart import Torch, image
 
@@ -190,7 +190,7 @@ def test_a_trace_is_a_forward_pass(name: str) -> None:
     case = CASES[name]
     model, module = case.build()
     inputs = case.inputs()
-    from parity.probe import to_torch_inputs
+    from parity.adapters.probe import to_torch_inputs
 
     for side, values in ((adapt(model), inputs), (adapt(module), to_torch_inputs(inputs, adapt(model)))):
         outputs, trace = side.trace(values)

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.order import Order, batches
-from datasets.prediction import prediction_flags
+from datasets.errors import RunError
+from datasets.files import replacing
+from datasets.prediction.command import prediction_flags
 from datasets.purdue_shapes import generate, save
-from datasets.recipe import Recipe, RunError, model_of
-from datasets.runlog import Progress, RunLog, finite
-from datasets.runs import training_flags
-from datasets.segmentation import check_pairs, replacing
+from datasets.training.order import Order, batches
+from datasets.training.recipe import Recipe, model_of
+from datasets.training.runlog import Progress, RunLog, finite
+from datasets.training.runs import check_pairs, training_flags
 from tests.conftest import needs
 
 HALVES = {"tf_impl": "keras", "torch_impl": "torch"}

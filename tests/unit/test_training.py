@@ -14,13 +14,13 @@ from torch import nn
 
 import parity
 from parity.adapters import adapt, trainer_of
-from parity.gradients import gaps
-from parity.layout import identity
-from parity.optimizers import NAMES, Rule, clipped, in_torch_terms, recipe_of, update
-from parity.pairing import LayerPair
-from parity.probe import randomise
-from parity.slots import Slot
-from parity.training_causes import Statistics, explain_statistics
+from parity.adapters.probe import randomise
+from parity.core.layout import identity
+from parity.core.rules import NAMES, Rule, clipped, in_torch_terms, recipe_of, update
+from parity.pairing.pair import LayerPair
+from parity.pairing.slots import Slot
+from parity.training.gradients import gaps
+from parity.training.statistics import Statistics, explain_statistics
 from tests.zoo import CASES
 from tf_impl import optimizers as keras_optimizers
 from torch_impl import optimizers as torch_optimizers
@@ -250,7 +250,7 @@ class Continued:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_training_goes_on_exactly_after_a_transfer_either_way(float64: None, name: str) -> None:
-    from parity.adapters.exact import exact_float64
+    from parity.adapters.keras.exact import exact_float64
 
     ours, theirs = OPTIMIZERS[name]
     pair = Continued()

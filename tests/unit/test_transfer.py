@@ -13,7 +13,7 @@ from torch import nn
 
 import parity
 from parity.adapters import adapt
-from parity.probe import randomise
+from parity.adapters.probe import randomise
 from tests.zoo import CASES
 
 

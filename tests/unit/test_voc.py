@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.recipe import RunError
-from datasets.voc import (
+from datasets.errors import RunError
+from datasets.voc.folder import (
     CLASSES,
     MEAN,
     STD,

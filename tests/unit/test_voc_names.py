@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.recipe import RunError
-from datasets.runs import training_flags
-from datasets.training import Training
-from datasets.voc import CLASSES, Voc, check, labels_to_colours, main
+from datasets.errors import RunError
+from datasets.training.command import Training
+from datasets.training.runs import training_flags
+from datasets.voc.folder import CLASSES, Voc, check, labels_to_colours, main
 
 OWN = ("_background_", "cell wall", "nucleus")
 

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from datasets.weight_map import weight_map
+from datasets.training.weight_map import weight_map
 
 
 def two_objects() -> np.ndarray:

@@ -1,0 +1,7 @@
+"""What is wrong with a data set, before a network is trained on it."""
+
+from __future__ import annotations
+
+from datasets.lint.command import Linter, Problem, lint, main
+
+__all__ = ["Linter", "Problem", "lint", "main"]

@@ -1,0 +1,1 @@
+"""What both halves' prediction shares: pictures in, decisions, files and figures out."""

@@ -1,0 +1,1 @@
+"""How good predictions are, in NumPy: metrics, decisions, boxes and losses."""

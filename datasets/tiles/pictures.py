@@ -1,0 +1,203 @@
+"""Pictures as instruments and annotation tools write them: any bits, grey or bands; and their values as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.errors import RunError
+from datasets.files import extra
+
+Bytes = NDArray[np.uint8]
+TIFF = (".tif", ".tiff")
+PERCENTILES = (1.0, 99.8)
+
+
+def read_bands(path: Path) -> NDArray[Any]:
+    """A picture's values as they are stored, not turned and not scaled.
+
+    Shapes: returns (H, W, bands); red, green and blue first where the picture has colours.
+    Raises:
+        RunError: a file that cannot be read, or that holds more than one picture.
+    """
+    pixels = _tiff(path) if path.suffix.lower() in TIFF else _other(path)
+    if pixels.dtype.kind not in "buif" or not pixels.size:
+        raise RunError(
+            f"a picture must hold real numbers; got shape={pixels.shape}, dtype={pixels.dtype} at {path}. Convert it."
+        )
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise RunError(
+            f"a picture's values must be finite; got {np.count_nonzero(~np.isfinite(pixels))} that are not at {path}. "
+            "Fill them in."
+        )
+    return pixels
+
+
+def read_label_picture(path: Path) -> NDArray[np.integer]:
+    """The whole numbers of a label picture: of a palette's the indices, of grey the values.
+
+    Shapes: returns (H, W).
+    Raises:
+        RunError: no such picture, several bands, or values that are no whole numbers of 0 or more.
+    """
+    if path.suffix.lower() in TIFF:
+        pixels = _tiff(path)
+        mode = f"{pixels.shape[2]} bands"
+        pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    else:
+        with _pillow(path) as picture:
+            mode, pixels = f"mode {picture.mode}", np.array(picture)
+    if pixels.ndim != 2:
+        raise RunError(
+            f"labels must be one number a pixel; got {mode} at {path}. Save class indices, or the instances' numbers."
+        )
+    kind = pixels.dtype.kind
+    if kind == "b":
+        return pixels.astype(np.uint8)
+    if kind not in "uif" or pixels.min() < 0 or (kind == "f" and not np.array_equal(pixels, np.rint(pixels))):
+        raise RunError(
+            f"labels must be whole numbers of 0 or more; got {pixels.min():g}..{pixels.max():g} of {pixels.dtype} at "
+            f"{path}. Save class indices, or the instances' numbers."
+        )
+    return pixels.astype(np.int64) if kind == "f" else pixels
+
+
+def _tiff(path: Path) -> NDArray[Any]:
+    """(H, W, bands) of a TIFF; where tifffile wants a codec that is not there, by OpenCV."""
+    library = extra("tifffile")
+    try:
+        with library.TiffFile(path) as file:
+            series = file.series[0]
+            axes = str(series.axes)
+            try:
+                pixels = np.asarray(series.asarray())
+            except ValueError as error:  # compressed
+                indices = series.keyframe.photometric == library.PHOTOMETRIC.PALETTE
+                if "imagecodecs" not in str(error) or indices:
+                    raise
+                return _other(path)
+    except RunError:
+        raise
+    except (OSError, ValueError, IndexError, library.TiffFileError) as error:
+        raise _unreadable(path, error) from error
+    while pixels.ndim > 3 and 1 in pixels.shape:
+        at = pixels.shape.index(1)
+        pixels, axes = pixels.squeeze(at), axes[:at] + axes[at + 1 :]
+    bands = axes.replace("Y", "").replace("X", "")
+    if "YX" not in axes or bands not in ("", "S", "C"):
+        raise RunError(
+            f"a file must hold one picture; got axes {axes} of {pixels.shape} at {path}. Save one plane of it."
+        )
+    if bands and axes.index(bands) == 0:
+        pixels = np.moveaxis(pixels, 0, 2)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _other(path: Path) -> NDArray[Any]:
+    """(H, W, bands) of what OpenCV reads; Pillow would make 8 bits of coloured 16."""
+    library = extra("cv2")
+    try:
+        pixels = library.imdecode(np.frombuffer(path.read_bytes(), np.uint8), library.IMREAD_UNCHANGED)
+    except (OSError, library.error) as error:
+        raise _unreadable(path, error) from error
+    if pixels is None:
+        raise _unreadable(path, ValueError("no picture"))
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    order = [2, 1, 0, *range(3, pixels.shape[2])] if pixels.shape[2] > 2 else slice(None)
+    return np.asarray(pixels[..., order])
+
+
+def _pillow(path: Path) -> Any:
+    library = extra("PIL.Image")
+    try:
+        return library.open(path)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> RunError:
+    return RunError(
+        f"a picture must be one that tifffile, OpenCV or Pillow reads; got {type(error).__name__}: {error} at {path}. "
+        "Check the file, or save it as PNG."
+    )
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Which values become 0 and 255; what lies between them becomes 0..255 in a straight line, the rest 0 or 255.
+
+    Shapes: low, high (bands,).
+    Args:
+        low, high: in the picture's units.
+        rule: where they are from, in words.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    rule: str
+
+    @classmethod
+    def of(
+        cls,
+        pixels: NDArray[Any],
+        rule: str | None,
+        values: tuple[float, float] | None = None,
+    ) -> Scale:
+        """The scale of a picture.
+
+        Shapes: pixels (H, W, bands).
+        Args:
+            pixels: what percentiles are taken of.
+            rule: "full-range", the type's least and greatest value; "percentiles" or "values", which are given;
+                None: 8 bits as they are, others by percentiles.
+            values: the percentiles 0..100, or the values that become 0 and 255.
+        Raises:
+            RunError: a rule that the type or the values do not admit.
+        """
+        kind, bands = pixels.dtype, pixels.shape[-1]
+        rule = rule or ("full-range" if kind in (np.uint8, np.bool_) else "percentiles")
+        if rule == "full-range":
+            if kind.kind not in "bu":
+                raise RunError(
+                    f"--full-range must have a type without negative or broken values; got dtype={kind}. "
+                    "Give --percentiles or --values."
+                )
+            high = 1 if kind == np.bool_ else np.iinfo(kind).max
+            return cls((0.0,) * bands, (float(high),) * bands, f"the full range of {kind}")
+        first, last = values or PERCENTILES
+        if not first < last or (rule == "percentiles" and not 0 <= first < last <= 100):
+            raise RunError(f"{rule} must rise; got {first:g} {last:g}. Try --percentiles 1 99.8.")
+        if rule == "values":
+            return cls((float(first),) * bands, (float(last),) * bands, "as given")
+        found = np.percentile(pixels.reshape(-1, bands), (first, last), axis=0)
+        told = f"percentiles {first:g} and {last:g}" + ", each band's own" * (bands > 1)
+        return cls(tuple(found[0].tolist()), tuple(found[1].tolist()), told)
+
+    def __call__(self, pixels: NDArray[Any]) -> Bytes:
+        """Values as bytes; a band without a difference becomes 0.
+
+        Shapes: pixels (H, W, bands); returns the same.
+        """
+        low, high = np.array(self.low), np.array(self.high)
+        share = (pixels.astype(np.float64) - low) / np.where(high > low, high - low, np.inf)
+        return np.rint(share.clip(0, 1) * 255).astype(np.uint8)
+
+    def __str__(self) -> str:
+        pairs = [f"{low:g}..{high:g}" for low, high in zip(self.low, self.high, strict=True)]
+        return f"values {', '.join(dict.fromkeys(pairs))} become 0..255: {self.rule}"
+
+
+def colours_of(bands: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """The bands that are taken, and in words which they are.
+
+    Shapes: bands (H, W, bands); returns (H, W, 1) of grey, or (H, W, 3) of red, green and blue.
+    """
+    count = bands.shape[2]
+    if count < 3:
+        return bands[..., :1], "grey" if count == 1 else "2 bands, the first as grey"
+    told = "red, green, blue"
+    return bands[..., :3], told if count == 3 else f"{count} bands, the first three as {told}"

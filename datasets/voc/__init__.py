@@ -1,0 +1,51 @@
+"""PASCAL VOC2012's segmentation data from its own folder, or one's own in that layout."""
+
+from __future__ import annotations
+
+from datasets.voc.folder import (
+    CLASSES,
+    CROP,
+    LISTS,
+    MEAN,
+    NAMES,
+    PARTS,
+    SMALL,
+    STD,
+    VOID,
+    VOIDS,
+    Crops,
+    Voc,
+    check,
+    colour_map,
+    colours_to_labels,
+    labels_to_colours,
+    main,
+    normalise,
+    picture_paths,
+    read_classes,
+    read_labels,
+)
+
+__all__ = [
+    "CLASSES",
+    "CROP",
+    "LISTS",
+    "MEAN",
+    "NAMES",
+    "PARTS",
+    "SMALL",
+    "STD",
+    "VOID",
+    "VOIDS",
+    "Crops",
+    "Voc",
+    "check",
+    "colour_map",
+    "colours_to_labels",
+    "labels_to_colours",
+    "main",
+    "normalise",
+    "picture_paths",
+    "read_classes",
+    "read_labels",
+]

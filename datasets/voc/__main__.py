@@ -1,0 +1,10 @@
+"""python -m datasets.voc"""
+
+from __future__ import annotations
+
+import sys
+
+from datasets.voc.folder import main
+
+if __name__ == "__main__":
+    sys.exit(main())

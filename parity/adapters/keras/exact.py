@@ -1,0 +1,124 @@
+"""float64 where Keras or its backend would pass through float32 under a float64 policy.
+
+TensorFlow's cast of a Python number, its leaky ReLU's slope and its bilinear resize have 24 bits under any
+dtype: about 1e-8, a thousand times the bound for the structure. On JAX and torch, Keras takes float64 with
+float32 for float32, so that its normalisations are 1e-7 to 1e-6 off. While parity judges in float64, all of
+these are computed in float64; nothing else about the model changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from parity.adapters.patching import restored
+
+
+@contextmanager
+def exact_float64() -> Iterator[None]:
+    """Replace these functions for the time being; float64 tensors alone are treated differently."""
+    with _tensorflow() if keras.config.backend() == "tensorflow" else _result_type():
+        yield
+
+
+@contextmanager
+def _result_type() -> Iterator[None]:
+    """float64 wins over float32, as it does on TensorFlow, in NumPy, and in torch and JAX themselves."""
+    from keras.src import backend
+    from keras.src.backend.common import dtypes as common
+
+    plain = common.result_type
+
+    def result_type(*dtypes: Any) -> str:
+        if any(
+            keras.backend.standardize_dtype(getattr(dtype, "dtype", dtype)) == "float64" for dtype in dtypes
+        ):
+            return "float64"
+        return str(plain(*dtypes))
+
+    with restored(backend, "result_type", result_type), restored(common, "result_type", result_type):
+        yield
+
+
+@contextmanager
+def _tensorflow() -> Iterator[None]:
+    import tensorflow as tf
+    from tensorflow.python.ops import math_ops
+
+    plain_cast, plain_leaky, plain_resize = math_ops.cast, tf.nn.leaky_relu, tf.image.resize
+
+    def cast(x: Any, dtype: Any, name: Any = None) -> Any:
+        if isinstance(x, float) and tf.as_dtype(dtype) == tf.float64:
+            return tf.constant(x, tf.float64)
+        return plain_cast(x, dtype, name=name)
+
+    def leaky_relu(features: Any, alpha: Any = 0.2, name: Any = None) -> Any:
+        if _is_float64(features) and isinstance(alpha, int | float):
+            return tf.where(features > 0, features, features * tf.constant(alpha, tf.float64))
+        return plain_leaky(features, alpha=alpha, name=name)
+
+    def resize(images: Any, size: Any, method: Any = "bilinear", *args: Any, **kwargs: Any) -> Any:
+        special = args or kwargs.get("preserve_aspect_ratio")
+        if special or method != "bilinear" or not _is_float64(images) or len(images.shape) != 4:
+            return plain_resize(images, size, method, *args, **kwargs)
+        wide = bool(kwargs.get("antialias"))
+        return _bilinear(_bilinear(images, int(size[0]), 1, wide), int(size[1]), 2, wide)
+
+    with ExitStack() as stack:
+        stack.enter_context(restored(math_ops, "cast", cast))
+        stack.enter_context(restored(tf, "cast", cast))
+        stack.enter_context(restored(tf.nn, "leaky_relu", leaky_relu))
+        stack.enter_context(restored(tf.image, "resize", resize))
+        yield
+
+
+def _is_float64(value: Any) -> bool:
+    return getattr(getattr(value, "dtype", None), "name", "") == "float64"
+
+
+def _bilinear(images: Any, size: int, axis: int, antialias: bool) -> Any:
+    """Resize one axis with a triangle around each new pixel's centre; pixel centres lie at half pixels.
+
+    The triangle is one old pixel wide to each side, or, to keep high frequencies out where the image shrinks, one
+    new pixel.
+    """
+    import tensorflow as tf
+
+    length = int(images.shape[axis])
+    scale = length / size
+    centres = (np.arange(size) + 0.5) * scale
+    if not antialias:
+        centres = np.clip(centres, 0.5, length - 0.5)
+    reach = max(scale, 1.0) if antialias else 1.0
+    weights = np.maximum(0.0, 1.0 - np.abs(np.arange(length) + 0.5 - centres[:, None]) / reach)
+    weights /= weights.sum(axis=1, keepdims=True)
+    moved = tf.tensordot(tf.constant(weights, tf.float64), images, [[1], [axis]])
+    return tf.transpose(moved, [*range(1, axis + 1), 0, *range(axis + 1, len(images.shape))])
+
+
+@contextmanager
+def full_multiplication() -> Iterator[bool]:
+    """Multiply float32 without TF32 for the time being; yields whether the backend was allowed to use it."""
+    name = keras.config.backend()
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        config = tf.config.experimental
+        reduced = bool(config.tensor_float_32_execution_enabled())
+        config.enable_tensor_float_32_execution(False)
+        try:
+            yield reduced
+        finally:
+            config.enable_tensor_float_32_execution(reduced)
+    elif name == "jax":
+        import jax
+
+        before = jax.config.jax_default_matmul_precision
+        with jax.default_matmul_precision("highest"):
+            yield before != "highest"
+    else:
+        yield False

@@ -1,0 +1,245 @@
+"""Traces a Keras model: its leaf layers, and every keras operation, backend operation and operator between them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import keras
+from keras import tree
+from keras.src import backend
+
+from parity.adapters.keras.tree import own_variables, plain_tensors
+from parity.adapters.patching import restored
+from parity.adapters.recording import Framework, Recorder
+from parity.core.trace import canonical
+from parity.core.types import LayerInfo
+
+L = keras.layers
+COMPOSITES = (L.RNN, L.MultiHeadAttention, L.GroupQueryAttention)
+"""Layers with sublayers that are one step all the same."""
+INQUIRIES = {
+    "is_tensor",
+    "shape",
+    "convert_to_numpy",
+    "device_scope",
+    "name_scope",
+    "compute_output_spec",
+    "Variable",
+}
+"""Backend functions that make no tensor."""
+TENSORFLOW_INQUIRIES = {"Shape", "ShapeN", "Rank", "Size"}
+OPERATORS = (
+    "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "rfloordiv", "mod", "rmod",
+    "pow", "rpow", "matmul", "rmatmul", "neg", "abs", "getitem", "lt", "le", "gt", "ge", "and", "or", "invert",
+)  # fmt: skip
+REVERSED = {"__rsub__", "__rtruediv__", "__rfloordiv__", "__rmod__", "__rpow__", "__rmatmul__"}
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor or a variable of the backend (Keras' symbolic tensors hold no values)."""
+    if isinstance(value, keras.KerasTensor):
+        return False
+    return isinstance(value, keras.Variable) or bool(keras.ops.is_tensor(value))
+
+
+def framework(to_numpy: Any, replaced: Any) -> Framework:
+    """What the recorder needs to know of Keras on its backend."""
+    if keras.config.backend() == "torch":
+        from parity.adapters.torch import trace as torch_trace
+
+        known = torch_trace.framework(to_numpy, replaced)
+
+        def held(tensor: Any) -> Any:
+            return tensor._value if isinstance(tensor, keras.Variable) else tensor
+
+        return Framework(
+            "keras",
+            is_tensor,
+            tree.flatten,
+            to_numpy,
+            replaced,
+            lambda tensor: known.version(held(tensor)),
+            lambda tensor: known.storage(held(tensor)),
+        )
+    return Framework("keras", is_tensor, tree.flatten, to_numpy, replaced)
+
+
+def tensors_of(layers: Mapping[str, Any]) -> tuple[dict[int, str], set[int]]:
+    """Identities of all variables (and of their values) with their paths, and of tensors that are plain attributes."""
+    parameters: dict[int, str] = {}
+    constants: set[int] = set()
+    for path, layer in layers.items():
+        stem = f"{path}." if path else ""
+        for name, _, variable in own_variables(layer):
+            value = variable._value
+            for held in (variable, value, getattr(value, "handle", value)):
+                parameters.setdefault(id(held), f"{stem}{name}")
+        constants.update(id(vars(layer)[name]) for name in plain_tensors(layer))
+    return parameters, constants
+
+
+@contextmanager
+def tracing(recorder: Recorder, layers: Mapping[str, Any], infos: Mapping[str, LayerInfo]) -> Iterator[None]:
+    """While this is open, whatever Keras runs goes into the recorder's graph."""
+    by_id = {id(layer): path for path, layer in layers.items()}
+    original = L.Layer.__call__
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        path = by_id.get(id(layer))
+        if recorder.opaque or path is None:
+            return original(layer, *args, **kwargs)
+        if not is_step(layer, infos[path]):
+            with recorder.scope(path):
+                return original(layer, *args, **kwargs)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return original(layer, *args, **kwargs)
+
+        kind, settings = infos[path].family or canonical(infos[path].kind), dict(infos[path].settings)
+        activation = getattr(layer, "activation", None)
+        if isinstance(layer, L.Activation):
+            kind = canonical(_name(activation))
+        elif isinstance(layer, L.ReLU):
+            kind = "relu6" if layer.max_value == 6 else "leaky_relu" if layer.negative_slope else kind
+        elif callable(activation) and activation is not keras.activations.linear:
+            settings["activation"] = canonical(_name(activation))
+        return recorder.layer(path, kind, settings, run, args, kwargs)
+
+    with ExitStack() as stack:
+        stack.enter_context(restored(L.Layer, "__call__", call))
+        stack.enter_context(_backend_functions(recorder))
+        stack.enter_context(_operators(recorder))
+        yield
+
+
+def is_step(layer: Any, info: LayerInfo) -> bool:
+    """Whether a call is one step: a leaf with weights, or a leaf that Keras itself defines."""
+    if isinstance(layer, COMPOSITES):
+        return True
+    own = type(layer).__module__.startswith("keras.") and not isinstance(layer, L.Lambda)
+    return info.leaf and (bool(info.tensors) or own)
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", None) or str(
+        getattr(function, "name", None) or type(function).__name__
+    )
+
+
+@contextmanager
+def _backend_functions(recorder: Recorder) -> Iterator[None]:
+    """Wrap the functions through which keras.ops and layers reach the backend."""
+    package = f"keras.src.backend.{keras.config.backend()}"
+    wrapped: dict[int, Callable[..., Any]] = {}
+    with ExitStack() as stack:
+        for part in ("nn", "numpy", "core", "math", "image", "linalg", "random", "rnn"):
+            module = import_module(f"{package}.{part}")
+            for name, function in _public_functions(module):
+                wrapped[id(function)] = _as_op(recorder, name, function)
+                stack.enter_context(restored(module, name, wrapped[id(function)]))
+        for name, value in list(vars(backend).items()):
+            if id(value) in wrapped:
+                stack.enter_context(restored(backend, name, wrapped[id(value)]))
+        yield
+
+
+def _public_functions(module: ModuleType) -> list[tuple[str, Any]]:
+    return [
+        (name, value)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value)
+        and not name.startswith("_")
+        and name not in INQUIRIES
+        and value.__module__ == module.__name__
+    ]
+
+
+def _as_op(recorder: Recorder, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def step(*args: Any, **kwargs: Any) -> Any:
+        return recorder.op(name, function, args, kwargs)
+
+    return step
+
+
+@contextmanager
+def _operators(recorder: Recorder) -> Iterator[None]:
+    """See what is written with Python's operators, or with the backend's own functions."""
+    name = keras.config.backend()
+    if name == "tensorflow":
+        with _tensorflow_ops(recorder):
+            yield
+    elif name == "torch":
+        from parity.adapters.torch.trace import Functions
+
+        with Functions(recorder):
+            yield
+    else:
+        with _operator_methods(recorder):
+            yield
+
+
+@contextmanager
+def _tensorflow_ops(recorder: Recorder) -> Iterator[None]:
+    """TensorFlow tells of every operation that it runs; those within a step are part of it."""
+    from tensorflow.python.framework import op_callbacks
+
+    def callback(
+        kind: Any, inputs: Any, attrs: Any, outputs: Any, op_name: Any = None, graph: Any = None
+    ) -> list[Any] | None:
+        if recorder.opaque or graph is not None:
+            return None
+        name = kind.decode() if isinstance(kind, bytes) else str(kind)
+        if name == "ReadVariableOp":
+            recorder.alias(inputs[0], outputs[0])
+        elif name not in TENSORFLOW_INQUIRIES:
+            names = [item.decode() if isinstance(item, bytes) else item for item in attrs[::2]]
+            settings = {
+                key: value for key, value in zip(names, attrs[1::2], strict=True) if isinstance(value, int)
+            }
+            small = [i for i, tensor in enumerate(inputs) if not recorder.knows(tensor) and _is_small(tensor)]
+            settings |= {str(i): inputs[i].numpy().tolist() for i in small}
+            data = [tensor for i, tensor in enumerate(inputs) if i not in small]
+            return recorder.seen(name, data, list(outputs), settings)
+        return None
+
+    def watch(on: bool) -> None:
+        (op_callbacks.add_op_callback if on else op_callbacks.remove_op_callback)(callback)
+
+    watch(True)
+    recorder.watch = watch  # without a callback TensorFlow runs each operation in fewer steps
+    try:
+        yield
+    finally:
+        watch(False)
+
+
+def _is_small(tensor: Any) -> bool:
+    """Whether it is rather a number, a size or a position than data."""
+    return tensor.dtype.name != "resource" and tensor.shape.num_elements() <= 16
+
+
+@contextmanager
+def _operator_methods(recorder: Recorder) -> Iterator[None]:
+    """Wrap the operators of the backend's tensor class; the backend's own functions stay unseen."""
+    cls = type(keras.ops.zeros(1))
+    with ExitStack() as stack:
+        for plain in OPERATORS:
+            name = f"__{plain}__"
+            method = getattr(cls, name, None)
+            if method is not None:
+                stack.enter_context(restored(cls, name, _as_method(recorder, name, method)))
+        yield
+
+
+def _as_method(recorder: Recorder, name: str, method: Any) -> Any:
+    def step(self: Any, *args: Any) -> Any:
+        return recorder.op(name, method, (self, *args), {}, name in REVERSED)
+
+    return step

@@ -1,0 +1,271 @@
+"""A Keras model in training, on any backend: gradients, steps of an optimizer, everything put back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras import tree
+
+from parity.adapters.keras.gradient import differentiate
+from parity.adapters.keras.model import KerasModel, _positional, to_numpy
+from parity.adapters.keras.optimizer import from_recipe, made_anew, rules_of, slots_of
+from parity.adapters.keras.tree import is_functional
+from parity.adapters.keras.watch import Recorder, named_tensors
+from parity.adapters.patching import restored
+from parity.core.rules import Recipe, Rule, State
+from parity.core.trainer import Evaluation
+from parity.core.types import Array, Side
+
+
+class KerasTrainer:
+    """Trainer for a Keras model or layer."""
+
+    side: Side = "keras"
+
+    def __init__(self, adapter: KerasModel, loss: Callable[..., Any] | None = None) -> None:
+        self.adapter, self.model, self.loss = adapter, adapter.model, loss
+        self.told_by_fit = bool(self.model._call_has_training_arg)
+        self._variables = dict(adapter._variables)
+        self._optimizer: Any = None
+        self._recipe: Recipe | None = None
+
+    def statistics(self) -> Callable[[], None]:
+        """Keep what a pass may change of the model, be it one in inference mode; the function puts it back."""
+        kept = [(v, to_numpy(v)) for v in self.model.non_trainable_variables]
+
+        def restore() -> None:
+            for variable, value in kept:
+                variable.assign(value)
+
+        return restore
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Hold the model in float64; variables of every type are put back."""
+        others = [v for v in self.model.variables if not keras.backend.is_float_dtype(v.dtype)]
+        whole = [(v, to_numpy(v)) for v in others]
+        with ExitStack() as stack:
+            for variable, value in whole:
+                stack.callback(variable.assign, value)
+            stack.enter_context(self.adapter.precision("float64"))
+            if isinstance(self.loss, keras.losses.Loss):  # it casts what it gets to the type it was made in
+                for name, exact in (("_dtype_policy", keras.DTypePolicy("float64")), ("_dtype", "float64")):
+                    if hasattr(self.loss, name):
+                        stack.enter_context(restored(self.loss, name, exact))
+            try:
+                yield
+            finally:
+                self.stop()
+
+    def evaluate(
+        self,
+        inputs: Sequence[Array],
+        targets: Sequence[Array] | None,
+        *,
+        training: bool,
+        watch: Sequence[str] = (),
+        forced: Mapping[tuple[str, int], Array] | None = None,
+    ) -> Evaluation:
+        """Run forward and, with targets, backward; gradients are not replaced on this side."""
+        tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
+        recorder = Recorder(self.adapter, watch)
+        if targets is None:
+            with recorder.on():
+                named = named_tensors(self._call(tensors, training))
+            arrays = [to_numpy(tensor) for _, tensor in named]
+            calls = recorder.finish([(list(map(to_numpy, i)), to_numpy(o)) for i, o in recorder.tensors], {})
+            return Evaluation(
+                0.0, list(zip([n for n, _ in named], arrays, strict=True)), {}, [], calls, recorder.dropped
+            )
+        probes = self._probes(tensors, training, watch) if watch else {}
+        paths = {
+            path: v
+            for path, v in self._variables.items()
+            if keras.backend.is_float_dtype(v.dtype) and v.trainable
+        }
+        unique = {id(v): v for v in paths.values()}
+        names: list[str] = []
+
+        def function(tensors: list[Any], probes: list[Any]) -> tuple[Any, Any]:
+            recorder.restart(dict(zip(keys, probes, strict=True)))
+            with recorder.on():
+                named = named_tensors(self._call(tensors, training))
+            names[:] = [name for name, _ in named]
+            outputs = [tensor for _, tensor in named]
+            return self._loss(outputs, targets), (outputs, recorder.tensors)
+
+        keys = list(probes)
+        loss, (outputs, seen), gradients = differentiate(
+            function, list(unique.values()), tensors, list(probes.values()), self._all_variables()
+        )
+        by_id = dict(zip(unique, gradients[0], strict=True))
+        arrived = dict(zip(keys, gradients[2], strict=True))
+        calls = recorder.finish([(list(map(to_numpy, i)), to_numpy(o)) for i, o in seen], arrived)
+        return Evaluation(
+            loss=float(to_numpy(loss)),
+            outputs=[(name, to_numpy(value)) for name, value in zip(names, outputs, strict=True)],
+            parameters={path: by_id[id(v)] for path, v in paths.items()},
+            inputs=gradients[1],
+            calls=calls,
+            dropped=recorder.dropped,
+        )
+
+    def _all_variables(self) -> list[Any]:
+        return list({id(v): v for v in [*self.model.variables, *self._variables.values()]}.values())
+
+    def _call(self, tensors: list[Any], training: bool) -> Any:
+        """The model on its inputs, told whether it trains, even where its `call` does not ask."""
+        arguments = tensors
+        if is_functional(self.model) and len(self.model.inputs) == len(tensors):
+            arguments = [tree.pack_sequence_as(self.model._inputs_struct, tensors)]
+        elif len(tensors) > 1 and _positional(self.model.call) == 1:
+            arguments = [tensors]
+        return self.model(*arguments, training=training)
+
+    def _probes(self, tensors: list[Any], training: bool, watch: Sequence[str]) -> dict[tuple[str, int], Any]:
+        """A zero for each output of a watched layer: the gradient with respect to it is the output's."""
+        state = {id(v): (v, to_numpy(v)) for v in self._all_variables()}
+        recorder = Recorder(self.adapter, watch)
+        with recorder.on():
+            self._call(tensors, training)
+        for variable, value in state.values():
+            variable.assign(value)
+        shapes = [(key, output) for key, (_, output) in zip(recorder.keys, recorder.tensors, strict=True)]
+        return {key: keras.ops.zeros_like(output) for key, output in shapes}
+
+    def _loss(self, outputs: list[Any], targets: Sequence[Array]) -> Any:
+        wanted = [keras.ops.convert_to_tensor(value) for value in targets]
+        if self.loss is None:
+            terms = [
+                keras.ops.sum(keras.ops.square(output - target)) / np.float64(value.size)
+                for output, target, value in zip(outputs, wanted, targets, strict=True)
+            ]
+            total = terms[0]
+            for term in terms[1:]:
+                total = total + term
+            return total
+        single = len(outputs) == 1
+        value = self.loss(wanted[0] if single else wanted, outputs[0] if single else outputs)
+        size = int(np.prod(value.shape))
+        return keras.ops.sum(value) / np.float64(size) if len(value.shape) else value  # as compile() would
+
+    def loss_of(self, outputs: Sequence[Array], targets: Sequence[Array]) -> float:
+        """The loss of these outputs."""
+        return float(to_numpy(self._loss([keras.ops.convert_to_tensor(value) for value in outputs], targets)))
+
+    def state(self) -> dict[str, Array]:
+        """Weights and statistics by path."""
+        return {
+            path: to_numpy(v) for path, v in self._variables.items() if keras.backend.is_float_dtype(v.dtype)
+        }
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Set weights and statistics."""
+        for path, value in state.items():
+            self._variables[path].assign(value)
+
+    def trainable(self) -> set[str]:
+        """Paths of the variables that training changes."""
+        known = {id(v) for v in self.model.trainable_variables}
+        return {path for path, v in self._variables.items() if id(v) in known and v.trainable}
+
+    def penalties(self) -> dict[str, Array]:
+        """Gradient of each variable's regulariser."""
+        paths = [
+            p
+            for p, v in self._variables.items()
+            if getattr(v, "regularizer", None) is not None and v.trainable
+        ]
+        if not paths:
+            return {}
+        variables = [self._variables[path] for path in paths]
+
+        def function(tensors: list[Any], probes: list[Any]) -> tuple[Any, Any]:
+            total = variables[0].regularizer(variables[0])
+            for variable in variables[1:]:
+                total = total + variable.regularizer(variable)
+            return total, ([], [])
+
+        _, _, gradients = differentiate(function, variables, [], [], self._all_variables())
+        return {p: g for p, g in zip(paths, gradients[0], strict=True) if g is not None and np.any(g)}
+
+    # --- the optimizer ------------------------------------------------------------------------------
+
+    def start(self, optimizer: Recipe | Any) -> None:
+        """Make the optimizer anew in float64, from the recipe or from the configuration of the one given."""
+        self._recipe = optimizer if isinstance(optimizer, Recipe) else None
+        self._optimizer = from_recipe(optimizer) if isinstance(optimizer, Recipe) else made_anew(optimizer)
+        trainable = self.trainable()
+        self._optimizer.build([self._variables[path] for path in self._unique(trainable)])
+        excluded = getattr(optimizer, "_exclude_from_weight_decay", None)
+        if excluded:
+            self._optimizer._exclude_from_weight_decay = excluded
+        patterns = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+        if patterns:
+            self._optimizer._exclude_from_weight_decay_pattern = patterns
+
+    def _unique(self, paths: set[str]) -> list[str]:
+        """One path a variable, in the model's order."""
+        found: dict[int, str] = {}
+        for path, variable in self._variables.items():
+            if path in paths:
+                found.setdefault(id(variable), path)
+        return list(found.values())
+
+    def stop(self) -> None:
+        """Give up the optimizer."""
+        self._optimizer = self._recipe = None
+
+    def apply(self, gradients: Mapping[str, Array], step: int) -> None:
+        """One step with these gradients."""
+        paths = self._unique(set(gradients))
+        if self._recipe is not None:
+            self._optimizer.learning_rate = self._recipe.rate(step)
+        values = [keras.ops.convert_to_tensor(gradients[path]) for path in paths]
+        self._optimizer.apply(values, [self._variables[path] for path in paths])
+
+    def rules(self) -> dict[str, Rule]:
+        """The rule of each variable, from the optimizer's attributes."""
+        return rules_of(self._optimizer, {path: self._variables[path] for path in self.trainable()})
+
+    def slots(self) -> dict[str, State]:
+        """The optimizer's state of each variable, as Keras keeps it."""
+        return slots_of(self._optimizer, {path: self._variables[path] for path in self.trainable()})
+
+    @contextmanager
+    def batchnorm(self, path: str, **changes: Any) -> Iterator[None]:
+        """While this is open the layer follows another rule for its statistics, or does not use the batch's."""
+        layer = self.adapter._layers[path]
+        original, had = layer.call, "call" in vars(layer)
+        momentum, unbiased = changes.get("momentum"), changes.get("unbiased")
+
+        def call(inputs: Any, training: Any = None, **kwargs: Any) -> Any:
+            if changes.get("frozen"):
+                with restored(layer, "_trainable", False):  # whatever mode the layer is told, or tells itself
+                    return original(inputs, training=training, **kwargs)
+            statistics = (layer.moving_mean, layer.moving_variance)
+            before = [keras.ops.convert_to_tensor(value) + 0.0 for value in statistics]
+            outputs = original(inputs, training=training, **kwargs)
+            if not (training and layer.trainable):
+                return outputs
+            count = int(np.prod(inputs.shape)) // int(layer.moving_mean.shape[0])
+            wide = {None: 1.0, True: count / (count - 1), False: (count - 1) / count}[unbiased]
+            for variable, old, factor in zip(statistics, before, (1.0, wide), strict=True):
+                keep = layer.momentum if momentum is None else momentum
+                batch = (keras.ops.convert_to_tensor(variable) - old * layer.momentum) / (
+                    1.0 - layer.momentum
+                )
+                variable.assign(old * keep + batch * ((1.0 - keep) * factor))
+            return outputs
+
+        vars(layer)["call"] = call
+        try:
+            yield
+        finally:
+            vars(layer).pop("call")
+            if had:
+                vars(layer)["call"] = original

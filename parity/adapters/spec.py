@@ -1,0 +1,110 @@
+"""Models named by a string: "package.module:Name", "file.py:name", with arguments "...:Name(depth=8)"."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from parity.adapters import side_of
+from parity.core.errors import UsageError
+from parity.core.types import Side
+
+Arguments = tuple[list[Any], dict[str, Any]]
+
+
+def split_call(text: str) -> tuple[str, Arguments | None]:
+    """("Name", arguments) of "Name(1, depth=8)"; literals alone, nothing is evaluated.
+
+    Raises:
+        UsageError: the parentheses hold anything but literals.
+    """
+    name, bracket, _ = text.partition("(")
+    if not bracket:
+        return text, None
+    try:
+        call = ast.parse(f"f{text[len(name) :]}", mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert isinstance(call.func, ast.Name)
+        assert all(keyword.arg for keyword in call.keywords)
+        positional = [ast.literal_eval(value) for value in call.args]
+        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, AssertionError) as error:
+        raise UsageError(
+            f"arguments in a model's name must be literals, as in 'mUnet(depth=8)'; got {text!r}. "
+            "Write a factory function for anything else."
+        ) from error
+    return name, (positional, named)
+
+
+def load_model(spec: str, side: Side | None = None) -> Any:
+    """The model that a string names: an object as it is, or what a class or function returns when called.
+
+    Args:
+        spec: "package.module:attribute" or "path/to/file.py:attribute", with literal arguments in
+            parentheses if it is to be called with any.
+        side: "keras" or "torch", where the model must be of that framework.
+
+    Raises:
+        UsageError: it does not name a module and an attribute, or the result is not a model.
+    """
+    location, colon, attribute = spec.partition(":")
+    if not colon or not attribute:
+        raise UsageError(
+            f"a model must be named as module:attribute; got {spec!r}. For example mynet.keras_model:build."
+        )
+    name, arguments = split_call(attribute)
+    value: Any = _module(location, spec)
+    for part in name.split("."):
+        if not hasattr(value, part):
+            raise UsageError(
+                f"{location} must have the attribute {name!r}; got {spec!r}. Check the spelling."
+            )
+        value = getattr(value, part)
+    if arguments is not None or (callable(value) and side_of(value) is None):
+        positional, named = arguments or ([], {})
+        value = value(*positional, **named)
+    if side_of(value) is None:
+        raise UsageError(
+            f"{spec!r} must be, or return, a Keras model or a torch module; got {type(value).__name__}. "
+            "Name the model object, or a function that builds and returns it."
+        )
+    if side is not None and side_of(value) != side:
+        raise UsageError(
+            f"--{side} must name a {side} model; got {spec!r}, which is a {side_of(value)} model. Swap them."
+        )
+    return value
+
+
+def _module(location: str, spec: str) -> ModuleType:
+    # Both frameworks may load in this process; torch goes first (Keras' own test configuration cites a crash).
+    if importlib.util.find_spec("torch"):
+        importlib.import_module("torch")
+    if location.endswith(".py"):
+        path = Path(location).resolve()
+        if not path.is_file():
+            raise UsageError(f"the file of a model must exist; got {location!r}. Check the path.")
+        name = f"_parity_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"  # its own, whatever the stem
+        found = importlib.util.spec_from_file_location(name, path)
+        assert found is not None
+        assert found.loader is not None
+        module = importlib.util.module_from_spec(found)
+        sys.modules[name] = module
+        if str(path.parent) not in sys.path:
+            sys.path.append(str(path.parent))  # the file may import its neighbours
+        found.loader.exec_module(module)
+        return module
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(location)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{spec!r} must name a module that can be imported here; got no module named {error.name!r}. "
+            "Install its package, or run parity from the folder that holds it."
+        ) from error

@@ -1,0 +1,109 @@
+"""Traces a torch module: its leaf modules, and every function, method and operator between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from parity.adapters.patching import restored
+from parity.adapters.recording import Framework, Recorder
+from parity.core.trace import canonical
+from parity.core.types import LayerInfo
+
+REVERSED = {"__rsub__", "__rdiv__", "__rtruediv__", "__rmatmul__", "__rpow__", "__rfloordiv__", "__rmod__"}
+TENSOR_PROPERTIES = {"T", "mT", "H", "mH", "data", "real", "imag"}
+INQUIRIES = {"size", "dim", "ndimension", "numel", "nelement", "stride", "item", "tolist", "untyped_storage",
+             "data_ptr", "is_contiguous", "is_floating_point", "is_complex", "element_size", "storage_offset"}  # fmt: skip
+"""Methods that give no tensor."""
+COMPOSITES = (nn.MultiheadAttention,)
+"""Modules with submodules that are one step all the same: they read the submodules' weights themselves."""
+
+
+def framework(to_numpy: Any, replaced: Any) -> Framework:
+    """What the recorder needs to know of torch."""
+    return Framework(
+        side="torch",
+        is_tensor=lambda value: isinstance(value, torch.Tensor),
+        leaves=pytree.tree_leaves,
+        to_numpy=to_numpy,
+        replaced=replaced,
+        version=lambda tensor: int(tensor._version),
+        storage=lambda tensor: int(tensor.untyped_storage()._cdata),
+    )
+
+
+def tensors_of(modules: Mapping[str, nn.Module]) -> tuple[dict[int, str], set[int]]:
+    """Identities of all parameters and buffers with their paths, and of tensors that are plain attributes."""
+    parameters: dict[int, str] = {}
+    constants: set[int] = set()
+    for path, module in modules.items():
+        stem = f"{path}." if path else ""
+        for name, value in {**module._parameters, **module._buffers}.items():
+            if value is not None:
+                parameters.setdefault(id(value), f"{stem}{name}")
+        for value in pytree.tree_leaves(
+            {name: value for name, value in vars(module).items() if not name.startswith("_")}
+        ):
+            if isinstance(value, torch.Tensor):
+                constants.add(id(value))
+    return parameters, constants
+
+
+@contextmanager
+def tracing(
+    recorder: Recorder, modules: Mapping[str, nn.Module], layers: Mapping[str, LayerInfo]
+) -> Iterator[None]:
+    """While this is open, whatever torch runs goes into the recorder's graph."""
+    by_id = {id(module): path for path, module in modules.items()}
+    original = nn.Module.__call__
+
+    def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        path = by_id.get(id(module))
+        if recorder.opaque or path is None:
+            return original(module, *args, **kwargs)
+        layer = layers[path]
+        if not is_step(module, layer):
+            with recorder.scope(path):
+                return original(module, *args, **kwargs)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return original(module, *args, **kwargs)
+
+        kind = layer.family or canonical(layer.kind)
+        return recorder.layer(path, kind, layer.settings, run, args, kwargs)
+
+    with restored(nn.Module, "__call__", call), Functions(recorder):
+        yield
+
+
+def is_step(module: nn.Module, layer: LayerInfo) -> bool:
+    """Whether a call is one step: a leaf with weights, or a leaf that torch itself defines."""
+    if isinstance(module, COMPOSITES):
+        return True
+    own = type(module).__module__.startswith("torch.nn.")
+    return layer.leaf and (bool(layer.tensors) or own)
+
+
+class Functions(TorchFunctionMode):
+    """Sees torch functions, tensor methods and operators."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", str(func))
+        if name in {"__get__", "__set__"}:  # x.T, x.data, x.shape
+            name = getattr(getattr(func, "__self__", None), "__name__", name)
+            if name not in TENSOR_PROPERTIES:
+                return func(*args, **kwargs)
+        if self._recorder.opaque or name in INQUIRIES:
+            return func(*args, **kwargs)
+        return self._recorder.op(name, func, args, kwargs, name in REVERSED)

@@ -1,0 +1,245 @@
+"""A torch module in training: gradients, steps of an optimizer, and everything put back afterwards."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from parity.adapters.torch.model import TorchModel, to_numpy
+from parity.adapters.torch.optimizer import clip_gradients, from_recipe, rules_of, slots_of
+from parity.adapters.torch.watch import Neutral, Recorder, named_tensors
+from parity.core.errors import UsageError
+from parity.core.rules import Recipe, Rule, State
+from parity.core.trainer import Evaluation
+from parity.core.types import Array, Side
+
+
+class TorchTrainer:
+    """Trainer for a torch module."""
+
+    side: Side = "torch"
+    told_by_fit = True
+
+    def __init__(self, adapter: TorchModel, loss: Callable[..., Any] | None = None) -> None:
+        self.adapter, self.module = adapter, adapter.module
+        self.loss = (
+            copy.deepcopy(loss).to(adapter.device, torch.float64) if isinstance(loss, nn.Module) else loss
+        )
+        self._parameters = dict(self.module.named_parameters(remove_duplicate=False))
+        self._without_batch: set[int] = set()
+        self._optimizer: Any = None
+        self._recipe: Recipe | None = None
+        self._scheduler: Any = None
+        self._given: tuple[Any, Any, list[dict[str, Any]]] | None = None
+
+    def statistics(self) -> Callable[[], None]:
+        """Keep what a pass may change of the module, be it one in eval mode; the function puts it back."""
+        kept = [(buffer, buffer.detach().clone()) for buffer in self.module.buffers()]
+
+        def restore() -> None:
+            with torch.no_grad():
+                for buffer, value in kept:
+                    buffer.copy_(value)
+
+        return restore
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Hold the module in float64; tensors, gradients, flags and the random state are put back."""
+        gradients = [(p, p.grad) for p in self.module.parameters()]
+        slots = [(m, dict(m._buffers)) for m in self.module.modules()]
+        modes = [(m, m.training) for m in self.module.modules()]
+        random = torch.get_rng_state()
+        for parameter, _ in gradients:
+            parameter.grad = None
+        try:
+            with self.adapter.precision("float64"), torch.enable_grad():
+                before = {id(t): (t, t.detach().clone()) for t in self._tensors()}
+                try:
+                    yield
+                finally:
+                    self.stop()
+                    for module, buffers in slots:
+                        module._buffers.update(buffers)
+                    with torch.no_grad():
+                        for tensor, value in before.values():
+                            tensor.copy_(value)
+                    for parameter, _ in gradients:
+                        parameter.grad = None
+        finally:
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
+            for module, mode in modes:
+                module.training = mode
+            torch.set_rng_state(random)
+
+    def _tensors(self) -> list[torch.Tensor]:
+        return [*self.module.parameters(), *self.module.buffers()]
+
+    @contextmanager
+    def _mode(self, training: bool) -> Iterator[None]:
+        """Train or eval mode; where the caller trains with some modules frozen by eval(), these stay so."""
+        modes = [(m, m.training) for m in self.module.modules()]
+        frozen_by_hand = self.module.training and not all(mode for _, mode in modes)
+        if not (training and frozen_by_hand):
+            self.module.train(training)
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    def evaluate(
+        self,
+        inputs: Sequence[Array],
+        targets: Sequence[Array] | None,
+        *,
+        training: bool,
+        watch: Sequence[str] = (),
+        forced: Mapping[tuple[str, int], Array] | None = None,
+    ) -> Evaluation:
+        """Run forward and, with targets, backward."""
+        leaves = [self.adapter._from_numpy(value) for value in inputs]
+        for leaf in leaves:
+            leaf.requires_grad_(leaf.is_floating_point())
+        recorder = Recorder(watch, forced or {})
+        with (
+            self._mode(training),
+            Neutral(self.module, self._without_batch) as neutral,
+            recorder.on(self.module),
+        ):
+            # A copy goes in: the module may change its input in place, which a leaf of the graph forbids.
+            named = named_tensors(self.module(*[leaf.clone() for leaf in leaves]))
+            loss = self._loss([tensor for _, tensor in named], targets) if targets is not None else None
+        gradients: list[torch.Tensor | None] = [None] * (len(self._parameters) + len(leaves))
+        if loss is not None and loss.requires_grad:
+            sources = [*self._parameters.values(), *leaves]
+            wanted = [i for i, source in enumerate(sources) if source.requires_grad]
+            found = torch.autograd.grad(loss, [sources[i] for i in wanted], allow_unused=True)
+            for i, gradient in zip(wanted, found, strict=True):
+                gradients[i] = gradient
+        arrays = [None if g is None else to_numpy(g.to_dense() if g.is_sparse else g) for g in gradients]
+        return Evaluation(
+            loss=float(loss.detach()) if loss is not None else 0.0,
+            outputs=[(name, to_numpy(tensor)) for name, tensor in named],
+            parameters=dict(zip(self._parameters, arrays[: len(self._parameters)], strict=True)),
+            inputs=arrays[len(self._parameters) :],
+            calls=recorder.calls,
+            dropped=neutral.dropped,
+        )
+
+    def _loss(self, outputs: list[torch.Tensor], targets: Sequence[Array]) -> torch.Tensor:
+        wanted = [torch.from_numpy(np.ascontiguousarray(value)).to(self.adapter.device) for value in targets]
+        if self.loss is None:
+            terms = [
+                ((output - target) ** 2).sum() / target.numel()
+                for output, target in zip(outputs, wanted, strict=True)
+            ]
+            return torch.stack(terms).sum()
+        single = len(outputs) == 1
+        value = self.loss(outputs[0] if single else outputs, wanted[0] if single else wanted)
+        if not isinstance(value, torch.Tensor) or value.dim():
+            shape = tuple(getattr(value, "shape", ()))
+            raise UsageError(
+                f"a torch loss must give one number; got {type(value).__name__} of shape {shape}. Reduce it."
+            )
+        return value
+
+    def loss_of(self, outputs: Sequence[Array], targets: Sequence[Array]) -> float:
+        """The loss of these outputs."""
+        return float(
+            self._loss(
+                [torch.from_numpy(np.ascontiguousarray(v)).to(self.adapter.device) for v in outputs], targets
+            )
+        )
+
+    def state(self) -> dict[str, Array]:
+        """Parameters and statistics by path."""
+        return {
+            t.path: self.adapter.read(t.path)
+            for layer in self.adapter.layers().values()
+            for t in layer.tensors
+        }
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Set parameters and statistics."""
+        for path, value in state.items():
+            self.adapter.write(path, value)
+
+    def trainable(self) -> set[str]:
+        """Paths of the parameters that require a gradient."""
+        return {path for path, parameter in self._parameters.items() if parameter.requires_grad}
+
+    def penalties(self) -> dict[str, Array]:
+        """None: torch's modules have no regularisers."""
+        return {}
+
+    # --- the optimizer ------------------------------------------------------------------------------
+
+    def start(self, optimizer: Recipe | Any) -> None:
+        """Make the optimizer anew, or take the one given, with an empty state."""
+        self.stop()
+        self._recipe = optimizer if isinstance(optimizer, Recipe) else None
+        if isinstance(optimizer, Recipe):
+            self._optimizer = from_recipe(optimizer, list(self.module.parameters()))
+        elif hasattr(optimizer, "param_groups"):
+            self._given = (optimizer, optimizer.state, [dict(group) for group in optimizer.param_groups])
+            optimizer.state = defaultdict(dict)
+            self._optimizer = optimizer
+        else:
+            made = optimizer(list(self.module.parameters()))
+            self._optimizer, self._scheduler = made if isinstance(made, tuple) else (made, None)
+
+    def stop(self) -> None:
+        """Give up the optimizer; one that was given gets its state and hyperparameters back."""
+        if self._given is not None:
+            optimizer, state, groups = self._given
+            optimizer.state = state
+            for group, before in zip(optimizer.param_groups, groups, strict=True):
+                group.update(before)
+        self._optimizer = self._recipe = self._scheduler = self._given = None
+
+    def apply(self, gradients: Mapping[str, Array], step: int) -> None:
+        """One step with these gradients."""
+        for parameter in self.module.parameters():
+            parameter.grad = None
+        for path, value in gradients.items():
+            parameter = self._parameters[path]
+            parameter.grad = torch.from_numpy(np.array(value)).to(parameter.device)
+        if self._recipe is not None:
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._recipe.rate(step)
+            clip_gradients(self._recipe, [self._parameters[path] for path in gradients])
+        self._optimizer.step()
+        if self._scheduler is not None:
+            self._scheduler.step()
+        for parameter in self.module.parameters():
+            parameter.grad = None
+
+    def rules(self) -> dict[str, Rule]:
+        """The rule of each parameter, from the groups that the optimizer keeps."""
+        return rules_of(self._optimizer, self._parameters, self._recipe)
+
+    def slots(self) -> dict[str, State]:
+        """The optimizer's state of each parameter that it has seen."""
+        return slots_of(self._optimizer, self._parameters)
+
+    @contextmanager
+    def batchnorm(self, path: str, **changes: Any) -> Iterator[None]:
+        """While this is open the layer normalises by its running statistics in training, too."""
+        mean = getattr(self.adapter._modules[path], "running_mean", None)
+        if not changes.get("frozen") or mean is None:
+            yield
+            return
+        self._without_batch.add(id(mean))
+        try:
+            yield
+        finally:
+            self._without_batch.discard(id(mean))

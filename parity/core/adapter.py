@@ -1,0 +1,99 @@
+"""What parity needs to know of a model, whichever framework it is written in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from parity.core.trace import NodeObserver, Trace
+from parity.core.types import Array, LayerInfo, Side
+
+Recipe = tuple[dict[str, Any], dict[str, Array]]
+"""How to build one layer anew, and its weights by name."""
+
+LARGEST_WEIGHTS = 16 * 2**20
+"""Bytes of a layer's weights that a report may carry."""
+
+
+class Observer:
+    """Sees every call of a watched layer, and may replace what goes in and what comes out."""
+
+    def before(self, path: str, index: int, inputs: list[Array]) -> list[Array] | None:
+        """Called with the layer's path, the how-many-th call of it this is, and its input tensors."""
+        return None
+
+    def after(
+        self, path: str, index: int, inputs: list[Array], outputs: list[Array], linear: list[Array] | None
+    ) -> list[Array] | None:
+        """Called with the outputs too; a returned list replaces them.
+
+        `linear` is what the layer gave before its built-in activation, where it has one.
+        """
+        return None
+
+
+class Adapter(Protocol):
+    """A model seen through one interface. Arrays are NumPy, in the framework's own layout."""
+
+    side: Side
+
+    def layers(self) -> dict[str, LayerInfo]:
+        """Every layer by path, in definition order, a shared layer once."""
+        ...
+
+    def read(self, path: str) -> Array:
+        """The value of a tensor."""
+        ...
+
+    def peek(self, path: str) -> Array:
+        """The same without a copy, where the model's memory can be looked at; not to be changed nor kept."""
+        ...
+
+    def write(self, path: str, value: Array) -> None:
+        """Set the value of a tensor."""
+        ...
+
+    def input_specs(self) -> list[list[tuple[tuple[int | None, ...], str]]]:
+        """Alternatives for the inputs, each (shape without the batch axis, dtype); empty where unknown."""
+        ...
+
+    def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
+        """Evaluate the model; returns its output tensors with their names."""
+        ...
+
+    def trace(
+        self, inputs: Sequence[Array], observer: NodeObserver | None = None
+    ) -> tuple[list[tuple[str, Array]], Trace]:
+        """Evaluate the model once, in inference mode; returns its outputs, and the graph of what was run."""
+        ...
+
+    def storage(self, path: str) -> int:
+        """An identity of the tensor's memory: the same for tied tensors."""
+        ...
+
+    def watched(self, observer: Observer, paths: set[str]) -> AbstractContextManager[None]:
+        """While this is open, calls of the layers at `paths` are shown to the observer."""
+        ...
+
+    def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
+        """Evaluate one layer alone."""
+        ...
+
+    def recipe(self, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
+        """How to build one layer anew without the model's code, and its weights; None where that cannot be."""
+        ...
+
+    def trial(
+        self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]
+    ) -> list[Array] | None:
+        """Evaluate one layer with other weights and attributes; None where it has no such."""
+        ...
+
+    def full_multiplication(self) -> AbstractContextManager[bool]:
+        """While this is open, float32 is multiplied without TF32; gives whether that was allowed."""
+        ...
+
+    def precision(self, dtype: str) -> AbstractContextManager[None]:
+        """While this is open, the same weights are held and computed with in `dtype`."""
+        ...

@@ -1,0 +1,159 @@
+"""How the same weights are laid out on the two sides: one reversible rule a tensor. NumPy only.
+
+| layer | torch | Keras (channels last) |
+|---|---|---|
+| convolution | (O, I/g, *k) | (*k, I/g, O) |
+| transposed convolution | (I, O/g, *k) | (*k, O/g, I), no flip: both are the gradient of a correlation |
+| depthwise convolution | (I*m, 1, *k) | (*k, I, m) |
+| dense | (O, I) | (I, O) |
+| normalisation, bias, embedding | as it is | as it is |
+| PReLU | (C,) | (1, ..., C) |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from parity.core.types import Array
+
+
+@dataclass(frozen=True)
+class Layout:
+    """torch -> Keras is reshape to `split`, transpose by `order`, reshape to `keras_shape`; and back."""
+
+    torch_shape: tuple[int, ...]
+    split: tuple[int, ...]
+    order: tuple[int, ...]
+    keras_shape: tuple[int, ...]
+    rows: tuple[int, int] | None = None
+    """From and to which row of the torch tensor; None for all of it."""
+
+    def to_keras(self, array: Array) -> Array:
+        """The tensor as Keras stores it (a view where NumPy can give one)."""
+        part = array if self.rows is None else array[self.rows[0] : self.rows[1]]
+        return part.reshape(self.split).transpose(self.order).reshape(self.keras_shape)
+
+    def to_torch(self, array: Array) -> Array:
+        """The tensor (or its rows) as torch stores it."""
+        mixed = array.reshape([self.split[axis] for axis in self.order])
+        shape = self.torch_shape
+        if self.rows is not None:
+            shape = (self.rows[1] - self.rows[0], *shape[1:])
+        return mixed.transpose(np.argsort(self.order)).reshape(shape)
+
+
+def identity(shape: tuple[int, ...]) -> Layout:
+    """The same layout on both sides."""
+    return Layout(shape, shape, tuple(range(len(shape))), shape)
+
+
+def reshaped(torch_shape: tuple[int, ...], keras_shape: tuple[int, ...]) -> Layout:
+    """The same values in the same order, with other axes of length one."""
+    return Layout(torch_shape, torch_shape, tuple(range(len(torch_shape))), keras_shape)
+
+
+def permuted(torch_shape: tuple[int, ...], order: tuple[int, ...]) -> Layout:
+    """A change of axis order alone."""
+    return Layout(torch_shape, torch_shape, order, tuple(torch_shape[axis] for axis in order))
+
+
+def convolution(torch_shape: tuple[int, ...]) -> Layout:
+    """(a, b, *k) -> (*k, b, a): convolutions, transposed or not, and dense layers (no k)."""
+    return permuted(torch_shape, (*range(2, len(torch_shape)), 1, 0))
+
+
+def depthwise(torch_shape: tuple[int, ...], in_channels: int) -> Layout:
+    """(I*m, 1, *k) -> (*k, I, m)."""
+    kernel = torch_shape[2:]
+    multiplier = torch_shape[0] // max(in_channels, 1)
+    split = (in_channels, multiplier, *kernel)
+    return Layout(torch_shape, split, (*range(2, len(split)), 0, 1), (*kernel, in_channels, multiplier))
+
+
+def dense_after_flatten(torch_shape: tuple[int, ...], image: tuple[int, ...]) -> Layout:
+    """(O, C*H*W) -> (H*W*C, O), where `image` is (H, W, C): the two sides flatten in different orders."""
+    channels, spatial = image[-1], image[:-1]
+    split = (torch_shape[0], channels, *spatial)
+    order = (*range(2, len(split)), 1, 0)
+    return Layout(torch_shape, split, order, (torch_shape[1], torch_shape[0]))
+
+
+def vector_after_flatten(shape: tuple[int, ...], image: tuple[int, ...]) -> Layout:
+    """(C*H*W,) -> (H*W*C,): a normalisation's vectors, where `image` is (H, W, C)."""
+    split = (image[-1], *image[:-1])
+    return Layout(shape, split, (*range(1, len(split)), 0), shape)
+
+
+def weight_layout(
+    families: tuple[str | None, str | None],
+    torch_shape: tuple[int, ...],
+    keras_shape: tuple[int, ...],
+    flattened: tuple[int, ...] | None = None,
+) -> Layout | None:
+    """The rule for a layer's main weight, or None where none gives the shape that Keras holds.
+
+    Args:
+        families: kinds of the layer on the (keras, torch) side; one known kind is enough.
+        torch_shape: shape in torch.
+        keras_shape: shape in Keras.
+        flattened: (H, W, C) of the image that Keras flattened just before this dense layer.
+    """
+    family = families[0] or families[1]
+    candidates: list[Layout] = []
+    if set(families) == {"conv", "dense"}:  # a convolution with a kernel of one is a dense layer
+        if len(torch_shape) > 1 and prod(torch_shape) == torch_shape[0] * torch_shape[1] == prod(keras_shape):
+            rule = convolution(torch_shape)
+            candidates = [Layout(torch_shape, torch_shape, rule.order, keras_shape)]
+            candidates = candidates if keras_shape[-2:] == rule.keras_shape[-2:] else []
+    elif len(torch_shape) >= 2 and family in {"conv", "conv_transpose"}:
+        candidates = [convolution(torch_shape)]
+    elif family == "depthwise" and len(torch_shape) >= 3 and len(keras_shape) >= 3:
+        if torch_shape[1] == 1 and torch_shape[0] == keras_shape[-2] * keras_shape[-1]:
+            candidates = [depthwise(torch_shape, keras_shape[-2])]
+    elif family == "dense" and len(torch_shape) == 2:
+        fits = flattened is not None and prod(flattened) == torch_shape[1]
+        candidates = [
+            dense_after_flatten(torch_shape, flattened) if fits and flattened else convolution(torch_shape)
+        ]
+    elif family == "prelu" and prod(torch_shape) == prod(keras_shape):
+        candidates = [Layout(torch_shape, torch_shape, tuple(range(len(torch_shape))), keras_shape)]
+    else:
+        candidates = [identity(torch_shape)]
+    return next((rule for rule in candidates if rule.keras_shape == keras_shape), None)
+
+
+def activation_to_torch(array: Array) -> Array:
+    """(N, *spatial, C) -> (N, C, *spatial); arrays of rank 2 and below stay."""
+    return array if array.ndim < 3 else np.moveaxis(array, -1, 1)
+
+
+def activation_to_keras(array: Array) -> Array:
+    """(N, C, *spatial) -> (N, *spatial, C); arrays of rank 2 and below stay."""
+    return array if array.ndim < 3 else np.moveaxis(array, 1, -1)
+
+
+def aligned(keras: Array, torch: Array) -> tuple[Array, str] | None:
+    """The torch activation in the Keras layout, and how it was laid out; None where the shapes cannot agree.
+
+    Images are channels last in Keras and channels first in torch. Where both readings fit the shape
+    (a token sequence, or channels as many as rows), the closer one is taken: a wrong reading of equal
+    tensors is never closer than the right one.
+    """
+    readings = {"channels first": activation_to_keras(torch), "as it is": torch}
+    fitting = {name: value for name, value in readings.items() if value.shape == keras.shape}
+    if not fitting:
+        return None
+    if len(fitting) == 1 or keras.ndim < 3:
+        name, value = next(iter(fitting.items()))
+        return value, name
+    with np.errstate(invalid="ignore"):
+        name = min(
+            fitting,
+            key=lambda reading: float(
+                np.nan_to_num(np.abs(fitting[reading] - keras), nan=np.inf).max(initial=0)
+            ),
+        )
+    return fitting[name], name

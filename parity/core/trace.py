@@ -1,0 +1,243 @@
+"""One forward pass as a graph: its inputs, every call of a layer, every functional step, and what feeds what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Literal
+
+from parity.core.types import Array, Side
+
+Sort = Literal["input", "layer", "op", "parameter", "constant"]
+
+SPELLINGS: Mapping[str, str] = {
+    spelling: kind
+    for kind, spellings in {
+        "add": "add addv2 iadd radd biasadd addn",
+        "sub": "sub subtract isub rsub",
+        "mul": "mul multiply imul rmul",
+        "div": "div divide truedivide truediv itruediv rtruediv rdiv realdiv divnonan",
+        "matmul": "matmul rmatmul bmm mm dot tensordot batchmatmul batchmatmulv2 addmm baddbmm linear_op",
+        "power": "pow ipow rpow power",
+        "concat": "cat concat concatv2 concatenate hstack vstack",
+        "stack": "stack pack",
+        "slice": "getitem stridedslice slice narrow select dynamicslice indexselect split chunk splitv unstack "
+        "unbind tensorsplit cropping cropping1d cropping2d cropping3d gather take",
+        "update": "setitem sliceupdate scatterupdate tensorstridedsliceupdate copy",
+        "reshape": "reshape view flatten unflatten expanddims unsqueeze squeeze viewas ravel reshapeas repeatvector",
+        "transpose": "transpose permute movedim moveaxis swapaxes t mt swapdims",
+        "pad": "pad padv2 mirrorpad zeropadding zeropad constantpad reflectionpad replicationpad",
+        "relu": "relu clampmin",
+        "relu6": "relu6",
+        "leaky_relu": "leakyrelu",
+        "silu": "silu swish",
+        "hard_silu": "hardswish hardsilu",
+        "hard_sigmoid": "hardsigmoid",
+        "log_softmax": "logsoftmax",
+        "max_pool": "maxpool maxpooling",
+        "average_pool": "averagepool avgpool averagepooling",
+        "mean": "mean globalaveragepooling adaptiveavgpool globalavgpool adaptiveaveragepool",
+        "max": "globalmaxpooling adaptivemaxpool globalmaxpool amax max reducemax",
+        "resize": "resize interpolate upsample upsampling upsamplingbilinear upsamplingnearest resizebilinear "
+        "resizenearestneighbor upsamplebilinear upsamplenearest resizing",
+        "dropout": "dropout featuredropout spatialdropout alphadropout droppath stochasticdepth featurealphadropout",
+        "identity": "identity converttotensor contiguous clone detach stopgradient to type float double activation",
+        "cast": "cast",
+        "conv_transpose": "convtranspose",
+        "conv": "conv convolution",
+        "depthwise": "depthwiseconv",
+        "separable": "separableconv",
+        "dense": "dense linear einsumdense",
+        "batchnorm": "batchnorm batchnormalization syncbatchnorm",
+        "layernorm": "layernorm layernormalization",
+        "groupnorm": "groupnorm groupnormalization",
+        "maximum": "maximum max2",
+        "minimum": "minimum",
+        "neg": "neg negative",
+        "sum": "sum reducesum",
+    }.items()
+    for spelling in spellings.split()
+}
+"""How the frameworks spell the steps, without case, punctuation and dimensions -> parity's one name."""
+
+
+def canonical(name: str) -> str:
+    """Parity's name for a function, tensor method, layer class or TensorFlow operation.
+
+    >>> canonical("Conv2DTranspose"), canonical("__iadd__"), canonical("max_pool2d"), canonical("my_op")
+    ('conv_transpose', 'add', 'max_pool', 'my_op')
+    """
+    plain = re.sub(r"[^0-9a-z]", "", name.lower())
+    for form in (plain, re.sub(r"[123]d", "", plain)):
+        if form in SPELLINGS:
+            return SPELLINGS[form]
+    return name.strip("_") or name
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an operand comes from: which output of which node, and which operand of the step it is."""
+
+    node: int
+    output: int = 0
+    position: int = 0
+
+
+@dataclass
+class Node:
+    """One step.
+
+    Attributes:
+        id: its number, in execution order; the same in every trace of the same model and input shapes.
+        kind: parity's name of what it does ("conv", "relu", "concat", ...), else the step's own name.
+        label: what to call it in a report.
+        sort: "input", "layer" (a call of a leaf layer), "op" (a functional step), "parameter" (a tensor that
+            is used outside a leaf layer) or "constant" (a tensor that came from nowhere in the trace).
+        path: parity path of the layer (sort "layer") or of the tensor (sort "parameter").
+        index: how many calls of this layer, or of this kind of step in this scope, went before.
+        scope: path of the innermost layer in which the step ran.
+        inputs: its operands, in order.
+        shapes: of its outputs, in the framework's own layout.
+        settings: what else it was called with (axis, slices, sizes), as far as that is plain.
+    """
+
+    id: int
+    kind: str
+    label: str
+    sort: Sort
+    path: str | None = None
+    index: int = 0
+    scope: str = ""
+    inputs: tuple[Source, ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Trace:
+    """The graph of one forward pass; it holds no values.
+
+    Attributes:
+        side: whose it is.
+        nodes: by id, in execution order (a node's operands come before it).
+        inputs: ids of the model inputs, in order.
+        outputs: (name, source) of the model outputs, in the order of `forward`.
+        complete: False where a tensor's origin was lost; `lost` says of what.
+        flattened: (H, W, C) of the image that was flattened in front of a layer, by path (Keras alone).
+    """
+
+    side: Side
+    nodes: list[Node] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[tuple[str, Source]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    flattened: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the origin of every tensor is known."""
+        return not self.lost
+
+    def calls(self, path: str) -> list[Node]:
+        """The calls of a layer, in order."""
+        return [node for node in self.nodes if node.sort == "layer" and node.path == path]
+
+    def users(self) -> dict[int, list[int]]:
+        """Ids of the nodes that take an output of a node, by its id."""
+        found: dict[int, list[int]] = {node.id: [] for node in self.nodes}
+        for node in self.nodes:
+            for source in node.inputs:
+                found[source.node].append(node.id)
+        return found
+
+    def graph(self) -> dict[str, Any]:
+        """Plain nodes and edges, for a report."""
+        return {
+            "nodes": [
+                {
+                    "id": node.id,
+                    "label": node.label,
+                    "kind": node.kind,
+                    "path": node.path,
+                    "shape": list(node.shapes[0]) if node.shapes else [],
+                }
+                for node in self.nodes
+            ],
+            "edges": [[source.node, node.id] for node in self.nodes for source in node.inputs],
+        }
+
+
+def flattened_images(trace: Trace) -> dict[str, tuple[int, ...]]:
+    """The shape, batch aside, of what was flattened in front of a layer, by the layer's path.
+
+    Followed back from each layer through steps that keep the shape (dropout, activations, normalisation).
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for node in trace.nodes:
+        if node.sort != "layer" or len(node.inputs) != 1 or node.path is None:
+            continue
+        source = node.inputs[0]
+        image = _flattened(trace, source)
+        if image is not None:
+            found.setdefault(node.path, image)
+    return found
+
+
+def settle_flattened(keras: Trace, torch: Trace) -> None:
+    """Forget flattened sequences that torch flattens in the same order: (tokens, features) on both sides.
+
+    Images are channels first in torch, sequences of tokens are not. Which of them was flattened, the shape
+    says that torch flattens.
+    """
+    theirs = set(torch.flattened.values())
+    for path, image in list(keras.flattened.items()):
+        if len(image) == 2 and image in theirs and image[::-1] not in theirs:
+            del keras.flattened[path]
+
+
+def _flattened(trace: Trace, source: Source) -> tuple[int, ...] | None:
+    while True:
+        node = trace.nodes[source.node]
+        if source.output >= len(node.shapes) or len(node.shapes[source.output]) != 2 or not node.inputs:
+            return None
+        first = node.inputs[0]
+        before = trace.nodes[first.node].shapes[first.output]
+        shape = node.shapes[source.output]
+        if node.kind == "reshape" and len(before) > 2:
+            return before[1:] if before[0] == shape[0] and prod(before) == prod(shape) else None
+        data = [item for item in node.inputs if trace.nodes[item.node].sort not in {"parameter", "constant"}]
+        if node.kind in {"dense", "matmul"} or len(data) != 1 or before != shape:
+            return None
+        source = first
+
+
+class NodeObserver:
+    """Sees every step of a trace while it runs, and may replace what goes in and what comes out.
+
+    Both methods get thunks, so that arrays are made only where somebody wants them. A node's `shapes`
+    are empty in `before`. Raw TensorFlow operations (outside keras.ops and layers) have no `before`.
+    """
+
+    def before(self, node: Node, inputs: Values) -> list[Array] | None:
+        """Called with the operands, in order; a returned list replaces them."""
+        return None
+
+    def after(self, node: Node, outputs: Values) -> list[Array] | None:
+        """Called with the outputs; a returned list replaces them."""
+        return None
+
+
+class Values:
+    """Tensors of a running step, made into NumPy arrays on demand, in the framework's own layout."""
+
+    def __init__(self, tensors: list[Any], to_numpy: Any) -> None:
+        self._tensors, self._to_numpy = tensors, to_numpy
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __call__(self) -> list[Array]:
+        """Copies of the values."""
+        return [self._to_numpy(tensor) for tensor in self._tensors]

@@ -1,0 +1,133 @@
+"""What a training comparison needs of either side: loss, gradients, steps, and the state put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from parity.core.rules import Recipe, Rule, State
+from parity.core.types import Array, Side
+
+
+@dataclass
+class Call:
+    """One call of one watched layer: what came in, what came out, and the loss's gradient with respect to that.
+
+    `gradient` is None where none is known, or where no path leads from the loss to this output.
+    """
+
+    path: str
+    index: int
+    inputs: list[Array]
+    output: Array
+    gradient: Array | None = None
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """One random layer that was switched off: its path where it is a layer, its rate and its kind."""
+
+    path: str | None
+    rate: float
+    kind: str
+
+
+@dataclass
+class Evaluation:
+    """Loss, outputs and gradients of one forward and backward pass.
+
+    Attributes:
+        loss: its value.
+        outputs: the model's outputs by name.
+        parameters: gradient by tensor path, None where no path leads to the tensor.
+        inputs: gradient of every input, None for those that are not floating or not reached.
+        calls: of the watched layers, in execution order.
+        dropped: random layers that were on, in execution order.
+    """
+
+    loss: float
+    outputs: list[tuple[str, Array]]
+    parameters: dict[str, Array | None]
+    inputs: list[Array | None]
+    calls: list[Call] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+
+
+class Trainer(Protocol):
+    """One side in training. Arrays are NumPy, float64, in the framework's own layout.
+
+    `told_by_fit` says whether the framework's own loop puts the model into training mode.
+    """
+
+    side: Side
+    loss: Any
+    told_by_fit: bool
+
+    def statistics(self) -> Callable[[], None]:
+        """Keep what a pass may change of the model, be it one in inference; the function given puts it back."""
+        ...
+
+    def session(self) -> AbstractContextManager[None]:
+        """While this is open the model is in float64 and may be trained; then it is put back as it was."""
+        ...
+
+    def evaluate(
+        self,
+        inputs: Sequence[Array],
+        targets: Sequence[Array] | None,
+        *,
+        training: bool,
+        watch: Sequence[str] = (),
+        forced: Mapping[tuple[str, int], Array] | None = None,
+    ) -> Evaluation:
+        """Run forward and backward; `forced` replaces gradients with respect to watched outputs (torch only).
+
+        Without targets, only forward.
+        """
+        ...
+
+    def loss_of(self, outputs: Sequence[Array], targets: Sequence[Array]) -> float:
+        """The loss of outputs that are given."""
+        ...
+
+    def state(self) -> dict[str, Array]:
+        """Parameters and statistics by path."""
+        ...
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Set parameters and statistics."""
+        ...
+
+    def trainable(self) -> set[str]:
+        """Paths of the parameters that training changes."""
+        ...
+
+    def penalties(self) -> dict[str, Array]:
+        """Gradient of the model's own regularisers, by path of the parameter."""
+        ...
+
+    def start(self, optimizer: Recipe | Any) -> None:
+        """Make the optimizer anew, or take the one given, with nothing in its state."""
+        ...
+
+    def stop(self) -> None:
+        """Give up the optimizer, leaving one that was given as it was."""
+        ...
+
+    def apply(self, gradients: Mapping[str, Array], step: int) -> None:
+        """One step of the optimizer, counted from 0."""
+        ...
+
+    def rules(self) -> dict[str, Rule]:
+        """The update rule of each parameter at this moment; empty where the optimizer is of no known kind."""
+        ...
+
+    def slots(self) -> dict[str, State]:
+        """The optimizer's state of each parameter, by the names that `parity.core.rules` gives."""
+        ...
+
+    def batchnorm(self, path: str, **changes: Any) -> AbstractContextManager[None]:
+        """While this is open, a normalisation layer follows another rule: momentum, unbiased, frozen."""
+        ...

@@ -1,0 +1,55 @@
+"""Where in its graph a weighted step stands: how many steps of each kind come before it and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from parity.core.types import Array
+from parity.pairing.graph import Graph, Unit
+
+
+class Positions:
+    """How far apart the units of two graphs stand.
+
+    One fault, a missing or an added layer or connection, leaves either what comes before a step or what
+    comes after it as it was. So the smaller of the two differences counts most.
+    """
+
+    def __init__(self, ours: Graph, theirs: Graph) -> None:
+        kinds: dict[Hashable, int] = {}
+        for graph in (ours, theirs):
+            for vertex in graph.vertices:
+                kinds.setdefault(vertex.coarse, len(kinds))
+        self._counts = tuple(_counts(graph, kinds) for graph in (ours, theirs))
+
+    def apart(self, unit: Unit, mate: Unit) -> float:
+        """0.0 where as many steps of each kind come before, and after, both."""
+        before, after = (
+            float(np.abs(own - other).sum())
+            for own, other in zip(self._counts[0][unit], self._counts[1][mate], strict=True)
+        )
+        return min(before, after) + 0.5 * (before + after)
+
+
+def _counts(graph: Graph, kinds: dict[Hashable, int]) -> dict[Unit, tuple[Array, Array]]:
+    """For each unit, the steps before and after it by kind, summed over its uses."""
+    size = len(graph.vertices)
+    masks = [0] * len(kinds)
+    for i, vertex in enumerate(graph.vertices):
+        masks[kinds[vertex.coarse]] |= 1 << i
+    before, after = [0] * size, [0] * size
+    ordered = sorted({(start, end) for start, end, _ in graph.edges}, key=lambda edge: edge[1])
+    for start, end in ordered:  # execution order: whatever feeds a step has a smaller number
+        before[end] |= before[start] | 1 << start
+    for start, end in sorted(ordered, key=lambda edge: -edge[0]):
+        after[start] |= after[end] | 1 << end
+    return {
+        unit: (_by_kind(before, uses, masks), _by_kind(after, uses, masks))
+        for unit, uses in graph.units.items()
+    }
+
+
+def _by_kind(reached: Sequence[int], uses: Sequence[int], masks: Sequence[int]) -> Array:
+    return np.array([sum((reached[use] & mask).bit_count() for use in uses) for mask in masks])

@@ -1,0 +1,77 @@
+"""A convolution's bias in front of a BatchNorm, on one side alone: it is part of the running mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from parity.core.trace import Node, Trace
+from parity.core.types import Side
+from parity.pairing.by_name import Matcher
+from parity.pairing.slots import Constant
+
+WITH_BIAS = {"conv", "conv_transpose", "depthwise", "separable", "dense"}
+MEANS = {"moving_mean", "running_mean"}
+HANDED_ON = {"identity", "dropout", "cast"}
+
+
+def fold_biases(matcher: Matcher, traces: tuple[Trace, Trace]) -> None:
+    """Pair the biases that are left over with the running mean behind them, where nothing lies between."""
+    sides: Sequence[tuple[Side, list[str], Trace]] = (
+        ("keras", matcher.pairing.unmatched_keras, traces[0]),
+        ("torch", matcher.pairing.unmatched_torch, traces[1]),
+    )
+    for side, unmatched, trace in sides:
+        layers = matcher.keras if side == "keras" else matcher.torch
+        for path in list(unmatched):
+            owner, _, name = path.rpartition(".")
+            if name != "bias" or owner not in layers or layers[owner].family not in WITH_BIAS:
+                continue
+            norm = _norm_behind(trace, owner)
+            if norm is not None and _folded(matcher, side, path, norm):
+                unmatched.remove(path)
+
+
+def _folded(matcher: Matcher, side: Side, bias: str, norm: str) -> bool:
+    """Let the running mean's slot take the bias into account."""
+    for i, item in enumerate(matcher.pairing.pairs):
+        if norm not in ((item.keras,) if side == "keras" else item.torch):
+            continue
+        for j, slot in enumerate(item.slots):
+            if slot.keras.rpartition(".")[2] in MEANS and slot.bias is None:
+                slots = (*item.slots[:j], replace(slot, bias=(side, bias)), *item.slots[j + 1 :])
+                zero = Constant(
+                    side, bias, 0.0, f"folded into {slot.keras if side == 'torch' else slot.torch}", True
+                )
+                matcher.pairing.pairs[i] = replace(item, slots=slots, constants=(*item.constants, zero))
+                return True
+    return False
+
+
+def _norm_behind(trace: Trace, path: str) -> str | None:
+    """The BatchNorm that alone takes what the layer gives, and nothing else; None where there is none."""
+    users = trace.users()
+    calls = trace.calls(path)
+    found: set[str] = set()
+    for call in calls:
+        if call.settings.get("activation"):
+            return None
+        ends = _ends(trace, call, users)
+        if len(ends) != 1 or ends[0].kind != "batchnorm" or ends[0].path is None:
+            return None
+        found.add(ends[0].path)
+    if len(found) != 1:
+        return None
+    norm = found.pop()
+    return norm if len(trace.calls(norm)) == len(calls) else None
+
+
+def _ends(trace: Trace, node: Node, users: dict[int, list[int]]) -> list[Node]:
+    """The steps that take a node's output, seen through those that hand it on."""
+    if any(source.node == node.id for _, source in trace.outputs):
+        return []
+    found: list[Node] = []
+    for number in users[node.id]:
+        user = trace.nodes[number]
+        found += _ends(trace, user, users) if user.kind in HANDED_ON and user.sort != "constant" else [user]
+    return found

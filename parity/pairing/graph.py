@@ -1,0 +1,383 @@
+"""A trace reduced to its weighted steps: which of them feeds which, and through what.
+
+Steps without weights become marks on the edges, under parity's names, so that the two frameworks' ways of
+writing them fall together: a concatenation marks its operands with their offset, a slice with its window,
+an operation whose operands may not be swapped with their number, an activation or pooling with its name;
+additions, reshapes, paddings and dropout leave no mark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from parity.core.trace import Node, Source, Trace
+from parity.core.types import LayerInfo
+
+Marks = tuple[Any, ...]
+Reach = frozenset[tuple[int, Marks]]
+
+SILENT = {
+    "add",
+    "identity",
+    "dropout",
+    "cast",
+    "reshape",
+    "transpose",
+    "pad",
+    "sum",
+    "rescaling",
+    "normalization",
+}
+"""Steps that leave no mark: their operands may be swapped, or the two sides lay them out differently."""
+COMMUTATIVE = {"add", "mul", "maximum", "minimum"}
+ONCE = {"relu", "relu6"}
+"""Steps that change nothing when they are repeated."""
+LONGEST = 8
+"""Marks kept on one edge, the last ones."""
+WIDEST = 3000
+"""Edges into one step beyond which their marks are dropped."""
+LINEAR = {"conv", "depthwise", "dense"}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is paired: a layer, a part of a layer, or tensors that are used outside a leaf layer."""
+
+    path: str
+    part: str = ""
+    tensors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """One use of a unit, or a model input or output (then `unit` is None)."""
+
+    label: tuple[Any, ...]
+    coarse: tuple[Any, ...]
+    unit: Unit | None
+    node: int
+
+
+@dataclass
+class Graph:
+    """Weighted steps and what connects them: (from, to, marks), by index."""
+
+    vertices: list[Vertex] = field(default_factory=list)
+    edges: set[tuple[int, int, Marks]] = field(default_factory=set)
+    units: dict[Unit, list[int]] = field(default_factory=dict)
+
+
+def graph_of(trace: Trace, layers: Mapping[str, LayerInfo], by_name: bool = False) -> Graph:
+    """Reduce a trace.
+
+    Args:
+        trace: of a forward pass.
+        layers: the model's layers by path.
+        by_name: outputs are known by their names, not by their order.
+    """
+    return _Reduction(trace, layers).run(by_name)
+
+
+class _Reduction:
+    """The state of one reduction: what reaches each tensor, and from which raw parameters it is made."""
+
+    def __init__(self, trace: Trace, layers: Mapping[str, LayerInfo]) -> None:
+        self.trace, self.layers = trace, layers
+        self.graph = Graph()
+        self.reach: dict[tuple[int, int], Reach] = {}
+        self.raw: dict[int, frozenset[str]] = {}
+        self.users = trace.users()
+        self.owner = {
+            tensor.path: layer
+            for layer in layers.values()
+            for tensor in layer.tensors
+            if tensor.dtype.startswith(("float", "bfloat"))
+        }
+        self.shapes = {tensor.path: tensor.shape for layer in layers.values() for tensor in layer.tensors}
+
+    def run(self, by_name: bool) -> Graph:
+        for i, number in enumerate(self.trace.inputs):
+            vertex = self._vertex(("input", i), ("input", i), None, number)
+            self.reach[number, 0] = frozenset({(vertex, ())})
+        for node in self.trace.nodes:
+            if node.sort == "parameter":
+                if node.path in self.owner:
+                    self.raw[node.id] = frozenset({node.path})
+            elif node.sort in {"layer", "op"}:
+                self._step(node)
+        outputs = sorted(self.trace.outputs) if by_name else self.trace.outputs
+        for i, (_, source) in enumerate(outputs):
+            vertex = self._vertex(("output", i), ("output", i), None, -1)
+            for origin, marks in self._reaching(source):
+                self.graph.edges.add((origin, vertex, marks))
+        return self.graph
+
+    def _step(self, node: Node) -> None:
+        data = [source for source in node.inputs if self._reaching(source)]
+        raws = frozenset[str]().union(*(self.raw.get(source.node, frozenset()) for source in node.inputs))
+        units = self._units(node, raws)
+        if not data and not (units and node.sort == "layer"):
+            if raws:
+                self.raw[node.id] = raws  # made of parameters alone, so far
+            return
+        if units:
+            if not self._bias_of_its_own(node, data, units[0][0]):
+                self._weighted(node, data, units)
+            return
+        for output in range(len(node.shapes)):
+            found = {
+                (origin, _extended(marks, mark))
+                for source in data
+                for mark in [mark_of(self.trace, node, source, output, len(data))]
+                for origin, marks in self._reaching(source)
+            }
+            if len(found) > WIDEST:
+                found = {(origin, ()) for origin, _ in found}
+            self.reach[node.id, output] = frozenset(found)
+
+    def _bias_of_its_own(self, node: Node, data: Sequence[Source], unit: Unit) -> bool:
+        """An addition of a raw vector to what a raw convolution or product gave, and nobody else takes: one unit."""
+        if node.sort != "op" or node.kind != "add" or len(data) != 1 or len(unit.tensors) != 1:
+            return False
+        shape = self.shapes[unit.tensors[0]]
+        reach = self._reaching(data[0])
+        vertex, marks = next(iter(reach))
+        before = self.graph.vertices[vertex]
+        if (
+            len(reach) > 1
+            or marks
+            or before.unit is None
+            or not before.unit.part
+            or before.label[0] != "linear"
+        ):
+            return False
+        alone = before.node == data[0].node and self.users[before.node] == [node.id]
+        if not alone or len(self.graph.units[before.unit]) > 1 or max(shape, default=1) != prod(shape):
+            return False
+        names = f"{before.unit.part},{unit.part}"
+        merged = Unit(before.unit.path, names, (*before.unit.tensors, *unit.tensors))
+        self.graph.vertices[vertex] = Vertex(before.label, before.coarse, merged, before.node)
+        self.graph.units[merged] = self.graph.units.pop(before.unit)
+        self.reach[node.id, 0] = frozenset({(vertex, ())})
+        return True
+
+    def _weighted(
+        self, node: Node, data: Sequence[Source], units: Sequence[tuple[Unit, Marks, Marks]]
+    ) -> None:
+        """One vertex for each unit of the step, in a chain."""
+        swappable = node.sort == "op" and node.kind in COMMUTATIVE
+        composite = (
+            units[0][1][0] == "composite"
+        )  # attention: the query, then keys and values in either order
+        arriving = {
+            (
+                origin,
+                _extended(
+                    marks,
+                    ("operand", min(i, 1) if composite else i) if len(data) > 1 and not swappable else None,
+                ),
+            )
+            for i, source in enumerate(data)
+            for origin, marks in self._reaching(source)
+        }
+        for unit, label, coarse in units:
+            vertex = self._vertex(label, coarse, unit, node.id)
+            self.graph.units.setdefault(unit, []).append(vertex)
+            self.graph.edges.update((origin, vertex, marks) for origin, marks in arriving)
+            arriving = {(vertex, ())}
+        activation = node.settings.get("activation")
+        first = (activation,) if isinstance(activation, str) and activation not in SILENT | {"linear"} else ()
+        for output in range(len(node.shapes)):
+            marks = (*first, ("output", output)) if output else first
+            self.reach[node.id, output] = frozenset({(vertex, marks)})
+
+    def _units(self, node: Node, raws: frozenset[str]) -> list[tuple[Unit, Marks, Marks]]:
+        """The units of a step, with their labels; none where it has no weights."""
+        if node.sort == "layer" and node.path is not None:
+            layer = self.layers[node.path]
+            inside = [
+                tensor.path
+                for path, other in self.layers.items()
+                if path.startswith(f"{node.path}.") and not layer.leaf
+                for tensor in other.tensors
+            ]
+            own = tuple(tensor.path for tensor in layer.tensors) + tuple(inside)
+            if not own:
+                return []
+            if layer.family == "separable":
+                return [
+                    (Unit(node.path, name, (path,)), *labels(kind, [self.shapes[path]], "keras"))
+                    for name, kind in (("depthwise", "depthwise"), ("pointwise", "conv"))
+                    for path in own
+                    if path.endswith(f"{name}_kernel")
+                ]
+            if inside:
+                size = ("composite", sum(prod(self.shapes[path]) for path in own))
+                return [(Unit(node.path, "", own), size, size)]
+            family = layer.family if layer.family not in {None, "sequence"} else None
+            return [
+                (
+                    Unit(node.path, "", own),
+                    *labels(family, [self.shapes[path] for path in own], self.trace.side),
+                )
+            ]
+        if not raws:
+            return []
+        paths = tuple(sorted(raws))
+        owners = {self.owner[path].path for path in paths}
+        shapes = [self.shapes[path] for path in paths]
+        if len(owners) == 1:
+            layer = self.owner[paths[0]]
+            if layer.leaf and set(paths) == {tensor.path for tensor in layer.tensors}:
+                return [(Unit(layer.path, "", tuple(tensor.path for tensor in layer.tensors)),
+                         *labels(layer.family or _family(node), [tensor.shape for tensor in layer.tensors],
+                                 self.trace.side))]  # fmt: skip
+        names = ",".join(path.rpartition(".")[2] for path in paths)
+        return [(Unit(sorted(owners)[0], names, paths), *labels(_family(node), shapes, self.trace.side))]
+
+    def _reaching(self, source: Source) -> Reach:
+        return self.reach.get((source.node, source.output), frozenset())
+
+    def _vertex(self, label: Marks, coarse: Marks, unit: Unit | None, node: int) -> int:
+        self.graph.vertices.append(Vertex(label, coarse, unit, node))
+        return len(self.graph.vertices) - 1
+
+
+def labels(family: str | None, shapes: Sequence[tuple[int, ...]], side: str) -> tuple[Marks, Marks]:
+    """What kind of unit it is, in words that both sides share: exactly, and roughly."""
+    kernel = max(shapes, key=lambda shape: (len(shape), prod(shape)))
+    sizes = tuple(sorted(prod(shape) for shape in shapes))
+    if family in LINEAR and len(kernel) > 1:
+        spatial = kernel[2:] if side == "torch" else kernel[:-2]
+        outputs = kernel[0] if side == "torch" else kernel[-1] * (kernel[-2] if family == "depthwise" else 1)
+        window = tuple(sorted(size for size in spatial if size != 1))
+        return ("linear", window, prod(kernel), outputs), ("linear", window, prod(kernel))
+    if family == "conv_transpose" and len(kernel) > 1:
+        spatial = kernel[2:] if side == "torch" else kernel[:-2]
+        rough = ("transpose", tuple(sorted(spatial)), prod(kernel))
+        return rough, rough
+    if all(sum(size != 1 for size in shape) <= 1 for shape in shapes):
+        return (family or "vector", sizes[-1]), ("vector", sizes[-1])
+    plain = ("embedding" if family == "embedding" else "raw", *sizes)
+    return plain, plain
+
+
+def _family(node: Node) -> str | None:
+    known = LINEAR | {"conv_transpose", "batchnorm", "layernorm", "groupnorm", "embedding", "prelu"}
+    return node.kind if node.kind in known else None
+
+
+def _extended(marks: Marks, mark: Any) -> Marks:
+    """One more mark; nested concatenations are one."""
+    if mark is None or (marks and mark in ONCE and marks[-1] == mark):
+        return marks
+    if (
+        isinstance(mark, tuple)
+        and marks
+        and isinstance(marks[-1], tuple)
+        and mark[0] == marks[-1][0] == "concat"
+    ):
+        return (*marks[:-1], ("concat", mark[1] + marks[-1][1], mark[2]))
+    return (*marks, mark)[-LONGEST:]
+
+
+def mark_of(trace: Trace, node: Node, source: Source, output: int, operands: int) -> Any:
+    """What a step without weights leaves on what passes through it; None for nothing."""
+    shape = trace.nodes[source.node].shapes[source.output]
+    if node.kind == "concat":
+        axis = next((i for i, (a, b) in enumerate(zip(shape, node.shapes[0], strict=False)) if a != b), None)
+        if axis is None:
+            return None
+        before = [item for item in node.inputs if item.position < source.position]
+        offset = sum(trace.nodes[item.node].shapes[item.output][axis] for item in before)
+        return ("concat", offset, node.shapes[0][axis])
+    if node.kind == "slice":
+        found = window(node, shape, output)
+        return ("slice", found) if found else None
+    if node.kind in SILENT:
+        return None
+    if node.kind in COMMUTATIVE:
+        return node.kind if operands > 1 else None
+    if node.kind in {"stack", "update"} or operands > 1:
+        return (node.kind, source.position)
+    if node.kind in {"sub", "div", "power", "neg"}:
+        return None  # with a constant
+    return ("output", output) if output else node.kind
+
+
+def window(node: Node, shape: tuple[int, ...], output: int) -> tuple[Any, ...]:
+    """(start, length, size) of each axis that a slice does not take whole, whatever the layout."""
+    result = node.shapes[output]
+    starts = _starts(node, shape, output)
+    if starts is None:
+        changed = sorted((b, a) for a, b in zip(shape, result, strict=False) if a != b)
+        return (output, *changed) if changed else ()
+    return tuple(sorted((start, length, size) for start, length, size in starts if length != size))
+
+
+def _starts(node: Node, shape: tuple[int, ...], output: int) -> list[tuple[int, int, int]] | None:
+    """(start, length, size) of every axis; None where the arguments do not say."""
+    settings = node.settings
+    key = settings.get("1", settings.get("indices"))
+    if node.label in {"getitem"}:
+        return _of_key(key if isinstance(key, tuple) else (key,), shape)
+    if node.label == "StridedSlice":
+        return _of_strided_slice(settings, shape)
+    if len(node.shapes) > 1 and len(node.shapes[0]) == len(shape):
+        axis = next((i for i, (a, b) in enumerate(zip(shape, node.shapes[0], strict=True)) if a != b), None)
+        if axis is None:
+            return None
+        start = sum(other[axis] for other in node.shapes[:output])
+        return [(start if i == axis else 0, node.shapes[output][i], size) for i, size in enumerate(shape)]
+    return None
+
+
+def _of_key(key: tuple[Any, ...], shape: tuple[int, ...]) -> list[tuple[int, int, int]] | None:
+    if not all(item is None or item is Ellipsis or isinstance(item, int | slice) for item in key):
+        return None
+    plain = [item for item in key if item is not None]
+    if any(item is Ellipsis for item in plain):
+        at = next(i for i, item in enumerate(plain) if item is Ellipsis)
+        plain[at : at + 1] = [slice(None)] * (len(shape) - len(plain) + 1)
+    plain += [slice(None)] * (len(shape) - len(plain))
+    found = []
+    for item, size in zip(plain, shape, strict=False):
+        chosen = (
+            range(size)[item]
+            if isinstance(item, slice)
+            else range(item % max(size, 1), item % max(size, 1) + 1)
+        )
+        if isinstance(chosen, range) and abs(chosen.step) != 1:
+            found.append((chosen.start + 1000 * chosen.step, len(chosen), size))
+        else:
+            found.append((chosen.start, len(chosen), size))
+    return found
+
+
+def _of_strided_slice(
+    settings: Mapping[str, Any], shape: tuple[int, ...]
+) -> list[tuple[int, int, int]] | None:
+    begin, end, stride = (settings.get(name) for name in "123")
+    if not (isinstance(begin, list) and isinstance(end, list) and isinstance(stride, list)):
+        return None
+    key: list[Any] = []
+    for i, (a, b, step) in enumerate(zip(begin, end, stride, strict=True)):
+        bit = 1 << i
+        if settings.get("ellipsis_mask", 0) & bit:
+            key.append(Ellipsis)
+        elif settings.get("new_axis_mask", 0) & bit:
+            key.append(None)
+        elif settings.get("shrink_axis_mask", 0) & bit:
+            key.append(a)
+        else:
+            key.append(
+                slice(
+                    None if settings.get("begin_mask", 0) & bit else a,
+                    None if settings.get("end_mask", 0) & bit else b,
+                    step,
+                )
+            )
+    return _of_key(tuple(key), shape)

@@ -1,0 +1,237 @@
+"""Which weighted step of one graph is which of the other: by colour refinement, else outwards from what is sure.
+
+Colour refinement gives every vertex of both graphs a colour, its kind at first, and then again and again
+the colours of what feeds it and of what it feeds. Vertices of different colour cannot correspond. Where the
+graphs are the same, the colours that are left over belong to vertices that may change places.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from parity.pairing.graph import Graph, Marks, Unit, Vertex
+
+LEVELS = ("marks", "order", "edges")
+"""How much the edges say: everything; the order of operands, slices and offsets alone; nothing."""
+Prefer = Callable[[Unit, Sequence[Unit]], Unit | None]
+"""Evidence other than the dataflow (names, equal weights) for one of several candidates."""
+
+
+@dataclass
+class Match:
+    """What corresponds.
+
+    Attributes:
+        units: Keras unit -> torch unit.
+        vertices: Keras vertex -> torch vertex.
+        level: the one of LEVELS at which the whole graphs are the same; None where they are not.
+        free: Keras units for which another choice would have done as well (y = a(x) + b(x)).
+        evidence: Keras unit -> on what grounds it was paired.
+    """
+
+    units: dict[Unit, Unit] = field(default_factory=dict)
+    vertices: dict[int, int] = field(default_factory=dict)
+    level: str | None = None
+    free: set[Unit] = field(default_factory=set)
+    evidence: dict[Unit, str] = field(default_factory=dict)
+
+
+def isomorphism(ours: Graph, theirs: Graph, prefer: Prefer, known: Mapping[Unit, Unit]) -> Match | None:
+    """A pairing under which the two graphs are the same, at the strictest level at which there is one."""
+    for level in LEVELS:
+        for coarse in (False, True):
+            joint = _Joint(ours, theirs, level, coarse, known)
+            match = joint.solve(prefer)
+            if match is not None:
+                return match
+    return None
+
+
+def projected(marks: Marks, level: str) -> Marks:
+    """The marks of an edge, as far as they count at a level."""
+    if level == "marks":
+        return marks
+    return tuple(mark for mark in marks if isinstance(mark, tuple)) if level == "order" else ()
+
+
+class _Joint:
+    """Both graphs under one numbering, torch's vertices after Keras' own."""
+
+    def __init__(
+        self, ours: Graph, theirs: Graph, level: str, coarse: bool, known: Mapping[Unit, Unit]
+    ) -> None:
+        self.graphs, self.level = (ours, theirs), level
+        self.split = len(ours.vertices)
+        self.vertices: list[Vertex] = [*ours.vertices, *theirs.vertices]
+        names: dict[Hashable, int] = {}
+        self.ins: list[list[tuple[int, int]]] = [[] for _ in self.vertices]
+        self.outs: list[list[tuple[int, int]]] = [[] for _ in self.vertices]
+        self.edges: tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]] = (set(), set())
+        for side, (graph, shift) in enumerate(((ours, 0), (theirs, self.split))):
+            for start, end, marks in graph.edges:
+                mark = names.setdefault(projected(marks, level), len(names))
+                self.edges[side].add((start + shift, end + shift, mark))
+            for start, end, mark in self.edges[side]:
+                self.ins[end].append((mark, start))
+                self.outs[start].append((mark, end))
+        self.uses: dict[int, list[int]] = {}
+        for graph, shift in ((ours, 0), (theirs, self.split)):
+            for uses in graph.units.values():
+                for use in uses:
+                    self.uses[use + shift] = [other + shift for other in uses]
+        told = {unit: i for i, unit in enumerate(known)} | {
+            mate: i for i, mate in enumerate(known.values()) if mate not in known
+        }
+        self.start = [
+            (
+                vertex.coarse if coarse else vertex.label,
+                len(self.uses.get(i, ())),
+                told.get(vertex.unit, -1) if vertex.unit else -1,
+            )
+            for i, vertex in enumerate(self.vertices)
+        ]
+
+    @cached_property
+    def _own(self) -> tuple[list[int], list[int]]:
+        return own_colours(self.graphs[0]), own_colours(self.graphs[1])
+
+    @cached_property
+    def _near(self) -> tuple[list[Hashable], list[Hashable]]:
+        return surroundings(self.graphs[0]), surroundings(self.graphs[1])
+
+    def solve(self, prefer: Prefer) -> Match | None:
+        """Refine, choose where there is a choice, and check the result edge by edge."""
+        colour = self._refined(_numbered(self.start))
+        match = Match(level=self.level)
+        while True:
+            classes = self._classes(colour)
+            if any(len(ours) != len(theirs) for ours, theirs in classes):
+                return None
+            several = sorted(
+                (item for item in classes if len(item[0]) > 1), key=lambda item: (len(item[0]), item)
+            )
+            if not several:
+                break
+            choice = self._choice(several, prefer, match)
+            if choice is None:
+                return None
+            colour[choice[0]] = colour[choice[1]] = max(colour) + 1
+            colour = self._refined(colour)
+        match.vertices = {ours[0]: theirs[0] - self.split for ours, theirs in classes}
+        return self._checked(match)
+
+    def _choice(
+        self, several: Sequence[tuple[list[int], list[int]]], prefer: Prefer, match: Match
+    ) -> tuple[int, int] | None:
+        """A pair to tell apart from its like: by other evidence, else any where it makes no difference."""
+        for ours, theirs in several:
+            for use in ours:
+                unit = self.vertices[use].unit
+                units = {mate: other for mate in theirs if (other := self.vertices[mate].unit) is not None}
+                best = prefer(unit, list(dict.fromkeys(units.values()))) if unit is not None else None
+                if best is not None:
+                    return use, next(mate for mate, other in units.items() if other == best)
+        for ours, theirs in several:
+            alike = [self._surroundings(uses) for uses in (ours, theirs)]
+            for key, uses in alike[0].items():
+                if len(uses) == len(alike[1].get(key, ())) == 1 and len(ours) > 1:
+                    return uses[0], alike[1][key][0]
+        for ours, theirs in several:
+            if self._interchangeable(ours, 0) or self._interchangeable(theirs, 1):
+                match.free.update(unit for use in ours if (unit := self.vertices[use].unit) is not None)
+                return ours[0], theirs[0]
+        return None  # what made the graphs differ may tell these apart: not for us to choose
+
+    def _surroundings(self, uses: Sequence[int]) -> dict[Hashable, list[int]]:
+        """Uses by what lies next to them, with all marks, which may count for nothing at this level."""
+        found: dict[Hashable, list[int]] = {}
+        for use in uses:
+            side = int(use >= self.split)
+            found.setdefault(self._near[side][use - side * self.split], []).append(use)
+        return found
+
+    def _interchangeable(self, uses: Sequence[int], side: int) -> bool:
+        """Whether these may change places within their own graph, all marks considered."""
+        return len({self._own[side][use - side * self.split] for use in uses}) == 1
+
+    def _checked(self, match: Match) -> Match | None:
+        mapped = {
+            (match.vertices[start] + self.split, match.vertices[end] + self.split, mark)
+            for start, end, mark in self.edges[0]
+        }
+        if mapped != self.edges[1]:
+            return None
+        for ours, theirs in match.vertices.items():
+            unit, mate = self.vertices[ours].unit, self.vertices[theirs + self.split].unit
+            if unit is None or mate is None:
+                continue
+            if match.units.setdefault(unit, mate) != mate:
+                return None
+            match.evidence[unit] = "dataflow, where either would do" if unit in match.free else "dataflow"
+        return match if len(set(match.units.values())) == len(match.units) else None
+
+    def _refined(self, colour: list[int]) -> list[int]:
+        count = len(set(colour))
+        while True:
+            colour = _numbered(
+                [
+                    (
+                        colour[i],
+                        tuple(sorted((mark, colour[start]) for mark, start in self.ins[i])),
+                        tuple(sorted((mark, colour[end]) for mark, end in self.outs[i])),
+                        tuple(sorted(colour[use] for use in self.uses.get(i, ()))),
+                    )
+                    for i in range(len(self.vertices))
+                ]
+            )
+            apart = Counter(colour[: self.split]) != Counter(colour[self.split :])
+            if apart or len(set(colour)) == count:
+                return colour  # once the two sides differ in their colours, they cannot be the same
+            count = len(set(colour))
+
+    def _classes(self, colour: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+        classes: dict[int, tuple[list[int], list[int]]] = {}
+        for i, value in enumerate(colour):
+            classes.setdefault(value, ([], []))[i >= self.split].append(i)
+        return list(classes.values())
+
+
+def own_colours(graph: Graph) -> list[int]:
+    """Colours of one graph alone, all marks considered: vertices of one colour may change places."""
+    uses = {use: tuple(others) for others in graph.units.values() for use in others}
+    colour = _numbered([(vertex.label, len(uses.get(i, ()))) for i, vertex in enumerate(graph.vertices)])
+    names: dict[Hashable, int] = {}
+    edges = [(start, end, names.setdefault(marks, len(names))) for start, end, marks in graph.edges]
+    while True:
+        near: list[list[tuple[int, int, int]]] = [[] for _ in graph.vertices]
+        for start, end, mark in edges:
+            near[start].append((0, mark, colour[end]))
+            near[end].append((1, mark, colour[start]))
+        finer = _numbered(
+            (
+                colour[i],
+                tuple(sorted(near[i])),
+                tuple(sorted(colour[use] for use in uses.get(i, ()))),
+            )
+            for i in range(len(colour))
+        )
+        if len(set(finer)) == len(set(colour)):
+            return colour
+        colour = finer
+
+
+def surroundings(graph: Graph) -> list[Hashable]:
+    """For each vertex, the kinds of its neighbours and the marks between: comparable across graphs."""
+    near: list[list[Hashable]] = [[] for _ in graph.vertices]
+    for start, end, marks in graph.edges:
+        near[start].append((0, repr(marks), graph.vertices[end].label))
+        near[end].append((1, repr(marks), graph.vertices[start].label))
+    return [tuple(sorted(found, key=repr)) for found in near]
+
+
+def _numbered(values: Iterable[Hashable]) -> list[int]:
+    known: dict[Hashable, int] = {}
+    return [known.setdefault(value, len(known)) for value in values]

@@ -1,0 +1,57 @@
+"""Which layer is which: by an explicit mapping, by mirrored paths, by the dataflow, or where shapes leave one choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from parity.core.adapter import Adapter
+from parity.core.trace import Trace, settle_flattened
+from parity.pairing.by_dataflow import Structure
+from parity.pairing.by_name import LayerPair, MappingLike, Matcher, Pairing
+
+__all__ = ["LayerPair", "MappingLike", "Pairing", "pair"]
+
+
+def pair(
+    keras: Adapter,
+    torch: Adapter,
+    mapping: MappingLike | None = None,
+    flattened: Mapping[str, tuple[int, ...]] | None = None,
+    traces: tuple[Trace, Trace] | None = None,
+) -> Pairing:
+    """Pair the layers of two models and the tensors within each pair.
+
+    Mirrored names decide where they pair every tensor; where they do not, the dataflow does, with names and
+    equal weights as further evidence.
+
+    Args:
+        keras: the Keras side.
+        torch: the torch side.
+        mapping: {Keras path: torch path or tuple of torch paths}; of layers, containers or single tensors.
+        flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
+        traces: of one forward pass of each side on the same inputs, (keras, torch); the Keras trace then says
+            what was flattened, after `pair` has settled it with torch's.
+
+    Returns:
+        Pairs in the Keras model's definition order, with every problem found.
+
+    Raises:
+        UsageError: the mapping is not made of paths.
+    """
+
+    if traces is not None:
+        settle_flattened(*traces)
+        flattened = traces[0].flattened
+
+    def matcher() -> Matcher:
+        fresh = Matcher(keras.layers(), torch.layers(), dict(flattened or {}))
+        fresh.by_mapping(mapping)
+        fresh.by_sequence()
+        return fresh
+
+    named = matcher()
+    named.by_path()
+    if traces is None:
+        named.by_signature()
+        return named.result(keras, torch)
+    return Structure(keras, torch, traces).decide(named, matcher())

@@ -1,0 +1,238 @@
+"""Which tensor of a layer is which tensor of its counterpart, and the layout rule between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from parity.core.layout import Layout, convolution, identity, reshaped, vector_after_flatten, weight_layout
+from parity.core.types import LayerInfo, Side, TensorInfo
+
+# torch's name for a tensor -> the names that Keras layers give to its counterpart.
+SYNONYMS = {
+    "weight": ("kernel", "gamma", "embeddings", "alpha", "depthwise_kernel", "scale"),
+    "bias": ("bias", "beta"),
+    "running_mean": ("moving_mean",),
+    "running_var": ("moving_variance",),
+}
+Families = tuple[str | None, str | None]
+NORMALISATIONS = {"batchnorm", "layernorm", "groupnorm"}
+NEUTRAL = {"weight": 1.0, "gamma": 1.0, "scale": 1.0, "bias": 0.0, "beta": 0.0}
+"""What a normalisation does without its scale or its centre, by the name of what is missing."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One tensor on each side and the rule between their layouts.
+
+    Where a convolution has a bias in front of a BatchNorm on one side alone, the running means differ by
+    it: `bias` is then that side and the bias' path, and what corresponds is the mean less the bias.
+    """
+
+    keras: str
+    torch: str
+    layout: Layout
+    bias: tuple[Side, str] | None = None
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A tensor of one side alone, which is `value` wherever the other side does the same without it.
+
+    `folded` says that it needs not have this value: it is taken into account elsewhere, and is set to the
+    value when weights are copied to its side.
+    """
+
+    side: Side
+    path: str
+    value: float
+    absent: str
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One tensor or layer without a fitting counterpart: on which layers, what is wrong, and with which tensors."""
+
+    keras: str | None
+    torch: str | None
+    text: str
+    tensors: tuple[str, ...] = ()
+
+
+@dataclass
+class Slots:
+    """The tensors of one pair of layers: those that correspond, the misfits, and those left over."""
+
+    found: list[Slot] = field(default_factory=list)
+    constants: list[Constant] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    left_keras: list[str] = field(default_factory=list)
+    left_torch: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are tensors, and each has its fitting counterpart."""
+        return bool(self.found) and not (self.problems or self.left_keras or self.left_torch)
+
+    def add(self, layer: tuple[LayerInfo, TensorInfo], other: tuple[LayerInfo, TensorInfo], layout: Layout | None,
+            families: Families) -> None:  # fmt: skip
+        """Take a pair of tensors: a slot where a layout fits, a problem where none does."""
+        (keras, mate), (torch, tensor) = layer, other
+        if layout is None or layout.keras_shape != mate.shape:
+            self.problems.append(_misshapen(keras, mate, torch, tensor, families))
+        else:
+            self.found.append(Slot(mate.path, tensor.path, layout))
+
+
+def slots_of(keras: LayerInfo, torch: tuple[LayerInfo, ...], image: tuple[int, ...] | None) -> Slots:
+    """Pair the tensors of one Keras layer with those of the torch module, or modules, that do its work.
+
+    Args:
+        keras: the Keras layer.
+        torch: the torch modules; two for a separable convolution.
+        image: (H, W, C) of the image that was flattened in front of the layer, if one was.
+    """
+    if keras.family == "separable" and len(torch) == 2:
+        return _separable(keras, torch)
+    slots = Slots()
+    free = {tensor.name: tensor for tensor in keras.tensors}
+    for layer in torch:
+        for tensor in layer.tensors:
+            mate = counterpart(tensor.name, free.values())
+            if mate is None:
+                slots.left_torch.append(tensor.path)
+                continue
+            del free[mate.name]
+            families = (keras.family, layer.family)
+            slots.add((keras, mate), (layer, tensor), layout_of(families, tensor, mate, image), families)
+    slots.left_keras += [tensor.path for tensor in free.values()]
+    if len(torch) == 1 and keras.family == torch[0].family and keras.family in NORMALISATIONS:
+        _without_scale_or_centre(slots, keras, torch[0])
+    return slots
+
+
+def _without_scale_or_centre(slots: Slots, keras: LayerInfo, torch: LayerInfo) -> None:
+    """A missing scale is one and a missing centre zero."""
+    for side, left, other in (("keras", slots.left_keras, torch), ("torch", slots.left_torch, keras)):
+        for path in list(left):
+            name = path.rpartition(".")[2]
+            if name in NEUTRAL:
+                left.remove(path)
+                absent = f"{other.path} has none"
+                slots.constants.append(
+                    Constant("keras" if side == "keras" else "torch", path, NEUTRAL[name], absent)
+                )
+
+
+def raw_slots(
+    keras: tuple[LayerInfo, TensorInfo], torch: tuple[LayerInfo, TensorInfo], family: str | None
+) -> Slots:
+    """One tensor against another, of layers or functional steps whatever they are: by kind, else by their sizes."""
+    (layer, mate), (other, tensor) = keras, torch
+    slots = Slots()
+    families = (family, family) if family else (layer.family, other.family)
+    squeezed = [tuple(size for size in shape if size != 1) for shape in (mate.shape, tensor.shape)]
+    rule = weight_layout(families, tensor.shape, mate.shape) if families != (None, None) else None
+    if rule is None and squeezed[0] == squeezed[1] and (families == (None, None) or len(squeezed[0]) < 2):
+        rule = reshaped(tensor.shape, mate.shape)
+    if rule is None and len(tensor.shape) > 1 and convolution(tensor.shape).keras_shape == mate.shape:
+        rule = convolution(tensor.shape)
+    slots.add(keras, torch, rule, families)
+    return slots
+
+
+def counterpart(torch_name: str, keras_tensors: Iterable[TensorInfo]) -> TensorInfo | None:
+    """The Keras tensor for a torch tensor's name: of the same name, held by that attribute, or its one synonym."""
+    tensors = list(keras_tensors)
+    for names in ((torch_name,), SYNONYMS.get(torch_name, ())):
+        for goes_by in (lambda tensor: (tensor.name,), lambda tensor: tensor.aliases):
+            found = [tensor for tensor in tensors if any(name in names for name in goes_by(tensor))]
+            if len(found) == 1:
+                return found[0]
+    return None
+
+
+def layout_of(
+    families: Families, torch: TensorInfo, mate: TensorInfo, image: tuple[int, ...] | None
+) -> Layout | None:
+    """The layout rule between two tensors; None where none gives the Keras shape.
+
+    Layers of unknown kinds that call the tensor `weight` here and `kernel` there follow the frameworks'
+    convention for convolutions and dense layers; tensors of the same name are the same as they are.
+    """
+    same = identity(torch.shape) if torch.shape == mate.shape else None
+    if torch.name == "weight" and families != (None, None):
+        rule = weight_layout(families, torch.shape, mate.shape, image)
+        if rule is not None and not (image and len(torch.shape) == 1):
+            return rule
+        if None not in families and len(torch.shape) > 1:
+            return None
+    if torch.name == "weight" and mate.name == "kernel" and len(torch.shape) > 1:
+        rule = convolution(torch.shape)
+        return rule if rule.keras_shape == mate.shape else same
+    if image and families[0] in {"batchnorm", "layernorm"} and same:
+        return vector_after_flatten(torch.shape, image)
+    return same
+
+
+def _separable(keras: LayerInfo, torch: tuple[LayerInfo, ...]) -> Slots:
+    """A Keras separable convolution is a depthwise and a pointwise one in torch."""
+    mates = {tensor.name: tensor for tensor in keras.tensors}
+    slots = Slots()
+    used: set[str] = set()
+    for layer, name, mate_name, family in (
+        (torch[0], "weight", "depthwise_kernel", "depthwise"),
+        (torch[1], "weight", "pointwise_kernel", "conv"),
+        (torch[1], "bias", "bias", None),
+    ):
+        tensor = next((tensor for tensor in layer.tensors if tensor.name == name), None)
+        mate = mates.get(mate_name)
+        if tensor is None or mate is None:
+            continue
+        used |= {tensor.path, mate.path}
+        rule = weight_layout((family, family), tensor.shape, mate.shape) if family else identity(tensor.shape)
+        slots.add((keras, mate), (layer, tensor), rule, (family, family))
+    slots.left_keras = [tensor.path for tensor in keras.tensors if tensor.path not in used]
+    slots.left_torch = [tensor.path for layer in torch for tensor in layer.tensors if tensor.path not in used]
+    return slots
+
+
+def tensor_at(layers: Mapping[str, LayerInfo], path: str) -> tuple[LayerInfo | None, TensorInfo | None]:
+    """The layer and tensor that a tensor's path names, by either of its names."""
+    stem, _, name = path.rpartition(".")
+    layer = layers.get(stem)
+    tensors = layer.tensors if layer else ()
+    return layer, next((tensor for tensor in tensors if name in (tensor.name, *tensor.aliases)), None)
+
+
+def _misshapen(
+    keras: LayerInfo, mate: TensorInfo, torch: LayerInfo, tensor: TensorInfo, families: Families
+) -> Problem:
+    wanted = tensor.shape
+    if len(tensor.shape) > 1 and (
+        (families[0] or families[1]) in {"conv", "conv_transpose", "dense"} or mate.name == "kernel"
+    ):
+        wanted = convolution(tensor.shape).keras_shape
+    text = (
+        f"shapes must correspond: torch {tensor.path} {tensor.shape} ({torch.kind}) asks for {wanted} in Keras; "
+        f"got {mate.path} {mate.shape} ({keras.kind})"
+    )
+    return Problem(keras.path, torch.path, text, (mate.path, tensor.path))
+
+
+def missing(side: str, path: str, layers: Mapping[str, LayerInfo]) -> Problem:
+    """The problem of a tensor without a counterpart."""
+    layer, tensor = tensor_at(layers, path)
+    shape = tensor.shape if tensor else ()
+    other = "torch" if side == "Keras" else "Keras"
+    text = f"{side} {path} {shape} ({layer.kind if layer else '?'}) has no counterpart in the {other} model"
+    module, _, computed = f".{path}".rpartition(".parametrizations.")
+    if side == "torch" and computed:
+        name = computed.partition(".")[0]
+        text += (
+            f"; {module.lstrip('.') or 'the model'} computes its {name} from it: torch.nn.utils.parametrize."
+            f"remove_parametrizations(module, '{name}') leaves the {name} alone"
+        )
+    owner = path.rpartition(".")[0]
+    return Problem(owner, None, text) if side == "Keras" else Problem(None, owner, text)

@@ -1,0 +1,1 @@
+"""Both sides on identical inputs, layer by layer."""

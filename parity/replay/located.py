@@ -1,0 +1,67 @@
+"""Where the sides differ: one call of a layer, what differed at it, and the finding with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parity.core.finding import Finding
+from parity.core.types import Array
+
+
+@dataclass
+class Call:
+    """One call of one layer; `linear` is its result before its built-in activation, where it has one."""
+
+    path: str
+    index: int
+    inputs: Sequence[Array]
+    outputs: Sequence[Array] = ()
+    linear: Sequence[Array] | None = None
+
+
+@dataclass
+class Apart:
+    """One place at which the sides differ.
+
+    Attributes:
+        order: place in the Keras model's execution order; what arrives comes before what the layer makes of it.
+        call: the Keras call.
+        kind: "layer", "wiring" or "shape".
+        text: what was measured.
+        inputs: what the torch layer took (kind "wiring": what arrived at it).
+        outputs: what it gave.
+        ours: the Keras result that it was held against.
+        index: how-many-th call of the torch layer it is.
+    """
+
+    order: float
+    call: Call
+    kind: str
+    text: str
+    inputs: Sequence[Array]
+    outputs: Sequence[Array]
+    ours: Sequence[Array]
+    index: int = 0
+
+
+@dataclass
+class Compared:
+    """What differs (empty where nothing does), the Keras arrays as torch lays them out, and by how much."""
+
+    text: str
+    replacement: list[Array] | None
+    greatest: float | None = None
+
+
+@dataclass(frozen=True)
+class Located:
+    """A finding with its place in the Keras model's execution order, and what it was read from.
+
+    `strides` are those of the Keras and the torch layer, where they are what differs.
+    """
+
+    order: float
+    finding: Finding
+    apart: Apart | None = None
+    strides: tuple[tuple[int, ...], tuple[int, ...]] | None = None

@@ -1,0 +1,224 @@
+"""The text of the script that reproduces one finding; it needs NumPy, safetensors, torch and Keras, not parity."""
+
+from __future__ import annotations
+
+import math
+import pprint
+import textwrap
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from parity.core.types import Array
+from parity.report.gaps import compared, gap_of
+
+HEAD = '''"""{title}
+
+{evidence}
+
+Written by parity {version} from {source}. It needs numpy, safetensors, torch and keras, not parity.
+{does}
+"""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", {backend!r})
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+
+{imports}
+import numpy as np
+from safetensors.numpy import load_file
+
+SAVED = load_file(Path(__file__).with_suffix(".safetensors"))
+{reported}
+
+def saved(start):
+    """The saved tensors whose names start so, by the rest of their names."""
+    return {{name[len(start):]: value for name, value in SAVED.items() if name.startswith(start)}}
+
+
+def in_order(start):
+    """The same as a list, in the order of their numbers."""
+    found = saved(start)
+    return [found[name] for name in sorted(found, key=int)]
+
+
+def as_keras(value, wanted):
+    """A torch tensor, channels first, as Keras lays it out; as it is where only that fits, or fits better."""
+    readings = [value, np.moveaxis(value, 1, -1)] if value.ndim > 2 else [value]
+    fitting = [reading for reading in readings if reading.shape == wanted.shape]
+    gaps = [np.nan_to_num(np.abs(reading - wanted), nan=np.inf).max(initial=0) for reading in fitting]
+    return fitting[int(np.argmin(gaps))] if fitting else None
+'''
+
+KERAS = '''
+
+KERAS_LAYER = {config}
+
+
+def keras_side():
+    """What the Keras layer makes of the input, in float64."""
+    keras.config.set_floatx("float64")
+    layer = keras.layers.deserialize(KERAS_LAYER)
+    inputs = [keras.ops.convert_to_tensor(value) for value in in_order("keras_input.")]
+    layer({call})
+    layer.set_weights(in_order("keras_weight."))
+    return keras.ops.convert_to_numpy(layer({call}))
+'''
+
+KERAS_SAVED = '''
+
+def keras_side():
+    """The saved tensor: {why}."""
+    return SAVED["{key}"]
+'''
+
+TORCH = '''
+
+def torch_side():
+    """What the torch module makes of the same input, in float64."""
+    module = nn.Sequential({modules}).double().eval()
+    module.load_state_dict({{name: torch.from_numpy(value) for name, value in saved("torch_weight.").items()}})
+    with torch.no_grad():
+        return module({inputs}).numpy()
+'''
+
+TORCH_SAVED = '''
+
+def torch_side():
+    """The saved tensor: {why}."""
+    return SAVED["{key}"]
+'''
+
+VALUES = '''
+
+def main():
+    """Print the greatest difference and where it is, and check that it is the reported one."""
+    ours, theirs = keras_side(), torch_side()
+    print("{what}: Keras", ours.shape, "torch", theirs.shape)
+    theirs = as_keras(theirs, ours)
+    assert theirs is not None, "the shapes do not fit"
+    gap = np.where(ours == theirs, 0.0, np.abs(ours - theirs))
+    gap = np.where(np.isnan(gap), np.inf, gap)
+    at = tuple(map(int, np.unravel_index(np.argmax(gap), gap.shape)))
+    print(f"greatest difference {{gap[at]:.6g}} at {{at}}: Keras {{ours[at]:.9g}}, torch {{theirs[at]:.9g}}")
+    assert np.isclose(gap[at], REPORTED, rtol=1e-3, atol=0), f"reported {{REPORTED}}; got {{gap[at]}}"
+    print(f"the reported difference ({{REPORTED:.6g}}) is reproduced")
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+SHAPES = '''
+
+def main():
+    """Print both shapes, and check that they do not fit."""
+    ours, theirs = keras_side(), torch_side()
+    print("{what}: Keras", ours.shape, "torch", theirs.shape)
+    assert as_keras(theirs, ours) is None, "the shapes fit"
+    print("the reported difference of shapes is reproduced")
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+REASONS = {
+    "wiring": "this is what arrived at the layer; the fault lies between it and the layers before it",
+    "layer": "the layer cannot be built here: its class is not the framework's own, was changed, or did more in the model",
+}
+
+
+def script(
+    finding: Mapping[str, Any], tensors: Mapping[str, Array], environment: Mapping[str, str], source: str
+) -> str:
+    """The whole script.
+
+    Args:
+        finding: as in a report's JSON, with its recipe.
+        tensors: of the finding, as they will lie beside the script.
+        environment: of the report.
+        source: where the finding comes from, in words.
+    """
+    pair = compared(dict(tensors))
+    gap = gap_of(dict(tensors))
+    what = "output" if "keras_output.0" in tensors and "torch_output.0" in tensors else "input"
+    recipe = finding.get("recipe") or {"keras": None, "torch": None}
+    rebuilt = [side for side in ("keras", "torch") if recipe[side] is not None]
+    why = REASONS["layer" if what == "output" else "wiring"]
+    key = _differing(tensors, pair, what)
+    if key != "output.0":
+        rebuilt, recipe = [], {"keras": None, "torch": None}
+    reported = ""
+    if gap is not None:
+        greatest = float(gap.max(initial=0.0))
+        reported = f"REPORTED = {greatest!r}\n" if math.isfinite(greatest) else 'REPORTED = float("inf")\n'
+    imports = ["import torch  # before Keras", "from torch import nn"] if "torch" in rebuilt else []
+    imports += ["import keras"] if "keras" in rebuilt else []
+    head = HEAD.format(
+        title=_plain(_title(finding)),
+        evidence=_plain(finding["evidence"]),
+        version=version("segparity"),
+        source=source,
+        does=_does(rebuilt, what),
+        backend=environment.get("keras backend", "tensorflow"),
+        reported=reported,
+        imports="\n".join(imports),
+    )
+    ours = _keras(recipe["keras"]) if "keras" in rebuilt else KERAS_SAVED.format(why=why, key=f"keras_{key}")
+    theirs = (
+        _torch(recipe["torch"]) if "torch" in rebuilt else TORCH_SAVED.format(why=why, key=f"torch_{key}")
+    )
+    end = (SHAPES if gap is None else VALUES).format(what=what)
+    return head + ours + theirs + end
+
+
+def _differing(tensors: Mapping[str, Array], pair: tuple[Array, Array] | None, what: str) -> str:
+    """Which output or input the script compares: the one that differs."""
+    if pair is None:
+        return f"{what}.0"
+    return next(f"{what}.{i}" for i in range(len(tensors)) if tensors.get(f"keras_{what}.{i}") is pair[0])
+
+
+def _title(finding: Mapping[str, Any]) -> str:
+    place = " / ".join(dict.fromkeys(filter(None, (finding["keras"], finding["torch"])))) or "output"
+    cause = f" [{finding['cause']}]" if finding["cause"] else ""
+    return f"{finding['kind']} at {place}{cause}"
+
+
+def _plain(text: str) -> str:
+    """Text that can stand in a docstring."""
+    return textwrap.fill(text.replace("\\", "/").replace('"""', "'''"), 110)
+
+
+def _does(rebuilt: list[str], what: str) -> str:
+    if len(rebuilt) == 2:
+        return "Both layers are built anew and run in float64 on one input; the reported difference must be there."
+    if rebuilt:
+        return f"The {rebuilt[0]} layer is built anew and run in float64; the other side's {what} is the saved one."
+    return f"It compares the saved {what}s alone."
+
+
+def _keras(recipe: Mapping[str, Any]) -> str:
+    call = "inputs" if recipe["list"] else "*inputs"
+    call += ", training=False" if recipe["training"] else ""
+    config = pprint.pformat(recipe["config"], width=100, sort_dicts=False)
+    return KERAS.format(config=config, call=call)
+
+
+def _torch(recipes: list[Mapping[str, Any]]) -> str:
+    modules = [
+        f"nn.{part['class']}({', '.join(f'{name}={_tuple(value)!r}' for name, value in part['arguments'].items())})"
+        for part in recipes
+    ]
+    whole = recipes[0]["class"].startswith("Embedding")
+    inputs = 'torch.from_numpy(SAVED["torch_input.0"])' + (".long()" if whole else ".double()")
+    return TORCH.format(modules=", ".join(modules), inputs=inputs)
+
+
+def _tuple(value: Any) -> Any:
+    """JSON has lists where torch wants tuples."""
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""The comparison in training: modes, gradients, statistics and optimizer steps."""

@@ -1,0 +1,116 @@
+"""Training parity: loss, gradients, normalisation statistics, optimizer steps and trajectories, in float64.
+
+Both models start from the weights that they have. What is random (dropout) is switched off on both sides. Where
+the frameworks' own rules differ (the running variance, Adam's epsilon, ...) that is a finding, and the rest is
+judged as if the rule were one: the Keras side follows torch's rule from there on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from parity.core.adapter import Adapter
+from parity.core.errors import UsageError
+from parity.core.finding import Finding, in_a_line
+from parity.core.types import Array
+from parity.pairing.pair import Pairing
+from parity.training.bench import TrainingResult
+from parity.training.checks import Modes
+from parity.training.trajectory import Trajectory
+from parity.weights.transfer import exact_folds
+
+PROVEN = {"gradient", "training", "non-finite"}
+"""Kinds of findings that prove a difference in training."""
+
+
+def training_findings(
+    keras: Adapter,
+    torch: Adapter,
+    pairing: Pairing,
+    inputs: Sequence[Array],
+    *,
+    gradients: bool,
+    train_steps: int,
+    loss: tuple[Any, ...] | None = None,
+    optimizer: Any = None,
+    match_rules: bool = False,
+) -> TrainingResult:
+    """Compare two paired models in training; both come back exactly as they were.
+
+    Args:
+        keras: the Keras side.
+        torch: the torch side.
+        pairing: which layer is which.
+        inputs: model inputs in the Keras layout.
+        gradients: compare loss and gradients, in inference and in training mode.
+        train_steps: how many steps of an optimizer to compare.
+        loss: (Keras loss of (targets, outputs), torch loss of (outputs, targets)[, targets in the Keras
+            layout]); None means the squared error against random targets.
+        optimizer: a name or {"name": ..., "lr": number or list, option: value} for `parity.core.rules`, or
+            (Keras optimizer, torch optimizer or function of the parameters); None means SGD with momentum.
+        match_rules: judge with the frameworks' own rules made one, and only note them.
+    """
+    bench = Modes(keras, torch, pairing, inputs, loss)
+    with bench.keras.session(), bench.torch.session(), bench.fixes, bench.inference:
+        exact_folds(pairing, keras, torch)
+        if not bench.infer():
+            return bench.result
+        if gradients:
+            bench.gradients(training=False)
+        tensors = [
+            tensor for side in (keras, torch) for layer in side.layers().values() for tensor in layer.tensors
+        ]
+        if train_steps and not tensors:
+            bench.result.notes.append("neither model has a parameter: there is nothing to train")
+        if bench.train_mode(gradients) and train_steps and tensors:
+            Trajectory(bench, train_steps, optimizer, match_rules).judge()
+    return bench.result
+
+
+def add_training(
+    report: Any, keras: Adapter, torch: Adapter, pairing: Pairing, inputs: Sequence[Array], **arguments: Any
+) -> None:
+    """Compare in training and take what is found into the report of a comparison; fails closed.
+
+    Args:
+        report: of the outputs (parity.report.result.Report); its findings, notes, figures and verdict are changed.
+        keras: the Keras side.
+        torch: the torch side.
+        pairing: which layer is which.
+        inputs: model inputs in the Keras layout.
+        arguments: of `training_findings`.
+
+    Raises:
+        UsageError: the comparison cannot be made as asked.
+    """
+    if any(finding.kind == "error" for finding in report.findings):
+        report.notes.append("gradients and training were not compared: the models could not be evaluated")
+        return
+    try:
+        result = training_findings(keras, torch, pairing, inputs, **arguments)
+    except UsageError:
+        raise
+    except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
+        text = f"in training a side raised {in_a_line(error)}"
+        result = TrainingResult([Finding(None, None, "error", None, text)])
+    known = {(finding.keras, finding.torch, finding.cause) for finding in report.findings if finding.cause}
+    report.findings += [f for f in result.findings if (f.keras, f.torch, f.cause) not in known]
+    report.notes += result.notes
+    report.training = finite(result.figures)
+    if any(finding.kind in PROVEN for finding in result.findings) and report.verdict != "DIVERGED":
+        noisy = any(finding.kind == "not-repeatable" for finding in report.findings)
+        report.verdict = "INCONCLUSIVE" if noisy else "DIVERGED"
+    elif report.verdict == "EQUAL" and (result.findings or not result.figures):
+        report.verdict = "INCONCLUSIVE"
+
+
+def finite(value: Any) -> Any:
+    """The same figures, None for those that are not finite, which JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

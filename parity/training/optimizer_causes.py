@@ -1,0 +1,235 @@
+"""Why two optimizers part: the parts of their rules that make a step differ, each tried on the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from parity.core.finding import Finding
+from parity.core.rules import (
+    Part,
+    Rule,
+    State,
+    clipped,
+    differing_parts,
+    exchanged,
+    is_framework_rule,
+    update,
+)
+from parity.core.tolerance import STRUCTURE
+from parity.core.types import Array
+from parity.pairing.pair import LayerPair
+from parity.pairing.slots import Slot
+from parity.training.statistics import EXACT, Explained
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of one side: what the optimizer was given, and what it made of it, by path.
+
+    Attributes:
+        weights: before the step.
+        gradients: without the regularisers' part.
+        penalties: gradient of the regularisers.
+        rules: the rule of each parameter.
+        after: the parameters after the step.
+    """
+
+    weights: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+    penalties: Mapping[str, Array]
+    rules: Mapping[str, Rule]
+    after: Mapping[str, Array]
+
+
+Rules = Mapping[str, Rule]
+
+
+def made_of(steps: Sequence[Step], rules: Sequence[Rules]) -> dict[str, Array]:
+    """Parameters after the last step, had the optimizer followed these rules in all of them.
+
+    Weights and gradients are those of the run, in which nothing differed before the last step; what the
+    optimizer keeps from step to step is what the rules make of them.
+    """
+    states: dict[str, State] = {}
+    weights: dict[str, Array] = {}
+    for step, chosen in zip(steps, rules, strict=True):
+        paths = [path for path in step.gradients if path in chosen]
+        cut = clipped({path: chosen[path] for path in paths}, {path: step.gradients[path] for path in paths})
+        for path in paths:
+            weights[path], states[path] = update(
+                chosen[path], step.weights[path], cut[path], states.get(path, {})
+            )
+    return weights
+
+
+def _apart(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, float]:
+    """Greatest difference relative to the scale, of the tensors that both have."""
+    return {
+        path: float(np.abs(a[path] - b[path]).max(initial=0.0))
+        / max(float(np.abs(b[path]).max(initial=0.0)), 1e-300)
+        for path in a
+        if path in b
+    }
+
+
+def _with_penalties(step: Step) -> Step:
+    """A regulariser's gradient that is a multiple of the weight is a weight decay added to the gradient."""
+    rules, gradients = dict(step.rules), dict(step.gradients)
+    for path, penalty in step.penalties.items():
+        weight = step.weights[path]
+        share = float(np.sum(penalty * weight) / np.sum(weight * weight)) if np.any(weight) else 0.0
+        rule = rules.get(path)
+        linear = float(np.abs(penalty - share * weight).max()) <= EXACT * float(np.abs(penalty).max())
+        if rule is not None and linear and not rule.decay:
+            rules[path] = replace(rule, decay=float(f"{share:.12g}"), decoupled=False)
+        else:
+            gradients[path] = gradients.get(path, 0.0) + penalty
+    return replace(step, rules=rules, gradients=gradients)
+
+
+def explain_step(
+    ours: Sequence[Step],
+    theirs: Sequence[Step],
+    slots: Sequence[tuple[LayerPair, Slot]],
+    parted: Slot,
+    blurred: set[str],
+) -> Explained:
+    """The parts of the two optimizers' rules that make the last step differ.
+
+    Args:
+        ours: the Keras steps from the first to the one that differs.
+        theirs: torch's, their arrays as Keras lays them out and under the Keras paths.
+        slots: pairs of parameters.
+        parted: the tensor that is farthest apart.
+        blurred: parameters whose gradients are rounding, which prove nothing.
+    """
+    ours = [_with_penalties(step) for step in ours]
+    pair = next(pair for pair, slot in slots if slot is parted)
+    names = pair.keras, ", ".join(pair.torch)
+    unknown = Explained(known=False)
+    mine, other = ours[-1].rules, theirs[-1].rules
+    common = [path for path in ours[-1].gradients if path in theirs[-1].gradients and path not in blurred]
+    if not common or any(path not in mine or path not in other for path in common):
+        return unknown
+    for steps in (ours, theirs):  # does the optimizer do what its attributes say?
+        apart = _apart(made_of(steps, [step.rules for step in steps]), steps[-1].after)
+        if max(apart[path] for path in common) > EXACT:
+            return unknown
+    parts = {part.name: part for path in common for part in differing_parts(mine[path], other[path])}
+    if any(mine[p].algorithm != other[p].algorithm for p in common) or not parts:
+        return unknown
+
+    def agreement(chosen: list[Part]) -> float:
+        rules = [
+            {p: exchanged(a.rules[p], b.rules[p], chosen) for p in a.rules if p in b.rules}
+            for a, b in zip(ours, theirs, strict=True)
+        ]
+        apart = _apart(made_of(ours, rules), theirs[-1].after)
+        return max(apart[path] for path in common)
+
+    best = agreement(list(parts.values()))
+    if best > EXACT:
+        return unknown
+    found = Explained(parts=list(parts.values()))
+    for part in parts.values():
+        without = agreement([one for one in parts.values() if one is not part])
+        if without <= max(100.0 * best, STRUCTURE):
+            continue  # it makes no difference here
+        first = [parted.keras] if parted.keras in common else []
+        differs = [path for path in (*first, *common) if part in differing_parts(mine[path], other[path])]
+        a, b = mine[differs[0]], other[differs[0]]
+        text, fix = _TEXTS[part.name](a, b)
+        text += (
+            f"; the step parts by {without:.2g} of the scale, and with torch's {part.name} in Keras "
+            f"it agrees to {best:.1g}"
+        )
+        finding = Finding(*names, "training", part.cause, text, fix, True)
+        (found.rules if is_framework_rule(part, a, b) else found.findings).append(finding)
+    return found
+
+
+Texts = Callable[[Rule, Rule], tuple[str, str]]
+
+
+def _numbers(part: str) -> Texts:
+    fields = {"learning rate": ("rate",), "momentum": ("momentum", "dampening", "nesterov"),
+              "betas": ("beta1", "beta2", "rho", "centered", "amsgrad"), "direction": ("maximize",)}[part]  # fmt: skip
+
+    def texts(a: Rule, b: Rule) -> tuple[str, str]:
+        said = [
+            f"{n}={getattr(a, n)} in Keras, {getattr(b, n)} in torch"
+            for n in fields
+            if getattr(a, n) != getattr(b, n)
+        ]
+        return "; ".join(said), f"the same {part} on both sides"
+
+    return texts
+
+
+def _rate_in_velocity(a: Rule, b: Rule) -> tuple[str, str]:
+    text = (
+        "Keras' velocity holds the learning rate (v = m*v - lr*g; w += v), torch's does not (v = m*v + g; w -= lr*v): "
+        "the same while the learning rate stays, not in the step after it changed"
+    )
+    return text, (
+        "scale the velocity by the ratio of the learning rates when it changes, or use an optimizer with one rule "
+        "on both sides (tf_impl.optimizers)"
+    )
+
+
+def _epsilon(a: Rule, b: Rule) -> tuple[str, str]:
+    where = {"corrected": "added to the bias-corrected root", "raw": "added to the root before the bias correction",
+             "inside": "added under the root"}  # fmt: skip
+    if a.algorithm == "rmsprop":
+        where["corrected"] = "added to the root"
+    text = f"epsilon={a.epsilon:g}, {where[a.epsilon_at]}, in Keras; {b.epsilon:g}, {where[b.epsilon_at]}, in torch"
+    return (
+        text,
+        "an optimizer with one rule on both sides (tf_impl.optimizers); for Adam, torch eps = "
+        "Keras epsilon / sqrt(1 - beta2**t)",
+    )
+
+
+def _decay(a: Rule, b: Rule) -> tuple[str, str]:
+    how = {
+        True: "decoupled (shrinks the weight by lr*decay*w)",
+        False: "coupled (decay*w added to the gradient)",
+    }
+    text = (
+        f"weight decay {a.decay:g}, {how[a.decoupled]}, in Keras; {b.decay:g}, {how[b.decoupled]}, in torch"
+    )
+    ratio = a.decay / b.decay if b.decay else 0.0
+    if not a.decoupled and not b.decoupled and abs(ratio - 2.0) < 1e-6:
+        return (
+            f"{text}: the gradient of Keras' l2(c) is 2*c*w",
+            "halve the factor of Keras' l2, or double torch's weight_decay",
+        )
+    return (
+        text,
+        "AdamW (decoupled) on both sides, or the decay added to the gradient on both (l2 with half the factor in Keras)",
+    )
+
+
+def _clipping(a: Rule, b: Rule) -> tuple[str, str]:
+    def said(rule: Rule) -> str:
+        if not rule.clip:
+            return "no clipping"
+        return f"{rule.clip} {rule.limit:g}" + (f", {rule.guard:g} added to the norm" if rule.guard else "")
+
+    fix = (
+        "clip alike: Keras' global_clipnorm is torch's clip_grad_norm_ but for 1e-6 on the norm; "
+        "Keras' clipnorm is for each variable by itself"
+    )
+    return f"Keras: {said(a)}; torch: {said(b)}", fix
+
+
+_TEXTS: dict[str, Texts] = {
+    **{name: _numbers(name) for name in ("learning rate", "momentum", "betas", "direction")},
+    "learning rate in the velocity": _rate_in_velocity,
+    "epsilon": _epsilon,
+    "weight decay": _decay,
+    "clipping": _clipping,
+}

@@ -1,0 +1,135 @@
+"""Why running statistics part in training: the rule that each side follows, found on the same batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from parity.core.finding import Finding
+from parity.core.rules import Part
+from parity.core.types import Array
+from parity.pairing.pair import LayerPair
+
+EXACT = 1e-9
+"""How closely a statistic or an update must follow a rule for the rule to be called proven."""
+
+
+@dataclass
+class Explained:
+    """Findings, and what makes the rest comparable."""
+
+    findings: list[Finding] = field(default_factory=list)
+    rules: list[Finding] = field(default_factory=list)
+    batchnorm: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
+    ignored: set[str] = field(default_factory=set)
+    known: bool = True
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Running statistics of one normalisation before and after one step, as Keras lays them out.
+
+    Attributes:
+        pair: the layers.
+        batches: mean, variance and count of every call's input.
+        before: (mean, variance) before the step, the same on both sides.
+        keras: (mean, variance) after it; `torch` likewise.
+        keep: the share of the old value that each side's setting asks for: (Keras, torch).
+    """
+
+    pair: LayerPair
+    batches: Sequence[tuple[Array, Array, int]]
+    before: tuple[Array, Array]
+    keras: tuple[Array, Array]
+    torch: tuple[Array, Array]
+    keep: tuple[float, float]
+
+
+def batch_of(value: Array, axis: int) -> tuple[Array, Array, int]:
+    """Mean, biased variance and count of each channel."""
+    axis %= value.ndim
+    axes = tuple(i for i in range(value.ndim) if i != axis)
+    return value.mean(axes), value.var(axes), value.size // value.shape[axis]
+
+
+def _distinct(keep: tuple[float, float]) -> tuple[float, ...]:
+    """Both shares, or the one that they are but for rounding (1 - 0.9 is not 0.1)."""
+    return keep if abs(keep[0] - keep[1]) > EXACT else keep[:1]
+
+
+def _predicted(s: Statistics, keep: float, unbiased: bool) -> tuple[Array, Array]:
+    mean, variance = s.before
+    for batch_mean, batch_variance, count in s.batches:
+        wide = batch_variance * (count / (count - 1)) if unbiased and count > 1 else batch_variance
+        mean, variance = keep * mean + (1.0 - keep) * batch_mean, keep * variance + (1.0 - keep) * wide
+    return mean, variance
+
+
+def _follows(actual: tuple[Array, Array], predicted: tuple[Array, Array]) -> float:
+    """Greatest difference relative to each statistic's scale."""
+    return max(
+        float(np.abs(a - p).max(initial=0.0)) / max(float(np.abs(p).max(initial=0.0)), 1e-300)
+        for a, p in zip(actual, predicted, strict=True)
+    )
+
+
+def explain_statistics(s: Statistics) -> Explained:
+    """Which rule each side follows, and the causes in which they differ."""
+    candidates = [(keep, unbiased) for keep in _distinct(s.keep) for unbiased in (False, True)]
+    fits = [
+        next(
+            (
+                (keep, unbiased)
+                for keep, unbiased in order
+                if _follows(actual, _predicted(s, keep, unbiased)) < EXACT
+            ),
+            None,
+        )
+        for actual, order in (
+            (s.keras, sorted(candidates, key=lambda c: abs(c[0] - s.keep[0]))),
+            (s.torch, sorted(candidates, key=lambda c: abs(c[0] - s.keep[1]))),
+        )
+    ]
+    ours, theirs = fits
+    names = s.pair.keras, ", ".join(s.pair.torch)
+    if ours is None or theirs is None or ours == theirs:
+        gap = max(float(np.abs(a - b).max()) for a, b in zip(s.keras, s.torch, strict=True))
+        text = f"running statistics part by up to {gap:.3g} in one step, by no rule that is known"
+        return Explained([Finding(*names, "training", None, text)], ignored={names[0]}, known=False)
+    found = Explained(batchnorm={names[0]: {}})
+    agreement = _follows(s.torch, _predicted(s, *theirs))
+    if abs(ours[0] - theirs[0]) > EXACT:
+        text = (
+            f"Keras keeps {ours[0]:g} of the old statistic, torch {theirs[0]:g} (momentum={1 - theirs[0]:.6g}): "
+            f"both sides' new mean and variance equal keep*old + (1 - keep)*batch to {agreement:.1g}"
+        )
+        fix = (
+            f"momentum={theirs[0]:.6g} on Keras {names[0]}, or momentum={1 - ours[0]:.6g} on torch {names[1]} "
+            f"(Keras momentum = 1 - torch momentum); the step then agrees to {agreement:.1g}"
+        )
+        found.findings.append(Finding(*names, "training", "batchnorm-momentum", text, fix, True))
+        found.batchnorm[names[0]]["momentum"] = theirs[0]
+    if ours[1] != theirs[1]:
+        found.rules.append(_variance(s, names, theirs, agreement))
+        found.batchnorm[names[0]]["unbiased"] = theirs[1]
+    return found
+
+
+def _variance(s: Statistics, names: tuple[str, str], theirs: tuple[float, bool], agreement: float) -> Finding:
+    count = s.batches[0][2]
+    wide, narrow = ("torch", "Keras") if theirs[1] else ("Keras", "torch")
+    text = (
+        f"{wide} stores the unbiased batch variance, {narrow} the biased one: the batch's term differs by n/(n - 1) = "
+        f"{count}/{count - 1} = {count / max(count - 1, 1):.8g}; with the other side's rule "
+        f"the step agrees to {agreement:.1g}"
+    )
+    fix = (
+        f"a batch normalisation with one rule on both sides: in Keras, multiply the batch variance that goes into "
+        f"moving_variance of {names[0]} by n/(n - 1) (tf_impl.layers.BatchNorm2d does), or compare with "
+        "match_rules=True (--match-rules)"
+    )
+    return Finding(*names, "training", "batchnorm-running-variance", text, fix, True)

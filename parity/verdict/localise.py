@@ -1,0 +1,348 @@
+"""Where two models part, and why: every independent fault, in execution order.
+
+Both models are run so that each pair of layers sees identical inputs (parity.replay.replay). What a layer itself does to
+them is its own error ("layer"); what arrives at a layer, when all layers before it gave the Keras values, shows the
+wiring between them ("wiring"). The causes are read from the tensors (parity.causes).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from parity.core.adapter import Adapter
+from parity.core.finding import Finding, in_a_line
+from parity.core.store import Store
+from parity.core.types import Array, LayerInfo
+from parity.pairing.pair import Pairing
+from parity.replay.located import Apart, Call, Located
+from parity.replay.replay import Recorder, Replay, compare, in_torch_order, match_calls
+
+if TYPE_CHECKING:
+    from parity.causes.between import Between
+
+ROOT = "(the model itself)"
+"""What a finding calls a model that is a single layer."""
+
+
+@dataclass
+class Localised:
+    """Findings in execution order, and one row for each call of a paired layer."""
+
+    findings: list[Finding] = field(default_factory=list)
+    layers: list[dict[str, Any]] = field(default_factory=list)
+
+
+def localise(
+    keras: Adapter,
+    torch: Adapter,
+    pairing: Pairing,
+    keras_inputs: Sequence[Array],
+    torch_inputs: Sequence[Array],
+    flattened: Mapping[str, tuple[int, ...]] | None = None,
+) -> Localised:
+    """Every independent difference, in execution order, with its causes.
+
+    Args:
+        keras: the Keras side, already in the precision to judge in (float64).
+        torch: the torch side, likewise.
+        pairing: which layer is which.
+        keras_inputs: model inputs in the Keras layout.
+        torch_inputs: the same in the torch layout.
+        flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
+    """
+    with Store() as store:
+        return _Localisation(keras, torch, pairing, keras_inputs, torch_inputs, flattened or {}, store).run()
+
+
+class _Localisation:
+    """One localisation: the two sides, their pairs, and what was recorded."""
+
+    def __init__(
+        self,
+        keras: Adapter,
+        torch: Adapter,
+        pairing: Pairing,
+        keras_inputs: Sequence[Array],
+        torch_inputs: Sequence[Array],
+        flattened: Mapping[str, tuple[int, ...]],
+        store: Store,
+    ) -> None:
+        self.keras, self.torch, self.pairing, self.flattened = keras, torch, pairing, flattened
+        self.inputs = {"keras": keras_inputs, "torch": torch_inputs}
+        self.pairs = watched_pairs(keras, torch, pairing)
+        self.recorder, self.store = Recorder(store), store
+
+    def run(self) -> Localised:
+        """Record, replay, and put the findings together."""
+        from parity.causes.explain import Explainer
+
+        errors = []
+        plain = {path for path, layer in self.keras.layers().items() if _weightless(layer)} - set(self.pairs)
+        with self.keras.watched(self.recorder, set(self.pairs) | plain):
+            outputs, error = _attempt(self.keras, self.inputs["keras"])
+        errors += [error] if error else []
+        calls = [call for call in self.recorder.calls if call.path not in plain]
+        cuts = [call for call in self.recorder.calls if call.path in plain and _cuts(call)]
+        order, stopped = _torch_order(self.torch, self.pairs, self.inputs["torch"])
+        match = match_calls(calls, order)
+        if stopped:  # calls that torch would have made on its own; with the Keras values it may get further
+            for position, call in enumerate(calls):
+                if position not in match.values():
+                    match.setdefault((call.path, call.index), position)
+        silent = ({"missing-call"} if stopped else set()) | ({"extra-call"} if errors else set())
+        ordered = in_torch_order(calls, self.keras, self.flattened)
+        run, forced, error = self._replay(ordered, match, cuts)
+        errors += [error] if error else []
+        located = [self._located(apart) for apart in run.apart]
+        one_sided = _call_findings(calls, order, match, self.pairs, self.keras, self.torch)
+        located += [
+            item for item in one_sided if item.finding.kind not in silent
+        ]  # a side that raised says no more
+        if not error and outputs is not None and forced is not None:
+            located += _output_findings(outputs, forced, len(calls))
+        explainer = Explainer(
+            self.keras, self.torch, self.pairing, self.pairs, ordered, self.inputs, self.flattened,
+            lambda images: self._between(run, images),
+        )  # fmt: skip
+        explained = explainer.explain(sorted(located, key=lambda item: item.order))
+        found = Localised(_each_once([item.finding for item in explained]))
+        found.findings += [
+            Finding(None, None, "error", None, f"{side} raised {text}")
+            for side, text in errors
+            if not found.findings
+        ]
+        found.layers = self._rows(run, found.findings)
+        return found
+
+    def _replay(
+        self, calls: Sequence[Call], match: dict[tuple[str, int], int], cuts: Sequence[Call]
+    ) -> tuple[Replay, list[Array] | None, tuple[str, str] | None]:
+        """The torch side with the Keras values; a cut that the Keras model makes behind a layer is no fault of it."""
+
+        def replay(
+            uncut: frozenset[tuple[str, int]],
+        ) -> tuple[Replay, list[Array] | None, tuple[str, str] | None]:
+            run = Replay(calls, match, self.pairs, self.torch, uncut, cuts)
+            with self.torch.watched(run, set(run.first) | set(run.last)):
+                outputs, error = _attempt(self.torch, self.inputs["torch"])
+            return run, outputs, error
+
+        uncut: frozenset[tuple[str, int]] = frozenset()
+        best = replay(uncut)
+        for call in best[0].cut:
+            tried = replay(uncut | {call})
+            # The layer's own finding goes, and with it one or more that the whole result caused behind it.
+            if len(tried[0].apart) + bool(tried[2]) < len(best[0].apart) + bool(best[2]) - 1:
+                uncut, best = uncut | {call}, tried
+        return best
+
+    def _between(self, run: Replay, images: Sequence[tuple[int, ...]]) -> Between:
+        """Both sides step by step, the torch layers giving the Keras values again."""
+        from parity.causes.between import Between
+
+        again = Replay(run.calls, run.match, self.pairs, self.torch, run.uncut, run.cuts)
+        paths = set(again.first) | set(again.last)
+        linear = [value for call in run.calls for value in call.linear or ()]
+        return Between(
+            self.keras, self.torch, self.inputs, lambda: (again, paths), images, self.store, linear
+        )
+
+    def _located(self, apart: Apart) -> Located:
+        call = apart.call
+        again = f" (call {call.index + 1} of this layer)" if call.index else ""
+        ours, theirs = call.path or ROOT, ", ".join(self.pairs[call.path]) or ROOT
+        tensors = {f"torch_input.{i}": np.array(value) for i, value in enumerate(apart.inputs)}
+        tensors |= {f"keras_input.{i}": np.array(value) for i, value in enumerate(call.inputs)}
+        if apart.kind != "wiring":
+            tensors |= {f"torch_output.{i}": np.array(value) for i, value in enumerate(apart.outputs)}
+            tensors |= {f"keras_output.{i}": np.array(value) for i, value in enumerate(apart.ours)}
+        finding = Finding(ours, theirs, apart.kind, None, apart.text + again, tensors=tensors)
+        return Located(apart.order, finding, apart)
+
+    def _rows(self, run: Replay, findings: Sequence[Finding]) -> list[dict[str, Any]]:
+        """The layer table: what each call of a paired layer showed."""
+        ours, theirs = self.keras.layers(), self.torch.layers()
+        first: dict[tuple[str | None, str], int] = {}
+        for number, finding in enumerate(findings):
+            first.setdefault(
+                (finding.keras, "" if finding.kind in {"wiring", "missing-call"} else "layer"), number
+            )
+        rows = []
+        for call, row in zip(run.calls, run.rows, strict=True):
+            path, mates = call.path, self.pairs[call.path]
+            named = path or ROOT
+            rows.append(
+                {
+                    "keras": named,
+                    "torch": ", ".join(mates) or ROOT,
+                    "keras_kind": ours[path].kind,
+                    "torch_kind": theirs[mates[-1]].kind,
+                    "shape": list(call.outputs[0].shape) if call.outputs else [],
+                    "own": row.own,
+                    "arrived": row.arrived,
+                    "finding": first.get((named, ""), first.get((named, "layer"))),
+                }
+            )
+        return rows
+
+
+def _cuts(call: Call) -> bool:
+    """Whether a layer without weights cuts an image smaller."""
+    if len(call.inputs) != 1 or len(call.outputs) != 1 or call.inputs[0].ndim != call.outputs[0].ndim:
+        return False
+    return call.inputs[0].ndim > 2 and call.outputs[0].size < call.inputs[0].size
+
+
+def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str, tuple[str, ...]]:
+    """Pairs that can be held against each other: those with weights, and leaves with mirrored paths."""
+    ours, theirs = keras.layers(), torch.layers()
+    pairs = {
+        item.keras: item.torch
+        for item in pairing.pairs
+        if ours[item.keras].leaf and theirs[item.torch[0]].leaf
+    }
+    taken = {path for paths in pairs.values() for path in paths}
+    for path, mate in mirrored(ours, theirs).items():
+        if mate not in taken and path not in pairs and _weightless(ours[path]) and _weightless(theirs[mate]):
+            pairs[path] = (mate,)
+    return pairs
+
+
+def mirrored(ours: Mapping[str, LayerInfo], theirs: Mapping[str, LayerInfo]) -> dict[str, str]:
+    """Keras path -> torch path of layers and blocks whose names are the same, punctuation aside.
+
+    Numbers in a sequence say less than names: they count where the two are of like kinds.
+    """
+    by_name = {name: path for path, layer in theirs.items() for name in (*layer.aliases, path)}
+    loose = {re.sub(r"[^0-9a-zA-Z]+", "_", name): path for name, path in by_name.items()}
+    found = {}
+    for path, layer in ours.items():
+        mate = by_name.get(path) or loose.get(re.sub(r"[^0-9a-zA-Z]+", "_", path))
+        if mate is None:
+            mates = [by_name[name] for name in layer.aliases if name in by_name]
+            mate = next(
+                (name for name in mates if not layer.leaf or _alike(layer.kind, theirs[name].kind)), None
+            )
+        if mate is not None and path:
+            found[path] = mate
+    return found
+
+
+def _alike(keras: str, torch: str) -> bool:
+    """MaxPooling2D and MaxPool2d, ZeroPadding2D and ZeroPad2d, UpSampling2D and Upsample."""
+    kinds = [
+        re.sub(r"\dd$", "", kind.lower()).replace("average", "avg").replace("ing", "")
+        for kind in (keras, torch)
+    ]
+    plain = [kind.replace("padd", "pad").replace("sampl", "sample").removesuffix("e") for kind in kinds]
+    return plain[0] == plain[1]
+
+
+def _weightless(layer: LayerInfo) -> bool:
+    return layer.leaf and not layer.tensors
+
+
+def _attempt(model: Adapter, inputs: Sequence[Array]) -> tuple[list[Array] | None, tuple[str, str] | None]:
+    """Outputs, or the error that the model raised, in a line."""
+    try:
+        return [value for _, value in model.forward(inputs)], None
+    except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
+        return None, (model.side, in_a_line(error))
+
+
+def _torch_order(
+    torch: Adapter, pairs: dict[str, tuple[str, ...]], inputs: Sequence[Array]
+) -> tuple[list[Call], bool]:
+    """The calls that the torch model makes on its own, by the name of the Keras partner; whether it raised."""
+    recorder = Recorder()
+    partner = {paths[-1]: path for path, paths in pairs.items()}
+    with torch.watched(recorder, set(partner)):
+        _, error = _attempt(torch, inputs)
+    return [Call(partner[call.path], call.index, []) for call in recorder.calls], error is not None
+
+
+def _call_findings(
+    ours: Sequence[Call],
+    theirs: Sequence[Call],
+    match: dict[tuple[str, int], int],
+    pairs: dict[str, tuple[str, ...]],
+    keras: Adapter,
+    torch: Adapter,
+) -> list[Located]:
+    """Calls that only one side makes, gathered under the outermost block that is missing as a whole."""
+    matched = set(match.values())
+    missing = [(position, call.path) for position, call in enumerate(ours) if position not in matched]
+    extra, last = [], -1
+    for call in theirs:
+        position = match.get((call.path, call.index))
+        if position is None:
+            extra.append((last + 0.5, pairs[call.path][-1]))
+        else:
+            last = position
+    located = []
+    names = mirrored(keras.layers(), torch.layers()) | {path: paths[0] for path, paths in pairs.items()}
+    for kind, calls, everything, verb in (
+        ("missing-call", missing, [call.path for call in ours], ("Keras", "torch")),
+        ("extra-call", extra, [pairs[call.path][-1] for call in theirs], ("torch", "Keras")),
+    ):
+        for block, order in _blocks(calls, everything).items():
+            text = f"{verb[0]} runs it here, {verb[1]} does not"
+            partner = _partner(block, kind, names)
+            ours_first = (block, partner) if kind == "missing-call" else (partner, block)
+            located.append(Located(order - 0.5, Finding(ours_first[0], ours_first[1], kind, None, text)))
+    return located
+
+
+def _blocks(calls: Sequence[tuple[float, str]], everything: Sequence[str]) -> dict[str, float]:
+    """The outermost containers all of whose calls are among these, with the first place of each."""
+    total: dict[str, int] = {}
+    gone: dict[str, int] = {}
+    for path in everything:
+        for stem in _stems(path):
+            total[stem] = total.get(stem, 0) + 1
+    for _, path in calls:
+        for stem in _stems(path):
+            gone[stem] = gone.get(stem, 0) + 1
+    blocks: dict[str, float] = {}
+    for order, path in calls:
+        outermost = next((stem for stem in _stems(path) if gone[stem] == total[stem]), path)
+        blocks.setdefault(outermost, order)
+    return blocks
+
+
+def _stems(path: str) -> list[str]:
+    """a, a.b, a.b.c for a.b.c."""
+    parts = path.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _partner(block: str, kind: str, names: Mapping[str, str]) -> str | None:
+    """The other side's name of a layer or block, where it has one."""
+    if kind == "missing-call":
+        return names.get(block)
+    return {mate: path for path, mate in names.items()}.get(block)
+
+
+def _output_findings(ours: Sequence[Array], forced: Sequence[Array], end: int) -> list[Located]:
+    compared = compare(ours, forced)
+    if not compared.text:
+        return []
+    evidence = f"after the last paired layer, with all layers giving the Keras values: {compared.text}"
+    kind = "shape" if compared.text.startswith("shape") else "output"
+    tensors = {f"keras_input.{i}": value for i, value in enumerate(ours)}
+    tensors |= {f"torch_input.{i}": value for i, value in enumerate(forced)}
+    apart = Apart(end + 1.0, Call("", 0, ours), "output", evidence, forced, [], ours)
+    return [Located(end + 1.0, Finding(None, None, kind, None, evidence, tensors=tensors), apart)]
+
+
+def _each_once(findings: Sequence[Finding]) -> list[Finding]:
+    """One finding a layer for what every call of it shows."""
+    first: dict[tuple[str | None, ...], Finding] = {}
+    for finding in findings:
+        first.setdefault((finding.keras, finding.torch, finding.kind, finding.cause), finding)
+    return list(first.values())

@@ -1,0 +1,1 @@
+"""Values carried over: between models, weight files and optimizers."""

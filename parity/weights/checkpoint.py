@@ -1,0 +1,222 @@
+"""Weight files in and out, by suffix; nothing in a file is ever executed.
+
+| suffix | what is read | how |
+|---|---|---|
+| .pt .pth | state_dict | torch.load(weights_only=True) |
+| .safetensors | state_dict | safetensors |
+| .weights.h5 .keras | weights | Keras' load_weights: HDF5 alone, the configuration in a .keras file is not read |
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.adapters import adapt
+from parity.adapters.spec import load_model
+from parity.core.errors import CheckpointError
+from parity.pairing.pair import MappingLike
+from parity.weights.transfer import transfer
+
+TORCH_SUFFIXES = (".pt", ".pth", ".safetensors")
+KERAS_SUFFIXES = (".weights.h5", ".keras")
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+PARALLEL = "module."  # what DataParallel puts in front of every name
+
+
+def side_of_file(path: Path) -> str:
+    """ "keras" or "torch", by the suffix.
+
+    Raises:
+        CheckpointError: the suffix is none that is known.
+    """
+    for side, suffixes in (("torch", TORCH_SUFFIXES), ("keras", KERAS_SUFFIXES)):
+        if path.name.endswith(suffixes):
+            return side
+    known = ", ".join(TORCH_SUFFIXES + KERAS_SUFFIXES)
+    raise CheckpointError(
+        f"a weight file must end in one of {known}; got {path.name!r}. Rename it to its real format."
+    )
+
+
+def convert(
+    source: Path, destination: Path, keras_spec: str, torch_spec: str, mapping: MappingLike | None = None
+) -> int:
+    """Read a weight file, carry it over to the format that the destination's suffix names, and read it back.
+
+    Args:
+        source: file to read.
+        destination: file to write; written beside itself first, then moved into place.
+        keras_spec: "module:attribute" of the Keras model.
+        torch_spec: "module:attribute" of the torch module.
+        mapping: {Keras path: torch path} where names differ.
+
+    Returns:
+        Number of tensors written.
+
+    Raises:
+        CheckpointError: a file cannot be read, does not fit the model, or did not read back bit for bit.
+        PairingError: the two models do not correspond.
+    """
+    sides = side_of_file(source), side_of_file(destination)
+    if not source.is_file():
+        raise CheckpointError(f"the file to convert must exist; got {source}. Check the path.")
+    specs = {"keras": keras_spec, "torch": torch_spec}
+    model = load_model(specs[sides[0]])
+    load_weights(model, source)
+    if sides[0] != sides[1]:
+        other = load_model(specs[sides[1]])
+        transfer(model, other, mapping)
+        model = other
+    with _atomic(destination) as temporary:
+        save_weights(model, temporary)
+        again = load_model(specs[sides[1]])
+        load_weights(again, temporary)
+        return _same_state(model, again, destination)
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Read a weight file into a model of its framework; every tensor must fit.
+
+    Raises:
+        CheckpointError: the file cannot be read or does not fit the model.
+    """
+    try:
+        if side_of_file(path) == "keras":
+            _check_hdf5(path)
+            _check_complete(model, path)
+            model.load_weights(str(path))
+        else:
+            _load_torch(model, path)
+    except CheckpointError:
+        raise
+    except Exception as error:  # readers raise anything on a damaged or hostile file
+        text = " ".join(str(error).split())[:400]
+        raise CheckpointError(
+            f"{path} must hold the weights of {type(model).__name__}; got {type(error).__name__}: {text} "
+            "Check that the file is whole and was saved from this model with these arguments."
+        ) from error
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write a model's weights in the format that the suffix names."""
+    if side_of_file(path) == "keras":
+        with (
+            warnings.catch_warnings()
+        ):  # Keras 3 hands TensorFlow's variables to NumPy, which deprecates the way
+            warnings.simplefilter("ignore", DeprecationWarning)
+            (model.save if path.suffix == ".keras" else model.save_weights)(str(path))
+    else:
+        import torch
+
+        state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+        if path.suffix == ".safetensors":
+            from safetensors.torch import save_file
+
+            save_file({name: value.clone() for name, value in state.items()}, str(path))
+        else:
+            torch.save(state, path)
+
+
+def _load_torch(model: Any, path: Path) -> None:
+    import torch
+
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state: Any = load_file(str(path))
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    for name in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    if isinstance(state, dict) and state and all(str(name).startswith(PARALLEL) for name in state):
+        state = {name.removeprefix(PARALLEL): value for name, value in state.items()}
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(
+            f"{path} must hold a state_dict (names to tensors); got {type(state).__name__}. "
+            "Save model.state_dict() instead of the model or the whole training state."
+        )
+    model.load_state_dict(state, strict=True)
+
+
+def _check_hdf5(path: Path) -> None:
+    """Keras' own message on a damaged file names neither the file nor the trouble."""
+    with path.open("rb") as file:
+        magic = file.read(8)
+    wanted = b"PK\x03\x04" if path.suffix == ".keras" else b"\x89HDF\r\n\x1a\n"
+    if not magic.startswith(wanted):
+        kind = "a zip archive" if path.suffix == ".keras" else "an HDF5 file"
+        raise CheckpointError(
+            f"{path} must be {kind}; got a file that starts with {magic!r}. Was it cut or renamed?"
+        )
+
+
+def _check_complete(model: Any, path: Path) -> None:
+    """Keras' own loading passes over groups that it does not look for: every tensor must have its place."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = Path(folder) / "own.weights.h5"
+        save_weights(model, own)
+        wanted, found = _datasets(own), _datasets(path)
+    missing, extra = sorted(wanted - found), sorted(found - wanted)
+    if missing or extra:
+        raise CheckpointError(
+            f"{path} must hold each tensor of {type(model).__name__} and no other; got missing={missing[:20]}, "
+            f"extra={extra[:20]}. Check that it was saved from this model with these arguments."
+        )
+
+
+def _datasets(path: Path) -> set[str]:
+    """Names of the tensors in a Keras weight file, without those of an optimizer."""
+    import h5py
+
+    names: list[str] = []
+    with ExitStack() as stack:
+        source: Any = path
+        if path.suffix == ".keras":
+            source = stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open("model.weights.h5"))
+        file = stack.enter_context(h5py.File(source, "r"))
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return {name for name in names if not name.startswith("optimizer/")}
+
+
+def _same_state(model: Any, again: Any, path: Path) -> int:
+    ours, theirs = adapt(model), adapt(again)
+    tensors = [tensor for layer in ours.layers().values() for tensor in layer.tensors]
+    changed = [
+        tensor.path
+        for tensor in tensors
+        if not np.array_equal(ours.read(tensor.path), theirs.read(tensor.path))
+    ]
+    if changed or not tensors:
+        raise CheckpointError(
+            f"{path} must read back bit for bit; got {len(changed)} of {len(tensors)} tensors changed: "
+            f"{', '.join(changed[:10])}. The model's own saving loses them; nothing was written."
+        )
+    return len(tensors)
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[Path]:
+    """A temporary file beside the destination, moved into place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = next(suffix for suffix in (*KERAS_SUFFIXES, *TORCH_SUFFIXES) if path.name.endswith(suffix))
+    handle, name = tempfile.mkstemp(suffix=suffix, prefix=".", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # temporary files are private; the result is an ordinary file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""Carries an optimizer's state over: momentum, second moments and step counts go on where they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from parity.adapters import optimizer_access, side_of
+from parity.adapters.probe import flattened_images
+from parity.core.errors import UsageError
+from parity.core.rules import State
+from parity.core.types import Array
+from parity.pairing.pair import MappingLike, pair
+from parity.pairing.slots import Slot
+from parity.weights.transfer import adapters_of, sorted_sides
+
+
+def transfer_optimizer(
+    source: Any, target: Any, source_model: Any, target_model: Any, mapping: MappingLike | None = None
+) -> int:
+    """Write the state of one model's optimizer into that of the other, so that training goes on the same.
+
+    A Keras velocity holds the learning rate, torch's does not: it is scaled by the Keras optimizer's present
+    learning rate. Hyperparameters stay as they are. torch's SGD and RMSprop count no steps that matter: a Keras
+    schedule of learning rates starts anew there unless `iterations` is set.
+
+    Args:
+        source: a Keras or torch optimizer of SGD, Adam, AdamW or RMSprop (tf_impl.optimizers too).
+        target: an optimizer of the same kind in the other framework; a Keras one is built if it is not.
+        source_model: the model that `source` trains.
+        target_model: the model that `target` trains.
+        mapping: {Keras path: torch path} for names that differ, as in `transfer`.
+
+    Returns:
+        How many parameters' state was written.
+
+    Raises:
+        UsageError: the optimizers' states cannot correspond, or a parameter with a state has no counterpart.
+    """
+    first, second = adapters_of(source_model, target_model)
+    keras, torch = sorted_sides(first, second)
+    to_torch = side_of(source_model) == "keras"
+    ours, theirs = (source, target) if to_torch else (target, source)
+    pairing = pair(keras, torch, mapping, flattened_images(keras))
+    slots = [slot for item in pairing.pairs for slot in item.slots]
+    mine, other = optimizer_access(keras, ours), optimizer_access(torch, theirs)
+    factor = mine.velocity_factor()
+    states = (mine if to_torch else other).read()
+    _check(states, mine.names(), other.names(), slots, to_torch)
+    written: dict[str, State] = {}
+    for slot in slots:
+        state = states.get(slot.keras if to_torch else slot.torch)
+        if state is not None:
+            written[slot.torch if to_torch else slot.keras] = _converted(state, slot, to_torch, factor)
+    (other if to_torch else mine).write(written)
+    return sum(bool(state) for state in written.values())
+
+
+def _check(
+    states: Mapping[str, State], ours: set[str], theirs: set[str] | None, slots: list[Slot], to_torch: bool
+) -> None:
+    held = {name for state in states.values() for name in state}
+    wanted = theirs if to_torch else ours
+    if wanted is not None and held and held - {"step"} != wanted - {"step"}:
+        raise UsageError(
+            f"two optimizers must keep the same kinds of state; got {sorted(held)} and {sorted(wanted)}. "
+            "Make both of one kind, with the same momentum, amsgrad and centered."
+        )
+    known = {slot.keras if to_torch else slot.torch for slot in slots}
+    lost = sorted(
+        path for path, state in states.items() if any(np.any(v) for v in state.values()) and path not in known
+    )
+    if lost:
+        raise UsageError(
+            f"every parameter with a state must have a counterpart; got {', '.join(lost[:5])} without one. Pass mapping=."
+        )
+    steps = {float(state["step"]) for state in states.values() if "step" in state}
+    if len(steps) > 1 and not to_torch:
+        raise UsageError(
+            f"a Keras optimizer counts its steps once for all; got parameters with {sorted(steps)} steps in torch. "
+            "Train all parameters alike, or start the optimizer anew."
+        )
+
+
+def _converted(state: State, slot: Slot, to_torch: bool, factor: float) -> State:
+    """One parameter's state in the other side's layout and meaning; a state of zeros is none in torch."""
+    convert = slot.layout.to_torch if to_torch else slot.layout.to_keras
+    result: dict[str, Array] = {
+        name: value if name == "step" else convert(value) for name, value in state.items()
+    }
+    if "velocity" in result:
+        result["velocity"] = result["velocity"] / factor if to_torch else result["velocity"] * factor
+    if to_torch and not any(np.any(value) for value in result.values()):
+        return {}
+    return result

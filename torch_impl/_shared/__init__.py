@@ -1,0 +1,1 @@
+"""What both halves share: the same files, byte for byte, as in the other half."""
