@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env parity test bench lint types clean
+.PHONY: env parity test bench docs lint types clean
 
 $(VENV)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,11 @@ test: lint types
 bench: env
 	$(BIN)/python benchmarks/speed.py
 	OMP_NUM_THREADS=$(JOBS) $(BIN)/python benchmarks/training_speed.py
+
+# The pages of the networks, and the figures and the picture of docs/architecture.md.
+docs: env
+	$(BIN)/python docs/build.py
+	$(BIN)/python docs/rooms.py --draw
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""The house in figures and as a picture: its rooms, its floors, and which way the imports run."""
