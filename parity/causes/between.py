@@ -27,7 +27,7 @@ REACH = 24
 """Steps that are followed back on either side."""
 
 
-class _Keeper(NodeObserver):
+class _StoredSteps(NodeObserver):
     """Keeps what every step gives."""
 
     def __init__(self, store: Store, side: str) -> None:
@@ -70,7 +70,7 @@ class Between:
         linear: Sequence[Array] = (),
     ) -> None:
         self.images = images
-        self._kept = {"keras": _Keeper(store, "keras"), "torch": _Keeper(store, "torch")}
+        self._kept = {"keras": _StoredSteps(store, "keras"), "torch": _StoredSteps(store, "torch")}
         self._inputs = {"keras": list(inputs["keras"]), "torch": list(inputs["torch"])}
         self.traces: dict[str, Trace] = {"keras": keras.trace(inputs["keras"], self._kept["keras"])[1]}
         observer, paths = replay()

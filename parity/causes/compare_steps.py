@@ -9,7 +9,7 @@ import numpy as np
 from parity.causes.steps import IDENTITY, Step
 from parity.core.types import Array
 
-Cause = tuple[str, str, str]
+NamedCause = tuple[str, str, str]
 """Identifier, evidence, fix."""
 
 
@@ -21,7 +21,7 @@ def explain_steps(
     other: Step | None,
     place: tuple[str, str],
     at_input: bool = False,
-) -> Iterator[Cause]:
+) -> Iterator[NamedCause]:
     """The causes that two identified steps on one tensor show.
 
     Args:
@@ -61,7 +61,7 @@ def explain_steps(
         yield "activation-kind", text, "use one activation on both sides"
 
 
-def _pools(mine: Step, other: Step, text: str, place: tuple[str, str]) -> Iterator[Cause]:
+def _pools(mine: Step, other: Step, text: str, place: tuple[str, str]) -> Iterator[NamedCause]:
     a, b = mine.settings, other.settings
     if (a["pool"], a["kernel"], a["stride"]) != (b["pool"], b["kernel"], b["stride"]):
         return
@@ -80,7 +80,7 @@ def _pools(mine: Step, other: Step, text: str, place: tuple[str, str]) -> Iterat
                f"count_include_pad={a['count']} at torch {place[1]}, as Keras does")  # fmt: skip
 
 
-def _resizes(mine: Step, other: Step, text: str) -> Cause:
+def _resizes(mine: Step, other: Step, text: str) -> NamedCause:
     a, b = mine.settings["mode"], other.settings["mode"]
     for option, cause in (("align_corners", "resize-align-corners"), ("antialias", "resize-antialias")):
         if (option in a) != (option in b) and a.split()[0] == b.split()[0]:
@@ -88,7 +88,7 @@ def _resizes(mine: Step, other: Step, text: str) -> Cause:
     return "resize-mode", text, f"use {a} on both sides"
 
 
-def _activations(mine: Step, other: Step, text: str, place: tuple[str, str]) -> Cause:
+def _activations(mine: Step, other: Step, text: str, place: tuple[str, str]) -> NamedCause:
     a, b = mine.name, other.name
     if "slope" in mine.settings and "slope" in other.settings:
         return ("leaky-relu-slope", text, f"negative_slope={mine.settings['slope']:g} at torch {place[1]}, or "
@@ -108,7 +108,7 @@ def _one_sided(
     text: str,
     place: tuple[str, str],
     at_input: bool,
-) -> Iterator[Cause]:
+) -> Iterator[NamedCause]:
     """One side does something, the other nothing (or both reorder channels)."""
     step, side, path = (mine, "torch", place[1]) if mine.kind != "identity" else (other, "Keras", place[0])
     lacking, having = (side, "Keras" if side == "torch" else "torch")
@@ -167,7 +167,7 @@ def blocks(order: list[int]) -> list[tuple[int, int]] | None:
     return runs if 2 <= moved <= max(4, len(order) // 3) else None
 
 
-def _input_scaling(mine: Step, other: Step, text: str, place: tuple[str, str]) -> Iterator[Cause]:
+def _input_scaling(mine: Step, other: Step, text: str, place: tuple[str, str]) -> Iterator[NamedCause]:
     """Scalings of the model's input; the same ones in reversed channel order are a matter of channel order."""
     lines = [_lines(step) for step in (mine, other)]
     if all(line is not None for line in lines):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from parity.core.trace import NodeObserver, Trace
 from parity.core.types import Array, LayerInfo, Side
 
-Recipe = tuple[dict[str, Any], dict[str, Array]]
+Blueprint = tuple[dict[str, Any], dict[str, Array]]
 """How to build one layer anew, and its weights by name."""
 
 LARGEST_WEIGHTS = 16 * 2**20
@@ -80,7 +80,7 @@ class Adapter(Protocol):
         """Evaluate one layer alone."""
         ...
 
-    def recipe(self, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
+    def blueprint(self, path: str) -> Blueprint | None:
         """How to build one layer anew without the model's code, and its weights; None where that cannot be."""
         ...
 

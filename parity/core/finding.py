@@ -40,7 +40,7 @@ class Finding:
         fix_verified: whether the fix was tried and the layer then agreed.
         tensors: what the evidence was read from, by "keras_input.0", "torch_output.0" and the like, each in its
             own framework's layout. Not part of the dictionary, nor of equality.
-        recipe: how to build the layer of either side anew (parity.report.repro), where it is one that both know.
+        blueprint: how to build the layer of either side anew (parity.report.repro), where it is one that both know.
     """
 
     keras: str | None
@@ -51,11 +51,11 @@ class Finding:
     fix: str | None = None
     fix_verified: bool = False
     tensors: dict[str, Array] = field(default_factory=dict, compare=False, repr=False)
-    recipe: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    blueprint: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        apart = {"tensors"} if self.recipe else {"tensors", "recipe"}
+        apart = {"tensors"} if self.blueprint else {"tensors", "blueprint"}
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in apart}
 
     @property

@@ -83,8 +83,8 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Hyperparameters from which both frameworks' own optimizers are made.
+class Hyperparameters:
+    """What both frameworks' own optimizers are made from.
 
     Attributes:
         name: one of NAMES.
@@ -115,8 +115,8 @@ OPTIONS = {
 }
 
 
-def recipe_of(wanted: str | Mapping[str, Any], sgd_rate: float) -> Recipe:
-    """The recipe for a name, or for {"name": ..., "lr": number or list, option: value}.
+def hyperparameters_of(wanted: str | Mapping[str, Any], sgd_rate: float) -> Hyperparameters:
+    """The hyperparameters that a name stands for, or {"name": ..., "lr": number or list, option: value} holds.
 
     Raises:
         UsageError: an optimizer or option that is not known.
@@ -135,7 +135,7 @@ def recipe_of(wanted: str | Mapping[str, Any], sgd_rate: float) -> Recipe:
     if rates is None:
         rates = DEFAULT_RATES.get(name, sgd_rate)
     rates = tuple(float(rate) for rate in (rates if isinstance(rates, list | tuple) else (rates,)))
-    return Recipe(name, rates, given)
+    return Hyperparameters(name, rates, given)
 
 
 def clipped(rules: Mapping[str, Rule], gradients: Mapping[str, Array]) -> dict[str, Array]:

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from parity.core.rules import Recipe, Rule, State
+from parity.core.rules import Hyperparameters, Rule, State
 from parity.core.types import Array, Side
 
 
 @dataclass
-class Call:
+class WatchedCall:
     """One call of one watched layer: what came in, what came out, and the loss's gradient with respect to that.
 
     `gradient` is None where none is known, or where no path leads from the loss to this output.
@@ -51,7 +51,7 @@ class Evaluation:
     outputs: list[tuple[str, Array]]
     parameters: dict[str, Array | None]
     inputs: list[Array | None]
-    calls: list[Call] = field(default_factory=list)
+    calls: list[WatchedCall] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
 
 
@@ -108,7 +108,7 @@ class Trainer(Protocol):
         """Gradient of the model's own regularisers, by path of the parameter."""
         ...
 
-    def start(self, optimizer: Recipe | Any) -> None:
+    def start(self, optimizer: Hyperparameters | Any) -> None:
         """Make the optimizer anew, or take the one given, with nothing in its state."""
         ...
 
@@ -124,7 +124,7 @@ class Trainer(Protocol):
         """The update rule of each parameter at this moment; empty where the optimizer is of no known kind."""
         ...
 
-    def slots(self) -> dict[str, State]:
+    def optimizer_state(self) -> dict[str, State]:
         """The optimizer's state of each parameter, by the names that `parity.core.rules` gives."""
         ...
 

@@ -28,7 +28,7 @@ class Noise:
     dropped: bool = False
 
 
-class _Keeper(NodeObserver):
+class _StepValues(NodeObserver):
     def __init__(self, store: Store) -> None:
         self.store, self.counts = store, dict[int, int]()
 
@@ -47,7 +47,7 @@ class _Keeper(NodeObserver):
 def noise(model: Adapter, inputs: Sequence[Array]) -> Noise | None:
     """Where the model's evaluation is not repeatable; None where two evaluations give the same bits."""
     with Store() as store, Store() as again:
-        keepers = _Keeper(store), _Keeper(again)
+        keepers = _StepValues(store), _StepValues(again)
         try:
             runs = [model.trace(inputs, keeper) for keeper in keepers]
         except Exception:  # a model that raises is no matter of noise

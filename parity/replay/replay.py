@@ -43,7 +43,7 @@ class Kept(Sequence[Array]):
         return self._store[self._keys[index]]
 
 
-class Recorder(Observer):
+class CallLog(Observer):
     """Keeps the calls in the order in which they end (with their tensors in a store, or the order alone)."""
 
     def __init__(self, store: Store | None = None) -> None:

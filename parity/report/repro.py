@@ -41,19 +41,19 @@ def with_recipes(
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
     """
     made = [_with_recipe(finding, keras, torch, flattened or {}) for finding in findings]
-    if not any(finding.recipe for finding in made):
+    if not any(finding.blueprint for finding in made):
         return made
     with keras.precision("float64"), torch.precision("float64"):
-        return [_confirmed(finding, keras, torch) if finding.recipe else finding for finding in made]
+        return [_confirmed(finding, keras, torch) if finding.blueprint else finding for finding in made]
 
 
 def _with_recipe(
     finding: Finding, keras: Adapter, torch: Adapter, flattened: Mapping[str, tuple[int, ...]]
 ) -> Finding:
-    """One finding: each side is built anew or, where it has no recipe, left to the saved tensors."""
+    """One finding: each side is built anew or, where it has no blueprint, left to the saved tensors."""
     if not finding.tensors or finding.kind not in {"layer", "shape"}:
         return finding
-    recipe: dict[str, Any] = {"keras": None, "torch": None}
+    blueprint: dict[str, Any] = {"keras": None, "torch": None}
     tensors = dict(finding.tensors)
     image = flattened.get(finding.keras or "")
     if image is not None and "keras_input.0" in tensors:
@@ -61,15 +61,15 @@ def _with_recipe(
     if finding.keras is not None:
         made = _recipe(keras, finding.keras)
         if made is not None:
-            recipe["keras"] = made[0]
+            blueprint["keras"] = made[0]
             tensors |= {f"keras_weight.{name}": value for name, value in made[1].items()}
     parts = [_recipe(torch, path) for path in _paths(finding)]
     known = [part for part in parts if part is not None]
     if parts and len(known) == len(parts):
-        recipe["torch"] = [part[0] for part in known]
+        blueprint["torch"] = [part[0] for part in known]
         for i, (_, weights) in enumerate(known):
             tensors |= {f"torch_weight.{i}.{name}": value for name, value in weights.items()}
-    return replace(finding, tensors=tensors, recipe=recipe)
+    return replace(finding, tensors=tensors, blueprint=blueprint)
 
 
 def _paths(finding: Finding) -> list[str]:
@@ -84,33 +84,33 @@ def _channels_last(value: Array, image: tuple[int, ...]) -> Array:
 
 
 def _confirmed(finding: Finding, keras: Adapter, torch: Adapter) -> Finding:
-    """Keep the recipe of a side only where its layer alone gives the saved output; without its weights otherwise."""
-    recipe, tensors = dict(finding.recipe), finding.tensors
-    if recipe["keras"] is not None and finding.keras is not None:
+    """Keep the blueprint of a side only where its layer alone gives the saved output; without its weights otherwise."""
+    blueprint, tensors = dict(finding.blueprint), finding.tensors
+    if blueprint["keras"] is not None and finding.keras is not None:
         path = "" if finding.keras == ROOT else finding.keras
         inputs = _in_order(tensors, "keras_input.")
         if not _gives(tensors, "keras", keras.trial(path, inputs, {}, {})):
             # torch applies a built-in activation as a step of its own: then what comes before it was compared
             before = keras.trial(path, inputs, {}, {"activation": None})
-            recipe["keras"] = (
-                _without_activation(recipe["keras"]) if _gives(tensors, "keras", before) else None
+            blueprint["keras"] = (
+                _without_activation(blueprint["keras"]) if _gives(tensors, "keras", before) else None
             )
-    if recipe["torch"] is not None:
+    if blueprint["torch"] is not None:
         values: list[Array] | None = _in_order(tensors, "torch_input.")
         for path in _paths(finding):
             values = torch.trial(path, values, {}, {}) if values else None
-        recipe["torch"] = recipe["torch"] if _gives(tensors, "torch", values) else None
+        blueprint["torch"] = blueprint["torch"] if _gives(tensors, "torch", values) else None
     kept = {
         key: value
         for key, value in tensors.items()
-        if "_weight." not in key or recipe[key.partition("_")[0]] is not None
+        if "_weight." not in key or blueprint[key.partition("_")[0]] is not None
     }
-    return replace(finding, tensors=kept, recipe=recipe)
+    return replace(finding, tensors=kept, blueprint=blueprint)
 
 
-def _without_activation(recipe: dict[str, Any]) -> dict[str, Any]:
-    layer = recipe["config"]
-    return {**recipe, "config": {**layer, "config": {**layer["config"], "activation": "linear"}}}
+def _without_activation(blueprint: dict[str, Any]) -> dict[str, Any]:
+    layer = blueprint["config"]
+    return {**blueprint, "config": {**layer, "config": {**layer["config"], "activation": "linear"}}}
 
 
 def _in_order(tensors: Mapping[str, Array], start: str) -> list[Array]:
@@ -130,7 +130,7 @@ def _gives(tensors: Mapping[str, Array], side: str, outputs: Sequence[Array] | N
 
 def _recipe(model: Adapter, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
     path = "" if path == ROOT else path
-    return model.recipe(path) if path in model.layers() else None
+    return model.blueprint(path) if path in model.layers() else None
 
 
 def write(report: Path, number: int, destination: Path, pair: str | None = None) -> Path:

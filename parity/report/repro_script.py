@@ -138,7 +138,7 @@ def script(
     """The whole script.
 
     Args:
-        finding: as in a report's JSON, with its recipe.
+        finding: as in a report's JSON, with its blueprint.
         tensors: of the finding, as they will lie beside the script.
         environment: of the report.
         source: where the finding comes from, in words.
@@ -146,12 +146,12 @@ def script(
     pair = compared(dict(tensors))
     gap = gap_of(dict(tensors))
     what = "output" if "keras_output.0" in tensors and "torch_output.0" in tensors else "input"
-    recipe = finding.get("recipe") or {"keras": None, "torch": None}
-    rebuilt = [side for side in ("keras", "torch") if recipe[side] is not None]
+    blueprint = finding.get("blueprint") or {"keras": None, "torch": None}
+    rebuilt = [side for side in ("keras", "torch") if blueprint[side] is not None]
     why = REASONS["layer" if what == "output" else "wiring"]
     key = _differing(tensors, pair, what)
     if key != "output.0":
-        rebuilt, recipe = [], {"keras": None, "torch": None}
+        rebuilt, blueprint = [], {"keras": None, "torch": None}
     reported = ""
     if gap is not None:
         greatest = float(gap.max(initial=0.0))
@@ -168,9 +168,11 @@ def script(
         reported=reported,
         imports="\n".join(imports),
     )
-    ours = _keras(recipe["keras"]) if "keras" in rebuilt else KERAS_SAVED.format(why=why, key=f"keras_{key}")
+    ours = (
+        _keras(blueprint["keras"]) if "keras" in rebuilt else KERAS_SAVED.format(why=why, key=f"keras_{key}")
+    )
     theirs = (
-        _torch(recipe["torch"]) if "torch" in rebuilt else TORCH_SAVED.format(why=why, key=f"torch_{key}")
+        _torch(blueprint["torch"]) if "torch" in rebuilt else TORCH_SAVED.format(why=why, key=f"torch_{key}")
     )
     end = (SHAPES if gap is None else VALUES).format(what=what)
     return head + ours + theirs + end
@@ -202,19 +204,19 @@ def _does(rebuilt: list[str], what: str) -> str:
     return f"It compares the saved {what}s alone."
 
 
-def _keras(recipe: Mapping[str, Any]) -> str:
-    call = "inputs" if recipe["list"] else "*inputs"
-    call += ", training=False" if recipe["training"] else ""
-    config = pprint.pformat(recipe["config"], width=100, sort_dicts=False)
+def _keras(blueprint: Mapping[str, Any]) -> str:
+    call = "inputs" if blueprint["list"] else "*inputs"
+    call += ", training=False" if blueprint["training"] else ""
+    config = pprint.pformat(blueprint["config"], width=100, sort_dicts=False)
     return KERAS.format(config=config, call=call)
 
 
-def _torch(recipes: list[Mapping[str, Any]]) -> str:
+def _torch(blueprints: list[Mapping[str, Any]]) -> str:
     modules = [
         f"nn.{part['class']}({', '.join(f'{name}={_tuple(value)!r}' for name, value in part['arguments'].items())})"
-        for part in recipes
+        for part in blueprints
     ]
-    whole = recipes[0]["class"].startswith("Embedding")
+    whole = blueprints[0]["class"].startswith("Embedding")
     inputs = 'torch.from_numpy(SAVED["torch_input.0"])' + (".long()" if whole else ".double()")
     return TORCH.format(modules=", ".join(modules), inputs=inputs)
 

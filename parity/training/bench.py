@@ -15,7 +15,7 @@ from parity.core.adapter import Adapter
 from parity.core.finding import Finding
 from parity.core.layout import activation_to_torch, aligned
 from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
-from parity.core.trainer import Call, Evaluation, Trainer
+from parity.core.trainer import Evaluation, Trainer, WatchedCall
 from parity.core.types import Array
 from parity.pairing.pair import LayerPair, Pairing
 from parity.pairing.slots import Slot
@@ -130,7 +130,7 @@ class Bench:
             self._in_torch_order(call)
         return ours, theirs
 
-    def _in_torch_order(self, call: Call) -> None:
+    def _in_torch_order(self, call: WatchedCall) -> None:
         """What was flattened from H, W, C, as torch flattens it: from C, H, W."""
         image = self.pairing.flattened.get(call.path)
         if image is None or self.layers[0][call.path].family == "dense":
@@ -192,10 +192,10 @@ class Bench:
         }
         return {theirs: totals[path] for theirs, path in owner.items() if path in totals}
 
-    def in_torch_names(self, noise: dict[str, float]) -> dict[str, float]:
+    def in_torch_names(self, rounding: dict[str, float]) -> dict[str, float]:
         """What was measured on the Keras side, under torch's paths."""
         pairs = [(slot.keras, slot.torch) for pair in self.pairing.pairs for slot in pair.slots]
-        return {theirs: noise[ours] for ours, theirs in pairs if ours in noise}
+        return {theirs: rounding[ours] for ours, theirs in pairs if ours in rounding}
 
 
 def greater(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:

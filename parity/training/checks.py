@@ -112,7 +112,7 @@ class Modes(Bench):
             extra |= moved(_numbered(ours.inputs), _numbered(again.inputs))
             if training:
                 extra = greater(extra, self.summed([gap.pair.keras for gap in backward.gaps() if gap.beyond]))
-            backward.noise = greater(backward.noise, extra)
+            backward.rounding = greater(backward.rounding, extra)
         found = backward.gaps()
         mode = "training" if training else "inference"
         largest = max((gap.scale for gap in found), default=0.0)
@@ -137,7 +137,7 @@ class Modes(Bench):
         with self.unchanged():
             shaken = self.nudged(self.torch, training, targets[1], list(dict.fromkeys(self.watched.values())))
         backward = self._backward(*watched, shaken, training, targets)
-        backward.noise = greater(backward.noise, extra)
+        backward.rounding = greater(backward.rounding, extra)
         located = backward.locate()
         if not located:
             text = "; ".join(inputs) or "; ".join(str(gap) for gap in found if gap.beyond)
@@ -153,10 +153,10 @@ class Modes(Bench):
     def _backward(
         self, ours: Evaluation, theirs: Evaluation, shaken: Evaluation, training: bool, targets: Any
     ) -> Backward:
-        noise = moved(theirs.parameters, shaken.parameters)
-        noise |= moved(_numbered(theirs.inputs), _numbered(shaken.inputs))
+        rounding = moved(theirs.parameters, shaken.parameters)
+        rounding |= moved(_numbered(theirs.inputs), _numbered(shaken.inputs))
         calls = {(c.path, c.index): c.gradient for c in shaken.calls}
-        call_noise = {
+        call_rounding = {
             (c.path, c.index): float(np.abs(c.gradient - other).max(initial=0.0))
             for c in theirs.calls
             if c.gradient is not None and (other := calls.get((c.path, c.index))) is not None
@@ -174,7 +174,7 @@ class Modes(Bench):
             tied(self.ties, {}, result.parameters)
             return result
 
-        return Backward(self.slots(), self.watched, ours, theirs, noise, call_noise, again)
+        return Backward(self.slots(), self.watched, ours, theirs, rounding, call_rounding, again)
 
     def train_mode(self, gradients: bool) -> bool:
         """Training mode: what is frozen on one side, dropout, outputs, and gradients; whether to go on."""
@@ -209,7 +209,7 @@ class Modes(Bench):
             else f
             for f in self.result.findings
         ]
-        if not agree and self._noisy():
+        if not agree and self._unrepeatable():
             return False
         if not agree:
             self.result.findings.append(self._first_output(ours, theirs))
@@ -226,7 +226,7 @@ class Modes(Bench):
         pairs = zip(theirs.outputs, shaken.outputs, strict=True)
         return max((difference(value, other).max_rel for (_, value), (_, other) in pairs), default=0.0)
 
-    def _noisy(self) -> bool:
+    def _unrepeatable(self) -> bool:
         """Whether a side gives different outputs for one input in training mode, with all known dropout off."""
         found = False
         for trainer, inputs in ((self.keras, self.inputs[0]), (self.torch, self.inputs[1])):

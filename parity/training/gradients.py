@@ -17,7 +17,7 @@ import numpy as np
 from parity.core.finding import Finding
 from parity.core.layout import activation_to_torch, aligned
 from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
-from parity.core.trainer import Call, Evaluation
+from parity.core.trainer import Evaluation, WatchedCall
 from parity.core.types import Array
 from parity.pairing.pair import LayerPair
 from parity.pairing.slots import Slot
@@ -26,8 +26,8 @@ UNIT = UNIT_ROUNDOFF["float64"]
 LIMIT = 12
 """Faults that are looked for in one backward pass."""
 
-Values = Mapping[str, Array | None]
-Slots = Sequence[tuple[LayerPair, Slot]]
+Tensors = Mapping[str, Array | None]
+PairedSlots = Sequence[tuple[LayerPair, Slot]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Gap:
 
 
 def gaps(
-    slots: Slots, ours: Values, theirs: Values, noise: Mapping[str, float], floor: float = 0.0
+    slots: PairedSlots, ours: Tensors, theirs: Tensors, rounding: Mapping[str, float], floor: float = 0.0
 ) -> list[Gap]:
     """Every paired tensor of two sets; a value that is None counts as zeros.
 
@@ -79,7 +79,7 @@ def gaps(
         slots: pairs of tensors.
         ours: Keras values by path.
         theirs: torch values by path.
-        noise: what one unit roundoff does to the torch value, by torch path.
+        rounding: what one unit roundoff does to the torch value, by torch path.
         floor: difference that is allowed everywhere.
     """
     found = []
@@ -92,13 +92,13 @@ def gaps(
         with np.errstate(invalid="ignore"):
             scale = float(max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)))
             greatest = float(np.abs(a - b).max(initial=0.0))
-        allowed = STRUCTURE * scale + PRECISION_FACTOR * noise.get(slot.torch, 0.0) + floor
+        allowed = STRUCTURE * scale + PRECISION_FACTOR * rounding.get(slot.torch, 0.0) + floor
         found.append(Gap(pair, slot, a, b, greatest, scale, allowed))
     return found
 
 
 def without_bias(
-    slot: Slot, mine: Array | None, other: Array | None, ours: Values, theirs: Values
+    slot: Slot, mine: Array | None, other: Array | None, ours: Tensors, theirs: Tensors
 ) -> tuple[Array | None, Array | None]:
     """Both values, less the bias of the convolution in front where that is part of the one (a running mean)."""
     bias = (ours if slot.bias[0] == "keras" else theirs).get(slot.bias[1]) if slot.bias is not None else None
@@ -109,7 +109,7 @@ def without_bias(
     return mine, (None if other is None else other - bias)
 
 
-def moved(before: Values, after: Values) -> dict[str, float]:
+def moved(before: Tensors, after: Tensors) -> dict[str, float]:
     """Greatest change of each tensor."""
     found = {}
     for path, value in before.items():
@@ -119,7 +119,7 @@ def moved(before: Values, after: Values) -> dict[str, float]:
     return found
 
 
-def floor_of(values: Values) -> float:
+def floor_of(values: Tensors) -> float:
     """What a zero may be off by: one roundoff of the greatest value anywhere, with the usual factor."""
     greatest = max((float(np.abs(v).max(initial=0.0)) for v in values.values() if v is not None), default=0.0)
     return PRECISION_FACTOR * UNIT * greatest
@@ -134,23 +134,23 @@ class Backward:
         pairs: torch path of each watched Keras layer.
         ours: the Keras pass.
         theirs: torch's.
-        noise: what one roundoff does to each torch gradient, by path.
-        call_noise: the same for the gradients of watched outputs, by (path, index).
+        rounding: what one roundoff does to each torch gradient, by path.
+        call_rounding: the same for the gradients of watched outputs, by (path, index).
         again: the torch pass with the gradients of watched outputs replaced.
     """
 
-    slots: Slots
+    slots: PairedSlots
     pairs: Mapping[str, str]
     ours: Evaluation
     theirs: Evaluation
-    noise: dict[str, float]
-    call_noise: Mapping[tuple[str, int], float]
+    rounding: dict[str, float]
+    call_rounding: Mapping[tuple[str, int], float]
     again: Callable[[Mapping[tuple[str, int], Array]], Evaluation]
 
     def gaps(self) -> list[Gap]:
         """Parameters' gradients."""
         floor = floor_of(self.ours.parameters)
-        return gaps(self.slots, self.ours.parameters, self.theirs.parameters, self.noise, floor)
+        return gaps(self.slots, self.ours.parameters, self.theirs.parameters, self.rounding, floor)
 
     def input_gaps(self) -> list[str]:
         """What differs in the inputs' gradients, in words."""
@@ -159,7 +159,7 @@ class Backward:
             if mine is None and other is None:
                 continue
             a, b = _both(mine, other)
-            allowed = STRUCTURE * float(np.abs(a).max(initial=0.0)) + PRECISION_FACTOR * self.noise.get(
+            allowed = STRUCTURE * float(np.abs(a).max(initial=0.0)) + PRECISION_FACTOR * self.rounding.get(
                 f"input {i}", 0.0
             )
             if b is None or not float(np.abs(a - b).max(initial=0.0)) <= allowed + floor_of({"": a}):
@@ -208,7 +208,7 @@ class Backward:
             found.append((calls[0] if calls else len(self.ours.calls), finding))
         return [finding for _, finding in sorted(found, key=lambda item: item[0])]
 
-    def _order(self) -> list[Call]:
+    def _order(self) -> list[WatchedCall]:
         return list(reversed(self.ours.calls))
 
     def _first_layer(self, bad: Sequence[Gap]) -> tuple[int, Gap] | None:
@@ -217,7 +217,7 @@ class Backward:
         ranked = [(places[gap.pair.keras], gap) for gap in bad if gap.pair.keras in places]
         return min(ranked, key=lambda item: item[0]) if ranked else None
 
-    def _first_call(self, forced: Mapping[tuple[str, int], Array]) -> tuple[int, Call] | None:
+    def _first_call(self, forced: Mapping[tuple[str, int], Array]) -> tuple[int, WatchedCall] | None:
         """The first call in backward order at whose output another gradient arrives."""
         theirs = {(call.path, call.index): call for call in self.theirs.calls}
         for i, call in enumerate(self._order()):
@@ -228,14 +228,14 @@ class Backward:
             if call.gradient is None and other.gradient is None:
                 continue
             a, b = _both(call.gradient, other.gradient)
-            allowed = STRUCTURE * float(np.abs(a).max(initial=0.0)) + PRECISION_FACTOR * self.call_noise.get(
-                key, 0.0
-            )
+            allowed = STRUCTURE * float(
+                np.abs(a).max(initial=0.0)
+            ) + PRECISION_FACTOR * self.call_rounding.get(key, 0.0)
             if b is not None and not float(np.abs(a - b).max(initial=0.0)) <= allowed:
                 return i, call
         return None
 
-    def _force(self, call: Call, forced: dict[tuple[str, int], Array]) -> tuple[Finding | None, bool]:
+    def _force(self, call: WatchedCall, forced: dict[tuple[str, int], Array]) -> tuple[Finding | None, bool]:
         """Put the Keras gradient in place; a finding where that changes what comes before, and whether to go on."""
         path = self.pairs[call.path]
         key = (path, call.index)
@@ -278,7 +278,7 @@ def _both(ours: Array | None, theirs: Array | None) -> tuple[Array, Array | None
     return ours, fit[0] if fit else None
 
 
-def _comparable(ours: Call, theirs: Call) -> bool:
+def _comparable(ours: WatchedCall, theirs: WatchedCall) -> bool:
     """Whether both outputs are one tensor (a Keras layer may have its activation built in)."""
     fit = aligned(ours.output, theirs.output)
     return fit is not None and difference(ours.output, fit[0]).within(1e-9)

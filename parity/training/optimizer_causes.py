@@ -26,7 +26,7 @@ from parity.training.statistics import EXACT, Explained
 
 
 @dataclass(frozen=True)
-class Step:
+class OptimizerStep:
     """One step of one side: what the optimizer was given, and what it made of it, by path.
 
     Attributes:
@@ -47,7 +47,7 @@ class Step:
 Rules = Mapping[str, Rule]
 
 
-def made_of(steps: Sequence[Step], rules: Sequence[Rules]) -> dict[str, Array]:
+def made_of(steps: Sequence[OptimizerStep], rules: Sequence[Rules]) -> dict[str, Array]:
     """Parameters after the last step, had the optimizer followed these rules in all of them.
 
     Weights and gradients are those of the run, in which nothing differed before the last step; what the
@@ -75,7 +75,7 @@ def _apart(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, float]:
     }
 
 
-def _with_penalties(step: Step) -> Step:
+def _with_penalties(step: OptimizerStep) -> OptimizerStep:
     """A regulariser's gradient that is a multiple of the weight is a weight decay added to the gradient."""
     rules, gradients = dict(step.rules), dict(step.gradients)
     for path, penalty in step.penalties.items():
@@ -91,8 +91,8 @@ def _with_penalties(step: Step) -> Step:
 
 
 def explain_step(
-    ours: Sequence[Step],
-    theirs: Sequence[Step],
+    ours: Sequence[OptimizerStep],
+    theirs: Sequence[OptimizerStep],
     slots: Sequence[tuple[LayerPair, Slot]],
     parted: Slot,
     blurred: set[str],

@@ -11,7 +11,16 @@ import numpy as np
 
 from parity.core.errors import UsageError
 from parity.core.finding import Finding
-from parity.core.rules import Recipe, Rule, State, clipped, exchanged, in_torch_terms, recipe_of, update
+from parity.core.rules import (
+    Hyperparameters,
+    Rule,
+    State,
+    clipped,
+    exchanged,
+    hyperparameters_of,
+    in_torch_terms,
+    update,
+)
 from parity.core.trainer import Trainer
 from parity.core.types import Array
 from parity.training.bench import greater, nudge
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Step:
+class TrainingStep:
     """What one side had after one step.
 
     Attributes:
@@ -32,7 +41,7 @@ class Step:
         gradients: of the loss, before the update.
         state: parameters and statistics after it.
         rules: the optimizer's rule of each parameter in this step.
-        slots: its state of each parameter after it.
+        optimizer_state: its state of each parameter after it.
         penalties: gradients of the regularisers, before it.
     """
 
@@ -40,18 +49,18 @@ class Step:
     gradients: dict[str, Array]
     state: dict[str, Array]
     rules: dict[str, Rule]
-    slots: dict[str, State]
+    optimizer_state: dict[str, State]
     penalties: dict[str, Array]
 
 
 @dataclass
-class Noise:
+class Rounding:
     """What one unit roundoff in weights and inputs does to the torch side after each step."""
 
     loss: list[float] = field(default_factory=list)
     gradients: list[dict[str, float]] = field(default_factory=list)
     state: list[dict[str, float]] = field(default_factory=list)
-    slots: list[dict[str, dict[str, float]]] = field(default_factory=list)
+    optimizer_state: list[dict[str, dict[str, float]]] = field(default_factory=list)
 
 
 class Runs:
@@ -65,7 +74,7 @@ class Runs:
         self.start = bench.keras.state(), bench.torch.state()
         self.optimizers = self._optimizers(optimizer)
         self.explained = Explained()
-        self.noise = Noise()
+        self.rounding = Rounding()
         self.zeroed: tuple[set[str], set[str]] = (set(), set())
         self.matched: list[Finding] = []
 
@@ -77,13 +86,13 @@ class Runs:
                     f"optimizer must be a name, a dictionary, or a pair (Keras, torch); got {len(wanted)} items."
                 )
             return wanted[0], wanted[1]
-        recipe = recipe_of("sgd" if wanted is None else wanted, self._sgd_rate())
+        hyperparameters = hyperparameters_of("sgd" if wanted is None else wanted, self._sgd_rate())
         self.bench.result.figures["optimizer"] = {
-            "name": recipe.name,
-            "lr": list(recipe.rates),
-            **recipe.options,
+            "name": hyperparameters.name,
+            "lr": list(hyperparameters.rates),
+            **hyperparameters.options,
         }
-        return recipe, recipe
+        return hyperparameters, hyperparameters
 
     def _sgd_rate(self) -> float:
         """A rate at which the first step takes about a tenth off the loss."""
@@ -96,13 +105,13 @@ class Runs:
     # --- running ------------------------------------------------------------------------------------------
 
     def _run(
-        self, trainer: Trainer, batches: Sequence[Any], wanted: Any, theirs: Sequence[Step] = ()
-    ) -> list[Step]:
+        self, trainer: Trainer, batches: Sequence[Any], wanted: Any, theirs: Sequence[TrainingStep] = ()
+    ) -> list[TrainingStep]:
         """All steps of one side; with `theirs`, the Keras side takes over the parts of the rule that were explained."""
         side = 0 if trainer.side == "keras" else 1
         trainer.load(self.start[side])
         trainer.start(wanted)
-        steps: list[Step] = []
+        steps: list[TrainingStep] = []
         states: dict[str, State] = {}
         with ExitStack() as stack:
             if side == 0:
@@ -120,18 +129,20 @@ class Runs:
                 }
                 penalties = {p: g for p, g in trainer.penalties().items() if p in trained}
                 whole = {**penalties, **{p: g + penalties.get(p, 0.0) for p, g in gradients.items()}}
-                if isinstance(wanted, Recipe):
+                if isinstance(wanted, Hyperparameters):
                     rules = {p: replace(r, rate=wanted.rate(number)) for p, r in trainer.rules().items()}
                 else:
                     rules = trainer.rules()
                 if theirs and self.explained.parts:
                     rules = self._exchange(rules, theirs[number].rules)
                     states = self._by_rule(trainer, rules, gradients, penalties, states)
-                    slots = states
+                    optimizer_state = states
                 else:
                     trainer.apply(whole, number)
-                    slots = trainer.slots() if rules else {}
-                steps.append(Step(result.loss, gradients, trainer.state(), rules, slots, penalties))
+                    optimizer_state = trainer.optimizer_state() if rules else {}
+                steps.append(
+                    TrainingStep(result.loss, gradients, trainer.state(), rules, optimizer_state, penalties)
+                )
         trainer.stop()
         trainer.load(self.start[side])
         return steps
@@ -174,8 +185,10 @@ class Runs:
         trainer.load({path: weight for path, (weight, _) in new.items()})
         return {**states, **{path: state for path, (_, state) in new.items()}}
 
-    def _measure_noise(self, steps: Sequence[Step], side: int, theirs: Sequence[Step] = ()) -> None:
-        """Repeat a side's run from weights and inputs moved by one roundoff; the greater noise of both sides counts."""
+    def _measure_rounding(
+        self, steps: Sequence[TrainingStep], side: int, theirs: Sequence[TrainingStep] = ()
+    ) -> None:
+        """Repeat a side's run from weights and inputs moved by one roundoff; the greater rounding of both sides counts."""
         trainer = (self.bench.keras, self.bench.torch)[side]
         rng = np.random.default_rng(1)
         start, batches = self.start, (self.batches, self.torch_batches)[side]
@@ -192,23 +205,27 @@ class Runs:
             else {slot.torch: slot.torch for slot in slots}
         )
         for number, (plain, other) in enumerate(zip(steps, shaken, strict=True)):
-            if len(self.noise.loss) <= number:
-                self.noise.loss.append(0.0)
-                self.noise.gradients.append({})
-                self.noise.state.append({})
-                self.noise.slots.append({})
-            self.noise.loss[number] = max(self.noise.loss[number], abs(plain.loss - other.loss))
+            if len(self.rounding.loss) <= number:
+                self.rounding.loss.append(0.0)
+                self.rounding.gradients.append({})
+                self.rounding.state.append({})
+                self.rounding.optimizer_state.append({})
+            self.rounding.loss[number] = max(self.rounding.loss[number], abs(plain.loss - other.loss))
             for kept, measured in (
-                (self.noise.gradients, moved(plain.gradients, other.gradients)),
-                (self.noise.state, moved(plain.state, other.state)),
+                (self.rounding.gradients, moved(plain.gradients, other.gradients)),
+                (self.rounding.state, moved(plain.state, other.state)),
             ):
                 kept[number] = greater(kept[number], {names[p]: v for p, v in measured.items() if p in names})
-            for path, states in plain.slots.items():
-                if path in names and path in other.slots:
+            for path, states in plain.optimizer_state.items():
+                if path in names and path in other.optimizer_state:
                     rule = plain.rules.get(path)
-                    values = [in_torch_terms(rule, s) if rule else s for s in (states, other.slots[path])]
-                    known = self.noise.slots[number].get(names[path], {})
-                    self.noise.slots[number][names[path]] = greater(known, moved(values[0], values[1]))
+                    values = [
+                        in_torch_terms(rule, s) if rule else s for s in (states, other.optimizer_state[path])
+                    ]
+                    known = self.rounding.optimizer_state[number].get(names[path], {})
+                    self.rounding.optimizer_state[number][names[path]] = greater(
+                        known, moved(values[0], values[1])
+                    )
 
 
 def _batch(inputs: Sequence[Array], step: int) -> list[Array]:

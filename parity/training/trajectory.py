@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from parity.core.finding import Finding
-from parity.core.rules import Recipe, in_torch_terms
+from parity.core.rules import Hyperparameters, in_torch_terms
 from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE
 from parity.core.types import Array
 from parity.training.gradients import Gap, floor_of, gaps
-from parity.training.optimizer_causes import Step as OneStep
-from parity.training.optimizer_causes import explain_step
-from parity.training.run import Noise, Runs, Step
+from parity.training.optimizer_causes import OptimizerStep, explain_step
+from parity.training.run import Rounding, Runs, TrainingStep
 from parity.training.statistics import EXACT, Explained, Statistics, batch_of, explain_statistics
 
 REPEATS = 8
@@ -45,7 +44,7 @@ class Trajectory(Runs):
         """Run, compare, explain, repeat."""
         result, bench = self.bench.result, self.bench
         torch = self._run(bench.torch, self.torch_batches, self.optimizers[1])
-        self._measure_noise(torch, 1)
+        self._measure_rounding(torch, 1)
         measured = False
         for attempt in range(REPEATS):
             keras = self._run(bench.keras, self.batches, self.optimizers[0], torch if attempt else ())
@@ -70,10 +69,10 @@ class Trajectory(Runs):
                 measured = True
                 if self._zero(keras, torch):
                     torch = self._run(bench.torch, self.torch_batches, self.optimizers[1])
-                    self.noise = Noise()
-                    self._measure_noise(torch, 1)
+                    self.rounding = Rounding()
+                    self._measure_rounding(torch, 1)
                     keras = self._run(bench.keras, self.batches, self.optimizers[0], torch if attempt else ())
-                self._measure_noise(keras, 0, torch if attempt else ())
+                self._measure_rounding(keras, 0, torch if attempt else ())
                 parting = self._first_parting(keras, torch)
             if parting is None:
                 break
@@ -83,8 +82,12 @@ class Trajectory(Runs):
                 break
         result.figures["steps"] = self.steps
         result.notes += _by_cause(self.matched)
-        recipe = self.optimizers[0]
-        steady = self.steps > 1 and isinstance(recipe, Recipe) and len(set(recipe.rates)) == 1
+        hyperparameters = self.optimizers[0]
+        steady = (
+            self.steps > 1
+            and isinstance(hyperparameters, Hyperparameters)
+            and len(set(hyperparameters.rates)) == 1
+        )
         if (
             steady
             and attempt == 0
@@ -110,7 +113,7 @@ class Trajectory(Runs):
         self.explained.parts += [part for part in found.parts if part not in self.explained.parts]
         self.explained.ignored |= found.ignored
 
-    def _first_parting(self, keras: Sequence[Step], torch: Sequence[Step]) -> Parting | None:
+    def _first_parting(self, keras: Sequence[TrainingStep], torch: Sequence[TrainingStep]) -> Parting | None:
         bench, figures = self.bench, self.bench.result.figures
         slots, statistics = (
             bench.slots(),
@@ -118,10 +121,10 @@ class Trajectory(Runs):
         )
         greatest, hidden = 0.0, None
         for number, (ours, theirs) in enumerate(zip(keras, torch, strict=True)):
-            noise = self.noise.state[number]
+            rounding = self.rounding.state[number]
             if (
                 not abs(ours.loss - theirs.loss)
-                <= STRUCTURE * abs(theirs.loss) + PRECISION_FACTOR * self.noise.loss[number]
+                <= STRUCTURE * abs(theirs.loss) + PRECISION_FACTOR * self.rounding.loss[number]
             ):
                 return Parting(
                     number,
@@ -133,44 +136,46 @@ class Trajectory(Runs):
                 slots,
                 ours.gradients,
                 theirs.gradients,
-                self.noise.gradients[number],
+                self.rounding.gradients[number],
                 floor_of(ours.gradients),
             )
             for what, found in (
                 ("gradient", tensors),
-                ("statistics", gaps(statistics, ours.state, theirs.state, noise)),
-                ("parameters", gaps(slots, ours.state, theirs.state, noise)),
+                ("statistics", gaps(statistics, ours.state, theirs.state, rounding)),
+                ("parameters", gaps(slots, ours.state, theirs.state, rounding)),
             ):
                 beyond = tuple(gap for gap in found if gap.beyond)
                 if beyond:
                     return Parting(number, what, beyond)
                 greatest = max([greatest, *(gap.relative for gap in found if what != "gradient")])
-            text = self._slots_differ(number, ours, theirs)
+            text = self._optimizer_states_differ(number, ours, theirs)
             if text and hidden is None:  # the next steps show it in the parameters, and why
                 hidden = Parting(number, "optimizer state", (), text)
         figures["training"] = greatest
         return hidden
 
-    def _slots_differ(self, number: int, ours: Step, theirs: Step) -> str:
+    def _optimizer_states_differ(self, number: int, ours: TrainingStep, theirs: TrainingStep) -> str:
         """Optimizer states, both as torch keeps them."""
         floor = floor_of(ours.gradients)
         for pair, slot in self.bench.slots():
             if slot.keras not in ours.rules or slot.torch not in theirs.rules:
                 continue
-            a = in_torch_terms(ours.rules[slot.keras], ours.slots.get(slot.keras, {}))
-            b = theirs.slots.get(slot.torch, {})
+            a = in_torch_terms(ours.rules[slot.keras], ours.optimizer_state.get(slot.keras, {}))
+            b = theirs.optimizer_state.get(slot.torch, {})
             for name in sorted(set(a) & set(b)):
                 value = b[name] if b[name].ndim == 0 else slot.layout.to_keras(b[name])
                 scale = float(np.abs(value).max(initial=0.0))
                 gap = float(np.abs(a[name] - value).max(initial=0.0))
-                noise = self.noise.slots[number].get(slot.torch, {}).get(name, 0.0)
-                if not gap <= STRUCTURE * scale + PRECISION_FACTOR * noise + floor:
+                rounding = self.rounding.optimizer_state[number].get(slot.torch, {}).get(name, 0.0)
+                if not gap <= STRUCTURE * scale + PRECISION_FACTOR * rounding + floor:
                     return f"{pair.keras}: {name} of {slot.keras} differs by {gap:.3g} (scale {scale:.3g})"
         return ""
 
     # --- causes -------------------------------------------------------------------------------------------
 
-    def _explain(self, parting: Parting, keras: Sequence[Step], torch: Sequence[Step]) -> Explained:
+    def _explain(
+        self, parting: Parting, keras: Sequence[TrainingStep], torch: Sequence[TrainingStep]
+    ) -> Explained:
         before = keras[parting.step - 1].state if parting.step else self.start[0]
         if parting.what == "statistics":
             return self._statistics(parting, before, keras, torch)
@@ -189,7 +194,7 @@ class Trajectory(Runs):
         ours, theirs = (first.pair.keras, ", ".join(first.pair.torch)) if first else (None, None)
         return Explained([Finding(ours, theirs, "training", None, text + more)], known=False)
 
-    def _zero(self, keras: Sequence[Step], torch: Sequence[Step]) -> bool:
+    def _zero(self, keras: Sequence[TrainingStep], torch: Sequence[TrainingStep]) -> bool:
         """Take gradients that are zero but for rounding for zero on both sides: Adam would make steps of the rounding."""
         summed = self.bench.summed(list(self.bench.watched))
         for _, slot in self.bench.slots():
@@ -206,19 +211,21 @@ class Trajectory(Runs):
             )
         return bool(self.zeroed[0])
 
-    def _blurred(self, last: int, keras: Sequence[Step]) -> set[str]:
+    def _blurred(self, last: int, keras: Sequence[TrainingStep]) -> set[str]:
         """Parameters whose gradient is rounding and little else, in one of the steps: they follow no rule closely."""
         found = set()
         for number in range(last + 1):
             floor = floor_of(keras[number].gradients)
             for _, slot in self.bench.slots():
                 value = keras[number].gradients.get(slot.keras)
-                noise = PRECISION_FACTOR * self.noise.gradients[number].get(slot.torch, 0.0) + floor
-                if value is not None and noise > EXACT * float(np.abs(value).max(initial=0.0)):
+                rounding = PRECISION_FACTOR * self.rounding.gradients[number].get(slot.torch, 0.0) + floor
+                if value is not None and rounding > EXACT * float(np.abs(value).max(initial=0.0)):
                     found.add(slot.keras)
         return found
 
-    def _one_step(self, number: int, keras: Sequence[Step], torch: Sequence[Step]) -> tuple[OneStep, OneStep]:
+    def _one_step(
+        self, number: int, keras: Sequence[TrainingStep], torch: Sequence[TrainingStep]
+    ) -> tuple[OptimizerStep, OptimizerStep]:
         """A step of either side, torch's under the Keras paths and in the Keras layout."""
         slots = [slot for _, slot in self.bench.slots()]
         paths = {slot.keras for slot in slots}
@@ -233,18 +240,22 @@ class Trajectory(Runs):
 
         rules = {s.keras: theirs.rules[s.torch] for s in slots if s.torch in theirs.rules}
         return (
-            OneStep(
+            OptimizerStep(
                 mine(before[0]),
                 mine(ours.gradients),
                 mine(ours.penalties),
                 mine(ours.rules),
                 mine(ours.state),
             ),
-            OneStep(laid(before[1]), laid(theirs.gradients), {}, rules, laid(theirs.state)),
+            OptimizerStep(laid(before[1]), laid(theirs.gradients), {}, rules, laid(theirs.state)),
         )
 
     def _statistics(
-        self, parting: Parting, before: dict[str, Array], keras: Sequence[Step], torch: Sequence[Step]
+        self,
+        parting: Parting,
+        before: dict[str, Array],
+        keras: Sequence[TrainingStep],
+        torch: Sequence[TrainingStep],
     ) -> Explained:
         """Every normalisation that parts in this step."""
         bench, number = self.bench, parting.step

@@ -20,7 +20,7 @@ from parity.core.store import Store
 from parity.core.types import Array, LayerInfo
 from parity.pairing.pair import Pairing
 from parity.replay.located import Apart, Call, Located
-from parity.replay.replay import Recorder, Replay, compare, in_torch_order, match_calls
+from parity.replay.replay import CallLog, Replay, compare, in_torch_order, match_calls
 
 if TYPE_CHECKING:
     from parity.causes.between import Between
@@ -75,7 +75,7 @@ class _Localisation:
         self.keras, self.torch, self.pairing, self.flattened = keras, torch, pairing, flattened
         self.inputs = {"keras": keras_inputs, "torch": torch_inputs}
         self.pairs = watched_pairs(keras, torch, pairing)
-        self.recorder, self.store = Recorder(store), store
+        self.log, self.store = CallLog(store), store
 
     def run(self) -> Localised:
         """Record, replay, and put the findings together."""
@@ -83,11 +83,11 @@ class _Localisation:
 
         errors = []
         plain = {path for path, layer in self.keras.layers().items() if _weightless(layer)} - set(self.pairs)
-        with self.keras.watched(self.recorder, set(self.pairs) | plain):
+        with self.keras.watched(self.log, set(self.pairs) | plain):
             outputs, error = _attempt(self.keras, self.inputs["keras"])
         errors += [error] if error else []
-        calls = [call for call in self.recorder.calls if call.path not in plain]
-        cuts = [call for call in self.recorder.calls if call.path in plain and _cuts(call)]
+        calls = [call for call in self.log.calls if call.path not in plain]
+        cuts = [call for call in self.log.calls if call.path in plain and _cuts(call)]
         order, stopped = _torch_order(self.torch, self.pairs, self.inputs["torch"])
         match = match_calls(calls, order)
         if stopped:  # calls that torch would have made on its own; with the Keras values it may get further
@@ -259,11 +259,11 @@ def _torch_order(
     torch: Adapter, pairs: dict[str, tuple[str, ...]], inputs: Sequence[Array]
 ) -> tuple[list[Call], bool]:
     """The calls that the torch model makes on its own, by the name of the Keras partner; whether it raised."""
-    recorder = Recorder()
+    log = CallLog()
     partner = {paths[-1]: path for path, paths in pairs.items()}
-    with torch.watched(recorder, set(partner)):
+    with torch.watched(log, set(partner)):
         _, error = _attempt(torch, inputs)
-    return [Call(partner[call.path], call.index, []) for call in recorder.calls], error is not None
+    return [Call(partner[call.path], call.index, []) for call in log.calls], error is not None
 
 
 def _call_findings(

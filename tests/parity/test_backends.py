@@ -17,7 +17,7 @@ from torch.nn import functional as F
 import keras
 import parity
 from parity.adapters import adapt
-from parity.probe import randomise
+from parity.adapters.probe import randomise
 
 class Net(nn.Module):
     def __init__(self):

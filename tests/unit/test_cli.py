@@ -144,7 +144,7 @@ def test_json_has_the_tensors_beside_it_and_repro_reads_them(
     (result,) = strict_json(pair / "r.json")
     assert result["tensors_file"] == "r.safetensors"
     assert {"keras_output.0", "torch_output.0", "keras_weight.0"} <= set(result["findings"][0]["tensors"])
-    assert result["findings"][0]["recipe"]["torch"][0]["class"] == "Conv2d"
+    assert result["findings"][0]["blueprint"]["torch"][0]["class"] == "Conv2d"
     assert "data:image/png" in (pair / "r.html").read_text()
     assert main(["repro", "r.json", "--finding", "1", "-o", "out/repro.py"]) == 0
     assert "python out/repro.py" in capsys.readouterr().out

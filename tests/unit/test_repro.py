@@ -125,7 +125,7 @@ def test_batchnorm_epsilon_is_reproduced_without_parity(tmp_path: Path) -> None:
     layer, module = batchnorm()
     report = reported(tmp_path, finding_of(layer, module, PICTURE))
     entry = json.loads(report.read_text())["findings"][0]
-    assert entry["recipe"]["torch"] == [{"class": "BatchNorm2d", "arguments": {"num_features": 5}}]
+    assert entry["blueprint"]["torch"] == [{"class": "BatchNorm2d", "arguments": {"num_features": 5}}]
     assert {"keras_input.0", "torch_output.0", "keras_weight.3", "torch_weight.0.running_var"} <= set(
         entry["tensors"]
     )
@@ -198,16 +198,16 @@ def test_what_is_not_the_frameworks_own_is_not_built_anew() -> None:
     )
     patched.forward = lambda x: x  # type: ignore[method-assign]
     for module in (Own(3, 4, 2), patched, parametrised, torch.nn.Sequential(torch.nn.ReLU())):
-        assert adapt(module).recipe("") is None
+        assert adapt(module).blueprint("") is None
     layers = [OwnDense(3), keras.layers.Dense(3, activation=lambda x: x), keras.layers.Lambda(lambda x: x)]
     for layer in layers:
         layer.build((None, 4))
         layer.built = True
-        assert adapt(layer).recipe("") is None
+        assert adapt(layer).blueprint("") is None
     patched_layer = keras.layers.Dense(3)
     patched_layer.build((None, 4))
     patched_layer.call = lambda x: x
-    assert adapt(patched_layer).recipe("") is None
+    assert adapt(patched_layer).blueprint("") is None
 
 
 @pytest.mark.usefixtures("keras_torch")
@@ -216,11 +216,11 @@ def test_a_layer_that_alone_does_not_give_what_was_saved_is_left_to_the_saved_te
 
     layer, module = batchnorm()
     found = finding_of(layer, module, PICTURE)
-    assert found.recipe["keras"] is not None
+    assert found.blueprint["keras"] is not None
     other = replace(found, tensors={**found.tensors, "keras_output.0": found.tensors["keras_output.0"] + 1.0})
     (again,) = with_recipes([other], adapt(layer), adapt(module))
-    assert again.recipe["keras"] is None
-    assert again.recipe["torch"] == found.recipe["torch"]
+    assert again.blueprint["keras"] is None
+    assert again.blueprint["torch"] == found.blueprint["torch"]
     assert not any(key.startswith("keras_weight") for key in again.tensors)
     assert any(key.startswith("torch_weight") for key in again.tensors)
 
@@ -233,13 +233,13 @@ def test_what_comes_before_a_built_in_activation_may_have_been_compared() -> Non
 
     layer, module = flipped_convolution()
     found = finding_of(layer, module, PICTURE)
-    assert found.recipe["keras"]["config"]["config"]["activation"] == "relu"
+    assert found.blueprint["keras"]["config"]["config"]["activation"] == "relu"
     layer.activation = None
     plain = finding_of(layer, module, PICTURE).tensors["keras_output.0"]
     layer.activation = keras.activations.relu
     other = replace(found, tensors={**found.tensors, "keras_output.0": plain})
     (again,) = with_recipes([other], adapt(layer), adapt(module))
-    assert again.recipe["keras"]["config"]["config"]["activation"] == "linear"
+    assert again.blueprint["keras"]["config"]["config"]["activation"] == "linear"
 
 
 @pytest.mark.usefixtures("keras_torch")
@@ -266,7 +266,7 @@ def test_a_flattened_image_comes_in_the_order_of_each_side() -> None:
     )
     np.testing.assert_array_equal(made.tensors["keras_input.0"], value)
     np.testing.assert_array_equal(made.tensors["torch_input.0"], swapped)
-    assert made.recipe["keras"] is not None
+    assert made.blueprint["keras"] is not None
 
 
 TORCH_CASES = [
@@ -301,12 +301,12 @@ def test_a_constructor_call_builds_the_same_module(call: str) -> None:
     from parity.adapters import adapt
 
     made = eval(f"torch.nn.{call}", {"torch": torch})
-    recipe = adapt(made).recipe("")
-    assert recipe is not None
-    again = getattr(torch.nn, recipe[0]["class"])(**recipe[0]["arguments"])
+    blueprint = adapt(made).blueprint("")
+    assert blueprint is not None
+    again = getattr(torch.nn, blueprint[0]["class"])(**blueprint[0]["arguments"])
     assert repr(again) == repr(made)
-    assert set(again.state_dict()) == set(recipe[1])
-    again.load_state_dict({name: torch.from_numpy(value) for name, value in recipe[1].items()})
+    assert set(again.state_dict()) == set(blueprint[1])
+    again.load_state_dict({name: torch.from_numpy(value) for name, value in blueprint[1].items()})
 
 
 def test_more_than_the_limit_keeps_the_worst_batch_element() -> None:

@@ -16,7 +16,7 @@ import parity
 from parity.adapters import adapt, trainer_of
 from parity.adapters.probe import randomise
 from parity.core.layout import identity
-from parity.core.rules import NAMES, Rule, clipped, in_torch_terms, recipe_of, update
+from parity.core.rules import NAMES, Rule, clipped, hyperparameters_of, in_torch_terms, update
 from parity.pairing.pair import LayerPair
 from parity.pairing.slots import Slot
 from parity.training.gradients import gaps
@@ -144,12 +144,12 @@ def test_a_model_trains_with_it() -> None:
 def test_rules_describe_the_frameworks_optimizers(name: str, options: dict[str, Any]) -> None:
     """What parity reads of an optimizer, in NumPy, takes the optimizer's own steps, on both sides."""
     model, module = CASES["two inputs"].build()
-    recipe = recipe_of({"name": name, "lr": [0.1, 0.05, 0.02], **options}, 0.1)
+    hyperparameters = hyperparameters_of({"name": name, "lr": [0.1, 0.05, 0.02], **options}, 0.1)
     rng = np.random.default_rng(0)
     for trainer in (trainer_of(adapt(model)), trainer_of(adapt(module))):
         with trainer.session():
             weights, states = trainer.state(), {}
-            trainer.start(recipe)
+            trainer.start(hyperparameters)
             for step in range(3):
                 wanted = {path: rng.normal(size=weights[path].shape) for path in sorted(trainer.trainable())}
                 trainer.apply(wanted, step)
@@ -159,12 +159,14 @@ def test_rules_describe_the_frameworks_optimizers(name: str, options: dict[str, 
                     weights[path], states[path] = update(
                         rules[path], weights[path], cut[path], states.get(path, {})
                     )
-            after, slots = trainer.state(), trainer.slots()
+            after, optimizer_state = trainer.state(), trainer.optimizer_state()
             for path in wanted:
                 np.testing.assert_allclose(after[path], weights[path], rtol=1e-12, atol=1e-13)
-                assert set(slots[path]) - {"step"} == set(states[path]) - {"step"}
-                for kept in set(slots[path]) - {"step"}:
-                    np.testing.assert_allclose(slots[path][kept], states[path][kept], rtol=1e-11, atol=1e-14)
+                assert set(optimizer_state[path]) - {"step"} == set(states[path]) - {"step"}
+                for kept in set(optimizer_state[path]) - {"step"}:
+                    np.testing.assert_allclose(
+                        optimizer_state[path][kept], states[path][kept], rtol=1e-11, atol=1e-14
+                    )
 
 
 def test_a_velocity_in_torch_terms() -> None:

@@ -23,9 +23,9 @@ from parity.adapters.keras.tree import (
     plain_tensors,
 )
 from parity.adapters.patching import restored
-from parity.adapters.recording import Recorder
 from parity.adapters.reorder import ALIGNED, SMALL, contiguous
-from parity.core.adapter import Observer
+from parity.adapters.trace_builder import TraceBuilder
+from parity.core.adapter import Blueprint, Observer
 from parity.core.errors import UsageError
 from parity.core.trace import NodeObserver, Trace, flattened_images
 from parity.core.types import Array, LayerInfo, Side, TensorInfo
@@ -192,12 +192,12 @@ class KerasModel:
     ) -> tuple[list[tuple[str, Array]], Trace]:
         """Evaluate the model once, in inference mode, and record what is run."""
         tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
-        recorder = Recorder(framework(to_numpy, _replaced), observer, *tensors_of(self._layers))
-        recorder.feed(tensors)
+        builder = TraceBuilder(framework(to_numpy, _replaced), observer, *tensors_of(self._layers))
+        builder.feed(tensors)
         kept = _statistics_kept(self.model)  # opened first: no part of what is traced
-        with kept, keras.device(f"{self.device}:0"), tracing(recorder, self._layers, self.layers()):
+        with kept, keras.device(f"{self.device}:0"), tracing(builder, self._layers, self.layers()):
             outputs = _named_tensors(self._call(self.model, tensors, False))
-        trace = recorder.finish(outputs)
+        trace = builder.finish(outputs)
         trace.flattened = flattened_images(trace)
         return [(name, to_numpy(tensor)) for name, tensor in outputs], trace
 
@@ -313,11 +313,11 @@ class KerasModel:
             self.forward(inputs)
         return found
 
-    def recipe(self, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
+    def blueprint(self, path: str) -> Blueprint | None:
         """How to build one layer anew, and its weights; None for anything but the framework's own layers."""
-        from parity.adapters.keras.recipe import keras_recipe
+        from parity.adapters.keras.blueprint import keras_blueprint
 
-        return keras_recipe(self._layers[path])
+        return keras_blueprint(self._layers[path])
 
     @contextmanager
     def full_multiplication(self) -> Iterator[bool]:

@@ -1,4 +1,4 @@
-"""Keras optimizers: made from a recipe, read as rules, and their state read and written."""
+"""Keras optimizers: made from hyperparameters, read as rules, and their state read and written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from parity.adapters.keras.model import KerasModel, to_numpy
 from parity.core.errors import UsageError
-from parity.core.rules import CLIPPINGS, TORCH_NAMES, Recipe, Rule, State
+from parity.core.rules import CLIPPINGS, TORCH_NAMES, Hyperparameters, Rule, State
 
 
 def rules_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, Rule]:
@@ -47,24 +47,24 @@ def rules_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, Rule]:
     return {path: rule if decayed(variable) else plain for path, variable in variables.items()}
 
 
-def slots_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, State]:
+def read_state(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, State]:
     """State of a Keras optimizer by variable path, under parity's names."""
-    lists = slot_variables(optimizer)
+    lists = state_variables(optimizer)
     adam = "first" in lists
     found = {}
     for path, variable in variables.items():
         index = optimizer._get_variable_index(variable)
-        found[path] = {name: to_numpy(slots[index]).astype(np.float64) for name, slots in lists.items()}
+        found[path] = {name: to_numpy(values[index]).astype(np.float64) for name, values in lists.items()}
         if adam:
             found[path]["step"] = to_numpy(optimizer._iterations).astype(np.float64)
     return found
 
 
-def slot_variables(optimizer: Any) -> dict[str, list[Any]]:
+def state_variables(optimizer: Any) -> dict[str, list[Any]]:
     """The lists of variables in which Keras' optimizers keep their state, by parity's names."""
     kept = getattr(optimizer, "slots", None)
     if isinstance(kept, dict):  # an optimizer that keeps torch's state, under torch's names
-        return {TORCH_NAMES[name]: slots for name, slots in kept.items() if name in TORCH_NAMES}
+        return {TORCH_NAMES[name]: values for name, values in kept.items() if name in TORCH_NAMES}
     names = {"momentums": "velocity"}
     if isinstance(optimizer, keras.optimizers.Adam):
         names = {"_momentums": "first", "_velocities": "second", "_velocity_hats": "greatest"}
@@ -73,25 +73,25 @@ def slot_variables(optimizer: Any) -> dict[str, list[Any]]:
     return {ours: getattr(optimizer, name) for name, ours in names.items() if getattr(optimizer, name, None)}
 
 
-def from_recipe(recipe: Recipe) -> Any:
+def from_hyperparameters(hyperparameters: Hyperparameters) -> Any:
     """Keras' own optimizer; np.float64, because TensorFlow rounds a Python float to float32 first."""
-    options, rate = dict(recipe.options), recipe.rate(0)
-    decay = options.get("weight_decay", 0.01 if recipe.name == "adamw" else None) or None
+    options, rate = dict(hyperparameters.options), hyperparameters.rate(0)
+    decay = options.get("weight_decay", 0.01 if hyperparameters.name == "adamw" else None) or None
     common = {"weight_decay": decay, **{name: options[name] for name in CLIPPINGS if options.get(name)}}
     epsilon = options.get("epsilon", 1e-8)
-    if recipe.name.startswith("sgd"):
-        nesterov = options.get("nesterov", recipe.name == "sgd-nesterov")
+    if hyperparameters.name.startswith("sgd"):
+        nesterov = options.get("nesterov", hyperparameters.name == "sgd-nesterov")
         return keras.optimizers.SGD(
             rate, momentum=np.float64(options.get("momentum", 0.9)), nesterov=nesterov, **common
         )
-    if recipe.name == "rmsprop":
+    if hyperparameters.name == "rmsprop":
         return keras.optimizers.RMSprop(
             rate, rho=options.get("rho", 0.99), momentum=np.float64(options.get("momentum", 0.0)), epsilon=epsilon,
             centered=options.get("centered", False), **common,
         )  # fmt: skip
-    cls = keras.optimizers.AdamW if recipe.name == "adamw" else keras.optimizers.Adam
+    cls = keras.optimizers.AdamW if hyperparameters.name == "adamw" else keras.optimizers.Adam
     beta_1, beta_2 = (np.float64(value) for value in options.get("betas", (0.9, 0.999)))
-    common["weight_decay"] = (decay or 0.0) if recipe.name == "adamw" else decay
+    common["weight_decay"] = (decay or 0.0) if hyperparameters.name == "adamw" else decay
     amsgrad = options.get("amsgrad", False)
     return cls(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, amsgrad=amsgrad, **common)
 
@@ -111,14 +111,14 @@ def made_anew(optimizer: Any) -> Any:
     return type(optimizer).from_config(config)
 
 
-def write_slots(optimizer: Any, states: Mapping[str, State], variables: Mapping[str, Any]) -> None:
+def write_state(optimizer: Any, states: Mapping[str, State], variables: Mapping[str, Any]) -> None:
     """Set the optimizer's state of these variables; what a state does not name becomes zero."""
-    lists = slot_variables(optimizer)
+    lists = state_variables(optimizer)
     for path, variable in variables.items():
         index = optimizer._get_variable_index(variable)
-        for name, slots in lists.items():
+        for name, kept in lists.items():
             value = states.get(path, {}).get(name)
-            slots[index].assign(np.zeros(tuple(variable.shape)) if value is None else value)
+            kept[index].assign(np.zeros(tuple(variable.shape)) if value is None else value)
     counts = {int(state["step"]) for state in states.values() if "step" in state}
     stepped = any(state for state in states.values())
     optimizer._iterations.assign(max(counts, default=max(int(to_numpy(optimizer._iterations)), int(stepped))))
@@ -154,13 +154,13 @@ class KerasState:
 
     def names(self) -> set[str]:
         """What is kept of every variable."""
-        return set(slot_variables(self.optimizer))
+        return set(state_variables(self.optimizer))
 
     def read(self) -> dict[str, State]:
         """State by path; none where no step was made."""
         stepped = int(to_numpy(self.optimizer._iterations)) > 0
-        return slots_of(self.optimizer, self._variables) if stepped else {}
+        return read_state(self.optimizer, self._variables) if stepped else {}
 
     def write(self, states: Mapping[str, State]) -> None:
         """Set the state."""
-        write_slots(self.optimizer, states, self._variables)
+        write_state(self.optimizer, states, self._variables)

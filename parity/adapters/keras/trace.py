@@ -16,7 +16,7 @@ from keras.src import backend
 
 from parity.adapters.keras.tree import own_variables, plain_tensors
 from parity.adapters.patching import restored
-from parity.adapters.recording import Framework, Recorder
+from parity.adapters.trace_builder import Framework, TraceBuilder
 from parity.core.trace import canonical
 from parity.core.types import LayerInfo
 
@@ -49,7 +49,7 @@ def is_tensor(value: Any) -> bool:
 
 
 def framework(to_numpy: Any, replaced: Any) -> Framework:
-    """What the recorder needs to know of Keras on its backend."""
+    """What the builder needs to know of Keras on its backend."""
     if keras.config.backend() == "torch":
         from parity.adapters.torch import trace as torch_trace
 
@@ -85,17 +85,19 @@ def tensors_of(layers: Mapping[str, Any]) -> tuple[dict[int, str], set[int]]:
 
 
 @contextmanager
-def tracing(recorder: Recorder, layers: Mapping[str, Any], infos: Mapping[str, LayerInfo]) -> Iterator[None]:
-    """While this is open, whatever Keras runs goes into the recorder's graph."""
+def tracing(
+    builder: TraceBuilder, layers: Mapping[str, Any], infos: Mapping[str, LayerInfo]
+) -> Iterator[None]:
+    """While this is open, whatever Keras runs goes into the builder's graph."""
     by_id = {id(layer): path for path, layer in layers.items()}
     original = L.Layer.__call__
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         path = by_id.get(id(layer))
-        if recorder.opaque or path is None:
+        if builder.opaque or path is None:
             return original(layer, *args, **kwargs)
         if not is_step(layer, infos[path]):
-            with recorder.scope(path):
+            with builder.scope(path):
                 return original(layer, *args, **kwargs)
 
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -109,12 +111,12 @@ def tracing(recorder: Recorder, layers: Mapping[str, Any], infos: Mapping[str, L
             kind = "relu6" if layer.max_value == 6 else "leaky_relu" if layer.negative_slope else kind
         elif callable(activation) and activation is not keras.activations.linear:
             settings["activation"] = canonical(_name(activation))
-        return recorder.layer(path, kind, settings, run, args, kwargs)
+        return builder.layer(path, kind, settings, run, args, kwargs)
 
     with ExitStack() as stack:
         stack.enter_context(restored(L.Layer, "__call__", call))
-        stack.enter_context(_backend_functions(recorder))
-        stack.enter_context(_operators(recorder))
+        stack.enter_context(_backend_functions(builder))
+        stack.enter_context(_operators(builder))
         yield
 
 
@@ -133,7 +135,7 @@ def _name(function: Any) -> str:
 
 
 @contextmanager
-def _backend_functions(recorder: Recorder) -> Iterator[None]:
+def _backend_functions(builder: TraceBuilder) -> Iterator[None]:
     """Wrap the functions through which keras.ops and layers reach the backend."""
     package = f"keras.src.backend.{keras.config.backend()}"
     wrapped: dict[int, Callable[..., Any]] = {}
@@ -141,7 +143,7 @@ def _backend_functions(recorder: Recorder) -> Iterator[None]:
         for part in ("nn", "numpy", "core", "math", "image", "linalg", "random", "rnn"):
             module = import_module(f"{package}.{part}")
             for name, function in _public_functions(module):
-                wrapped[id(function)] = _as_op(recorder, name, function)
+                wrapped[id(function)] = _as_op(builder, name, function)
                 stack.enter_context(restored(module, name, wrapped[id(function)]))
         for name, value in list(vars(backend).items()):
             if id(value) in wrapped:
@@ -160,60 +162,60 @@ def _public_functions(module: ModuleType) -> list[tuple[str, Any]]:
     ]
 
 
-def _as_op(recorder: Recorder, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _as_op(builder: TraceBuilder, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def step(*args: Any, **kwargs: Any) -> Any:
-        return recorder.op(name, function, args, kwargs)
+        return builder.op(name, function, args, kwargs)
 
     return step
 
 
 @contextmanager
-def _operators(recorder: Recorder) -> Iterator[None]:
+def _operators(builder: TraceBuilder) -> Iterator[None]:
     """See what is written with Python's operators, or with the backend's own functions."""
     name = keras.config.backend()
     if name == "tensorflow":
-        with _tensorflow_ops(recorder):
+        with _tensorflow_ops(builder):
             yield
     elif name == "torch":
         from parity.adapters.torch.trace import Functions
 
-        with Functions(recorder):
+        with Functions(builder):
             yield
     else:
-        with _operator_methods(recorder):
+        with _operator_methods(builder):
             yield
 
 
 @contextmanager
-def _tensorflow_ops(recorder: Recorder) -> Iterator[None]:
+def _tensorflow_ops(builder: TraceBuilder) -> Iterator[None]:
     """TensorFlow tells of every operation that it runs; those within a step are part of it."""
     from tensorflow.python.framework import op_callbacks
 
     def callback(
         kind: Any, inputs: Any, attrs: Any, outputs: Any, op_name: Any = None, graph: Any = None
     ) -> list[Any] | None:
-        if recorder.opaque or graph is not None:
+        if builder.opaque or graph is not None:
             return None
         name = kind.decode() if isinstance(kind, bytes) else str(kind)
         if name == "ReadVariableOp":
-            recorder.alias(inputs[0], outputs[0])
+            builder.alias(inputs[0], outputs[0])
         elif name not in TENSORFLOW_INQUIRIES:
             names = [item.decode() if isinstance(item, bytes) else item for item in attrs[::2]]
             settings = {
                 key: value for key, value in zip(names, attrs[1::2], strict=True) if isinstance(value, int)
             }
-            small = [i for i, tensor in enumerate(inputs) if not recorder.knows(tensor) and _is_small(tensor)]
+            small = [i for i, tensor in enumerate(inputs) if not builder.knows(tensor) and _is_small(tensor)]
             settings |= {str(i): inputs[i].numpy().tolist() for i in small}
             data = [tensor for i, tensor in enumerate(inputs) if i not in small]
-            return recorder.seen(name, data, list(outputs), settings)
+            return builder.seen(name, data, list(outputs), settings)
         return None
 
     def watch(on: bool) -> None:
         (op_callbacks.add_op_callback if on else op_callbacks.remove_op_callback)(callback)
 
     watch(True)
-    recorder.watch = watch  # without a callback TensorFlow runs each operation in fewer steps
+    builder.watch = watch  # without a callback TensorFlow runs each operation in fewer steps
     try:
         yield
     finally:
@@ -226,7 +228,7 @@ def _is_small(tensor: Any) -> bool:
 
 
 @contextmanager
-def _operator_methods(recorder: Recorder) -> Iterator[None]:
+def _operator_methods(builder: TraceBuilder) -> Iterator[None]:
     """Wrap the operators of the backend's tensor class; the backend's own functions stay unseen."""
     cls = type(keras.ops.zeros(1))
     with ExitStack() as stack:
@@ -234,12 +236,12 @@ def _operator_methods(recorder: Recorder) -> Iterator[None]:
             name = f"__{plain}__"
             method = getattr(cls, name, None)
             if method is not None:
-                stack.enter_context(restored(cls, name, _as_method(recorder, name, method)))
+                stack.enter_context(restored(cls, name, _as_method(builder, name, method)))
         yield
 
 
-def _as_method(recorder: Recorder, name: str, method: Any) -> Any:
+def _as_method(builder: TraceBuilder, name: str, method: Any) -> Any:
     def step(self: Any, *args: Any) -> Any:
-        return recorder.op(name, method, (self, *args), {}, name in REVERSED)
+        return builder.op(name, method, (self, *args), {}, name in REVERSED)
 
     return step

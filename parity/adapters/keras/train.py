@@ -12,11 +12,11 @@ from keras import tree
 
 from parity.adapters.keras.gradient import differentiate
 from parity.adapters.keras.model import KerasModel, _positional, to_numpy
-from parity.adapters.keras.optimizer import from_recipe, made_anew, rules_of, slots_of
+from parity.adapters.keras.optimizer import from_hyperparameters, made_anew, read_state, rules_of
 from parity.adapters.keras.tree import is_functional
-from parity.adapters.keras.watch import Recorder, named_tensors
+from parity.adapters.keras.watch import KerasWatcher, named_tensors
 from parity.adapters.patching import restored
-from parity.core.rules import Recipe, Rule, State
+from parity.core.rules import Hyperparameters, Rule, State
 from parity.core.trainer import Evaluation
 from parity.core.types import Array, Side
 
@@ -31,7 +31,7 @@ class KerasTrainer:
         self.told_by_fit = bool(self.model._call_has_training_arg)
         self._variables = dict(adapter._variables)
         self._optimizer: Any = None
-        self._recipe: Recipe | None = None
+        self._hyperparameters: Hyperparameters | None = None
 
     def statistics(self) -> Callable[[], None]:
         """Keep what a pass may change of the model, be it one in inference mode; the function puts it back."""
@@ -72,14 +72,14 @@ class KerasTrainer:
     ) -> Evaluation:
         """Run forward and, with targets, backward; gradients are not replaced on this side."""
         tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
-        recorder = Recorder(self.adapter, watch)
+        watcher = KerasWatcher(self.adapter, watch)
         if targets is None:
-            with recorder.on():
+            with watcher.on():
                 named = named_tensors(self._call(tensors, training))
             arrays = [to_numpy(tensor) for _, tensor in named]
-            calls = recorder.finish([(list(map(to_numpy, i)), to_numpy(o)) for i, o in recorder.tensors], {})
+            calls = watcher.finish([(list(map(to_numpy, i)), to_numpy(o)) for i, o in watcher.tensors], {})
             return Evaluation(
-                0.0, list(zip([n for n, _ in named], arrays, strict=True)), {}, [], calls, recorder.dropped
+                0.0, list(zip([n for n, _ in named], arrays, strict=True)), {}, [], calls, watcher.dropped
             )
         probes = self._probes(tensors, training, watch) if watch else {}
         paths = {
@@ -91,12 +91,12 @@ class KerasTrainer:
         names: list[str] = []
 
         def function(tensors: list[Any], probes: list[Any]) -> tuple[Any, Any]:
-            recorder.restart(dict(zip(keys, probes, strict=True)))
-            with recorder.on():
+            watcher.restart(dict(zip(keys, probes, strict=True)))
+            with watcher.on():
                 named = named_tensors(self._call(tensors, training))
             names[:] = [name for name, _ in named]
             outputs = [tensor for _, tensor in named]
-            return self._loss(outputs, targets), (outputs, recorder.tensors)
+            return self._loss(outputs, targets), (outputs, watcher.tensors)
 
         keys = list(probes)
         loss, (outputs, seen), gradients = differentiate(
@@ -104,14 +104,14 @@ class KerasTrainer:
         )
         by_id = dict(zip(unique, gradients[0], strict=True))
         arrived = dict(zip(keys, gradients[2], strict=True))
-        calls = recorder.finish([(list(map(to_numpy, i)), to_numpy(o)) for i, o in seen], arrived)
+        calls = watcher.finish([(list(map(to_numpy, i)), to_numpy(o)) for i, o in seen], arrived)
         return Evaluation(
             loss=float(to_numpy(loss)),
             outputs=[(name, to_numpy(value)) for name, value in zip(names, outputs, strict=True)],
             parameters={path: by_id[id(v)] for path, v in paths.items()},
             inputs=gradients[1],
             calls=calls,
-            dropped=recorder.dropped,
+            dropped=watcher.dropped,
         )
 
     def _all_variables(self) -> list[Any]:
@@ -129,12 +129,12 @@ class KerasTrainer:
     def _probes(self, tensors: list[Any], training: bool, watch: Sequence[str]) -> dict[tuple[str, int], Any]:
         """A zero for each output of a watched layer: the gradient with respect to it is the output's."""
         state = {id(v): (v, to_numpy(v)) for v in self._all_variables()}
-        recorder = Recorder(self.adapter, watch)
-        with recorder.on():
+        watcher = KerasWatcher(self.adapter, watch)
+        with watcher.on():
             self._call(tensors, training)
         for variable, value in state.values():
             variable.assign(value)
-        shapes = [(key, output) for key, (_, output) in zip(recorder.keys, recorder.tensors, strict=True)]
+        shapes = [(key, output) for key, (_, output) in zip(watcher.keys, watcher.tensors, strict=True)]
         return {key: keras.ops.zeros_like(output) for key, output in shapes}
 
     def _loss(self, outputs: list[Any], targets: Sequence[Array]) -> Any:
@@ -195,10 +195,14 @@ class KerasTrainer:
 
     # --- the optimizer ------------------------------------------------------------------------------
 
-    def start(self, optimizer: Recipe | Any) -> None:
-        """Make the optimizer anew in float64, from the recipe or from the configuration of the one given."""
-        self._recipe = optimizer if isinstance(optimizer, Recipe) else None
-        self._optimizer = from_recipe(optimizer) if isinstance(optimizer, Recipe) else made_anew(optimizer)
+    def start(self, optimizer: Hyperparameters | Any) -> None:
+        """Make the optimizer anew in float64, from the hyperparameters or from the configuration of the one given."""
+        self._hyperparameters = optimizer if isinstance(optimizer, Hyperparameters) else None
+        self._optimizer = (
+            from_hyperparameters(optimizer)
+            if isinstance(optimizer, Hyperparameters)
+            else made_anew(optimizer)
+        )
         trainable = self.trainable()
         self._optimizer.build([self._variables[path] for path in self._unique(trainable)])
         excluded = getattr(optimizer, "_exclude_from_weight_decay", None)
@@ -218,13 +222,13 @@ class KerasTrainer:
 
     def stop(self) -> None:
         """Give up the optimizer."""
-        self._optimizer = self._recipe = None
+        self._optimizer = self._hyperparameters = None
 
     def apply(self, gradients: Mapping[str, Array], step: int) -> None:
         """One step with these gradients."""
         paths = self._unique(set(gradients))
-        if self._recipe is not None:
-            self._optimizer.learning_rate = self._recipe.rate(step)
+        if self._hyperparameters is not None:
+            self._optimizer.learning_rate = self._hyperparameters.rate(step)
         values = [keras.ops.convert_to_tensor(gradients[path]) for path in paths]
         self._optimizer.apply(values, [self._variables[path] for path in paths])
 
@@ -232,9 +236,9 @@ class KerasTrainer:
         """The rule of each variable, from the optimizer's attributes."""
         return rules_of(self._optimizer, {path: self._variables[path] for path in self.trainable()})
 
-    def slots(self) -> dict[str, State]:
+    def optimizer_state(self) -> dict[str, State]:
         """The optimizer's state of each variable, as Keras keeps it."""
-        return slots_of(self._optimizer, {path: self._variables[path] for path in self.trainable()})
+        return read_state(self._optimizer, {path: self._variables[path] for path in self.trainable()})
 
     @contextmanager
     def batchnorm(self, path: str, **changes: Any) -> Iterator[None]:

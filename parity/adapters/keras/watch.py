@@ -12,7 +12,7 @@ from keras.src import backend
 
 from parity.adapters.keras.model import KerasModel
 from parity.adapters.patching import restored
-from parity.core.trainer import Call, Dropped
+from parity.core.trainer import Dropped, WatchedCall
 from parity.core.types import Array
 
 L = keras.layers
@@ -40,7 +40,7 @@ def named_tensors(outputs: Any, name: str = "") -> list[tuple[str, Any]]:
     ]
 
 
-class Recorder:
+class KerasWatcher:
     """Sees the calls of watched layers, adds the probes to what they give, and switches random layers off."""
 
     def __init__(self, adapter: KerasModel, watch: Sequence[str]) -> None:
@@ -59,10 +59,10 @@ class Recorder:
 
     def finish(
         self, arrays: list[tuple[list[Array], Array]], gradients: Mapping[tuple[str, int], Any]
-    ) -> list[Call]:
+    ) -> list[WatchedCall]:
         """The calls, in NumPy."""
         return [
-            Call(*key, inputs, output, gradients.get(key))
+            WatchedCall(*key, inputs, output, gradients.get(key))
             for key, (inputs, output) in zip(self.keys, arrays, strict=True)
         ]
 

@@ -12,10 +12,10 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from parity.adapters.patching import restored
-from parity.adapters.recording import Recorder
 from parity.adapters.reorder import copy_into
 from parity.adapters.torch.trace import framework, tensors_of, tracing
-from parity.core.adapter import Observer
+from parity.adapters.trace_builder import TraceBuilder
+from parity.core.adapter import Blueprint, Observer
 from parity.core.errors import UsageError
 from parity.core.trace import NodeObserver, Trace, flattened_images
 from parity.core.types import Array, LayerInfo, Side, TensorInfo
@@ -134,12 +134,12 @@ class TorchModel:
     ) -> tuple[list[tuple[str, Array]], Trace]:
         """Evaluate the module once, in eval mode, and record what is run."""
         tensors = [self._from_numpy(value) for value in inputs]
-        recorder = Recorder(framework(to_numpy, _replaced), observer, *tensors_of(self._modules))
-        recorder.feed(tensors)
+        builder = TraceBuilder(framework(to_numpy, _replaced), observer, *tensors_of(self._modules))
+        builder.feed(tensors)
         kept = _statistics_kept(self.module)  # opened first: no part of what is traced
-        with kept, tracing(recorder, self._modules, self.layers()):
+        with kept, tracing(builder, self._modules, self.layers()):
             outputs = _named_tensors(self._run(tensors, False))
-        trace = recorder.finish(outputs)
+        trace = builder.finish(outputs)
         trace.flattened = flattened_images(trace)
         return [(name, to_numpy(tensor)) for name, tensor in outputs], trace
 
@@ -231,11 +231,11 @@ class TorchModel:
             for handle in handles:
                 handle.remove()
 
-    def recipe(self, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
+    def blueprint(self, path: str) -> Blueprint | None:
         """How to build one layer anew, and its weights; None for anything but the framework's own layers."""
-        from parity.adapters.torch.recipe import torch_recipe
+        from parity.adapters.torch.blueprint import torch_blueprint
 
-        return torch_recipe(self._modules[path])
+        return torch_blueprint(self._modules[path])
 
     @contextmanager
     def full_multiplication(self) -> Iterator[bool]:

@@ -1,4 +1,4 @@
-"""torch optimizers: made from a recipe, read as rules, and their state read and written."""
+"""torch optimizers: made from hyperparameters, read as rules, and their state read and written."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from torch import nn
 
 from parity.adapters.torch.model import TorchModel, to_numpy
 from parity.core.errors import UsageError
-from parity.core.rules import TORCH_CLIP_GUARD, TORCH_NAMES, Recipe, Rule, State
+from parity.core.rules import TORCH_CLIP_GUARD, TORCH_NAMES, Hyperparameters, Rule, State
 
 
-def rules_of(optimizer: Any, parameters: Mapping[str, Any], recipe: Recipe | None = None) -> dict[str, Rule]:
+def rules_of(
+    optimizer: Any, parameters: Mapping[str, Any], hyperparameters: Hyperparameters | None = None
+) -> dict[str, Rule]:
     """The rule of each parameter, from the groups that the optimizer keeps; empty where it is of no known kind."""
     algorithm = next((name for cls, name in _ALGORITHMS if isinstance(optimizer, cls)), None)
     if algorithm is None:
         return {}
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
-    clip = _clip_fields(recipe)
+    clip = _clip_fields(hyperparameters)
     return {
         path: _rule(algorithm, optimizer, groups[id(p)], clip)
         for path, p in parameters.items()
@@ -28,7 +30,7 @@ def rules_of(optimizer: Any, parameters: Mapping[str, Any], recipe: Recipe | Non
     }
 
 
-def slots_of(optimizer: Any, parameters: Mapping[str, torch.Tensor]) -> dict[str, State]:
+def read_state(optimizer: Any, parameters: Mapping[str, torch.Tensor]) -> dict[str, State]:
     """State of a torch optimizer by parameter path, under parity's names."""
     found = {}
     for path, parameter in parameters.items():
@@ -72,28 +74,28 @@ def _rule(algorithm: str, optimizer: Any, group: Mapping[str, Any], clip: dict[s
     )
 
 
-def from_recipe(recipe: Recipe, parameters: list[Any]) -> Any:
+def from_hyperparameters(hyperparameters: Hyperparameters, parameters: list[Any]) -> Any:
     """torch's own optimizer."""
-    options, rate = dict(recipe.options), recipe.rate(0)
-    decay = options.get("weight_decay", 0.01 if recipe.name == "adamw" else 0.0)
+    options, rate = dict(hyperparameters.options), hyperparameters.rate(0)
+    decay = options.get("weight_decay", 0.01 if hyperparameters.name == "adamw" else 0.0)
     epsilon = options.get("epsilon", 1e-8)
-    if recipe.name.startswith("sgd"):
-        nesterov = options.get("nesterov", recipe.name == "sgd-nesterov")
+    if hyperparameters.name.startswith("sgd"):
+        nesterov = options.get("nesterov", hyperparameters.name == "sgd-nesterov")
         momentum = options.get("momentum", 0.9)
         return torch.optim.SGD(parameters, rate, momentum, weight_decay=decay, nesterov=nesterov)
-    if recipe.name == "rmsprop":
+    if hyperparameters.name == "rmsprop":
         return torch.optim.RMSprop(
             parameters, rate, options.get("rho", 0.99), epsilon, decay, options.get("momentum", 0.0),
             options.get("centered", False),
         )  # fmt: skip
-    cls = torch.optim.AdamW if recipe.name == "adamw" else torch.optim.Adam
+    cls = torch.optim.AdamW if hyperparameters.name == "adamw" else torch.optim.Adam
     betas = tuple(options.get("betas", (0.9, 0.999)))
     return cls(parameters, rate, betas, epsilon, decay, options.get("amsgrad", False))
 
 
-def clip_gradients(recipe: Recipe, parameters: list[Any]) -> None:
-    """Clip the gradients that the parameters hold, as the recipe says."""
-    options = recipe.options
+def clip_gradients(hyperparameters: Hyperparameters, parameters: list[Any]) -> None:
+    """Clip the gradients that the parameters hold, as the hyperparameters say."""
+    options = hyperparameters.options
     if options.get("global_clipnorm"):
         nn.utils.clip_grad_norm_(parameters, options["global_clipnorm"])
     if options.get("clipnorm"):
@@ -103,14 +105,14 @@ def clip_gradients(recipe: Recipe, parameters: list[Any]) -> None:
         nn.utils.clip_grad_value_(parameters, options["clipvalue"])
 
 
-def _clip_fields(recipe: Recipe | None) -> dict[str, Any]:
-    options = recipe.options if recipe else {}
+def _clip_fields(hyperparameters: Hyperparameters | None) -> dict[str, Any]:
+    options = hyperparameters.options if hyperparameters else {}
     name = next((name for name in ("global_clipnorm", "clipnorm", "clipvalue") if options.get(name)), "")
     guard = TORCH_CLIP_GUARD if "norm" in name else 0.0
     return {"clip": name, "limit": float(options.get(name, 0.0)) if name else 0.0, "guard": guard}
 
 
-def write_slots(optimizer: Any, states: Mapping[str, State], parameters: Mapping[str, Any]) -> None:
+def write_state(optimizer: Any, states: Mapping[str, State], parameters: Mapping[str, Any]) -> None:
     """Set the optimizer's state of these parameters; an empty state is none at all."""
     names = {ours: name for name, ours in TORCH_NAMES.items()}
     for path, parameter in parameters.items():
@@ -158,8 +160,8 @@ class TorchState:
 
     def read(self) -> dict[str, State]:
         """State by path."""
-        return slots_of(self.optimizer, self._parameters)
+        return read_state(self.optimizer, self._parameters)
 
     def write(self, states: Mapping[str, State]) -> None:
         """Set the state."""
-        write_slots(self.optimizer, states, self._parameters)
+        write_state(self.optimizer, states, self._parameters)

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from parity.adapters.patching import restored
-from parity.adapters.recording import Framework, Recorder
+from parity.adapters.trace_builder import Framework, TraceBuilder
 from parity.core.trace import canonical
 from parity.core.types import LayerInfo
 
@@ -26,7 +26,7 @@ COMPOSITES = (nn.MultiheadAttention,)
 
 
 def framework(to_numpy: Any, replaced: Any) -> Framework:
-    """What the recorder needs to know of torch."""
+    """What the builder needs to know of torch."""
     return Framework(
         side="torch",
         is_tensor=lambda value: isinstance(value, torch.Tensor),
@@ -57,28 +57,28 @@ def tensors_of(modules: Mapping[str, nn.Module]) -> tuple[dict[int, str], set[in
 
 @contextmanager
 def tracing(
-    recorder: Recorder, modules: Mapping[str, nn.Module], layers: Mapping[str, LayerInfo]
+    builder: TraceBuilder, modules: Mapping[str, nn.Module], layers: Mapping[str, LayerInfo]
 ) -> Iterator[None]:
-    """While this is open, whatever torch runs goes into the recorder's graph."""
+    """While this is open, whatever torch runs goes into the builder's graph."""
     by_id = {id(module): path for path, module in modules.items()}
     original = nn.Module.__call__
 
     def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         path = by_id.get(id(module))
-        if recorder.opaque or path is None:
+        if builder.opaque or path is None:
             return original(module, *args, **kwargs)
         layer = layers[path]
         if not is_step(module, layer):
-            with recorder.scope(path):
+            with builder.scope(path):
                 return original(module, *args, **kwargs)
 
         def run(*args: Any, **kwargs: Any) -> Any:
             return original(module, *args, **kwargs)
 
         kind = layer.family or canonical(layer.kind)
-        return recorder.layer(path, kind, layer.settings, run, args, kwargs)
+        return builder.layer(path, kind, layer.settings, run, args, kwargs)
 
-    with restored(nn.Module, "__call__", call), Functions(recorder):
+    with restored(nn.Module, "__call__", call), Functions(builder):
         yield
 
 
@@ -93,9 +93,9 @@ def is_step(module: nn.Module, layer: LayerInfo) -> bool:
 class Functions(TorchFunctionMode):
     """Sees torch functions, tensor methods and operators."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, builder: TraceBuilder) -> None:
         super().__init__()
-        self._recorder = recorder
+        self._builder = builder
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -104,6 +104,6 @@ class Functions(TorchFunctionMode):
             name = getattr(getattr(func, "__self__", None), "__name__", name)
             if name not in TENSOR_PROPERTIES:
                 return func(*args, **kwargs)
-        if self._recorder.opaque or name in INQUIRIES:
+        if self._builder.opaque or name in INQUIRIES:
             return func(*args, **kwargs)
-        return self._recorder.op(name, func, args, kwargs, name in REVERSED)
+        return self._builder.op(name, func, args, kwargs, name in REVERSED)

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from parity.adapters.torch.model import TorchModel, to_numpy
-from parity.adapters.torch.optimizer import clip_gradients, from_recipe, rules_of, slots_of
-from parity.adapters.torch.watch import Neutral, Recorder, named_tensors
+from parity.adapters.torch.optimizer import clip_gradients, from_hyperparameters, read_state, rules_of
+from parity.adapters.torch.watch import Neutral, TorchWatcher, named_tensors
 from parity.core.errors import UsageError
-from parity.core.rules import Recipe, Rule, State
+from parity.core.rules import Hyperparameters, Rule, State
 from parity.core.trainer import Evaluation
 from parity.core.types import Array, Side
 
@@ -35,7 +35,7 @@ class TorchTrainer:
         self._parameters = dict(self.module.named_parameters(remove_duplicate=False))
         self._without_batch: set[int] = set()
         self._optimizer: Any = None
-        self._recipe: Recipe | None = None
+        self._hyperparameters: Hyperparameters | None = None
         self._scheduler: Any = None
         self._given: tuple[Any, Any, list[dict[str, Any]]] | None = None
 
@@ -54,7 +54,7 @@ class TorchTrainer:
     def session(self) -> Iterator[None]:
         """Hold the module in float64; tensors, gradients, flags and the random state are put back."""
         gradients = [(p, p.grad) for p in self.module.parameters()]
-        slots = [(m, dict(m._buffers)) for m in self.module.modules()]
+        buffers = [(m, dict(m._buffers)) for m in self.module.modules()]
         modes = [(m, m.training) for m in self.module.modules()]
         random = torch.get_rng_state()
         for parameter, _ in gradients:
@@ -66,8 +66,8 @@ class TorchTrainer:
                     yield
                 finally:
                     self.stop()
-                    for module, buffers in slots:
-                        module._buffers.update(buffers)
+                    for module, held in buffers:
+                        module._buffers.update(held)
                     with torch.no_grad():
                         for tensor, value in before.values():
                             tensor.copy_(value)
@@ -109,11 +109,11 @@ class TorchTrainer:
         leaves = [self.adapter._from_numpy(value) for value in inputs]
         for leaf in leaves:
             leaf.requires_grad_(leaf.is_floating_point())
-        recorder = Recorder(watch, forced or {})
+        watcher = TorchWatcher(watch, forced or {})
         with (
             self._mode(training),
             Neutral(self.module, self._without_batch) as neutral,
-            recorder.on(self.module),
+            watcher.on(self.module),
         ):
             # A copy goes in: the module may change its input in place, which a leaf of the graph forbids.
             named = named_tensors(self.module(*[leaf.clone() for leaf in leaves]))
@@ -131,7 +131,7 @@ class TorchTrainer:
             outputs=[(name, to_numpy(tensor)) for name, tensor in named],
             parameters=dict(zip(self._parameters, arrays[: len(self._parameters)], strict=True)),
             inputs=arrays[len(self._parameters) :],
-            calls=recorder.calls,
+            calls=watcher.calls,
             dropped=neutral.dropped,
         )
 
@@ -183,12 +183,12 @@ class TorchTrainer:
 
     # --- the optimizer ------------------------------------------------------------------------------
 
-    def start(self, optimizer: Recipe | Any) -> None:
+    def start(self, optimizer: Hyperparameters | Any) -> None:
         """Make the optimizer anew, or take the one given, with an empty state."""
         self.stop()
-        self._recipe = optimizer if isinstance(optimizer, Recipe) else None
-        if isinstance(optimizer, Recipe):
-            self._optimizer = from_recipe(optimizer, list(self.module.parameters()))
+        self._hyperparameters = optimizer if isinstance(optimizer, Hyperparameters) else None
+        if isinstance(optimizer, Hyperparameters):
+            self._optimizer = from_hyperparameters(optimizer, list(self.module.parameters()))
         elif hasattr(optimizer, "param_groups"):
             self._given = (optimizer, optimizer.state, [dict(group) for group in optimizer.param_groups])
             optimizer.state = defaultdict(dict)
@@ -204,7 +204,7 @@ class TorchTrainer:
             optimizer.state = state
             for group, before in zip(optimizer.param_groups, groups, strict=True):
                 group.update(before)
-        self._optimizer = self._recipe = self._scheduler = self._given = None
+        self._optimizer = self._hyperparameters = self._scheduler = self._given = None
 
     def apply(self, gradients: Mapping[str, Array], step: int) -> None:
         """One step with these gradients."""
@@ -213,10 +213,10 @@ class TorchTrainer:
         for path, value in gradients.items():
             parameter = self._parameters[path]
             parameter.grad = torch.from_numpy(np.array(value)).to(parameter.device)
-        if self._recipe is not None:
+        if self._hyperparameters is not None:
             for group in self._optimizer.param_groups:
-                group["lr"] = self._recipe.rate(step)
-            clip_gradients(self._recipe, [self._parameters[path] for path in gradients])
+                group["lr"] = self._hyperparameters.rate(step)
+            clip_gradients(self._hyperparameters, [self._parameters[path] for path in gradients])
         self._optimizer.step()
         if self._scheduler is not None:
             self._scheduler.step()
@@ -225,11 +225,11 @@ class TorchTrainer:
 
     def rules(self) -> dict[str, Rule]:
         """The rule of each parameter, from the groups that the optimizer keeps."""
-        return rules_of(self._optimizer, self._parameters, self._recipe)
+        return rules_of(self._optimizer, self._parameters, self._hyperparameters)
 
-    def slots(self) -> dict[str, State]:
+    def optimizer_state(self) -> dict[str, State]:
         """The optimizer's state of each parameter that it has seen."""
-        return slots_of(self._optimizer, self._parameters)
+        return read_state(self._optimizer, self._parameters)
 
     @contextmanager
     def batchnorm(self, path: str, **changes: Any) -> Iterator[None]:

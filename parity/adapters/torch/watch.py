@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from parity.adapters.torch.model import to_numpy
-from parity.core.trainer import Call, Dropped
+from parity.core.trainer import Dropped, WatchedCall
 from parity.core.types import Array
 
 DROPOUTS = {
@@ -41,12 +41,12 @@ def named_tensors(outputs: Any, name: str = "") -> list[tuple[str, torch.Tensor]
 HARD_SIGMOIDS = {F.hardsigmoid, torch._C._nn.hardsigmoid}
 
 
-class Recorder:
+class TorchWatcher:
     """Forward hooks that keep calls, and tensor hooks that keep or replace gradients."""
 
     def __init__(self, watch: Sequence[str], forced: Mapping[tuple[str, int], Array]) -> None:
         self.watch, self.forced = watch, forced
-        self.calls: list[Call] = []
+        self.calls: list[WatchedCall] = []
 
     @contextmanager
     def on(self, module: nn.Module) -> Iterator[None]:
@@ -64,14 +64,14 @@ class Recorder:
                 return
             index = sum(call.path == path for call in self.calls)
             inputs = [to_numpy(value) for value in args if isinstance(value, torch.Tensor)]
-            call = Call(path, index, inputs, to_numpy(output))
+            call = WatchedCall(path, index, inputs, to_numpy(output))
             self.calls.append(call)
             if output.requires_grad:
                 output.register_hook(self._gradient(call))
 
         return after
 
-    def _gradient(self, call: Call) -> Callable[[torch.Tensor], torch.Tensor | None]:
+    def _gradient(self, call: WatchedCall) -> Callable[[torch.Tensor], torch.Tensor | None]:
         def arrived(gradient: torch.Tensor) -> torch.Tensor | None:
             call.gradient = to_numpy(gradient)
             value = self.forced.get((call.path, call.index))

@@ -1,6 +1,6 @@
 """How to build one torch layer anew, in a script that does not know parity: its class, its arguments, its weights.
 
-A layer has a recipe only where it is the framework's own and nobody changed it: subclasses, patched methods
+A layer has a blueprint only where it is the framework's own and nobody changed it: subclasses, patched methods
 and custom functions have none, because a script without the model's own code could not build them.
 """
 
@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from parity.core.adapter import LARGEST_WEIGHTS, Recipe
+from parity.core.adapter import LARGEST_WEIGHTS, Blueprint
 
 
-def torch_recipe(module: nn.Module) -> Recipe | None:
-    """{"class", "arguments"} and the state by name; None where there is no recipe."""
+def torch_blueprint(module: nn.Module) -> Blueprint | None:
+    """{"class", "arguments"} and the state by name; None where there is no blueprint."""
     cls = type(module)
     if not cls.__module__.startswith("torch.nn.modules.") or getattr(nn, cls.__name__, None) is not cls:
         return None

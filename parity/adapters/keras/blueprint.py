@@ -1,6 +1,6 @@
 """How to build one Keras layer anew, in a script that does not know parity: its class, its arguments, its weights.
 
-A layer has a recipe only where it is the framework's own and nobody changed it: subclasses, patched methods
+A layer has a blueprint only where it is the framework's own and nobody changed it: subclasses, patched methods
 and custom functions have none, because a script without the model's own code could not build them.
 """
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from parity.core.adapter import LARGEST_WEIGHTS, Recipe
+from parity.core.adapter import LARGEST_WEIGHTS, Blueprint
 
 CLUTTER = ("initializer", "regularizer", "constraint", "dtype", "name", "trainable")
 """Parts of a Keras configuration that do not change what a layer with given weights computes."""
 
 
-def keras_recipe(layer: Any) -> Recipe | None:
-    """{"config", "training", "list"} and the weights in the layer's own order; None where there is no recipe."""
+def keras_blueprint(layer: Any) -> Blueprint | None:
+    """{"config", "training", "list"} and the weights in the layer's own order; None where there is no blueprint."""
     import keras
 
     own = type(layer).__module__.split(".")[0] == "keras" and type(layer).__name__ != "Lambda"
@@ -34,9 +34,9 @@ def keras_recipe(layer: Any) -> Recipe | None:
     values = [np.asarray(keras.ops.convert_to_numpy(variable.value)) for variable in layer.weights]
     if sum(value.nbytes for value in values) > LARGEST_WEIGHTS:
         return None
-    recipe = {"module": "keras.layers", "class_name": whole["class_name"], "config": config}
+    blueprint = {"module": "keras.layers", "class_name": whole["class_name"], "config": config}
     merges = any(base.__name__ == "Merge" for base in type(layer).__mro__)
-    made = {"config": recipe, "training": bool(layer._call_has_training_arg), "list": merges}
+    made = {"config": blueprint, "training": bool(layer._call_has_training_arg), "list": merges}
     return made, {str(i): value for i, value in enumerate(values)}
 
 

@@ -14,7 +14,7 @@ from parity.core.types import Array, Side
 
 @dataclass(frozen=True)
 class Framework:
-    """What the recorder must know of a framework: its tensors, and how structures of them are taken apart."""
+    """What the builder must know of a framework: its tensors, and how structures of them are taken apart."""
 
     side: Side
     is_tensor: Callable[[Any], bool]
@@ -25,7 +25,7 @@ class Framework:
     storage: Callable[[Any], int] = id
 
 
-class Recorder:
+class TraceBuilder:
     """The state of one trace. Tensors are known by identity and are not kept alive."""
 
     def __init__(
