@@ -1,0 +1,77 @@
+"""What the documents say is there is there: files, names in them, links, and the version."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "models").glob("*.md"))
+)
+PLACE = re.compile(
+    r"`((?:parity|datasets|tf_impl|torch_impl|tests|docs|examples|benchmarks)/[\w./-]*)(?:::(\w+))?`"
+)
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+RELEASE = re.compile(r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d{2}-\d{2})$", re.MULTILINE)
+
+
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def defined(path: Path) -> set[str]:
+    """Names that a module binds at its top level."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+    return names
+
+
+def wrong_places(text: str) -> list[str]:
+    """Every `path` and `path::name` that is not there."""
+    return [
+        f"{path}::{name}" if name else path
+        for path, name in PLACE.findall(text)
+        if not (ROOT / path).exists() or (name and name not in defined(ROOT / path))
+    ]
+
+
+def dead_links(text: str, folder: Path) -> list[str]:
+    """Links to files that are not there."""
+    return [link for link in LINK.findall(text) if not (folder / link).exists()]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_and_name_that_a_document_gives_exists(document: str) -> None:
+    assert not wrong_places(text_of(document))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document: str) -> None:
+    assert not dead_links(text_of(document), (ROOT / document).parent)
+
+
+def test_a_wrong_place_and_a_dead_link_are_found() -> None:
+    text = "`parity/cli.py::main` `parity/cli.py::mein` `parity/clj.py` [a](cli.py) [b](cli.md#x) [c](https://x.y/z)"
+    assert wrong_places(text) == ["parity/cli.py::mein", "parity/clj.py"]
+    assert dead_links(text, ROOT / "parity") == ["cli.md"]
+
+
+def test_the_changelog_begins_with_the_version() -> None:
+    releases = RELEASE.findall(text_of("CHANGELOG.md"))
+    version = tomllib.loads(text_of("pyproject.toml"))["project"]["version"]
+    assert releases[0][0] == version
+    numbers = [tuple(map(int, number.split("."))) for number, _ in releases]
+    assert numbers == sorted(set(numbers), reverse=True)
+    assert [day for _, day in releases] == sorted((day for _, day in releases), reverse=True)
