@@ -15,8 +15,7 @@ from parity.core.adapter import Adapter
 from parity.core.finding import Finding
 from parity.core.types import Array
 from parity.pairing.pair import MappingLike
-from parity.report.data import Result
-from parity.report.result import Report
+from parity.report.result import Report, Result
 from parity.verdict.compare import compare
 from parity.weights.transfer import transfer
 

@@ -21,7 +21,7 @@ from parity.adapters.frameworks import import_frameworks
 from parity.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from parity.report.data import Result
+    from parity.report.result import Result
 
 EQUAL, DIVERGED, FAILED = 0, 1, 2
 
@@ -290,7 +290,7 @@ def _mapping(path: Path | None) -> dict[str, Any]:
 
 def _repro(options: argparse.Namespace) -> int:
     """Write a script, and its tensors, that builds a finding's two layers anew and shows the difference without parity."""
-    from parity.report.repro import write
+    from parity.report.repro.write import write
 
     tensors = write(options.report, options.finding, options.output, options.pair)
     print(f"{options.output} and {tensors}: run it with python {options.output}")

@@ -12,6 +12,8 @@ OPTIONAL = {
     "safetensors": "reading and writing .safetensors",
     "h5py": "reading and writing .weights.h5",
     "skimage": "the photograph that models are checked on",
+    "PIL": "the pictures in a report's page",
+    "matplotlib": "the colours of these pictures",
 }
 
 

@@ -1,19 +1,70 @@
-"""What a comparison, and the check of a pair, found: data alone."""
+"""What a comparison, and the check of a pair, found: data alone, which every face of a report reads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from parity.core.finding import Finding
-from parity.report.result import Report
+
+
+@dataclass
+class Comparison:
+    """What a comparison found; `parity.report.result.Report` is the same with its faces.
+
+    Attributes:
+        verdict: "EQUAL", "DIVERGED" or "INCONCLUSIVE".
+        max_abs_diff: greatest absolute difference of any output element, in `dtype`.
+        max_rel_diff: the same relative to the output's greatest magnitude, in `dtype`.
+        findings: every difference, in execution order.
+        notes: what is worth knowing and is no difference.
+        dtype: precision that was asked for; the structure is judged in float64 in any case.
+        structure: greatest difference in float64 relative to the output's scale.
+        structure_abs: the same, absolute.
+        precision: for a dtype other than float64, each side's error against its own float64 result,
+            the disagreement of the sides, the effect of one roundoff, and the bound, all relative to the
+            output's scale.
+        pairs: (Keras path, torch path or paths).
+        layers: a row for each call of a paired layer in execution order: keras, torch, keras_kind, torch_kind,
+            shape, own (relative error on identical inputs; None where shapes differ), arrived (relative error of
+            what arrived; likewise) and finding (its index in `findings`, or None). Empty where the outputs agree.
+        graphs: nodes and edges of each side's forward pass, by "keras" and "torch"; empty where the outputs agree.
+        elements: output elements compared.
+        seconds: time that the comparison took.
+        environment: versions, backend and machine.
+        training: figures of the comparison in training, where one was asked for.
+    """
+
+    verdict: str
+    max_abs_diff: float
+    max_rel_diff: float
+    findings: list[Finding]
+    notes: list[str] = field(default_factory=list)
+    dtype: str = "float64"
+    structure: float = float("inf")
+    structure_abs: float = float("inf")
+    precision: dict[str, float] = field(default_factory=dict)
+    pairs: list[tuple[str, str | tuple[str, ...]]] = field(default_factory=list)
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    graphs: dict[str, Any] = field(default_factory=dict)
+    elements: int = 0
+    seconds: float = 0.0
+    environment: dict[str, str] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """True for EQUAL alone."""
+        return self.verdict == "EQUAL"
+
+    @property
+    def first(self) -> Finding | None:
+        """The first finding in execution order."""
+        return self.findings[0] if self.findings else None
 
 
 @dataclass
 class Result:
-    """What checking one pair found.
+    """What the check of one pair found.
 
     Attributes:
         name: of the pair.
@@ -35,32 +86,6 @@ class Result:
     max_rel_diff: float = 0.0
     float32: float | None = None
     findings: list[Finding] = field(default_factory=list)
-    reports: dict[str, Report] = field(default_factory=dict)
+    reports: dict[str, Comparison] = field(default_factory=dict)
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; figures that are not finite become None."""
-        return {
-            "name": self.name,
-            "verdict": self.verdict,
-            "parameters": self.parameters,
-            "max_abs_diff": _finite(self.max_abs_diff),
-            "max_rel_diff": _finite(self.max_rel_diff),
-            "float32_rel_diff": _finite(self.float32),
-            "findings": [finding.to_dict() for finding in self.findings],
-            "comparisons": {
-                key: {
-                    name: value
-                    for name, value in report.to_dict().items()
-                    if name not in {"environment", "findings"}
-                }
-                for key, report in self.reports.items()
-            },
-            "seconds": round(self.seconds, 2),
-            "environment": self.environment,
-        }
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else value

@@ -1,84 +1,57 @@
-"""Reports as files: JSON with the findings' tensors beside it, bounded, and the HTML page."""
+"""Reports as files: JSON with the findings' tensors next to it, bounded, and the HTML page."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from parity.core.finding import Finding
 from parity.core.types import Array
+from parity.report.data import Comparison, Result
 from parity.report.gaps import worst_element
-
-if TYPE_CHECKING:
-    from parity.report.data import Result
-    from parity.report.result import Report
+from parity.report.page.html import page
+from parity.report.plain import plain
 
 LIMIT = 32 * 2**20
-"""Bytes of tensors beside one JSON file."""
+"""Bytes of tensors next to one JSON file."""
 
 
-def write_json(path: str | Path, reports: Report | Sequence[Result]) -> None:
-    """One report as an object, or results as a list; the findings' tensors go to .safetensors files beside it.
+def write_json(path: str | Path, reports: Comparison | Sequence[Result]) -> None:
+    """One report as an object, or results as a list; the findings' tensors go to .safetensors files next to it.
 
     Every finding that has tensors says in "tensors" which keys it has there; the report or result names the
-    file in "tensors_file". Of more than 32 MB, each finding keeps the batch element that differs most.
+    file in "tensors_file". Where they are more than 32 MB, each finding keeps the batch element that differs most.
 
     Args:
         path: the JSON file; its folder is made where there is none.
-        reports: a Report, or a sequence of Results.
+        reports: a report, or a sequence of results.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    many = _many(reports)
-    written = [item.to_dict() for item in many]
+    many: Sequence[Comparison | Result] = reports if isinstance(reports, Sequence) else [reports]
+    written = [plain(item) for item in many]
     for number, (item, values) in enumerate(zip(many, written, strict=True), 1):
         suffix = ".safetensors" if len(many) == 1 else f".{number}.safetensors"
         _store(path.with_suffix(suffix), item.findings, values)
     whole = written if isinstance(reports, Sequence) else written[0]
-    path.write_text(json.dumps(_finite(whole), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(whole, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def write_html(path: str | Path, reports: Report | Sequence[Result]) -> None:
-    """One self-contained page for a Report, or for a sequence of Results."""
-    from parity.report.html import page
-    from parity.report.pictures import pictures
+def write_html(path: str | Path, reports: Comparison | Sequence[Result]) -> None:
+    """One self-contained page for a report, or for a sequence of results.
 
+    Args:
+        path: the HTML file; its folder is made where there is none.
+        reports: a report, or a sequence of results.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    many = _many(reports)
-    items = [{"name": "comparison", **item.to_dict()} for item in many]
-    for item, values in zip(many, items, strict=True):
-        for finding, entry in zip(item.findings, values["findings"], strict=True):
-            entry["pictures"] = pictures(finding.tensors)
-        _with_infinities(item, values)
-    path.write_text(page(items), encoding="utf-8")
-
-
-def _with_infinities(item: Report | Result, values: dict[str, Any]) -> None:
-    """Put the layers' own figures back: plain values, which JSON must hold, have None for an infinite error."""
-    if "comparisons" not in values:
-        values["layers"] = item.layers  # type: ignore[union-attr]
-    for key, report in getattr(item, "reports", {}).items():
-        values["comparisons"][key]["layers"] = report.layers
-
-
-def _finite(value: Any) -> Any:
-    """The same values with None for what JSON cannot hold."""
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _many(reports: Report | Sequence[Result]) -> Sequence[Report | Result]:
-    return reports if isinstance(reports, Sequence) else [reports]
+    path.write_text(page(reports), encoding="utf-8")
 
 
 def _store(path: Path, findings: Sequence[Finding], values: dict[str, Any]) -> None:

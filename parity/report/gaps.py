@@ -28,10 +28,10 @@ def gap_of(tensors: dict[str, Array]) -> Array | None:
     pair = compared(tensors)
     if pair is None:
         return None
-    ours, theirs = pair
+    keras, torch = pair
     with np.errstate(invalid="ignore"):
-        gap = np.abs(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
-    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+        gap = np.abs(np.asarray(keras, np.float64) - np.asarray(torch, np.float64))
+    same = (keras == torch) | (np.isnan(keras) & np.isnan(torch))
     return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
 
 
@@ -40,11 +40,11 @@ def compared(tensors: dict[str, Array]) -> tuple[Array, Array] | None:
     what = "output" if "keras_output.0" in tensors and "torch_output.0" in tensors else "input"
     first = None
     for i in range(len(tensors)):
-        ours, theirs = tensors.get(f"keras_{what}.{i}"), tensors.get(f"torch_{what}.{i}")
-        if ours is None or theirs is None:
+        keras, torch = tensors.get(f"keras_{what}.{i}"), tensors.get(f"torch_{what}.{i}")
+        if keras is None or torch is None:
             break
-        fit = aligned(ours, theirs)
-        if fit is not None and not np.array_equal(ours, fit[0], equal_nan=True):
-            return ours, fit[0]
-        first = first or (fit and (ours, fit[0]))
+        fit = aligned(keras, torch)
+        if fit is not None and not np.array_equal(keras, fit[0], equal_nan=True):
+            return keras, fit[0]
+        first = first or (fit and (keras, fit[0]))
     return first

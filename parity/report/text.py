@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from parity.core.finding import Finding
-    from parity.report.data import Result
-    from parity.report.result import Report
+from parity.core.finding import Finding
+from parity.report.data import Comparison, Result
 
 SHOWN = 12
 WIDTH = 100
 
 
-def summary(report: Report) -> str:
+def summary(report: Comparison) -> str:
     """Verdict, figures and findings of one comparison, in a few lines."""
     head = (
         f"{report.verdict}: {report.elements} output elements of {len(report.pairs)} paired layers, greatest difference "
@@ -59,7 +56,7 @@ def paragraphs(text: str, head: str, width: int = WIDTH) -> str:
     )  # fmt: skip
 
 
-def screen(report: Report, hint: Sequence[str] = (), height: int = 20, width: int = 72) -> str:
+def screen(report: Comparison, hint: Sequence[str] = (), height: int = 20, width: int = 72) -> str:
     """The report as it fits a terminal of 80 by 24, with room for pytest's margin and its own line or two.
 
     Args:

@@ -24,7 +24,7 @@ from parity.pairing.pair import MappingLike, Pairing
 from parity.pairing.slots import Problem
 from parity.replay.noise import noise
 from parity.replay.settings import differing_settings
-from parity.report.repro import with_recipes
+from parity.report.repro.blueprints import with_blueprints
 from parity.report.result import Report
 from parity.training.findings import add_training
 from parity.verdict.localise import localise
@@ -163,7 +163,7 @@ class _Comparison:
             verdict=self._verdict(bool(outputs)),
             max_abs_diff=greatest[0],
             max_rel_diff=greatest[1],
-            findings=with_recipes(self.findings, self.keras, self.torch, self.flattened),
+            findings=with_blueprints(self.findings, self.keras, self.torch, self.flattened),
             notes=self.notes,
             dtype=self.dtype,
             structure=structure[1],

@@ -41,20 +41,18 @@ def made_up(layers: int, faults: int, seed: int = 0, size: int = 120) -> Report:
         for n, i in enumerate(faulty)
     ]  # fmt: skip
     graphs = {side: _graph(rows, side) for side in ("keras", "torch")}
-    report = Report(
+    return Report(
         "DIVERGED" if faults else "EQUAL", 8.85, 1.4, findings, ["a note on the comparison"], elements=49152,
-        pairs=[(row["keras"], row["torch"]) for row in rows], seconds=3.2,
+        pairs=[(row["keras"], row["torch"]) for row in rows], layers=rows, graphs=graphs, seconds=3.2,
         environment={"python": "3.11", "keras": "3", "torch": "2", "keras backend": "tensorflow"},
     )  # fmt: skip
-    report.layers, report.graphs = rows, graphs  # type: ignore[attr-defined, unused-ignore]
-    return report
 
 
 def _tensors(rng: np.random.Generator, size: int) -> dict[str, np.ndarray[Any, Any]]:
     y, x = np.mgrid[:size, : size + 30] / 20.0
-    ours = (np.sin(x + rng.uniform(0, 6)) * np.cos(y))[None, :, :, None] * np.ones((2, 1, 1, 3))
-    theirs = ours + rng.normal(0, 1e-3, ours.shape) * (x > 3)[None, :, :, None]
-    return {"keras_output.0": ours, "torch_output.0": np.moveaxis(theirs, -1, 1)}
+    keras = (np.sin(x + rng.uniform(0, 6)) * np.cos(y))[None, :, :, None] * np.ones((2, 1, 1, 3))
+    torch = keras + rng.normal(0, 1e-3, keras.shape) * (x > 3)[None, :, :, None]
+    return {"keras_output.0": keras, "torch_output.0": np.moveaxis(torch, -1, 1)}
 
 
 def _graph(rows: list[dict[str, Any]], side: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from parity.report.data import Result
 from parity.report.files import write_html
+from parity.report.result import Result
 from tests.browser.synthetic import made_up
 
 pytestmark = pytest.mark.browser
@@ -153,7 +153,7 @@ def test_many_pairs(browse: Any, tmp_path: Path) -> None:
 
 def test_nothing_to_show(browse: Any, tmp_path: Path) -> None:
     report = made_up(0, 0)
-    report.graphs = {}  # type: ignore[attr-defined, unused-ignore]
+    report.graphs = {}
     write_html(tmp_path / "nothing.html", report)
     dom = browse(tmp_path / "nothing.html")
     assert not dom.of("svg")

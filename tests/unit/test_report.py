@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
+import io
 import json
 import re
-import struct
-import zlib
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
+from PIL import Image
 
 from parity.causes import CAUSES
 from parity.core.finding import KINDS, Finding
-from parity.report.data import Result
 from parity.report.files import write_html, write_json
-from parity.report.pictures import LARGEST, pictures
-from parity.report.png import VALUES, encode, palette
-from parity.report.result import Report
+from parity.report.page.pictures import LARGEST, Picture, pictures
+from parity.report.plain import plain
+from parity.report.result import Report, Result
 from parity.report.text import SHOWN, listed, row, short, summary
 from tests.browser.synthetic import made_up
 
@@ -66,7 +68,22 @@ def test_json_holds_no_infinities(tmp_path: Path) -> None:
     result = Result(
         "name", verdict="DIVERGED", max_abs_diff=INF, findings=FINDINGS, reports={"x": report(FINDINGS)}
     )
-    assert "Infinity" not in json.dumps(result.to_dict(), allow_nan=False)
+    assert "Infinity" not in json.dumps(plain(result), allow_nan=False)
+
+
+def test_the_keys_of_a_result_and_their_order() -> None:
+    """Other programs read them: a key that goes or moves changes what `parity check --json` writes."""
+    values = plain(Result("name", reports={"one way, picture": report(FINDINGS)}))
+    assert list(values) == [
+        "name", "verdict", "parameters", "max_abs_diff", "max_rel_diff", "float32_rel_diff", "findings",
+        "comparisons", "seconds", "environment",
+    ]  # fmt: skip
+    figures = [
+        "verdict", "max_abs_diff", "max_rel_diff", "notes", "dtype", "structure", "structure_abs", "precision",
+        "pairs", "layers", "graphs", "elements", "seconds", "training",
+    ]  # fmt: skip
+    assert list(values["comparisons"]["one way, picture"]) == figures
+    assert list(report([]).to_dict()) == [*figures[:3], "findings", *figures[3:13], "environment", "training"]
 
 
 class Page(HTMLParser):
@@ -96,7 +113,13 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
-    result = Result("<pair> & co", verdict="DIVERGED", findings=FINDINGS, reports={"x": report(FINDINGS)})
+    result = Result(
+        "<pair> & co",
+        verdict="DIVERGED",
+        max_abs_diff=INF,
+        findings=FINDINGS,
+        reports={"x": report(FINDINGS)},
+    )
     write_html(tmp_path / "sub" / "r.html", [result])
     parsed = Page((tmp_path / "sub" / "r.html").read_text())
     for text in (
@@ -107,6 +130,7 @@ def test_the_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
         CAUSES["concat-order"].mechanism,
         "x" * 400,
         "1 DIVERGED",
+        "inf absolute",
         "a note",
     ):
         assert text in parsed.text
@@ -171,75 +195,97 @@ def test_a_result_shows_the_layers_of_the_comparison_that_differs(tmp_path: Path
     json.loads((tmp_path / "r.json").read_text(), parse_constant=lambda name: pytest.fail(name))
 
 
-def test_png_of_a_few_pixels() -> None:
-    """Read back by hand: signature, sizes, palette and pixels."""
-    indices = np.array([[0, 254, 255], [7, 8, 9]])
-    data = encode(indices, palette(VALUES))
-    assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    chunks, at = {}, 8
-    while at < len(data):
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        assert struct.unpack(">I", data[at + 8 + length : at + 12 + length]) == (zlib.crc32(kind + body),)
-        chunks[kind], at = body, at + 12 + length
-    assert list(chunks) == [b"IHDR", b"PLTE", b"IDAT", b"IEND"]
-    assert struct.unpack(">IIBBBBB", chunks[b"IHDR"]) == (3, 2, 8, 3, 0, 0, 0)
-    colours = np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(256, 3)
-    assert tuple(colours[0]) == VALUES[0]
-    assert tuple(colours[254]) == VALUES[-1]
-    assert tuple(colours[255]) == (255, 0, 255)
-    rows = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(2, 4)
-    np.testing.assert_array_equal(rows, [[0, 0, 254, 255], [0, 7, 8, 9]])
+def opened(picture: Picture) -> Image.Image:
+    """The PNG that a picture's address holds."""
+    head, _, body = picture.source.partition(",")
+    assert head == "data:image/png;base64"
+    return Image.open(io.BytesIO(base64.b64decode(body)))
+
+
+def test_a_picture_of_a_few_values() -> None:
+    """Read back: sizes, palette and pixels; magenta where a value is no number."""
+    keras = np.array([[0.0, 2.0, 1.0], [np.nan, 0.0, 0.0]])
+    shown = pictures(
+        {"keras_output.0": keras, "torch_output.0": np.array([[0.0, 2.0, 1.0], [0.0, 1e-3, 0.0]])}
+    )
+    assert shown is not None
+    first, _, gap = map(opened, shown.images)
+    assert first.mode == "P"
+    assert first.size == (3, 2)
+    np.testing.assert_array_equal(np.asarray(first), [[0, 254, 127], [255, 0, 0]])
+    np.testing.assert_array_equal(np.asarray(gap), [[0, 0, 0], [255, 254, 0]])
+    for image, colours in ((first, "viridis"), (gap, "inferno")):
+        pixels = np.asarray(image.convert("RGB"))
+        low, high = (matplotlib.colormaps[colours](end, bytes=True)[:3] for end in (0.0, 1.0))
+        np.testing.assert_array_equal(pixels[0, 0], low)
+        np.testing.assert_array_equal(pixels[np.asarray(image) == 254][0], high)
+        np.testing.assert_array_equal(pixels[1, 0], [255, 0, 255])
+
+
+@pytest.mark.parametrize("lacking", [["PIL"], ["matplotlib"], ["PIL", "matplotlib"], []])
+def test_a_page_without_the_packages_that_draw_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: list[str]
+) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in lacking else find_spec(name)
+    )
+    for name in lacking:
+        monkeypatch.setitem(sys.modules, name, None)
+    made = made_up(10, 2)
+    write_html(tmp_path / "r.html", made)
+    text = (tmp_path / "r.html").read_text()
+    assert text.count("<img") == (0 if lacking else 6)
+    assert text.count("pip install 'segparity[report]'") == bool(lacking)
+    assert ("Pillow" in text) == ("PIL" in lacking)
+    write_html(tmp_path / "s.html", report(FINDINGS))  # nothing to show, so nothing to install
+    assert "pip install" not in (tmp_path / "s.html").read_text()
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 5), (2, 7, 5), (2, 300, 41, 3), (2, 4, 30, 21, 3)])
 def test_pictures_ring_the_greatest_difference(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
-    ours = rng.standard_normal(shape)
-    theirs = np.array(ours + 1e-9)
+    keras = rng.standard_normal(shape)
+    torch = np.array(keras + 1e-9)
     at = tuple(size // 2 for size in shape)
-    theirs[at] += 1.0
-    swapped = np.moveaxis(theirs, -1, 1) if len(shape) > 2 else theirs
-    shown = pictures({"keras_output.0": ours, "torch_output.0": np.asarray(swapped)})
+    torch[at] += 1.0
+    swapped = np.moveaxis(torch, -1, 1) if len(shape) > 2 else torch
+    shown = pictures({"keras_output.0": keras, "torch_output.0": np.asarray(swapped)})
     assert shown is not None
-    assert shown["at"] == str(at)
-    height, width = shown["shape"]
+    assert shown.at == at
+    height, width = shown.shape
     assert height * width == (
         np.prod(shape) if len(shape) < 3 else np.prod(shape[-3:-1] if len(shape) > 3 else shape[1:])
     )
-    column, row = (
-        share / 100 * size - 0.5 for share, size in zip(shown["mark"], (width, height), strict=True)
-    )
+    column, row = (share / 100 * size - 0.5 for share, size in zip(shown.mark, (width, height), strict=True))
     expected = ([0, 0, *(at[:-1] if len(shape) > 3 else at)])[-2:]
     np.testing.assert_allclose([row, column], expected, atol=0.05)
-    assert [image["name"] for image in shown["images"]] == ["Keras", "torch", "|difference|"]
-    size = struct.unpack(">II", base64.b64decode(shown["images"][2]["src"].partition(",")[2])[16:24])
-    assert size == (min(width, LARGEST), min(height, LARGEST))
+    assert [image.name for image in shown.images] == ["Keras", "torch", "|difference|"]
+    assert opened(shown.images[2]).size == (min(width, LARGEST), min(height, LARGEST))
 
 
 def test_a_small_picture_keeps_the_greatest_difference_of_a_large_one() -> None:
-    ours = np.zeros((1, 1000, 700, 1))
-    theirs = ours.copy()
-    theirs[0, 601, 333, 0] = 1.0
-    shown = pictures({"keras_output.0": ours, "torch_output.0": theirs})
+    keras = np.zeros((1, 1000, 700, 1))
+    torch = keras.copy()
+    torch[0, 601, 333, 0] = 1.0
+    shown = pictures({"keras_output.0": keras, "torch_output.0": torch})
     assert shown is not None
-    png = base64.b64decode(shown["images"][2]["src"].partition(",")[2])
-    start = png.index(b"IDAT") + 4
-    rows = np.frombuffer(zlib.decompress(png[start:-16]), np.uint8).reshape(LARGEST, LARGEST + 1)[:, 1:]
+    rows = np.asarray(opened(shown.images[2]))
+    assert rows.shape == (LARGEST, LARGEST)
     assert rows.max() == 254
     assert np.argwhere(rows == 254).tolist() == [[601 * LARGEST // 1000, 333 * LARGEST // 700]]
 
 
 def test_pictures_of_what_is_not_finite_and_of_nothing() -> None:
-    ours, theirs = np.ones((2, 5)), np.ones((2, 5))
-    assert pictures({"keras_output.0": ours, "torch_output.0": theirs}) is None
-    assert pictures({"keras_output.0": ours, "torch_output.0": np.ones((2, 6))}) is None
+    keras, torch = np.ones((2, 5)), np.ones((2, 5))
+    assert pictures({"keras_output.0": keras, "torch_output.0": torch}) is None
+    assert pictures({"keras_output.0": keras, "torch_output.0": np.ones((2, 6))}) is None
     assert pictures({}) is None
-    theirs[1, 3] = np.nan
-    shown = pictures({"keras_output.0": ours, "torch_output.0": theirs})
+    torch[1, 3] = np.nan
+    shown = pictures({"keras_output.0": keras, "torch_output.0": torch})
     assert shown is not None
-    assert shown["at"] == "(1, 3)"
-    assert shown["images"][2]["range"] == "infinite in places"
+    assert shown.at == (1, 3)
+    assert shown.images[2].range == "infinite in places"
 
 
 def test_text() -> None:

@@ -17,7 +17,7 @@ from parity.cli import main
 from parity.core.finding import Finding
 from parity.report.files import LIMIT, bounded, write_json
 from parity.report.gaps import gap_of
-from parity.report.repro import with_recipes
+from parity.report.repro.blueprints import with_blueprints
 from parity.report.result import Report
 
 BEHIND_A_WALL = """
@@ -59,17 +59,17 @@ def finding_of(layer: Any, module: Any, value: np.ndarray[Any, Any], **fields: A
 
     from parity.adapters import adapt
 
-    ours, theirs = adapt(layer), adapt(module)
+    keras_side, torch_side = adapt(layer), adapt(module)
     swapped = value if value.ndim < 3 else np.moveaxis(value, -1, 1)
-    with ours.precision("float64"), theirs.precision("float64"):
+    with keras_side.precision("float64"), torch_side.precision("float64"):
         tensors = {
             "keras_input.0": value, "torch_input.0": swapped,
-            "keras_output.0": ours.run_layer("", [value])[0], "torch_output.0": theirs.run_layer("", [swapped])[0],
+            "keras_output.0": keras_side.run_layer("", [value])[0], "torch_output.0": torch_side.run_layer("", [swapped])[0],
         }  # fmt: skip
     found = Finding("(the model itself)", "(the model itself)", "layer", None, "e", tensors=tensors, **fields)
     assert keras.config.floatx() == "float32"
     assert torch.get_default_dtype() == torch.float32
-    return with_recipes([found], ours, theirs)[0]
+    return with_blueprints([found], keras_side, torch_side)[0]
 
 
 def reported(folder: Path, *findings: Finding) -> Path:
@@ -156,16 +156,16 @@ def test_a_flipped_kernel_is_reproduced(tmp_path: Path) -> None:
 
 def test_wiring_compares_what_arrived(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    ours = rng.standard_normal((2, 4, 5, 6))
-    theirs = np.moveaxis(np.roll(ours, 3, axis=-1), -1, 1)
+    keras = rng.standard_normal((2, 4, 5, 6))
+    torch = np.moveaxis(np.roll(keras, 3, axis=-1), -1, 1)
     finding = Finding("c", "d", "wiring", "concat-order", 'a """quoted""" \\ text',
-                      tensors={"keras_input.0": ours, "torch_input.0": theirs})  # fmt: skip
+                      tensors={"keras_input.0": keras, "torch_input.0": torch})  # fmt: skip
     script = make(reported(tmp_path, finding))
     text = script.read_text()
     assert "import keras" not in text
     assert "import torch" not in text
     printed = run_scripts(script, changed(script, "REPORTED = ", "REPORTED = 1.01 * "))
-    where = np.unravel_index(np.argmax(np.abs(ours - np.roll(ours, 3, axis=-1))), ours.shape)
+    where = np.unravel_index(np.argmax(np.abs(keras - np.roll(keras, 3, axis=-1))), keras.shape)
     assert str(tuple(map(int, where))) in printed
     assert printed.count("is reproduced") == 1
     assert printed.count("FAILED reported") == 1
@@ -218,7 +218,7 @@ def test_a_layer_that_alone_does_not_give_what_was_saved_is_left_to_the_saved_te
     found = finding_of(layer, module, PICTURE)
     assert found.blueprint["keras"] is not None
     other = replace(found, tensors={**found.tensors, "keras_output.0": found.tensors["keras_output.0"] + 1.0})
-    (again,) = with_recipes([other], adapt(layer), adapt(module))
+    (again,) = with_blueprints([other], adapt(layer), adapt(module))
     assert again.blueprint["keras"] is None
     assert again.blueprint["torch"] == found.blueprint["torch"]
     assert not any(key.startswith("keras_weight") for key in again.tensors)
@@ -238,7 +238,7 @@ def test_what_comes_before_a_built_in_activation_may_have_been_compared() -> Non
     plain = finding_of(layer, module, PICTURE).tensors["keras_output.0"]
     layer.activation = keras.activations.relu
     other = replace(found, tensors={**found.tensors, "keras_output.0": plain})
-    (again,) = with_recipes([other], adapt(layer), adapt(module))
+    (again,) = with_blueprints([other], adapt(layer), adapt(module))
     assert again.blueprint["keras"]["config"]["config"]["activation"] == "linear"
 
 
@@ -259,9 +259,14 @@ def test_a_flattened_image_comes_in_the_order_of_each_side() -> None:
     value = np.random.default_rng(0).standard_normal((2, 60))
     swapped = np.moveaxis(value.reshape(2, *image), -1, 1).reshape(2, 60)
     found = finding_of(layer, module, value)
-    theirs = adapt(module).run_layer("", [swapped.astype("float32")])[0].astype("float64")
-    tensors = {**found.tensors, "keras_input.0": swapped, "torch_input.0": swapped, "torch_output.0": theirs}
-    (made,) = with_recipes(
+    torch_output = adapt(module).run_layer("", [swapped.astype("float32")])[0].astype("float64")
+    tensors = {
+        **found.tensors,
+        "keras_input.0": swapped,
+        "torch_input.0": swapped,
+        "torch_output.0": torch_output,
+    }
+    (made,) = with_blueprints(
         [replace(found, tensors=tensors)], adapt(layer), adapt(module), {"(the model itself)": image}
     )
     np.testing.assert_array_equal(made.tensors["keras_input.0"], value)
@@ -310,13 +315,13 @@ def test_a_constructor_call_builds_the_same_module(call: str) -> None:
 
 
 def test_more_than_the_limit_keeps_the_worst_batch_element() -> None:
-    ours = np.zeros((4, 8, 1024))
-    theirs = ours.copy()
-    theirs[2, 3, 5] = 1.0
-    tensors = {"keras_output.0": ours, "torch_output.0": theirs, "keras_weight.0": np.zeros(7)}
+    keras = np.zeros((4, 8, 1024))
+    torch = keras.copy()
+    torch[2, 3, 5] = 1.0
+    tensors = {"keras_output.0": keras, "torch_output.0": torch, "keras_weight.0": np.zeros(7)}
     small = {"keras_output.0": np.ones((3, 2)), "torch_output.0": np.zeros((3, 2))}
     assert bounded([tensors, small], LIMIT) == ([tensors, small], [{}, {}])
-    kept, notes = bounded([tensors, small], ours.nbytes)
+    kept, notes = bounded([tensors, small], keras.nbytes)
     assert notes == [{"batch_element": 2}, {"batch_element": 0}]
     assert kept[0]["torch_output.0"].shape == (1, 8, 1024)
     assert kept[0]["torch_output.0"].max() == 1.0
@@ -327,6 +332,26 @@ def test_more_than_the_limit_keeps_the_worst_batch_element() -> None:
     assert "tensors_left_out" in notes[1]
     uneven = {"keras_input.0": np.ones((3, 90)), "torch_input.0": np.zeros((2, 90))}
     assert bounded([uneven], 100)[0] == [{}]
+
+
+@pytest.mark.parametrize(("more", "note"), [(0, {}), (1, {"batch_element": 1})])
+def test_a_report_holds_at_most_32_megabytes_of_tensors(
+    tmp_path: Path, more: int, note: dict[str, int]
+) -> None:
+    """By the size of what is written: 32 MB are kept whole, and of eight bytes a row more only the worst element."""
+    megabytes = 2**20
+    keras = np.zeros((2, megabytes + more))
+    torch = keras.copy()
+    torch[1, 7] = 1.0
+    tensors = {"keras_output.0": keras, "torch_output.0": torch}
+    values = json.loads(
+        reported(tmp_path, Finding("a", "a", "layer", None, "e", tensors=tensors)).read_text()
+    )
+    header = 1000
+    assert (tmp_path / "r.safetensors").stat().st_size <= 32 * megabytes + header
+    (entry,) = values["findings"]
+    assert entry["tensors"] == list(tensors)
+    assert {name: entry[name] for name in ("batch_element", "tensors_left_out") if name in entry} == note
 
 
 def test_json_names_the_tensors_that_are_beside_it(tmp_path: Path) -> None:

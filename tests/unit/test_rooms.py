@@ -23,7 +23,6 @@ sys.path.remove(str(ROOT / "docs"))
 MEASURED = rooms.figures()
 
 
-@pytest.mark.xfail(reason="report/ has one circle left", strict=False)
 @pytest.mark.parametrize("figures", MEASURED, ids=lambda figures: figures.package)
 def test_no_circle_no_arrow_upwards_and_no_crowded_room(figures: Any) -> None:
     assert not house_text.faults(figures)

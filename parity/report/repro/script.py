@@ -96,14 +96,14 @@ VALUES = '''
 
 def main():
     """Print the greatest difference and where it is, and check that it is the reported one."""
-    ours, theirs = keras_side(), torch_side()
-    print("{what}: Keras", ours.shape, "torch", theirs.shape)
-    theirs = as_keras(theirs, ours)
-    assert theirs is not None, "the shapes do not fit"
-    gap = np.where(ours == theirs, 0.0, np.abs(ours - theirs))
+    keras_value, torch_value = keras_side(), torch_side()
+    print("{what}: Keras", keras_value.shape, "torch", torch_value.shape)
+    torch_value = as_keras(torch_value, keras_value)
+    assert torch_value is not None, "the shapes do not fit"
+    gap = np.where(keras_value == torch_value, 0.0, np.abs(keras_value - torch_value))
     gap = np.where(np.isnan(gap), np.inf, gap)
     at = tuple(map(int, np.unravel_index(np.argmax(gap), gap.shape)))
-    print(f"greatest difference {{gap[at]:.6g}} at {{at}}: Keras {{ours[at]:.9g}}, torch {{theirs[at]:.9g}}")
+    print(f"greatest difference {{gap[at]:.6g}} at {{at}}: Keras {{keras_value[at]:.9g}}, torch {{torch_value[at]:.9g}}")
     assert np.isclose(gap[at], REPORTED, rtol=1e-3, atol=0), f"reported {{REPORTED}}; got {{gap[at]}}"
     print(f"the reported difference ({{REPORTED:.6g}}) is reproduced")
 
@@ -116,9 +116,9 @@ SHAPES = '''
 
 def main():
     """Print both shapes, and check that they do not fit."""
-    ours, theirs = keras_side(), torch_side()
-    print("{what}: Keras", ours.shape, "torch", theirs.shape)
-    assert as_keras(theirs, ours) is None, "the shapes fit"
+    keras_value, torch_value = keras_side(), torch_side()
+    print("{what}: Keras", keras_value.shape, "torch", torch_value.shape)
+    assert as_keras(torch_value, keras_value) is None, "the shapes fit"
     print("the reported difference of shapes is reproduced")
 
 
@@ -168,14 +168,14 @@ def script(
         reported=reported,
         imports="\n".join(imports),
     )
-    ours = (
+    keras_part = (
         _keras(blueprint["keras"]) if "keras" in rebuilt else KERAS_SAVED.format(why=why, key=f"keras_{key}")
     )
-    theirs = (
+    torch_part = (
         _torch(blueprint["torch"]) if "torch" in rebuilt else TORCH_SAVED.format(why=why, key=f"torch_{key}")
     )
     end = (SHAPES if gap is None else VALUES).format(what=what)
-    return head + ours + theirs + end
+    return head + keras_part + torch_part + end
 
 
 def _differing(tensors: Mapping[str, Array], pair: tuple[Array, Array] | None, what: str) -> str:

@@ -8,21 +8,20 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from parity.core.finding import Finding
 from parity.core.tolerance import STRUCTURE
 
 LOWEST = -17.0
 """log10 of the error at which a bar begins; it ends at 1."""
 
 
-def layer_table(
-    number: int, layers: Sequence[Mapping[str, Any]], findings: Sequence[Mapping[str, Any]]
-) -> str:
+def layer_table(number: int, layers: Sequence[Mapping[str, Any]], findings: Sequence[Finding]) -> str:
     """Every call in execution order, with its own error and the error that arrived, as bars on a log scale.
 
     Args:
         number: of the pair in the page.
-        layers: of the report.
-        findings: of the result, which the layers count.
+        layers: rows of the comparison; each "finding" is an index in `findings`, or None.
+        findings: of the result.
     """
     first = next((i for i, row in enumerate(layers) if row.get("finding") is not None), None)
     rows = "".join(_row(number, i, row, findings, i == first) for i, row in enumerate(layers))
@@ -39,13 +38,11 @@ def layer_table(
     )
 
 
-def _row(
-    number: int, i: int, row: Mapping[str, Any], findings: Sequence[Mapping[str, Any]], first: bool
-) -> str:
+def _row(number: int, i: int, row: Mapping[str, Any], findings: Sequence[Finding], first: bool) -> str:
     finding = row.get("finding")
     link = ""
     if finding is not None and finding < len(findings):
-        text = findings[finding]["cause"] or findings[finding]["kind"]
+        text = findings[finding].cause or findings[finding].kind
         link = f'<a href="#pair-{number}-finding-{finding + 1}">{finding + 1}. {escape(text)}</a>'
     kinds = " / ".join(
         dict.fromkeys(str(row[side]) for side in ("keras_kind", "torch_kind") if row.get(side))
@@ -96,8 +93,8 @@ def graphs(number: int, both: Mapping[str, Any], layers: Sequence[Mapping[str, A
 
     Args:
         number: of the pair in the page.
-        both: the report's graphs.
-        layers: of the report.
+        both: graphs of the comparison.
+        layers: rows of the comparison.
     """
     data = {}
     for side in ("keras", "torch"):
@@ -143,9 +140,9 @@ def _nodes(
     found = []
     for node in nodes:
         path = str(node.get("path") or "")
-        mine = rows.get(path, []) if path else []
+        calls = rows.get(path, []) if path else []
         call = met[path] = met.get(path, -1) + 1
-        row = mine[call] if call < len(mine) else -1
+        row = calls[call] if call < len(calls) else -1
         shape = node.get("shape")
         text = "×".join(map(str, shape)) if isinstance(shape, list | tuple) else str(shape or "")
         state = _state(layers[row]) if row >= 0 else ""

@@ -1,22 +1,18 @@
-"""A standalone script for one finding: the two layers built anew, their weights, and the input that shows it."""
+"""How a finding's two layers are built anew: blueprints that a script can follow, each tried before it is kept."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from parity.core.adapter import Adapter
-from parity.core.errors import UsageError
 from parity.core.finding import Finding
 from parity.core.tolerance import difference
 from parity.core.types import Array
-from parity.report.repro_script import script
 
 ROOT = "(the model itself)"
 
@@ -24,7 +20,7 @@ CONFIRMED = 1e-12
 """What a layer's own result may be off, relative to its scale, from what was saved of it."""
 
 
-def with_recipes(
+def with_blueprints(
     findings: Sequence[Finding],
     keras: Adapter,
     torch: Adapter,
@@ -40,14 +36,14 @@ def with_recipes(
         torch: the torch side.
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
     """
-    made = [_with_recipe(finding, keras, torch, flattened or {}) for finding in findings]
+    made = [_with_blueprint(finding, keras, torch, flattened or {}) for finding in findings]
     if not any(finding.blueprint for finding in made):
         return made
     with keras.precision("float64"), torch.precision("float64"):
         return [_confirmed(finding, keras, torch) if finding.blueprint else finding for finding in made]
 
 
-def _with_recipe(
+def _with_blueprint(
     finding: Finding, keras: Adapter, torch: Adapter, flattened: Mapping[str, tuple[int, ...]]
 ) -> Finding:
     """One finding: each side is built anew or, where it has no blueprint, left to the saved tensors."""
@@ -59,11 +55,11 @@ def _with_recipe(
     if image is not None and "keras_input.0" in tensors:
         tensors["keras_input.0"] = _channels_last(tensors["keras_input.0"], image)
     if finding.keras is not None:
-        made = _recipe(keras, finding.keras)
+        made = _blueprint(keras, finding.keras)
         if made is not None:
             blueprint["keras"] = made[0]
             tensors |= {f"keras_weight.{name}": value for name, value in made[1].items()}
-    parts = [_recipe(torch, path) for path in _paths(finding)]
+    parts = [_blueprint(torch, path) for path in _paths(finding)]
     known = [part for part in parts if part is not None]
     if parts and len(known) == len(parts):
         blueprint["torch"] = [part[0] for part in known]
@@ -123,88 +119,11 @@ def _gives(tensors: Mapping[str, Array], side: str, outputs: Sequence[Array] | N
     if outputs is None or len(outputs) != len(saved) or not saved:
         return False
     return all(
-        ours.shape == theirs.shape and (difference(ours, theirs).max_rel <= CONFIRMED or ours.size == 0)
-        for ours, theirs in zip(outputs, saved, strict=True)
+        made.shape == held.shape and (difference(made, held).max_rel <= CONFIRMED or made.size == 0)
+        for made, held in zip(outputs, saved, strict=True)
     )
 
 
-def _recipe(model: Adapter, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
+def _blueprint(model: Adapter, path: str) -> tuple[dict[str, Any], dict[str, Array]] | None:
     path = "" if path == ROOT else path
     return model.blueprint(path) if path in model.layers() else None
-
-
-def write(report: Path, number: int, destination: Path, pair: str | None = None) -> Path:
-    """Write the script and its .safetensors file.
-
-    Args:
-        report: a JSON file of `Report.to_json` or `parity check --json`, with its tensors beside it.
-        number: of the finding, counted from 1 as the report prints them.
-        destination: the script; the tensors go beside it.
-        pair: which result of a report on several pairs.
-
-    Returns:
-        The path of the tensors.
-
-    Raises:
-        UsageError: the report, the finding or its tensors are not there.
-    """
-    from safetensors.numpy import load_file, save_file
-
-    values = _chosen(_read(report), pair, report)
-    findings = values["findings"]
-    if not 1 <= number <= len(findings):
-        raise UsageError(
-            f"--finding must be between 1 and {len(findings)}; got {number}. {report} has no such finding."
-        )
-    finding = findings[number - 1]
-    source = report.parent / values.get("tensors_file", "")
-    if not finding.get("tensors") or not source.is_file():
-        why = finding.get("tensors_left_out") or values.get("tensors_left_out")
-        with_them = [i for i, item in enumerate(findings, 1) if item.get("tensors")]
-        raise UsageError(
-            f"a finding must have tensors to be reproduced; got finding {number} ({finding['kind']}) "
-            f"{f'whose tensors were left out: {why}' if why else 'without any'}"
-            f"{'' if source.is_file() or not with_them else f', and no {source}'}. "
-            f"Findings with tensors: {', '.join(map(str, with_them)) or 'none'}."
-        )
-    prefix = f"{number}."
-    tensors = {
-        key.removeprefix(prefix): np.array(value)
-        for key, value in load_file(source).items()
-        if key.startswith(prefix)
-    }
-    data = destination.with_suffix(".safetensors")
-    if data.resolve() == source.resolve():
-        raise UsageError(
-            f"the script's tensors must not replace the report's; got -o {destination}. Rename it."
-        )
-    text = script(finding, tensors, values.get("environment", {}), f"{report.name}, finding {number}")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, data)
-    destination.write_text(text, encoding="utf-8")
-    return data
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The results in a report's JSON; a single report is a list of one."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"a report must be a JSON file; got {path}: {error}.") from error
-    values = values if isinstance(values, list) else [values]
-    if not values or not all(isinstance(item, dict) and "findings" in item for item in values):
-        raise UsageError(
-            f"a report must come from Report.to_json or parity check --json; got {path} without findings."
-        )
-    return values
-
-
-def _chosen(results: list[dict[str, Any]], pair: str | None, path: Path) -> dict[str, Any]:
-    """The result of that name; without a name, the only one that has findings."""
-    candidates = [item for item in results if (item.get("name") == pair if pair else item["findings"])]
-    if len(candidates) != 1:
-        names = ", ".join(str(item.get("name", "comparison")) for item in results if item["findings"])
-        raise UsageError(
-            f"one pair must be meant; got --pair {pair or '(none)'} for {path}. Pairs with findings: {names or 'none'}."
-        )
-    return candidates[0]

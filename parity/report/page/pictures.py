@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import importlib.util
+import io
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from parity.core.types import Array
 from parity.report.gaps import compared, gap_of
-from parity.report.png import DIFFERENCES, MISSING, VALUES, data_uri, encode, palette
+
+NEEDED = {"PIL": "Pillow", "matplotlib": "matplotlib"}
+"""What draws the pictures: the module, and the package that a user installs."""
 
 LARGEST = 96
 """Rows and columns at most; larger images are reduced block by block."""
@@ -16,39 +22,74 @@ LARGEST = 96
 DECADES = 6
 """The difference's scale is logarithmic and ends this many powers of ten below the greatest."""
 
+VALUES, DIFFERENCES = "viridis", "inferno"
+"""matplotlib's colour maps for the tensors and for their difference."""
 
-def pictures(tensors: dict[str, Array]) -> dict[str, Any] | None:
+MISSING = 255
+"""The palette entry for values that are no number; its colour is magenta."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image: its name, the range of values that its colours show, and its address, which holds the PNG."""
+
+    name: str
+    range: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The images of one finding.
+
+    Attributes:
+        at: index of the greatest difference.
+        plane: what the images show.
+        shape: (H, W) of the plane.
+        mark: place of the greatest difference in the plane, in per cent from the left and from the top.
+        images: of Keras, of torch, and of the difference.
+    """
+
+    at: tuple[int, ...]
+    plane: str
+    shape: tuple[int, int]
+    mark: tuple[float, float]
+    images: tuple[Picture, ...]
+
+
+def not_installed() -> list[str]:
+    """The packages that pictures need and that are not installed."""
+    return [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
+
+
+def pictures(tensors: dict[str, Array]) -> Pictures | None:
     """Three images and what they show; None where there is nothing to show.
 
     Args:
         tensors: of a finding.
 
-    Returns:
-        {"at": index of the greatest difference, "plane": what is shown, "shape": (H, W) shown,
-        "mark": its place in the plane in per cent from the left and the top,
-        "images": [{"name", "range", "src"}, ...]}.
+    Raises:
+        ImportError: Pillow or matplotlib is not installed.
     """
     pair, gap = compared(tensors), gap_of(tensors)
     if pair is None or gap is None or not gap.size or not gap.max() > 0:
         return None
     at = tuple(int(i) for i in np.unravel_index(int(np.argmax(gap)), gap.shape))
     index, plane = _plane(at)
-    ours, theirs, gap = (_two(np.asarray(value, np.float64)[index]) for value in (*pair, gap))
+    keras, torch, gap = (_two(np.asarray(value, np.float64)[index]) for value in (*pair, gap))
     row, column = _place(at, index)
     height, width = gap.shape
-    finite = np.concatenate([value[np.isfinite(value)] for value in (ours, theirs)])
+    finite = np.concatenate([value[np.isfinite(value)] for value in (keras, torch)])
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     images = [
-        {"name": name, "range": f"{low:.3g} to {high:.3g}", "src": _shown(_reduced(value), low, high)}
-        for name, value in (("Keras", ours), ("torch", theirs))
+        Picture(name, f"{low:.3g} to {high:.3g}", _shown(_reduced(value), low, high))
+        for name, value in (("Keras", keras), ("torch", torch))
     ]
     greatest = float(gap[np.isfinite(gap)].max(initial=0.0))
     text = f"up to {greatest:.3g}, {DECADES} decades" if np.isfinite(gap).all() else "infinite in places"
-    images.append({"name": "|difference|", "range": text, "src": _difference(gap, greatest)})
-    return {
-        "at": str(at), "plane": plane, "shape": [height, width], "images": images,
-        "mark": [round(100 * (column + 0.5) / width, 2), round(100 * (row + 0.5) / height, 2)],
-    }  # fmt: skip
+    images.append(Picture("|difference|", text, _difference(gap, greatest)))
+    mark = (round(100 * (column + 0.5) / width, 2), round(100 * (row + 0.5) / height, 2))
+    return Pictures(at, plane, (height, width), mark, tuple(images))
 
 
 def _plane(at: tuple[int, ...]) -> tuple[tuple[Any, ...], str]:
@@ -93,8 +134,7 @@ def _shown(value: Array, low: float, high: float) -> str:
     span = high - low or 1.0
     with np.errstate(invalid="ignore"):
         entries = np.clip(np.nan_to_num((value - low) / span), 0.0, 1.0) * (MISSING - 1)
-    entries = np.where(np.isnan(value), MISSING, entries.round())
-    return data_uri(encode(entries, palette(VALUES)))
+    return _png(np.where(np.isnan(value), MISSING, entries.round()), VALUES)
 
 
 def _difference(gap: Array, greatest: float) -> str:
@@ -103,5 +143,25 @@ def _difference(gap: Array, greatest: float) -> str:
     with np.errstate(divide="ignore", invalid="ignore"):
         decades = np.log10(reduced / greatest) if greatest > 0 else np.full(reduced.shape, -np.inf)
     entries = np.clip(1.0 + np.nan_to_num(decades, neginf=-DECADES, posinf=0.0) / DECADES, 0.0, 1.0)
-    entries = np.where(np.isfinite(reduced), (entries * (MISSING - 1)).round(), MISSING)
-    return data_uri(encode(entries, palette(DIFFERENCES)))
+    return _png(np.where(np.isfinite(reduced), (entries * (MISSING - 1)).round(), MISSING), DIFFERENCES)
+
+
+def _png(entries: Array, colours: str) -> str:
+    """The address that holds an image (H, W) of palette entries as a PNG file.
+
+    Args:
+        entries: whole numbers from 0 to MISSING.
+        colours: name of matplotlib's colour map for the entries below MISSING.
+    """
+    from matplotlib import colormaps
+    from PIL import Image
+
+    palette = [
+        *colormaps[colours].resampled(MISSING)(range(MISSING), bytes=True)[:, :3].tolist(),
+        [255, 0, 255],
+    ]
+    image = Image.fromarray(entries.astype(np.uint8))
+    image.putpalette([part for colour in palette for part in colour])
+    held = io.BytesIO()
+    image.save(held, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}"

@@ -1,0 +1,1 @@
+"""The HTML page: results as one self-contained file."""
