@@ -1,4 +1,4 @@
-"""DeepLab v2, v3 and v3+, and the dilated FCN beside which v3 is usually put."""
+"""DeepLab v2, v3 and v3+, and the dilated FCN that v3 is usually compared with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ResNet as torchvision defines it, with dilation in place of stride; and the pre-activation ResNet of MXNet."""
+"""ResNet as torchvision defines it, with dilation instead of stride; and the pre-activation ResNet of MXNet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PASCAL VOC2012's segmentation data from its own folder, or one's own in that layout."""
+"""PASCAL VOC2012's segmentation data from its own folder, or your own data in that layout."""
 
 from __future__ import annotations
 

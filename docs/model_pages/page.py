@@ -65,9 +65,9 @@ def model_page(
     ]
     if text.choices:
         body += [
-            "<h2>What is ours</h2>",
-            "<p>The lecture names the parts. What it leaves open was chosen so, and the authors may have "
-            f"chosen otherwise (<a href=\"../../tf_impl/{text.choices}\"><code>{text.choices}</code></a>, "
+            "<h2>What we chose</h2>",
+            "<p>The lecture names the parts. Where it leaves something open we chose as follows; the authors may have "
+            f"chosen differently (<a href=\"../../tf_impl/{text.choices}\"><code>{text.choices}</code></a>, "
             "the same file in both packages):</p>",
             choices(sources[f"tf_impl/{text.choices}"]),
         ]  # fmt: skip
@@ -75,8 +75,8 @@ def model_page(
     body += ["<h2>What differs between the frameworks, and how it was pinned</h2>"]
     body += [markdown(text.sections["Differences"]), "<h2>The two sources</h2>"]
     body += [
-        "<p>Twins stand beside one another: class by class, method by method. Lines with a ground of their own "
-        "are not on the other side.</p>"
+        "<p>The two sources stand side by side, class by class and method by method. Coloured lines are only on one "
+        "side.</p>"
     ]
     for name, chosen in text.files:
         code = [sources[f"{half}/{name}"] for half in ("tf_impl", "torch_impl")]

@@ -1,4 +1,4 @@
-"""Two source files side by side: class by class and method by method, so that twins stand beside one another."""
+"""Two source files side by side: class by class and method by method, twins next to each other."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def _part(key: str, lines: list[str]) -> Part:
 
 
 def paired(left: list[Part], right: list[Part]) -> list[tuple[Part | None, Part | None]]:
-    """Pieces of one key beside one another, in the left side's order; others where they stand.
+    """Pieces of one key next to each other, in the left side's order; others where they stand.
 
-    What one side alone keeps in private methods behind its constructor stands with the constructor.
+    Private methods that only one side has behind its constructor stand with the constructor.
     """
     left, right = _gathered(left, right), _gathered(right, left)
     other = {part.key: part for part in right}

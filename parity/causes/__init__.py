@@ -1,4 +1,4 @@
-"""Why two models part: known causes, each claimed only where the tensors show it."""
+"""Why two models differ: known causes, each claimed only where the tensors show it."""
 
 from parity.causes.table import CAUSES, Cause
 
