@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 HEAD = ("title", "summary", "generation", "entries", "files", "choices")
 SECTIONS = ("Idea", "Drawing", "Differences")
-INLINE = re.compile(r"`(?P<code>[^`]+)`|\[(?P<text>[^\]]+)\]\((?P<link>[^)]+)\)|\*\*(?P<bold>[^*]+)\*\*")
 TEST = re.compile(r"(tests/[\w/]+\.py)(?:::(\w+))?")
 
 
@@ -70,33 +74,12 @@ def _file(text: str) -> tuple[str, tuple[str, ...]]:
 
 def inline(text: str) -> str:
     """One line's code, links and bold words; a test's name is a link to its file."""
-
-    def replaced(match: re.Match[str]) -> str:
-        if match["code"]:
-            code = html.escape(match["code"])
-            test = TEST.fullmatch(match["code"])
-            return f'<a href="../../{test[1]}"><code>{code}</code></a>' if test else f"<code>{code}</code>"
-        if match["text"]:
-            return f'<a href="{html.escape(match["link"])}">{inline(match["text"])}</a>'
-        return f"<b>{html.escape(match['bold'])}</b>"
-
-    parts, end = [], 0
-    for match in INLINE.finditer(text):
-        parts += [html.escape(text[end : match.start()]), replaced(match)]
-        end = match.end()
-    return "".join([*parts, html.escape(text[end:])])
+    return MARKDOWN.renderInline(text)
 
 
 def markdown(text: str) -> str:
-    """Paragraphs, and lists whose items begin with "- "."""
-    blocks = []
-    for block in re.split(r"\n\s*\n", text.strip()):
-        if block.startswith("- "):
-            items = [" ".join(item.split()) for item in re.split(r"^- ", block, flags=re.MULTILINE)[1:]]
-            blocks.append("\n".join(["<ul>", *(f"<li>{inline(item)}</li>" for item in items), "</ul>"]))
-        else:
-            blocks.append(f"<p>{inline(' '.join(block.split()))}</p>")
-    return "\n".join(blocks)
+    """Paragraphs and lists."""
+    return MARKDOWN.render(text).rstrip("\n")
 
 
 def choices(source: str) -> str:
@@ -105,4 +88,15 @@ def choices(source: str) -> str:
     if not items:
         raise ValueError("the file must have comments that begin with a number; got none")
     texts = [" ".join(item.replace("\n#", " ").split()) for item in items]
-    return "\n".join(["<ol>", *(f"<li>{inline(text)}</li>" for text in texts), "</ol>"])
+    return markdown("\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1)))
+
+
+def _code(tokens: Sequence[Token], number: int, options: Any, environment: Any) -> str:
+    """Code within a line; the name of a test leads to its file."""
+    text = tokens[number].content
+    code, test = f"<code>{html.escape(text)}</code>", TEST.fullmatch(text)
+    return f'<a href="../../{test[1]}">{code}</a>' if test else code
+
+
+MARKDOWN = MarkdownIt("commonmark", {"html": False})
+MARKDOWN.renderer.rules["code_inline"] = _code  # type: ignore[attr-defined]

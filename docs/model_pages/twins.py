@@ -5,20 +5,25 @@ from __future__ import annotations
 import ast
 import difflib
 import html
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+
+from pygments.lexers.python import PythonLexer
+from pygments.token import Comment, Keyword, Name, Number, Operator, String
 
 TWINS = {"forward": "call"}
 """What torch calls a method for which Keras has another name."""
-WORDS = (
-    "and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|in|is|"
-    "lambda|None|True|False|nonlocal|not|or|pass|raise|return|try|while|with|yield"
+CLASSES = (
+    (Comment, "c"),
+    (String, "s"),
+    (Keyword, "k"),
+    (Operator.Word, "k"),
+    (Number, "n"),
+    (Name.Decorator, "d"),
 )
-STRING = r'[rbfuRBFU]{0,2}(?:"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')'
-TOKEN = re.compile(
-    rf"(?P<s>{STRING})|(?P<c>#[^\n]*)|(?P<k>\b(?:{WORDS})\b)|(?P<n>\b\d[\w.]*)|(?P<d>^\s*@[\w.]+)", re.MULTILINE
-)  # fmt: skip
+"""Pygments' tokens that have a colour, and their class in page.css."""
+LEXER = PythonLexer(stripnl=False, ensurenl=False)
 
 
 @dataclass(frozen=True)
@@ -146,12 +151,15 @@ def _differing(left: list[str], right: list[str]) -> tuple[set[int], set[int]]:
 
 def _coloured(code: str, marked: set[int]) -> str:
     """The code with its words in colours, one line a line; marked lines have a ground of their own."""
-    pieces, end = [], 0
-    for match in TOKEN.finditer(code):
-        pieces.append(html.escape(code[end : match.start()], quote=False))
-        word = [html.escape(line, quote=False) for line in match.group().split("\n")]
-        pieces.append("\n".join(f'<b class="{match.lastgroup}">{line}</b>' if line else "" for line in word))
-        end = match.end()
-    pieces.append(html.escape(code[end:], quote=False))
-    lines = "".join(pieces).split("\n")
-    return "\n".join(f"<mark>{line}</mark>" if i in marked else line for i, line in enumerate(lines))
+    pieces = []
+    for name, words in groupby(_words(code), key=lambda word: word[0]):
+        lines = html.escape("".join(word for _, word in words), quote=False).split("\n")
+        pieces.append("\n".join(f'<b class="{name}">{line}</b>' if name and line else line for line in lines))
+    coloured = "".join(pieces).split("\n")
+    return "\n".join(f"<mark>{line}</mark>" if i in marked else line for i, line in enumerate(coloured))
+
+
+def _words(code: str) -> Iterator[tuple[str, str]]:
+    """The class of each token, "" for those without a colour, and its text."""
+    for token, text in LEXER.get_tokens(code):
+        yield next((name for kind, name in CLASSES if token in kind), ""), text
