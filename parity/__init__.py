@@ -5,7 +5,7 @@ from parity.core.finding import Finding
 from parity.report.result import Report
 from parity.verdict.compare import assert_parity, compare
 from parity.weights.optimizer_state import transfer_optimizer
-from parity.weights.transfer import TransferResult, transfer
+from parity.weights.transfer import TransferResult, pair, transfer
 
 __all__ = [
     "CheckpointError",
@@ -17,6 +17,7 @@ __all__ = [
     "UsageError",
     "assert_parity",
     "compare",
+    "pair",
     "transfer",
     "transfer_optimizer",
 ]

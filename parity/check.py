@@ -12,15 +12,16 @@ from parity.adapters import adapt
 from parity.adapters.probe import build, randomise
 from parity.adapters.spec import load_model
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.core.types import Array
-from parity.pairing.pair import MappingLike
+from parity.core.verdict import verdict_of
+from parity.pairing.pair import MappingLike, Pairing
 from parity.report.result import Report, Result
 from parity.verdict.compare import compare
-from parity.weights.transfer import transfer
+from parity.weights.transfer import pair, transfer
 
-DIRECTIONS = {"torch-to-keras": ("torch-to-keras",), "keras-to-torch": ("keras-to-torch",), "none": ("none",)}
-BOTH = ("torch-to-keras", "keras-to-torch")
+BOTH = DIRECTIONS = ("torch-to-keras", "keras-to-torch")
+"""Ways to copy weights before a comparison; the n-th draws its random weights from the seed plus n."""
 
 
 def check_pair(
@@ -54,66 +55,61 @@ def check_pair(
     """
     started = time.perf_counter()
     torch_module, keras_model = load_model(torch_spec, "torch"), load_model(keras_spec, "keras")
-    build(keras_model, next(iter(pictures.values()), None))
+    first = next(iter(pictures.values()), None)
+    build(keras_model, first)
     result = Result(name, parameters=_parameters(torch_module))
+    pairing: Pairing | None = None
     for direction in directions:
-        _copy(
-            result, direction, keras_model, torch_module, mapping, seed, next(iter(pictures.values()), None)
-        )
+        if direction != "none":
+            source = torch_module if direction == "torch-to-keras" else keras_model
+            randomise(adapt(source), seed + DIRECTIONS.index(direction))
+        pairing = pairing or pair(keras_model, torch_module, mapping, first)
+        if direction != "none":
+            target = keras_model if source is torch_module else torch_module
+            result.findings += _lost(source, target, pairing, seed)
         for number, (picture, values) in enumerate(pictures.items()):
-            more = training if number == 0 else {}
             report = compare(
                 keras_model,
                 torch_module,
                 values,
                 dtype=dtype or "float32",
                 device=device,
-                mapping=mapping,
-                **more,
+                pairing=pairing,
+                **(training if number == 0 else {}),
             )
             _add(result, f"{direction}, {picture}", report, dtype)
-    result.verdict = _worst([report.verdict for report in result.reports.values()], result.findings)
+    result.verdict = verdict_of(
+        result.findings,
+        evaluated=bool(result.reports),
+        parts=[report.verdict for report in result.reports.values()],
+    )
     result.seconds = time.perf_counter() - started
     result.environment = next((report.environment for report in result.reports.values()), {})
     return result
 
 
-def _copy(
-    result: Result,
-    direction: str,
-    keras_model: Any,
-    torch_module: Any,
-    mapping: MappingLike | None,
-    seed: int,
-    inputs: Any,
-) -> None:
-    """Randomise the source, copy it over, and see that the copy comes back bit for bit.
+def _lost(source: Any, target: Any, pairing: Pairing, seed: int) -> list[Finding]:
+    """Copy the source over, and see that the copy comes back bit for bit; a finding for each tensor that does not.
 
     Tensors without a counterpart stay behind: the comparison that follows names them and fails closed.
     """
-    if direction == "none":
-        return
-    to_keras = direction == "torch-to-keras"
-    source, target = (torch_module, keras_model) if to_keras else (keras_model, torch_module)
     adapter = adapt(source)
-    randomise(adapter, seed if to_keras else seed + 1)
     before = _state(adapter)
-    there = transfer(source, target, mapping, inputs, strict=False)
+    there = transfer(source, target, strict=False, pairing=pairing)
     held = _state(adapt(target))
     randomise(adapter, seed + 2)
-    transfer(target, source, mapping, inputs, strict=False)
+    transfer(target, source, strict=False, pairing=pairing)
     for path in there.unmatched_source:
         adapter.write(path, before[path])
     changed = [path for path, value in _state(adapter).items() if not np.array_equal(value, before[path])]
     if set(changed) & set(there.rewritten):  # held in another form: what is made of it again must be the same
-        transfer(source, target, mapping, inputs, strict=False)
+        transfer(source, target, strict=False, pairing=pairing)
         again = _state(adapt(target))
         if all(np.array_equal(value, again[path]) for path, value in held.items()):
             changed = [path for path in changed if path not in there.rewritten]
+    places = [(path, None) if adapter.side == "keras" else (None, path) for path in changed]
     text = "weights do not survive the round trip"
-    for path in changed:
-        ours, theirs = (None, path) if to_keras else (path, None)
-        result.findings.append(Finding(ours, theirs, "layer", None, text))
+    return [Finding(keras, torch, Kind.ROUND_TRIP, None, text) for keras, torch in places]
 
 
 def _state(model: Adapter) -> dict[str, Array]:
@@ -140,15 +136,7 @@ def _add(result: Result, key: str, report: Report, dtype: str | None) -> None:
 def _key(finding: Finding) -> tuple[str | None, ...]:
     """What makes two findings the same: the figures in the evidence change from picture to picture."""
     place = (finding.keras, finding.torch, finding.kind)
-    return (*place, finding.evidence) if finding.kind == "unmatched" else (*place, finding.cause)
-
-
-def _worst(verdicts: Sequence[str], findings: Sequence[Finding]) -> str:
-    if "DIVERGED" in verdicts:
-        return "DIVERGED"
-    if not verdicts or "INCONCLUSIVE" in verdicts or findings:
-        return "INCONCLUSIVE"
-    return "EQUAL"
+    return (*place, finding.evidence) if finding.kind == Kind.UNMATCHED else (*place, finding.cause)
 
 
 def _parameters(module: Any) -> int:

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from parity.adapters.frameworks import import_frameworks
 from parity.core.errors import UsageError
+from parity.core.verdict import Verdict, verdict_of
 
 if TYPE_CHECKING:
     from parity.report.result import Result
 
-EQUAL, DIVERGED, FAILED = 0, 1, 2
+EQUAL, FAILED = Verdict.EQUAL.exit_code, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,10 +166,8 @@ def _check(options: argparse.Namespace) -> int:
     verdicts = [result.verdict for result in results]
     for name in (result.name for result in results if text.short(result.name) != result.name):
         print(f"{text.short(name)} is {name}")
-    print(f"{verdicts.count('EQUAL')} of {len(verdicts)} EQUAL")
-    if "DIVERGED" in verdicts:
-        return DIVERGED
-    return EQUAL if set(verdicts) == {"EQUAL"} else FAILED
+    print(f"{verdicts.count(Verdict.EQUAL)} of {len(verdicts)} EQUAL")
+    return verdict_of((), evaluated=bool(results), parts=verdicts).exit_code
 
 
 def _results(pairs: list[dict[str, Any]], options: argparse.Namespace) -> Iterator[Result]:

@@ -91,3 +91,21 @@ def assert_trains_the_same(
     assert report.verdict == "EQUAL", str(report)
     assert report.training["gradients_training"] < 1e-10
     assert report.training["training"] < 1e-10
+
+
+def conv_keras() -> Any:
+    """One convolution and its BatchNormalization in Keras."""
+    import keras
+
+    image = keras.Input((None, None, 3))
+    value = keras.layers.Conv2D(4, 3, name="conv")(image)
+    return keras.Model(image, keras.layers.BatchNormalization(epsilon=1e-5, name="norm")(value))
+
+
+def conv_torch() -> Any:
+    """The same in torch."""
+    from collections import OrderedDict
+
+    from torch import nn
+
+    return nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 4, 3), norm=nn.BatchNorm2d(4))).eval()

@@ -16,7 +16,7 @@ from parity.causes.layers import explain_layer
 from parity.causes.steps import identify
 from parity.causes.wiring import Tensor, explain_arrival
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding, in_a_line
+from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.layout import activation_to_keras, activation_to_torch, aligned
 from parity.core.types import Array
 from parity.pairing.pair import Pairing
@@ -59,14 +59,14 @@ class Explainer:
 
     def explain(self, located: Sequence[Located]) -> list[Located]:
         """The same differences, each with its causes (one finding a cause), without mere consequences."""
-        one_sided = [item for item in located if item.finding.kind in {"missing-call", "extra-call"}]
+        one_sided = [item for item in located if item.finding.kind in {Kind.MISSING_CALL, Kind.EXTRA_CALL}]
         found: list[Located] = []
         settled: dict[int, str] = {}
         for item in located:
             if item.apart is None:
                 continue
             behind = [i for i, call in enumerate(one_sided) if call.order < item.order]
-            if item.apart.kind in {"wiring", "output"} and behind:
+            if item.apart.kind in {Kind.WIRING, Kind.OUTPUT} and behind:
                 by = next((i for i in behind if self._follows(one_sided[i].finding, item.apart)), None)
                 if by is not None:
                     settled.setdefault(by, "with the call made alike, what arrives behind it agrees")
@@ -75,7 +75,7 @@ class Explainer:
                 continue
             explanations, trouble = self._explanations(item.apart)
             if (
-                behind and item.apart.kind != "layer"
+                behind and item.apart.kind != Kind.LAYER
             ):  # what a call that one side alone makes explains as well
                 explanations = [known for known in explanations if known.cause != "skip-missing"]
                 if not explanations:
@@ -88,9 +88,9 @@ class Explainer:
     @staticmethod
     def _of_whole_result(apart: Apart, before: Sequence[Located]) -> bool:
         """Whether another shape arrives because an earlier layer, whose shape differs, was given the Keras result."""
-        if apart.kind != "wiring" or not apart.ours or apart.ours[0].size == apart.inputs[0].size:
+        if apart.kind != Kind.WIRING or not apart.ours or apart.ours[0].size == apart.inputs[0].size:
             return False
-        given = [activation_to_torch(value).shape for item in before if item.finding.kind == "shape" and item.apart
+        given = [activation_to_torch(value).shape for item in before if item.finding.kind == Kind.SHAPE and item.apart
                  for value in item.apart.ours]  # fmt: skip
         return apart.inputs[0].shape in given
 
@@ -98,7 +98,7 @@ class Explainer:
 
     def _follows(self, finding: Finding, apart: Apart) -> bool:
         """Whether the layer that one side alone runs turns what arrived into what should have, or back."""
-        missing = finding.kind == "missing-call"
+        missing = finding.kind == Kind.MISSING_CALL
         path = finding.keras if missing else finding.torch
         layers = self.layers[0 if missing else 1]
         if path not in layers or len(apart.ours) != 1 or len(apart.inputs) != 1:
@@ -107,15 +107,15 @@ class Explainer:
             if missing:
                 value = self.keras.run_layer(path, [activation_to_keras(apart.inputs[0])])
                 return not compare(value, apart.inputs if value[0].shape != apart.ours[0].shape else
-                                   [activation_to_torch(apart.ours[0])]).text  # fmt: skip
+                                   [activation_to_torch(apart.ours[0])]).differs  # fmt: skip
             value = self.torch.run_layer(path, [activation_to_torch(apart.ours[0])])
-            return not compare([activation_to_keras(apart.inputs[0])], value).text
+            return not compare([activation_to_keras(apart.inputs[0])], value).differs
         except Exception:  # any layer, any error: it does not fit here
             return False
 
     def _of_call(self, finding: Finding, settled: str | None) -> Finding:
         """A missing or extra call with what it does, where that is an activation."""
-        missing = finding.kind == "missing-call"
+        missing = finding.kind == Kind.MISSING_CALL
         path = finding.keras if missing else finding.torch
         fix = f"call {path} on the {'torch' if missing else 'Keras'} side too"
         text = f"{finding.evidence}; {settled}" if settled else finding.evidence
@@ -145,7 +145,7 @@ class Explainer:
     def _explanations(self, apart: Apart) -> tuple[list[Explanation], str]:
         """The causes, or why they could not be looked for: the difference itself is proven already."""
         try:
-            if apart.kind in {"wiring", "output"}:
+            if apart.kind in {Kind.WIRING, Kind.OUTPUT}:
                 return self._of_arrival(apart), ""
             return explain_layer(self._case(apart)), ""
         except Exception as error:  # any tensors, any error: it costs the name, not the verdict
@@ -158,10 +158,10 @@ class Explainer:
 
     def _of_arrival(self, apart: Apart) -> list[Explanation]:
         path = apart.call.path
-        at_end = apart.kind == "output"
+        at_end = apart.kind == Kind.OUTPUT
         place = ("the output", "the output") if at_end else (path, ", ".join(self.pairs[path]))
         for number, (ours, theirs) in enumerate(zip(apart.ours, apart.inputs, strict=False)):
-            if compare([ours], [theirs]).text:
+            if compare([ours], [theirs]).differs:
                 found = self._by_steps(apart, number, place)
                 found = found or explain_arrival(*channels_first(ours, theirs), self._sources(apart), place)
                 if found:
@@ -171,7 +171,7 @@ class Explainer:
     @staticmethod
     def _second_softmax(item: Explanation, apart: Apart) -> Explanation:
         """The same, where the layer at which another tensor arrives is a softmax."""
-        if apart.kind != "wiring" or len(apart.call.inputs) != 1 or len(apart.call.outputs) != 1:
+        if apart.kind != Kind.WIRING or len(apart.call.inputs) != 1 or len(apart.call.outputs) != 1:
             return item
         step = identify(activation_to_torch(apart.call.inputs[0]), activation_to_torch(apart.call.outputs[0]))
         return item if step is None else applied_twice(item, step.kind)
@@ -179,7 +179,7 @@ class Explainer:
     def _by_steps(self, apart: Apart, number: int, place: tuple[str, str]) -> list[Explanation]:
         """What the steps on both sides show that lead to the number-th tensor of this place."""
         keras, torch = self.between.traces["keras"], self.between.traces["torch"]
-        if apart.kind == "output":
+        if apart.kind == Kind.OUTPUT:
             sources = keras.outputs[number][1], torch.outputs[number][1]
         else:
             mine = keras.calls(apart.call.path)
@@ -244,7 +244,7 @@ def _explained(item: Located, explanations: Sequence[Explanation], trouble: str)
             fix=known.fix, fix_verified=known.verified,
         )  # fmt: skip
         if known.layers is not None:  # two layers without weights between this place and the one before
-            finding = replace(finding, keras=known.layers[0], torch=known.layers[1], kind="layer")
+            finding = replace(finding, keras=known.layers[0], torch=known.layers[1], kind=Kind.LAYER)
         found.append(replace(item, finding=finding, strides=known.strides))
     return found or [replace(item, finding=replace(item.finding, evidence=item.finding.evidence + trouble))]
 

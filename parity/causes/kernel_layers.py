@@ -102,9 +102,7 @@ def _paddings(case: Case, rank: int) -> list[int]:
 
 def _kernels(case: Case, ours: Computation, theirs: Computation) -> Iterator[tuple[str, str, str]]:
     """Differences in how the kernel was used."""
-    mine, other = (
-        set(side.kernel.split()) - {"as", "it", "is", "reversed", "rolled"} for side in (ours, theirs)
-    )
+    mine, other = set(ours.mistakes), set(theirs.mistakes)
     for cause in sorted(mine ^ other):
         side, path = ("torch", case.torch) if cause in other else ("Keras", case.keras)
         text = {
@@ -234,7 +232,9 @@ def _biases(case: Case, ours: Computation, theirs: Computation) -> Iterator[tupl
     scale = max(float(np.abs(a).max(initial=0.0)), float(np.abs(b).max(initial=0.0)), 1e-300)
     apart = np.abs(a - b) > 1e-9 * scale
     if not apart.any() or (
-        theirs.kernel not in ("as it is", ours.kernel) and np.allclose(np.sort(a), np.sort(b), rtol=1e-9)
+        theirs.mistakes
+        and (theirs.mistakes, theirs.variant) != (ours.mistakes, ours.variant)
+        and np.allclose(np.sort(a), np.sort(b), rtol=1e-9)
     ):
         return
     size = f"{int(apart.sum())} of {apart.size} channels, by up to {np.abs(a - b).max():.3g}"
@@ -244,7 +244,7 @@ def _biases(case: Case, ours: Computation, theirs: Computation) -> Iterator[tupl
                    f"copy the bias to {side} layer {path}")  # fmt: skip
             return
     # A bias that was never copied differs everywhere; a kernel that was not copied either says so itself.
-    if "weight-not-copied" in theirs.kernel.split():
+    if "weight-not-copied" in theirs.mistakes:
         return
     cause = "missing-bias" if apart.all() else "weight-not-copied"
     yield (

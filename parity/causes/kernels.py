@@ -24,12 +24,17 @@ SMALL = range(1, 5)
 """Strides and dilations that are tried where the settings of neither layer explain the result."""
 
 
+Mistakes = tuple[tuple[str, ...], int]
+"""Causes of a kernel that was used otherwise, and which of several ways it is."""
+
+
 @dataclass(frozen=True)
 class Computation:
     """What a layer computed.
 
     Attributes:
-        kernel: how the kernel was used: "as it is", "kernel-flip", ...
+        mistakes: how the kernel was used, by the causes that this would have; none where it was used as it is.
+        variant: which of several ways to make the mistakes.
         stride: of the windows (or of the taps, transposed).
         dilation: of the kernel.
         groups: of channels.
@@ -42,7 +47,7 @@ class Computation:
         run: repeats the computation on an input.
     """
 
-    kernel: str
+    mistakes: tuple[str, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
@@ -50,6 +55,7 @@ class Computation:
     size: tuple[int, ...]
     padding: str = "zeros"
     crop: int = 0
+    variant: int = 0
     bias: Array = field(default_factory=lambda: np.zeros(0), compare=False)
     run: Callable[[Array], Array] = field(default=lambda x: x, compare=False, repr=False)
 
@@ -65,8 +71,8 @@ class Hyper:
 
 def kernel_variants(
     weight: Array, other: Array | None, groups: int, transposed: bool
-) -> Iterator[tuple[str, Array]]:
-    """The kernel as it is, and as porting mistakes leave it, by the mistake's name.
+) -> Iterator[tuple[Mistakes, Array]]:
+    """The kernel as it is, and as porting mistakes leave it, by the mistakes' causes and a number.
 
     Args:
         weight: in torch's layout.
@@ -74,49 +80,49 @@ def kernel_variants(
         groups: of the layer.
         transposed: whether it is a transposed convolution's.
     """
-    yield "as it is", weight
+    yield ((), 0), weight
     space = tuple(range(2, weight.ndim))
-    variants: dict[str, Array] = {}
+    variants: dict[Mistakes, Array] = {}
     if space:
-        variants["kernel-flip"] = np.flip(weight, space)
+        variants[("kernel-flip",), 0] = np.flip(weight, space)
     if len(space) > 1:
-        variants["kernel-hw-swap"] = weight.swapaxes(-1, -2)
-        variants["kernel-hw-swap kernel-flip"] = np.flip(weight.swapaxes(-1, -2), space)
+        variants[("kernel-hw-swap",), 0] = weight.swapaxes(-1, -2)
+        variants[("kernel-hw-swap", "kernel-flip"), 0] = np.flip(weight.swapaxes(-1, -2), space)
     if weight.shape[0] == weight.shape[1]:
-        variants["kernel-io-swap"] = weight.swapaxes(0, 1)
+        variants[("kernel-io-swap",), 0] = weight.swapaxes(0, 1)
         if space:
-            variants["kernel-io-swap kernel-flip"] = np.flip(weight.swapaxes(0, 1), space)
+            variants[("kernel-io-swap", "kernel-flip"), 0] = np.flip(weight.swapaxes(0, 1), space)
         if len(space) > 1:
-            variants["kernel-io-swap kernel-hw-swap"] = weight.swapaxes(0, 1).swapaxes(-1, -2)
+            variants[("kernel-io-swap", "kernel-hw-swap"), 0] = weight.swapaxes(0, 1).swapaxes(-1, -2)
     elif space and len(weight.shape) > 2:  # read in the other order without a transpose
-        variants["kernel-io-swap"] = (
+        variants[("kernel-io-swap",), 0] = (
             weight.reshape(weight.shape[1], weight.shape[0], -1).swapaxes(0, 1).reshape(weight.shape)
         )
     inputs = 0 if transposed else 1
     if weight.shape[inputs] == 3 and groups == 1:
-        variants["channel-order"] = np.flip(weight, inputs)
+        variants[("channel-order",), 0] = np.flip(weight, inputs)
     if groups > 1:
         variants.update(_grouped(weight, groups, transposed))
     if other is not None and other.shape == weight.shape:
-        variants["weight-not-copied"] = other
+        variants[("weight-not-copied",), 0] = other
     for name, value in variants.items():
         if value.shape == weight.shape and not np.array_equal(value, weight):
             yield name, value
 
 
-def _grouped(weight: Array, groups: int, transposed: bool) -> dict[str, Array]:
+def _grouped(weight: Array, groups: int, transposed: bool) -> dict[Mistakes, Array]:
     """Output channels of a grouped kernel in the orders that a wrong layout gives."""
     depthwise = not transposed and weight.shape[1] == 1
     name = "depthwise-multiplier-order" if depthwise and weight.shape[0] > groups else "group-layout"
     rest = weight.shape[1:]
     blocks = weight.reshape(groups, -1, *rest)
     per_group = blocks.shape[1]
-    found = {}
+    found: dict[Mistakes, Array] = {}
     if per_group > 1:
-        found[name] = blocks.swapaxes(0, 1).reshape(weight.shape)
-        found[f"{name} "] = weight.reshape(per_group, groups, *rest).swapaxes(0, 1).reshape(weight.shape)
-    found["group-layout reversed"] = blocks[::-1].reshape(weight.shape)
-    found["group-layout rolled"] = np.roll(blocks, 1, axis=0).reshape(weight.shape)
+        found[(name,), 0] = blocks.swapaxes(0, 1).reshape(weight.shape)
+        found[(name,), 1] = weight.reshape(per_group, groups, *rest).swapaxes(0, 1).reshape(weight.shape)
+    found[("group-layout",), 2] = blocks[::-1].reshape(weight.shape)
+    found[("group-layout",), 3] = np.roll(blocks, 1, axis=0).reshape(weight.shape)
     return found
 
 
@@ -135,7 +141,7 @@ def describe_convolution(
 
 
 def _placed(
-    x: Array, y: Array, name: str, kernel: Array, hyper: Hyper, pads: Sequence[int]
+    x: Array, y: Array, name: Mistakes, kernel: Array, hyper: Hyper, pads: Sequence[int]
 ) -> Computation | None:
     """The place of the windows at which the kernel gives y, zeros around the image (or another filling)."""
     span = [d * (k - 1) + 1 for d, k in zip(hyper.dilation, kernel.shape[2:], strict=True)]
@@ -157,7 +163,17 @@ def _placed(
             run = _run_convolution(kernel, hyper, start, size, bias, "constant")
             if same(y, run(x)):
                 return Computation(
-                    name, hyper.stride, hyper.dilation, hyper.groups, start, size, "zeros", 0, bias, run
+                    name[0],
+                    hyper.stride,
+                    hyper.dilation,
+                    hyper.groups,
+                    start,
+                    size,
+                    "zeros",
+                    0,
+                    name[1],
+                    bias,
+                    run,
                 )
     for mode, pad in product(("reflect", "replicate", "circular"), pads):
         if pad >= min(x.shape[2:]) or any(w > n + 2 * pad for w, n in zip(span, x.shape[2:], strict=True)):
@@ -174,7 +190,7 @@ def _placed(
         if bias is not None:
             run = _run_convolution(kernel, hyper, start, size, bias, mode)
             return Computation(
-                name, hyper.stride, hyper.dilation, hyper.groups, start, size, mode, 0, bias, run
+                name[0], hyper.stride, hyper.dilation, hyper.groups, start, size, mode, 0, name[1], bias, run
             )
     return None
 
@@ -232,7 +248,9 @@ def describe_transposed(
     return None
 
 
-def _cropped(x: Array, y: Array, name: str, kernel: Array, hyper: Hyper, crop: int) -> Computation | None:
+def _cropped(
+    x: Array, y: Array, name: Mistakes, kernel: Array, hyper: Hyper, crop: int
+) -> Computation | None:
     """The part of the whole result (with zeros around it) that y is."""
     whole = reference.spread(x[:1], kernel, hyper.stride, hyper.dilation, hyper.groups)
     size = y.shape[2:]
@@ -250,7 +268,17 @@ def _cropped(x: Array, y: Array, name: str, kernel: Array, hyper: Hyper, crop: i
         if bias is not None:
             run = _run_transposed(kernel, hyper, start, size, bias, crop)
             return Computation(
-                name, hyper.stride, hyper.dilation, hyper.groups, start, size, "zeros", crop, bias, run
+                name[0],
+                hyper.stride,
+                hyper.dilation,
+                hyper.groups,
+                start,
+                size,
+                "zeros",
+                crop,
+                name[1],
+                bias,
+                run,
             )
     return None
 
@@ -281,11 +309,11 @@ def describe_dense(
         return None
     flat_x, flat_y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
     for name, matrix in (*kernel_variants(weight, None, 1, False), *flattenings(weight, images),
-                         *((("weight-not-copied", other),) if other is not None else ())):  # fmt: skip
+                         *((((("weight-not-copied",), 0), other),) if other is not None else ())):  # fmt: skip
         bias = _constant(flat_x @ matrix.T, flat_y)
         if bias is not None:
             return Computation(
-                name, (), (), 1, (), (), "", 0, bias, partial(_dense, matrix=matrix, bias=bias)
+                name[0], (), (), 1, (), (), "", 0, name[1], bias, partial(_dense, matrix=matrix, bias=bias)
             )
     return None
 
@@ -294,18 +322,18 @@ def _dense(x: Array, matrix: Array, bias: Array) -> Array:
     return np.asarray(x @ matrix.T + bias)
 
 
-def flattenings(weight: Array, images: Sequence[tuple[int, ...]]) -> Iterator[tuple[str, Array]]:
+def flattenings(weight: Array, images: Sequence[tuple[int, ...]]) -> Iterator[tuple[Mistakes, Array]]:
     """The matrix with its input axis read in the other flattening order, of each image that fits."""
     for channels, *space in images:
         if channels * int(np.prod(space)) != weight.shape[1] or int(np.prod(space)) == 1 or channels == 1:
             continue
         rows = weight.shape[0]
         yield (
-            "flatten-order",
+            (("flatten-order",), 0),
             np.moveaxis(weight.reshape(rows, channels, *space), 1, -1).reshape(weight.shape),
         )
         yield (
-            "flatten-order",
+            (("flatten-order",), 0),
             np.moveaxis(weight.reshape(rows, *space, channels), -1, 1).reshape(weight.shape),
         )
 

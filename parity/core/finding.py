@@ -1,29 +1,53 @@
-"""One difference between two models: where, of what kind, why, and what mends it."""
+"""One difference between two models: where it is, of what kind, why, and what fixes it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from typing import Any
 
 from parity.core.types import Array
 
-KINDS = {
-    "layer": "the layer's own result differs on identical inputs",
-    "wiring": "what arrives at the layer differs although every layer before it agrees",
-    "missing-call": "the Keras model runs the layer, the torch model does not",
-    "extra-call": "the torch model runs the layer, the Keras model does not",
-    "output": "the last step, from the last paired layer to the output, differs",
-    "shape": "the shapes cannot agree",
-    "unmatched": "a layer or tensor has no counterpart",
-    "non-finite": "NaN or infinity",
-    "constant-output": "the output does not depend on the input, so that equality would prove nothing",
-    "not-repeatable": "one side gives different results for the same input",
-    "precision": "one side is far less exact than its dtype allows",
-    "gradient": "the loss's gradient differs although the outputs agree",
-    "training": "equal in inference, and apart in training",
-    "error": "one side raised an error",
-}
+
+class Kind(StrEnum):
+    """What sort of difference a finding is.
+
+    Attributes:
+        meaning: one sentence, for readers.
+        proves: whether a finding of this kind proves that the two models differ. A kind that proves nothing
+            leaves the question open: the verdict is then INCONCLUSIVE.
+    """
+
+    meaning: str
+    proves: bool
+
+    LAYER = "layer", "the layer's own result differs on identical inputs", True
+    WIRING = "wiring", "what arrives at the layer differs although every layer before it agrees", True
+    MISSING_CALL = "missing-call", "the Keras model runs the layer, the torch model does not", True
+    EXTRA_CALL = "extra-call", "the torch model runs the layer, the Keras model does not", True
+    OUTPUT = "output", "the last step, from the last paired layer to the output, differs", True
+    SHAPE = "shape", "the shapes cannot agree", True
+    NON_FINITE = "non-finite", "NaN or infinity", True
+    PRECISION = "precision", "one side is far less exact than its dtype allows", True
+    GRADIENT = "gradient", "the loss's gradient differs although the outputs agree", True
+    TRAINING = "training", "the models agree in inference and differ in training", True
+    UNMATCHED = "unmatched", "a layer or tensor has no counterpart", False
+    ROUND_TRIP = "round-trip", "a tensor that was copied over and back is not what it was", False
+    CONSTANT_OUTPUT = (
+        "constant-output",
+        "the output ignores the input, so that equality would prove nothing",
+        False,
+    )
+    NOT_REPEATABLE = "not-repeatable", "one side gives different results for the same input", False
+    ERROR = "error", "one side raised an error", False
+
+    def __new__(cls, value: str, meaning: str, proves: bool) -> Kind:
+        """A member is its identifier; meaning and proves are attributes."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning, member.proves = meaning, proves
+        return member
 
 
 @dataclass(frozen=True)
@@ -33,19 +57,19 @@ class Finding:
     Attributes:
         keras: path of the Keras layer, None where there is none.
         torch: path of the torch module, None where there is none.
-        kind: one of KINDS.
+        kind: what sort of difference it is.
         cause: identifier of the known cause, None where none is proven.
         evidence: what was measured.
         fix: what to change, None where not known.
         fix_verified: whether the fix was tried and the layer then agreed.
         tensors: what the evidence was read from, by "keras_input.0", "torch_output.0" and the like, each in its
             own framework's layout. Not part of the dictionary, nor of equality.
-        blueprint: how to build the layer of either side anew (parity.report.repro), where it is one that both know.
+        blueprint: how to build the layer of either side anew (parity.report.repro), where both sides know it.
     """
 
     keras: str | None
     torch: str | None
-    kind: str
+    kind: Kind
     cause: str | None
     evidence: str
     fix: str | None = None
@@ -53,10 +77,15 @@ class Finding:
     tensors: dict[str, Array] = field(default_factory=dict, compare=False, repr=False)
     blueprint: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        """Take a kind's identifier for the kind; refuse any other word."""
+        object.__setattr__(self, "kind", Kind(self.kind))  # type: ignore[call-arg]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        apart = {"tensors"} if self.blueprint else {"tensors", "blueprint"}
-        return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in apart}
+        left_out = {"tensors"} if self.blueprint else {"tensors", "blueprint"}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in left_out}
+        return {**values, "kind": self.kind.value}
 
     @property
     def place(self) -> str:

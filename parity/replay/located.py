@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.core.types import Array
 
 
@@ -27,9 +27,9 @@ class Apart:
     Attributes:
         order: place in the Keras model's execution order; what arrives comes before what the layer makes of it.
         call: the Keras call.
-        kind: "layer", "wiring" or "shape".
+        kind: LAYER, WIRING, SHAPE or OUTPUT.
         text: what was measured.
-        inputs: what the torch layer took (kind "wiring": what arrived at it).
+        inputs: what the torch layer took (WIRING: what arrived at it).
         outputs: what it gave.
         ours: the Keras result that it was held against.
         index: how-many-th call of the torch layer it is.
@@ -37,7 +37,7 @@ class Apart:
 
     order: float
     call: Call
-    kind: str
+    kind: Kind
     text: str
     inputs: Sequence[Array]
     outputs: Sequence[Array]
@@ -47,11 +47,21 @@ class Apart:
 
 @dataclass
 class Compared:
-    """What differs (empty where nothing does), the Keras arrays as torch lays them out, and by how much."""
+    """Two lists of tensors, held against each other.
 
+    Attributes:
+        differs: whether anything differs beyond the bound.
+        text: what differs, for readers.
+        replacement: the Keras arrays as torch lays them out; None where the lists are not of one length.
+        greatest: greatest relative difference.
+        misshapen: whether the shapes of two tensors do not correspond.
+    """
+
+    differs: bool
     text: str
     replacement: list[Array] | None
     greatest: float | None = None
+    misshapen: bool = False
 
 
 @dataclass(frozen=True)

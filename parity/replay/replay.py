@@ -18,6 +18,7 @@ from math import prod
 import numpy as np
 
 from parity.core.adapter import Adapter, Observer
+from parity.core.finding import Kind
 from parity.core.layout import activation_to_torch, aligned
 from parity.core.store import Store
 from parity.core.tolerance import difference
@@ -172,14 +173,14 @@ class Replay(Observer):
             return None
         position, call = found
         compared = compare(call.inputs, inputs, one_pixel=True)
-        if "shape" in compared.text:
+        if compared.misshapen:
             alike, compared = _without_borders(call.inputs, inputs) or (False, compared)
             if alike:  # one side pads inside the layer, the other in front of it: judge by the result
                 self._taken[call.path, index] = inputs
                 return None
         self.rows[position].arrived = compared.greatest
         self._taken[call.path, index] = inputs if compared.replacement is None else compared.replacement
-        if compared.text:
+        if compared.differs:
             self._arrived[call.path, index] = (inputs, compared.text)
         return compared.replacement
 
@@ -200,20 +201,20 @@ class Replay(Observer):
                 return replacement
             text = f"input differs: {arrived[1]}"
             self.apart.append(
-                Apart(position - 0.25, call, "wiring", text, arrived[0], [], call.inputs, index)
+                Apart(position - 0.25, call, Kind.WIRING, text, arrived[0], [], call.inputs, index)
             )
         compared, ours = compare_result(call, outputs)
-        if "shape" in compared.text:
+        if compared.misshapen:
             call = self._cut_behind(call, outputs)
             compared, ours = compare_result(call, outputs)
-        if "shape" in compared.text and len(ours) == len(outputs) == 1 and _part_of(ours[0], outputs[0]):
+        if compared.misshapen and len(ours) == len(outputs) == 1 and _part_of(ours[0], outputs[0]):
             self.cut.append((call.path, call.index))
             if (call.path, call.index) in self.uncut:
                 self.rows[position].own = 0.0
                 return None
         self.rows[position].own = compared.greatest
-        if compared.text:
-            kind = "shape" if arrived is None and "shape" in compared.text else "layer"
+        if compared.differs:
+            kind = Kind.SHAPE if arrived is None and compared.misshapen else Kind.LAYER
             text = f"on identical inputs: {compared.text}"
             self.apart.append(Apart(position, call, kind, text, taken, outputs, ours, index))
         return compared.replacement
@@ -237,7 +238,7 @@ class Replay(Observer):
         except Exception:  # it cannot even take it: the input is what is wrong
             return False, None
         compared, _ = compare_result(call, outputs)
-        return not compared.text, compared.replacement
+        return not compared.differs, compared.replacement
 
 
 def compare(ours: Sequence[Array], theirs: Sequence[Array], one_pixel: bool = False) -> Compared:
@@ -247,9 +248,10 @@ def compare(ours: Sequence[Array], theirs: Sequence[Array], one_pixel: bool = Fa
     """
     replacement = []
     texts = []
-    greatest = 0.0
+    greatest, misshapen = 0.0, False
     if len(ours) != len(theirs):
-        return Compared(f"{len(ours)} tensors in Keras, {len(theirs)} in torch", None, float("inf"))
+        text = f"{len(ours)} tensors in Keras, {len(theirs)} in torch"
+        return Compared(True, text, None, float("inf"))
     for mine, other in zip(ours, theirs, strict=True):
         fit = aligned(mine, other)
         if fit is None and one_pixel and _one_pixel(mine, other):
@@ -257,7 +259,7 @@ def compare(ours: Sequence[Array], theirs: Sequence[Array], one_pixel: bool = Fa
         if fit is None:
             texts.append(f"shape {mine.shape} in Keras, {other.shape} in torch")
             replacement.append(activation_to_torch(mine) if mine.ndim == other.ndim > 3 else mine)
-            greatest = float("inf")
+            greatest, misshapen = float("inf"), True
             continue
         value, layout = fit
         gap = difference(mine, value)
@@ -265,7 +267,7 @@ def compare(ours: Sequence[Array], theirs: Sequence[Array], one_pixel: bool = Fa
         if not gap.within() and gap.size:
             texts.append(str(gap))
         replacement.append(activation_to_torch(mine) if layout == "channels first" else mine)
-    return Compared("; ".join(texts), replacement, greatest)
+    return Compared(bool(texts), "; ".join(texts), replacement, greatest, misshapen)
 
 
 def _without_borders(ours: Sequence[Array], theirs: Sequence[Array]) -> tuple[bool, Compared] | None:
@@ -281,8 +283,9 @@ def _without_borders(ours: Sequence[Array], theirs: Sequence[Array]) -> tuple[bo
     if len(images) < len(frames):
         return None
     gaps = [difference(image, other) for image, other in zip(images, theirs, strict=True)]
-    text = "; ".join(str(gap) for gap in gaps if not gap.within())
-    return not text, Compared(text, images, max(gap.max_rel for gap in gaps))
+    beyond = [gap for gap in gaps if not gap.within()]
+    text = "; ".join(map(str, beyond))
+    return not beyond, Compared(bool(beyond), text, images, max(gap.max_rel for gap in gaps))
 
 
 def compare_result(call: Call, outputs: Sequence[Array]) -> tuple[Compared, Sequence[Array]]:
@@ -292,9 +295,9 @@ def compare_result(call: Call, outputs: Sequence[Array]) -> tuple[Compared, Sequ
         What differs, and which Keras result it was held against.
     """
     compared = compare(call.outputs, outputs, one_pixel=True)
-    if compared.text and call.linear is not None:
+    if compared.differs and call.linear is not None:
         plain = compare(call.linear, outputs, one_pixel=True)
-        if not plain.text or "shape" not in plain.text:  # torch applies the activation as a step of its own
+        if not plain.misshapen:  # torch applies the activation as a step of its own
             return plain, call.linear
     return compared, call.outputs
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parity.core.finding import Finding
+from parity.core.verdict import Verdict
 
 
 @dataclass
@@ -13,7 +14,7 @@ class Comparison:
     """What a comparison found; `parity.report.result.Report` is the same with its faces.
 
     Attributes:
-        verdict: "EQUAL", "DIVERGED" or "INCONCLUSIVE".
+        verdict: EQUAL, DIVERGED or INCONCLUSIVE.
         max_abs_diff: greatest absolute difference of any output element, in `dtype`.
         max_rel_diff: the same relative to the output's greatest magnitude, in `dtype`.
         findings: every difference, in execution order.
@@ -35,7 +36,7 @@ class Comparison:
         training: figures of the comparison in training, where one was asked for.
     """
 
-    verdict: str
+    verdict: Verdict
     max_abs_diff: float
     max_rel_diff: float
     findings: list[Finding]
@@ -54,7 +55,7 @@ class Comparison:
 
     def __bool__(self) -> bool:
         """True for EQUAL alone."""
-        return self.verdict == "EQUAL"
+        return self.verdict == Verdict.EQUAL
 
     @property
     def first(self) -> Finding | None:
@@ -81,7 +82,7 @@ class Result:
 
     name: str
     parameters: int = 0
-    verdict: str = "INCONCLUSIVE"
+    verdict: Verdict = Verdict.INCONCLUSIVE
     max_abs_diff: float = 0.0
     max_rel_diff: float = 0.0
     float32: float | None = None

@@ -16,7 +16,7 @@ from parity.core.finding import Finding
 from parity.core.layout import activation_to_torch, aligned
 from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.core.trainer import Evaluation, Trainer, WatchedCall
-from parity.core.types import Array
+from parity.core.types import Array, Side
 from parity.pairing.pair import LayerPair, Pairing
 from parity.pairing.slots import Slot
 from parity.training.ties import Tie, tied
@@ -32,11 +32,13 @@ class TrainingResult:
         findings: every difference.
         notes: what is worth knowing and no difference.
         figures: greatest relative differences, losses of either side by step, and what was used.
+        noisy: the sides that are not repeatable in training mode.
     """
 
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    noisy: set[Side] = field(default_factory=set)
 
 
 class Bench:

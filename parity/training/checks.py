@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.core.layout import aligned
 from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, difference
 from parity.core.trainer import Evaluation, Trainer
@@ -72,13 +72,13 @@ class Modes(Bench):
             gap = float(np.abs(after[path] - before[path]).max())
             text = f"in inference mode {side} changes {path} (by up to {gap:.3g}): it normalises by the batch"
             fix = f"training=False at {side} {layer}: pass the mode on, and call eval() in torch"
-            self.result.findings.append(Finding(*names, "training", "train-mode-left-on", text, fix))
+            self.result.findings.append(Finding(*names, Kind.TRAINING, "train-mode-left-on", text, fix))
             self.inference.enter_context(trainer.batchnorm(layer, frozen=True))
         for item in dict.fromkeys(dropped):
             names = self._names(trainer, item.path) if item.path else (None, None)
             text = f"in inference mode {side} still drops at a rate of {item.rate:g}"
             fix = f"no dropout in inference: training=self.training in torch, training=False in Keras ({side} {item.path})"
-            self.result.findings.append(Finding(*names, "training", "train-mode-left-on", text, fix))
+            self.result.findings.append(Finding(*names, Kind.TRAINING, "train-mode-left-on", text, fix))
 
     def _names(self, trainer: Trainer, path: str) -> tuple[str | None, str | None]:
         """Both names of a layer of one side."""
@@ -141,7 +141,7 @@ class Modes(Bench):
         located = backward.locate()
         if not located:
             text = "; ".join(inputs) or "; ".join(str(gap) for gap in found if gap.beyond)
-            located = [Finding(None, None, "gradient", None, f"the loss's gradient: {text}")]
+            located = [Finding(None, None, Kind.GRADIENT, None, f"the loss's gradient: {text}")]
         known = {(f.keras, f.torch) for f in self.result.findings}
         self.result.findings += [
             replace(f, evidence=f"in {mode} mode {f.evidence}")
@@ -241,7 +241,8 @@ class Modes(Bench):
                     f"two evaluations of the {trainer.side} model in training mode differ: "
                     "a random step that is no dropout"
                 )
-                self.result.findings.append(Finding(None, None, "not-repeatable", None, text))
+                self.result.findings.append(Finding(None, None, Kind.NOT_REPEATABLE, None, text))
+                self.result.noisy.add(trainer.side)
                 found = True
         return found
 
@@ -271,7 +272,7 @@ class Modes(Bench):
                 if frozen == "Keras"
                 else f"trainable=False on Keras {names[0]}; or train() on torch {names[1]}"
             )
-            self.result.findings.append(Finding(*names, "training", "batchnorm-frozen", text, fix))
+            self.result.findings.append(Finding(*names, Kind.TRAINING, "batchnorm-frozen", text, fix))
             trainer, path = (self.torch, pair.torch[0]) if frozen == "Keras" else (self.keras, pair.keras)
             self.fixes.enter_context(trainer.batchnorm(path, frozen=True))
             self.untrained |= {slot.keras for slot in pair.slots}
@@ -304,7 +305,7 @@ class Modes(Bench):
                     Finding(
                         mine.path if mine else None,
                         other.path if other else None,
-                        "training",
+                        Kind.TRAINING,
                         "dropout-rate",
                         text,
                         fix,
@@ -324,7 +325,7 @@ class Modes(Bench):
                     text = f"{constant.path.rpartition('.')[2]}: trained in {side}, and the {other} layer has none"
                     fix = f"freeze it in {side}, or give the {other} layer one"
                     self.result.findings.append(
-                        Finding(pair.keras, ", ".join(pair.torch), "training", None, text, fix)
+                        Finding(pair.keras, ", ".join(pair.torch), Kind.TRAINING, None, text, fix)
                     )
             one_sided = [s for s in pair.slots if (s.keras in ours) != (s.torch in theirs)]
             if not one_sided:
@@ -343,7 +344,7 @@ class Modes(Bench):
                 Finding(
                     pair.keras,
                     ", ".join(pair.torch),
-                    "training",
+                    Kind.TRAINING,
                     None,
                     text,
                     "freeze or train it on both sides",
@@ -365,9 +366,9 @@ class Modes(Bench):
                 if call.inputs and not same:
                     continue  # it got something else already (an activation built in here, a step of its own there)
                 text = f"in training mode the output differs: {difference(call.output, fit[0]) if fit else 'shapes'}"
-                return Finding(call.path, self.watched[call.path], "training", None, text)
+                return Finding(call.path, self.watched[call.path], Kind.TRAINING, None, text)
         return Finding(
-            None, None, "training", None, "in training mode the outputs differ, at no paired layer"
+            None, None, Kind.TRAINING, None, "in training mode the outputs differ, at no paired layer"
         )
 
 

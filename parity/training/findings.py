@@ -7,23 +7,22 @@ judged as if the rule were one: the Keras side follows torch's rule from there o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
-from parity.core.finding import Finding, in_a_line
-from parity.core.types import Array
+from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.types import Array, Side
+from parity.core.verdict import verdict_of
 from parity.pairing.pair import Pairing
+from parity.report.result import Report
 from parity.training.bench import TrainingResult
 from parity.training.checks import Modes
 from parity.training.trajectory import Trajectory
 from parity.weights.transfer import exact_folds
-
-PROVEN = {"gradient", "training", "non-finite"}
-"""Kinds of findings that prove a difference in training."""
 
 
 def training_findings(
@@ -71,22 +70,29 @@ def training_findings(
 
 
 def add_training(
-    report: Any, keras: Adapter, torch: Adapter, pairing: Pairing, inputs: Sequence[Array], **arguments: Any
+    report: Report,
+    keras: Adapter,
+    torch: Adapter,
+    pairing: Pairing,
+    inputs: Sequence[Array],
+    noisy: Collection[Side] = (),
+    **arguments: Any,
 ) -> None:
     """Compare in training and take what is found into the report of a comparison; fails closed.
 
     Args:
-        report: of the outputs (parity.report.result.Report); its findings, notes, figures and verdict are changed.
+        report: of the outputs; its findings, notes, figures and verdict are changed.
         keras: the Keras side.
         torch: the torch side.
         pairing: which layer is which.
         inputs: model inputs in the Keras layout.
+        noisy: the sides whose outputs were not repeatable.
         arguments: of `training_findings`.
 
     Raises:
         UsageError: the comparison cannot be made as asked.
     """
-    if any(finding.kind == "error" for finding in report.findings):
+    if any(finding.kind is Kind.ERROR for finding in report.findings):
         report.notes.append("gradients and training were not compared: the models could not be evaluated")
         return
     try:
@@ -95,16 +101,17 @@ def add_training(
         raise
     except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
         text = f"in training a side raised {in_a_line(error)}"
-        result = TrainingResult([Finding(None, None, "error", None, text)])
+        result = TrainingResult([Finding(None, None, Kind.ERROR, None, text)])
     known = {(finding.keras, finding.torch, finding.cause) for finding in report.findings if finding.cause}
     report.findings += [f for f in result.findings if (f.keras, f.torch, f.cause) not in known]
     report.notes += result.notes
     report.training = finite(result.figures)
-    if any(finding.kind in PROVEN for finding in result.findings) and report.verdict != "DIVERGED":
-        noisy = any(finding.kind == "not-repeatable" for finding in report.findings)
-        report.verdict = "INCONCLUSIVE" if noisy else "DIVERGED"
-    elif report.verdict == "EQUAL" and (result.findings or not result.figures):
-        report.verdict = "INCONCLUSIVE"
+    report.verdict = verdict_of(
+        report.findings,
+        evaluated=bool(result.figures),
+        noisy={*noisy, *result.noisy},
+        parts=[report.verdict],
+    )
 
 
 def finite(value: Any) -> Any:

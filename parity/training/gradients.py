@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.core.layout import activation_to_torch, aligned
 from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
 from parity.core.trainer import Evaluation, WatchedCall
@@ -204,7 +204,7 @@ class Backward:
                     pending.append(position)
             text = "; ".join(str(g) for g in bad if g.pair.keras == gap.pair.keras)
             evidence = f"the gradient of the layer's own tensors differs, and not for what arrives at its output: {text}"
-            finding = Finding(gap.pair.keras, ", ".join(gap.pair.torch), "gradient", None, evidence)
+            finding = Finding(gap.pair.keras, ", ".join(gap.pair.torch), Kind.GRADIENT, None, evidence)
             found.append((calls[0] if calls else len(self.ours.calls), finding))
         return [finding for _, finding in sorted(found, key=lambda item: item[0])]
 
@@ -246,7 +246,7 @@ class Backward:
             text = (
                 f"no gradient reaches its output in torch{again}; in Keras up to {scale:.3g}. Is it detached?"
             )
-            return Finding(call.path, path, "gradient", None, text), False
+            return Finding(call.path, path, Kind.GRADIENT, None, text), False
         a, b = _both(call.gradient, other.gradient)
         before = {g.slot.torch: g.greatest for g in self.gaps()}
         images = aligned(call.output, other.output)
@@ -262,7 +262,7 @@ class Backward:
             )
         else:
             text = f"the gradient that arrives at its output differs{again}: {difference(a, b) if b is not None else ''}"
-        return Finding(call.path, path, "gradient", None, text), True
+        return Finding(call.path, path, Kind.GRADIENT, None, text), True
 
 
 def _both(ours: Array | None, theirs: Array | None) -> tuple[Array, Array | None]:

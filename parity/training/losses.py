@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.core.trainer import Evaluation
 from parity.core.types import Array
 
@@ -20,7 +20,7 @@ def explain_loss(bench: Bench, ours: Evaluation, theirs: Evaluation, targets: An
     """One finding: a second softmax, a constant factor, or neither."""
     gap = f"on the same outputs the loss is {ours.loss:.10g} in Keras and {theirs.loss:.10g} in torch"
     return [_double_softmax(bench, ours, theirs, targets, gap) or _reduction(bench, ours, theirs, gap)
-            or Finding(None, None, "training", None, gap)]  # fmt: skip
+            or Finding(None, None, Kind.TRAINING, None, gap)]  # fmt: skip
 
 
 def _double_softmax(
@@ -46,7 +46,7 @@ def _double_softmax(
                 f"logits into {side}'s loss: leave the softmax out of the models, or take a loss of probabilities "
                 "(from_logits=False; NLLLoss of the logarithm)"
             )
-            return Finding(None, None, "training", "double-softmax", text, fix, True)
+            return Finding(None, None, Kind.TRAINING, "double-softmax", text, fix, True)
     return None
 
 
@@ -79,7 +79,7 @@ def _reduction(bench: Bench, ours: Evaluation, theirs: Evaluation, gap: str) -> 
         f"and every gradient differs by the same (to {worst:.1g})"
     )
     fix = f"one reduction on both sides; with torch's loss times {factor:.6g} loss and gradients agree to {worst:.1g}"
-    return Finding(None, None, "training", "loss-reduction", text, fix, True)
+    return Finding(None, None, Kind.TRAINING, "loss-reduction", text, fix, True)
 
 
 def _meaning(factor: float, ours: Evaluation) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.core.rules import (
     Part,
     Rule,
@@ -146,7 +146,7 @@ def explain_step(
             f"; the step parts by {without:.2g} of the scale, and with torch's {part.name} in Keras "
             f"it agrees to {best:.1g}"
         )
-        finding = Finding(*names, "training", part.cause, text, fix, True)
+        finding = Finding(*names, Kind.TRAINING, part.cause, text, fix, True)
         (found.rules if is_framework_rule(part, a, b) else found.findings).append(finding)
     return found
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.training.ties import Tie
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def find_ties(bench: Bench) -> tuple[list[Tie], list[Finding]]:
         )
         fix = f"call one layer {len(layers)} times in {many_side}; with the copies' gradients summed both sides agree"
         names = (layers[0], owner) if tie.side == "keras" else (owner, layers[0])
-        findings.setdefault(names, Finding(*names, "training", "shared-layer-duplicated", text, fix, True))
+        findings.setdefault(names, Finding(*names, Kind.TRAINING, "shared-layer-duplicated", text, fix, True))
     return ties, list(findings.values())
 
 

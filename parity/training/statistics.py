@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.core.rules import Part
 from parity.core.types import Array
 from parity.pairing.pair import LayerPair
@@ -99,7 +99,7 @@ def explain_statistics(s: Statistics) -> Explained:
     if ours is None or theirs is None or ours == theirs:
         gap = max(float(np.abs(a - b).max()) for a, b in zip(s.keras, s.torch, strict=True))
         text = f"running statistics part by up to {gap:.3g} in one step, by no rule that is known"
-        return Explained([Finding(*names, "training", None, text)], ignored={names[0]}, known=False)
+        return Explained([Finding(*names, Kind.TRAINING, None, text)], ignored={names[0]}, known=False)
     found = Explained(batchnorm={names[0]: {}})
     agreement = _follows(s.torch, _predicted(s, *theirs))
     if abs(ours[0] - theirs[0]) > EXACT:
@@ -111,7 +111,7 @@ def explain_statistics(s: Statistics) -> Explained:
             f"momentum={theirs[0]:.6g} on Keras {names[0]}, or momentum={1 - ours[0]:.6g} on torch {names[1]} "
             f"(Keras momentum = 1 - torch momentum); the step then agrees to {agreement:.1g}"
         )
-        found.findings.append(Finding(*names, "training", "batchnorm-momentum", text, fix, True))
+        found.findings.append(Finding(*names, Kind.TRAINING, "batchnorm-momentum", text, fix, True))
         found.batchnorm[names[0]]["momentum"] = theirs[0]
     if ours[1] != theirs[1]:
         found.rules.append(_variance(s, names, theirs, agreement))
@@ -132,4 +132,4 @@ def _variance(s: Statistics, names: tuple[str, str], theirs: tuple[float, bool],
         f"moving_variance of {names[0]} by n/(n - 1) (tf_impl.layers.BatchNorm2d does), or compare with "
         "match_rules=True (--match-rules)"
     )
-    return Finding(*names, "training", "batchnorm-running-variance", text, fix, True)
+    return Finding(*names, Kind.TRAINING, "batchnorm-running-variance", text, fix, True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.core.rules import Hyperparameters, in_torch_terms
 from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE
 from parity.core.types import Array
@@ -58,7 +58,7 @@ class Trajectory(Runs):
                     Finding(
                         None,
                         None,
-                        "non-finite",
+                        Kind.NON_FINITE,
                         None,
                         "a loss of the training steps is not finite: take a smaller learning rate",
                     )
@@ -192,7 +192,7 @@ class Trajectory(Runs):
         text = f"{parting.what}: {parting.text or '; '.join(str(gap) for gap in parting.gaps[:3])}"
         more = f" and {len(parting.gaps) - 3} tensors more" if len(parting.gaps) > 3 else ""
         ours, theirs = (first.pair.keras, ", ".join(first.pair.torch)) if first else (None, None)
-        return Explained([Finding(ours, theirs, "training", None, text + more)], known=False)
+        return Explained([Finding(ours, theirs, Kind.TRAINING, None, text + more)], known=False)
 
     def _zero(self, keras: Sequence[TrainingStep], torch: Sequence[TrainingStep]) -> bool:
         """Take gradients that are zero but for rounding for zero on both sides: Adam would make steps of the rounding."""
@@ -296,7 +296,7 @@ class Trajectory(Runs):
         names = pair.keras, ", ".join(pair.torch)
         if mean is None or variance is None or not inputs or pair.keras in self.explained.batchnorm:
             text = "its statistics part in training, by no rule that is known"
-            return Explained([Finding(*names, "training", None, text)], ignored={pair.keras}, known=False)
+            return Explained([Finding(*names, Kind.TRAINING, None, text)], ignored={pair.keras}, known=False)
         axis = settings[0].get("axis", -1)
         axis = int(axis[0] if isinstance(axis, list | tuple) else axis)
         keep = float(settings[0].get("momentum", 0.99)), 1.0 - float(settings[1].get("momentum") or 0.0)

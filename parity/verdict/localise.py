@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding, in_a_line
+from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.store import Store
 from parity.core.types import Array, LayerInfo
 from parity.pairing.pair import Pairing
@@ -112,7 +112,7 @@ class _Localisation:
         explained = explainer.explain(sorted(located, key=lambda item: item.order))
         found = Localised(_each_once([item.finding for item in explained]))
         found.findings += [
-            Finding(None, None, "error", None, f"{side} raised {text}")
+            Finding(None, None, Kind.ERROR, None, f"{side} raised {text}")
             for side, text in errors
             if not found.findings
         ]
@@ -158,7 +158,7 @@ class _Localisation:
         ours, theirs = call.path or ROOT, ", ".join(self.pairs[call.path]) or ROOT
         tensors = {f"torch_input.{i}": np.array(value) for i, value in enumerate(apart.inputs)}
         tensors |= {f"keras_input.{i}": np.array(value) for i, value in enumerate(call.inputs)}
-        if apart.kind != "wiring":
+        if apart.kind != Kind.WIRING:
             tensors |= {f"torch_output.{i}": np.array(value) for i, value in enumerate(apart.outputs)}
             tensors |= {f"keras_output.{i}": np.array(value) for i, value in enumerate(apart.ours)}
         finding = Finding(ours, theirs, apart.kind, None, apart.text + again, tensors=tensors)
@@ -170,7 +170,7 @@ class _Localisation:
         first: dict[tuple[str | None, str], int] = {}
         for number, finding in enumerate(findings):
             first.setdefault(
-                (finding.keras, "" if finding.kind in {"wiring", "missing-call"} else "layer"), number
+                (finding.keras, "" if finding.kind in {Kind.WIRING, Kind.MISSING_CALL} else "layer"), number
             )
         rows = []
         for call, row in zip(run.calls, run.rows, strict=True):
@@ -287,13 +287,13 @@ def _call_findings(
     located = []
     names = mirrored(keras.layers(), torch.layers()) | {path: paths[0] for path, paths in pairs.items()}
     for kind, calls, everything, verb in (
-        ("missing-call", missing, [call.path for call in ours], ("Keras", "torch")),
-        ("extra-call", extra, [pairs[call.path][-1] for call in theirs], ("torch", "Keras")),
+        (Kind.MISSING_CALL, missing, [call.path for call in ours], ("Keras", "torch")),
+        (Kind.EXTRA_CALL, extra, [pairs[call.path][-1] for call in theirs], ("torch", "Keras")),
     ):
         for block, order in _blocks(calls, everything).items():
             text = f"{verb[0]} runs it here, {verb[1]} does not"
             partner = _partner(block, kind, names)
-            ours_first = (block, partner) if kind == "missing-call" else (partner, block)
+            ours_first = (block, partner) if kind is Kind.MISSING_CALL else (partner, block)
             located.append(Located(order - 0.5, Finding(ours_first[0], ours_first[1], kind, None, text)))
     return located
 
@@ -321,22 +321,22 @@ def _stems(path: str) -> list[str]:
     return [".".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def _partner(block: str, kind: str, names: Mapping[str, str]) -> str | None:
+def _partner(block: str, kind: Kind, names: Mapping[str, str]) -> str | None:
     """The other side's name of a layer or block, where it has one."""
-    if kind == "missing-call":
+    if kind is Kind.MISSING_CALL:
         return names.get(block)
     return {mate: path for path, mate in names.items()}.get(block)
 
 
 def _output_findings(ours: Sequence[Array], forced: Sequence[Array], end: int) -> list[Located]:
     compared = compare(ours, forced)
-    if not compared.text:
+    if not compared.differs:
         return []
     evidence = f"after the last paired layer, with all layers giving the Keras values: {compared.text}"
-    kind = "shape" if compared.text.startswith("shape") else "output"
+    kind = Kind.SHAPE if compared.misshapen else Kind.OUTPUT
     tensors = {f"keras_input.{i}": value for i, value in enumerate(ours)}
     tensors |= {f"torch_input.{i}": value for i, value in enumerate(forced)}
-    apart = Apart(end + 1.0, Call("", 0, ours), "output", evidence, forced, [], ours)
+    apart = Apart(end + 1.0, Call("", 0, ours), Kind.OUTPUT, evidence, forced, [], ours)
     return [Located(end + 1.0, Finding(None, None, kind, None, evidence, tensors=tensors), apart)]
 
 

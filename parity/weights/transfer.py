@@ -15,7 +15,8 @@ from parity.core.errors import PairingError, UsageError
 from parity.core.layout import identity
 from parity.core.trace import Trace
 from parity.core.types import Array
-from parity.pairing.pair import MappingLike, Pairing, pair
+from parity.pairing.pair import MappingLike, Pairing
+from parity.pairing.pair import pair as paired
 from parity.pairing.slots import Slot
 
 
@@ -47,6 +48,7 @@ def transfer(
     mapping: MappingLike | None = None,
     inputs: Any = None,
     strict: bool = True,
+    pairing: Pairing | None = None,
 ) -> TransferResult:
     """Copy every weight and statistic of one model into the other, in place.
 
@@ -60,17 +62,23 @@ def transfer(
         mapping: {Keras path: torch path, or tuple of torch paths}, of layers, containers or tensors.
         inputs: a sample input in the Keras layout, for a model that must run once to be built.
         strict: raise on anything unmatched; False copies what has a counterpart and lists the rest.
+        pairing: of these two models, made before (`parity.pair`); None pairs them here.
 
     Returns:
         The pairs, the number of tensors copied, and what was left out.
 
     Raises:
         PairingError: missing, extra or misshapen tensors, all in one error; nothing was written.
-        UsageError: the two models are not one of each framework, or a dtype would lose digits.
+        UsageError: the two models are not one of each framework, a dtype would lose digits, or the pairing is of
+            other models.
     """
     source_adapter, target_adapter = adapters_of(source, target, inputs)
     keras, torch = sorted_sides(source_adapter, target_adapter)
-    pairing = pair_models(keras, torch, mapping, inputs)
+    pairing = (
+        pair_models(keras, torch, mapping, inputs)
+        if pairing is None
+        else given(pairing, keras, torch, mapping)
+    )
     lost = _lost_values(pairing, source_adapter)
     if (pairing.problems or lost) and strict:
         raise PairingError([*(problem.text for problem in pairing.problems), *lost.values()])
@@ -97,16 +105,57 @@ def transfer(
     )
 
 
+def pair(first: Any, second: Any, mapping: MappingLike | None = None, inputs: Any = None) -> Pairing:
+    """Pair the layers and tensors of two models, once for every `transfer` and `compare` that follows.
+
+    The result serves as long as neither model gets or loses a layer. Whatever found no counterpart is in its
+    `problems`; nothing is raised for it.
+
+    Args:
+        first: a Keras model and `second` a torch module, or the other way round.
+        second: the model of the other framework.
+        mapping: {Keras path: torch path, or tuple of torch paths}, of layers, containers or tensors.
+        inputs: a sample input in the Keras layout; None draws one from the Keras model's own specification.
+
+    Raises:
+        UsageError: the two models are not one of each framework, or the mapping is not made of paths.
+    """
+    return pair_models(*sorted_sides(*adapters_of(first, second, inputs)), mapping, inputs)
+
+
+def given(pairing: Pairing, keras: Adapter, torch: Adapter, mapping: MappingLike | None) -> Pairing:
+    """A pairing that the caller made before, once it is known to be of these two models.
+
+    Raises:
+        UsageError: it names layers or tensors that a model does not have, or a mapping comes with it.
+    """
+    if mapping:
+        raise UsageError(
+            "a pairing holds its mapping already; got pairing= and mapping=. Give the mapping to parity.pair."
+        )
+    for adapter, named in (
+        (keras, {slot.keras for item in pairing.pairs for slot in item.slots}),
+        (torch, {slot.torch for item in pairing.pairs for slot in item.slots}),
+    ):
+        known = {tensor.path for layer in adapter.layers().values() for tensor in layer.tensors}
+        if strangers := sorted(named - known):
+            raise UsageError(
+                f"pairing must be of these two models; got {len(strangers)} tensors that the {adapter.side} model "
+                f"does not have, the first {strangers[0]!r}. Pair the models anew with parity.pair."
+            )
+    return pairing
+
+
 def pair_models(keras: Adapter, torch: Adapter, mapping: MappingLike | None, inputs: Any) -> Pairing:
     """Pair two models: by name where that settles every tensor, else from one traced forward pass of each."""
-    named = pair(keras, torch, mapping)
+    named = paired(keras, torch, mapping)
     if not named.complete or any(item.how not in {"path", "mapping"} for item in named.pairs):
         traces = traces_of(keras, torch, inputs)
         if isinstance(traces, tuple):
-            return pair(keras, torch, mapping, traces[0].flattened, traces)
+            return paired(keras, torch, mapping, traces[0].flattened, traces)
         named.unrun = traces
     flattened = flattened_images(keras, inputs)
-    return replace(pair(keras, torch, mapping, flattened), unrun=named.unrun) if flattened else named
+    return replace(paired(keras, torch, mapping, flattened), unrun=named.unrun) if flattened else named
 
 
 def traces_of(keras: Adapter, torch: Adapter, inputs: Any) -> tuple[Trace, Trace] | str:

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from parity.causes import CAUSES
-from parity.core.finding import KINDS, Finding
+from parity.core.finding import Finding, Kind
 from parity.report.files import write_html, write_json
 from parity.report.page.pictures import LARGEST, Picture, pictures
 from parity.report.plain import plain
@@ -309,4 +309,4 @@ def test_text() -> None:
 
 
 def test_every_kind_is_explained() -> None:
-    assert {finding.kind for finding in FINDINGS} <= set(KINDS)
+    assert {finding.kind for finding in FINDINGS} <= set(Kind)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.core.tolerance import difference
 from parity.core.types import Array
 
@@ -47,7 +47,7 @@ def _with_blueprint(
     finding: Finding, keras: Adapter, torch: Adapter, flattened: Mapping[str, tuple[int, ...]]
 ) -> Finding:
     """One finding: each side is built anew or, where it has no blueprint, left to the saved tensors."""
-    if not finding.tensors or finding.kind not in {"layer", "shape"}:
+    if not finding.tensors or finding.kind not in {Kind.LAYER, Kind.SHAPE}:
         return finding
     blueprint: dict[str, Any] = {"keras": None, "torch": None}
     tensors = dict(finding.tensors)

@@ -1,0 +1,74 @@
+"""One evaluation of one side: its outputs, or the finding that says why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from parity.core.adapter import Adapter
+from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.types import Array, Side
+from parity.pairing.pair import Pairing
+from parity.replay.noise import noise
+from parity.verdict.outputs import Outputs
+
+FITTING_INPUT = (
+    "where the input is what it does not take, give one that both models take (inputs=, --input 2x65x96x3)"
+)
+NO_FLOAT64 = "it runs in float32, so one of its operations takes no float64 here, which parity judges by: "
+ELSEWHERE = {
+    "keras": "check on another Keras backend (KERAS_BACKEND=jax or torch)",
+    "torch": "check on another device (--device cpu)",
+}
+
+
+def evaluated(model: Adapter, inputs: Sequence[Array]) -> tuple[Outputs | None, list[Finding]]:
+    """The outputs of one side; where it raises, None and the finding that says so."""
+    try:
+        return model.forward(inputs), []
+    except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
+        text = f"{model.side} raised {in_a_line(error)}"
+        fix = NO_FLOAT64 + ELSEWHERE[model.side] if _runs_in_float32(model, inputs) else FITTING_INPUT
+        return None, [Finding(None, None, Kind.ERROR, None, text, fix)]
+
+
+def _runs_in_float32(model: Adapter, inputs: Sequence[Array]) -> bool:
+    """Whether a model that raised on these inputs takes them in float32."""
+    if not any(value.dtype == np.float64 for value in inputs):
+        return False
+    single = [value.astype(np.float32) if value.dtype == np.float64 else value for value in inputs]
+    try:
+        with model.precision("float32"):
+            model.forward(single)
+    except Exception:  # any model, any error: it was not the precision
+        return False
+    return True
+
+
+def unrepeatable(
+    sides: tuple[Adapter, Adapter], inputs: Mapping[Side, Sequence[Array]], pairing: Pairing
+) -> dict[Side, Finding]:
+    """A finding for each side that gives different results for one input, by side.
+
+    Args:
+        sides: both sides, Keras first.
+        inputs: the inputs of each side, in its own layout.
+        pairing: which layer is which.
+    """
+    found = {model.side: noise(model, inputs[model.side]) for model in sides}
+    findings: dict[Side, Finding] = {}
+    for side, item in found.items():
+        if item is None:
+            continue
+        keras, torch = (item.path, None) if side == "keras" else (None, item.path)
+        for pair in pairing.pairs:
+            if keras == pair.keras or torch in pair.torch:
+                keras, torch = pair.keras, ", ".join(pair.torch)
+        text = f"the {side} model is not repeatable: {item.evidence}"
+        if sum(value is not None for value in found.values()) == 1:
+            text += f"; the {'torch' if side == 'keras' else 'Keras'} side is"
+        cause = "train-mode-left-on" if item.dropped else None
+        fix = "module.eval(), and no dropout with training=True" if side == "torch" else "training=False"
+        findings[side] = Finding(keras, torch, Kind.NOT_REPEATABLE, cause, text, fix if cause else None)
+    return findings

@@ -1,0 +1,175 @@
+"""The outputs of both sides, held against each other: how much differs, and what would prove nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from parity.core.adapter import Adapter
+from parity.core.finding import Finding, Kind
+from parity.core.layout import aligned
+from parity.core.tolerance import STRUCTURE, Difference, difference
+from parity.core.types import Array, Side
+
+Outputs = list[tuple[str, Array]]
+"""Output tensors by name, in the framework's own layout."""
+
+
+@dataclass
+class Judged:
+    """What the outputs showed.
+
+    Attributes:
+        max_abs: greatest absolute difference; infinite where outputs cannot be held against each other.
+        max_rel: the same relative to the output's greatest magnitude.
+        elements: elements compared.
+        findings: what differs, or would prove nothing.
+    """
+
+    max_abs: float = 0.0
+    max_rel: float = 0.0
+    elements: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+
+def cast(values: Sequence[Array], dtype: str) -> list[Array]:
+    """Floating inputs in the dtype to judge in (bfloat16 stays float32: NumPy has none, the models cast)."""
+    wanted = "float32" if dtype == "bfloat16" else dtype
+    return [value.astype(wanted) if value.dtype.kind == "f" else value for value in values]
+
+
+def side_by_side(keras: Outputs, torch: Outputs) -> list[tuple[str, Array, Array]]:
+    """(name, Keras output, torch output): by name where both have the same names, else by position."""
+    by_name = dict(torch)
+    if len(by_name) == len(torch) and {name for name, _ in keras} == set(by_name):
+        return [(name, value, by_name[name]) for name, value in keras]
+    return [(name, value, other) for (name, value), (_, other) in zip(keras, torch, strict=True)]
+
+
+def agree(keras: Outputs, torch: Outputs) -> bool:
+    """Whether both sides give outputs, as many, and each pair is the same within the bound for the structure."""
+    if len(keras) != len(torch) or not keras:
+        return False
+    gaps = (_gap(value, other) for _, value, other in side_by_side(keras, torch))
+    return all(gap is not None and gap.within(STRUCTURE) for gap in gaps)
+
+
+def greatest(keras: Outputs, torch: Outputs) -> tuple[float, float]:
+    """Greatest absolute and relative difference over the outputs; infinite where shapes do not correspond."""
+    gaps = [_gap(value, other) for _, value, other in side_by_side(keras, torch)]
+    known = [gap for gap in gaps if gap is not None]
+    if not known or len(known) < len(gaps):
+        return float("inf"), float("inf")
+    return max(gap.max_abs for gap in known), max(gap.max_rel for gap in known)
+
+
+def extent(outputs: Outputs) -> int:
+    """Rows or columns of the largest image among the outputs; 0 where there is none."""
+    return max((max(value.shape[1:-1]) for _, value in outputs if value.ndim > 3), default=0)
+
+
+def judge(keras: Outputs, torch: Outputs, located: bool) -> Judged:
+    """Hold the outputs against each other.
+
+    Args:
+        keras: outputs of the Keras side, in float64.
+        torch: outputs of the torch side, likewise.
+        located: whether findings say already where the sides differ; then no output is blamed again.
+    """
+    if len(keras) != len(torch) or not keras:
+        text = f"Keras gives {len(keras)} output tensors, torch {len(torch)}"
+        return Judged(float("inf"), float("inf"), 0, [Finding(None, None, Kind.SHAPE, None, text)])
+    found = Judged()
+    for name, value, other in side_by_side(keras, torch):
+        gap = _gap(value, other)
+        if gap is None:
+            text = f"output {name}: shape {value.shape} in Keras, {other.shape} in torch"
+            if not located:
+                found.findings.append(Finding(None, None, Kind.SHAPE, None, text))
+            return Judged(float("inf"), float("inf"), found.elements, found.findings)
+        found.elements += gap.size
+        found.max_abs, found.max_rel = max(found.max_abs, gap.max_abs), max(found.max_rel, gap.max_rel)
+        if gap.non_finite:
+            found.findings.append(_not_finite(name, gap))
+        elif gap.size and not gap.within() and not located:
+            found.findings.append(
+                Finding(None, None, Kind.OUTPUT, None, f"output {name}: {gap}, not located")
+            )
+    if found.elements == 0:
+        text = "nothing was compared: the outputs are empty"
+        found.findings.append(Finding(None, None, Kind.ERROR, None, text))
+    return found
+
+
+def _gap(keras: Array, torch: Array) -> Difference | None:
+    """How far two outputs differ; None where their shapes do not correspond."""
+    fit = aligned(keras, torch)
+    return None if fit is None else difference(keras, fit[0])
+
+
+def _not_finite(name: str, gap: Difference) -> Finding:
+    text = f"output {name}: {gap.non_finite} of {gap.size} elements are NaN or infinite"
+    if not np.isfinite(gap.max_abs):
+        return Finding(None, None, Kind.NON_FINITE, None, f"{text} on one side alone")
+    fix = "inputs and weights that keep the outputs finite"
+    return Finding(None, None, Kind.ERROR, None, f"{text} on both sides, which proves nothing", fix)
+
+
+def vacuous(
+    sides: tuple[Adapter, Adapter],
+    inputs: Mapping[Side, Sequence[Array]],
+    outputs: Mapping[Side, Outputs],
+) -> list[Finding]:
+    """Findings where equal outputs would prove nothing: both hand their input through, or ignore it.
+
+    Args:
+        sides: both sides, Keras first.
+        inputs: the inputs of each side, in its own layout.
+        outputs: the outputs of each side, in float64.
+    """
+    if _hand_through(sides, inputs, outputs):
+        text = "both models hand their input through: there is nothing to compare. Are these the models you mean?"
+        return [Finding(None, None, Kind.ERROR, None, text)]
+    return [
+        Finding(None, None, Kind.CONSTANT_OUTPUT, None,
+                f"output {name}: another input gives the same, so that equality would prove nothing")
+        for name in _constant_outputs(sides[0], inputs["keras"], outputs["keras"])
+    ]  # fmt: skip
+
+
+def _hand_through(
+    sides: tuple[Adapter, Adapter], inputs: Mapping[Side, Sequence[Array]], outputs: Mapping[Side, Outputs]
+) -> bool:
+    """Whether neither side does anything: no layers with weights, and every output is an input."""
+    if any(layer.tensors for side in sides for layer in side.layers().values()):
+        return False
+    return all(
+        any(np.array_equal(value, one) for one in cast(inputs[side.side], "float64"))
+        for side in sides
+        for _, value in outputs[side.side]
+    )
+
+
+def _constant_outputs(keras: Adapter, inputs: Sequence[Array], outputs: Outputs) -> list[str]:
+    """Names of the outputs that do not depend on the input (a dead ReLU), found by a second input."""
+    suspects = [(i, name) for i, (name, value) in enumerate(outputs) if _constant(value)]
+    if not suspects:
+        return []
+    rng = np.random.default_rng(1)
+    second = [
+        value * rng.uniform(-2.0, 2.0, value.shape) + rng.normal(0.0, 1.0, value.shape)
+        if value.dtype.kind == "f"
+        else np.roll(value, 1, axis=-1)
+        for value in cast(inputs, "float64")
+    ]
+    with keras.precision("float64"):
+        again = keras.forward(second)
+    return [name for i, name in suspects if np.array_equal(again[i][1], outputs[i][1])]
+
+
+def _constant(value: Array) -> bool:
+    """Whether every place of the batch (and of the image) has the same channels."""
+    places = value.reshape(-1, value.shape[-1]) if value.ndim > 1 else value.reshape(-1, 1)
+    return bool(np.all(places == places[0]))

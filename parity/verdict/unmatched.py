@@ -1,0 +1,96 @@
+"""What the pairing and the weights add to the findings: tensors without a counterpart, values that differ."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from parity.core.adapter import Adapter
+from parity.core.finding import Finding, Kind
+from parity.core.tolerance import difference
+from parity.pairing.pair import Pairing
+from parity.pairing.slots import Problem
+from parity.replay.settings import differing_settings
+from parity.weights.transfer import tensor_differences
+
+SHOWN = 5
+"""Layers that a note names before it only counts."""
+
+
+def with_unmatched(
+    findings: list[Finding], sides: tuple[Adapter, Adapter], pairing: Pairing
+) -> list[Finding]:
+    """The findings, with every tensor that has no counterpart: at the layer that differs for want of it, or alone."""
+    found = [*findings, *_unlike(sides, pairing)]
+    for problem in pairing.problems:
+        for i, finding in enumerate(found):
+            at_keras = problem.keras is not None and problem.keras == finding.keras
+            at_torch = problem.torch is not None and problem.torch == finding.torch
+            if finding.kind is Kind.LAYER and (at_keras or at_torch):
+                found[i] = replace(finding, evidence=f"{finding.evidence}; {problem.text}")
+                break
+        else:
+            found.append(_unmatched(problem, pairing))
+    return found
+
+
+def _unlike(sides: tuple[Adapter, Adapter], pairing: Pairing) -> list[Finding]:
+    """What to do where most layers of one side have no counterpart: these are hardly two of one network."""
+    counts = [sum(bool(layer.tensors) for layer in side.layers().values()) for side in sides]
+    misfit = {problem.keras for problem in pairing.problems}
+    whole = sum(1 for item in pairing.pairs if item.slots and item.keras not in misfit)
+    if not pairing.problems or whole >= min(counts) / 2:
+        return []
+    text = (
+        f"{whole} of {counts[0]} Keras and {counts[1]} torch layers with weights correspond: are these two versions "
+        "of one network?"
+    )
+    fix = "check what --keras and --torch name, or pass a mapping from Keras paths to torch paths"
+    if pairing.unrun:
+        text = (
+            f"the names pair {whole} of {counts[0]} Keras and {counts[1]} torch layers with weights, and what the "
+            f"models compute could not be looked at: {pairing.unrun}"
+        )
+        fix = "give inputs that both models take (inputs=, --input), or a mapping from Keras paths to torch paths"
+    return [Finding(None, None, Kind.UNMATCHED, None, text, fix)]
+
+
+def _unmatched(problem: Problem, pairing: Pairing) -> Finding:
+    """A tensor without a counterpart; a bias that one of two paired layers alone has is a missing one."""
+    lone = ".bias " in f"{problem.text.split(' has no counterpart')[0]} " and not problem.tensors
+    for pair in pairing.pairs if lone else ():
+        if problem.keras == pair.keras or problem.torch in pair.torch:
+            torch = ", ".join(pair.torch)
+            lacking = f"torch layer {torch}" if problem.keras == pair.keras else f"Keras layer {pair.keras}"
+            fix = f"give {lacking} a bias"
+            return Finding(pair.keras, torch, Kind.UNMATCHED, "missing-bias", problem.text, fix)
+    return Finding(problem.keras, problem.torch, Kind.UNMATCHED, None, problem.text)
+
+
+def with_differing_values(
+    findings: list[Finding], sides: tuple[Adapter, Adapter], pairing: Pairing
+) -> tuple[list[Finding], list[str]]:
+    """Each differing layer with the weights and settings that are not the same; a note on those without effect.
+
+    Returns:
+        The findings, and notes.
+    """
+    texts: dict[str, list[str]] = {}
+    for path, (slot, keras, torch) in tensor_differences(pairing, *sides).items():
+        layer, _, name = path.rpartition(".")
+        gap = difference(keras, torch)
+        text = f"{name} is not torch's {slot.torch} ({gap.mismatched} of {gap.size} values, by up to {gap.max_abs:.3g})"
+        texts.setdefault(layer, []).append(text)
+    layers = sides[0].layers(), sides[1].layers()
+    found = list(findings)
+    for i, finding in enumerate(found):
+        known = finding.keras in layers[0] and finding.torch in layers[1]
+        if known and finding.kind in {Kind.LAYER, Kind.SHAPE}:
+            settings = differing_settings(
+                layers[0][str(finding.keras)].settings, layers[1][str(finding.torch)].settings
+            )
+            more = texts.pop(str(finding.keras), []) + settings
+            found[i] = replace(finding, evidence="; ".join([finding.evidence, *more]))
+    if not texts:
+        return found, []
+    shown = ", ".join(list(texts)[:SHOWN]) + (" ..." if len(texts) > SHOWN else "")
+    return found, [f"weights of {len(texts)} layers differ without effect on this output: {shown}"]
