@@ -21,7 +21,7 @@ from parity.core.layout import activation_to_torch, aligned
 from parity.core.store import Store
 from parity.core.trace import Node, NodeObserver, Source, Trace, Values
 from parity.core.types import Array
-from parity.replay.replay import Kept
+from parity.replay.record import Kept
 
 REACH = 24
 """Steps that are followed back on either side."""

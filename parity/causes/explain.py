@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +20,8 @@ from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.layout import activation_to_keras, activation_to_torch, aligned
 from parity.core.types import Array
 from parity.pairing.pair import Pairing
-from parity.replay.located import Apart, Call
-from parity.replay.replay import compare
-
-if TYPE_CHECKING:
-    from parity.replay.located import Located
+from parity.replay.located import Apart, Call, Located
+from parity.replay.tensors import compare
 
 
 class Explainer:
@@ -88,10 +85,14 @@ class Explainer:
     @staticmethod
     def _of_whole_result(apart: Apart, before: Sequence[Located]) -> bool:
         """Whether another shape arrives because an earlier layer, whose shape differs, was given the Keras result."""
-        if apart.kind != Kind.WIRING or not apart.ours or apart.ours[0].size == apart.inputs[0].size:
+        if (
+            apart.kind != Kind.WIRING
+            or not apart.keras_result
+            or apart.keras_result[0].size == apart.inputs[0].size
+        ):
             return False
         given = [activation_to_torch(value).shape for item in before if item.finding.kind == Kind.SHAPE and item.apart
-                 for value in item.apart.ours]  # fmt: skip
+                 for value in item.apart.keras_result]  # fmt: skip
         return apart.inputs[0].shape in given
 
     # --- calls that one side alone makes ------------------------------------------------------------
@@ -101,14 +102,14 @@ class Explainer:
         missing = finding.kind == Kind.MISSING_CALL
         path = finding.keras if missing else finding.torch
         layers = self.layers[0 if missing else 1]
-        if path not in layers or len(apart.ours) != 1 or len(apart.inputs) != 1:
+        if path not in layers or len(apart.keras_result) != 1 or len(apart.inputs) != 1:
             return False
         try:
             if missing:
                 value = self.keras.run_layer(path, [activation_to_keras(apart.inputs[0])])
-                return not compare(value, apart.inputs if value[0].shape != apart.ours[0].shape else
-                                   [activation_to_torch(apart.ours[0])]).differs  # fmt: skip
-            value = self.torch.run_layer(path, [activation_to_torch(apart.ours[0])])
+                return not compare(value, apart.inputs if value[0].shape != apart.keras_result[0].shape else
+                                   [activation_to_torch(apart.keras_result[0])]).differs  # fmt: skip
+            value = self.torch.run_layer(path, [activation_to_torch(apart.keras_result[0])])
             return not compare([activation_to_keras(apart.inputs[0])], value).differs
         except Exception:  # any layer, any error: it does not fit here
             return False
@@ -160,7 +161,7 @@ class Explainer:
         path = apart.call.path
         at_end = apart.kind == Kind.OUTPUT
         place = ("the output", "the output") if at_end else (path, ", ".join(self.pairs[path]))
-        for number, (ours, theirs) in enumerate(zip(apart.ours, apart.inputs, strict=False)):
+        for number, (ours, theirs) in enumerate(zip(apart.keras_result, apart.inputs, strict=False)):
             if compare([ours], [theirs]).differs:
                 found = self._by_steps(apart, number, place)
                 found = found or explain_arrival(*channels_first(ours, theirs), self._sources(apart), place)
@@ -223,7 +224,8 @@ class Explainer:
 
         return Case(
             path, ", ".join(mates), (ours.family, theirs.family), (ours.settings, theirs.settings),
-            list(apart.call.inputs), apart.ours[0], list(apart.inputs), apart.outputs[0], weights, self.images, rerun,
+            list(apart.call.inputs), apart.keras_result[0], list(apart.inputs), apart.outputs[0], weights,
+            self.images, rerun,
         )  # fmt: skip
 
 

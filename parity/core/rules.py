@@ -244,21 +244,21 @@ PARTS = (
 )
 
 
-def differing_parts(ours: Rule, theirs: Rule) -> list[Part]:
+def differing_parts(keras: Rule, torch: Rule) -> list[Part]:
     """Parts of two rules that are not the same, whether or not it has an effect."""
-    return [part for part in PARTS if any(getattr(ours, f) != getattr(theirs, f) for f in part.fields)]
+    return [part for part in PARTS if any(getattr(keras, f) != getattr(torch, f) for f in part.fields)]
 
 
-def exchanged(ours: Rule, theirs: Rule, parts: list[Part]) -> Rule:
-    """Our rule with these parts of theirs."""
+def exchanged(keras: Rule, torch: Rule, parts: list[Part]) -> Rule:
+    """The Keras rule with these parts of torch's."""
     names = [name for part in parts for name in part.fields]
-    return replace(ours, **{name: getattr(theirs, name) for name in names})
+    return replace(keras, **{name: getattr(torch, name) for name in names})
 
 
-def is_framework_rule(part: Part, ours: Rule, theirs: Rule) -> bool:
+def is_framework_rule(part: Part, keras: Rule, torch: Rule) -> bool:
     """Whether the numbers given are the same on both sides, so that only the frameworks' rules differ."""
     numbers = {"adam-epsilon": ("epsilon",), "weight-decay-coupling": ("decay",),
                "gradient-clipping": ("clip", "limit"), "sgd-learning-rate-in-buffer": ()}  # fmt: skip
     if part.cause not in numbers:
         return False
-    return all(getattr(ours, name) == getattr(theirs, name) for name in numbers[part.cause])
+    return all(getattr(keras, name) == getattr(torch, name) for name in numbers[part.cause])

@@ -103,5 +103,5 @@ def _digest(array: Array) -> Hashable:
     return array.shape, str(array.dtype), flat[:: max(flat.size // 64, 1)].tobytes()
 
 
-def _same(ours: Array, theirs: Array) -> bool:
-    return bool(np.array_equal(ours, theirs, equal_nan=theirs.dtype.kind in "fc"))
+def _same(first: Array, second: Array) -> bool:
+    return bool(np.array_equal(first, second, equal_nan=second.dtype.kind in "fc"))

@@ -191,9 +191,9 @@ def settle_flattened(keras: Trace, torch: Trace) -> None:
     Images are channels first in torch, sequences of tokens are not. Which of them was flattened, the shape
     says that torch flattens.
     """
-    theirs = set(torch.flattened.values())
+    torch_images = set(torch.flattened.values())
     for path, image in list(keras.flattened.items()):
-        if len(image) == 2 and image in theirs and image[::-1] not in theirs:
+        if len(image) == 2 and image in torch_images and image[::-1] not in torch_images:
             del keras.flattened[path]
 
 

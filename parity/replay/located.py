@@ -31,8 +31,8 @@ class Apart:
         text: what was measured.
         inputs: what the torch layer took (WIRING: what arrived at it).
         outputs: what it gave.
-        ours: the Keras result that it was held against.
-        index: how-many-th call of the torch layer it is.
+        keras_result: the Keras result that it was held against.
+        index: number of this call of the torch layer, counted from 0.
     """
 
     order: float
@@ -41,7 +41,7 @@ class Apart:
     text: str
     inputs: Sequence[Array]
     outputs: Sequence[Array]
-    ours: Sequence[Array]
+    keras_result: Sequence[Array]
     index: int = 0
 
 

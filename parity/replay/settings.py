@@ -22,15 +22,17 @@ CORRESPONDING: tuple[tuple[str, str], ...] = (
 def differing_settings(keras: Mapping[str, Any], torch: Mapping[str, Any]) -> list[str]:
     """What is set differently, in words."""
     texts = []
-    for ours, theirs in CORRESPONDING:
-        if ours in keras and theirs in torch and not _same(keras[ours], torch[theirs]):
-            texts.append(f"{ours}={keras[ours]} in Keras, {theirs}={torch[theirs]} in torch")
+    for keras_name, torch_name in CORRESPONDING:
+        if keras_name in keras and torch_name in torch and not _same(keras[keras_name], torch[torch_name]):
+            texts.append(
+                f"{keras_name}={keras[keras_name]} in Keras, {torch_name}={torch[torch_name]} in torch"
+            )
     return texts
 
 
-def _same(ours: Any, theirs: Any) -> bool:
+def _same(keras: Any, torch: Any) -> bool:
     """Equal, where 2 and (2, 2) mean the same; settings that are not numbers are not judged."""
-    a, b = _numbers(ours), _numbers(theirs)
+    a, b = _numbers(keras), _numbers(torch)
     if not a or not b:
         return True
     size = max(len(a), len(b))

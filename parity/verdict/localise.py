@@ -7,23 +7,24 @@ wiring between them ("wiring"). The causes are read from the tensors (parity.cau
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from parity.causes.between import Between
+from parity.causes.explain import Explainer
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.store import Store
-from parity.core.types import Array, LayerInfo
+from parity.core.types import Array
 from parity.pairing.pair import Pairing
 from parity.replay.located import Apart, Call, Located
-from parity.replay.replay import CallLog, Replay, compare, in_torch_order, match_calls
-
-if TYPE_CHECKING:
-    from parity.causes.between import Between
+from parity.replay.record import CallLog, in_torch_order, match_calls
+from parity.replay.replay import Replay
+from parity.replay.tensors import compare
+from parity.verdict.calls import one_sided_calls, watched_pairs, weightless
 
 ROOT = "(the model itself)"
 """What a finding calls a model that is a single layer."""
@@ -79,10 +80,8 @@ class _Localisation:
 
     def run(self) -> Localised:
         """Record, replay, and put the findings together."""
-        from parity.causes.explain import Explainer
-
         errors = []
-        plain = {path for path, layer in self.keras.layers().items() if _weightless(layer)} - set(self.pairs)
+        plain = {path for path, layer in self.keras.layers().items() if weightless(layer)} - set(self.pairs)
         with self.keras.watched(self.log, set(self.pairs) | plain):
             outputs, error = _attempt(self.keras, self.inputs["keras"])
         errors += [error] if error else []
@@ -99,7 +98,7 @@ class _Localisation:
         run, forced, error = self._replay(ordered, match, cuts)
         errors += [error] if error else []
         located = [self._located(apart) for apart in run.apart]
-        one_sided = _call_findings(calls, order, match, self.pairs, self.keras, self.torch)
+        one_sided = one_sided_calls(calls, order, match, self.pairs, self.keras, self.torch)
         located += [
             item for item in one_sided if item.finding.kind not in silent
         ]  # a side that raised says no more
@@ -143,8 +142,6 @@ class _Localisation:
 
     def _between(self, run: Replay, images: Sequence[tuple[int, ...]]) -> Between:
         """Both sides step by step, the torch layers giving the Keras values again."""
-        from parity.causes.between import Between
-
         again = Replay(run.calls, run.match, self.pairs, self.torch, run.uncut, run.cuts)
         paths = set(again.first) | set(again.last)
         linear = [value for call in run.calls for value in call.linear or ()]
@@ -155,18 +152,18 @@ class _Localisation:
     def _located(self, apart: Apart) -> Located:
         call = apart.call
         again = f" (call {call.index + 1} of this layer)" if call.index else ""
-        ours, theirs = call.path or ROOT, ", ".join(self.pairs[call.path]) or ROOT
+        keras, torch = call.path or ROOT, ", ".join(self.pairs[call.path]) or ROOT
         tensors = {f"torch_input.{i}": np.array(value) for i, value in enumerate(apart.inputs)}
         tensors |= {f"keras_input.{i}": np.array(value) for i, value in enumerate(call.inputs)}
         if apart.kind != Kind.WIRING:
             tensors |= {f"torch_output.{i}": np.array(value) for i, value in enumerate(apart.outputs)}
-            tensors |= {f"keras_output.{i}": np.array(value) for i, value in enumerate(apart.ours)}
-        finding = Finding(ours, theirs, apart.kind, None, apart.text + again, tensors=tensors)
+            tensors |= {f"keras_output.{i}": np.array(value) for i, value in enumerate(apart.keras_result)}
+        finding = Finding(keras, torch, apart.kind, None, apart.text + again, tensors=tensors)
         return Located(apart.order, finding, apart)
 
     def _rows(self, run: Replay, findings: Sequence[Finding]) -> list[dict[str, Any]]:
         """The layer table: what each call of a paired layer showed."""
-        ours, theirs = self.keras.layers(), self.torch.layers()
+        keras_layers, torch_layers = self.keras.layers(), self.torch.layers()
         first: dict[tuple[str | None, str], int] = {}
         for number, finding in enumerate(findings):
             first.setdefault(
@@ -174,14 +171,14 @@ class _Localisation:
             )
         rows = []
         for call, row in zip(run.calls, run.rows, strict=True):
-            path, mates = call.path, self.pairs[call.path]
+            path, torch_paths = call.path, self.pairs[call.path]
             named = path or ROOT
             rows.append(
                 {
                     "keras": named,
-                    "torch": ", ".join(mates) or ROOT,
-                    "keras_kind": ours[path].kind,
-                    "torch_kind": theirs[mates[-1]].kind,
+                    "torch": ", ".join(torch_paths) or ROOT,
+                    "keras_kind": keras_layers[path].kind,
+                    "torch_kind": torch_layers[torch_paths[-1]].kind,
                     "shape": list(call.outputs[0].shape) if call.outputs else [],
                     "own": row.own,
                     "arrived": row.arrived,
@@ -196,55 +193,6 @@ def _cuts(call: Call) -> bool:
     if len(call.inputs) != 1 or len(call.outputs) != 1 or call.inputs[0].ndim != call.outputs[0].ndim:
         return False
     return call.inputs[0].ndim > 2 and call.outputs[0].size < call.inputs[0].size
-
-
-def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str, tuple[str, ...]]:
-    """Pairs that can be held against each other: those with weights, and leaves with mirrored paths."""
-    ours, theirs = keras.layers(), torch.layers()
-    pairs = {
-        item.keras: item.torch
-        for item in pairing.pairs
-        if ours[item.keras].leaf and theirs[item.torch[0]].leaf
-    }
-    taken = {path for paths in pairs.values() for path in paths}
-    for path, mate in mirrored(ours, theirs).items():
-        if mate not in taken and path not in pairs and _weightless(ours[path]) and _weightless(theirs[mate]):
-            pairs[path] = (mate,)
-    return pairs
-
-
-def mirrored(ours: Mapping[str, LayerInfo], theirs: Mapping[str, LayerInfo]) -> dict[str, str]:
-    """Keras path -> torch path of layers and blocks whose names are the same, punctuation aside.
-
-    Numbers in a sequence say less than names: they count where the two are of like kinds.
-    """
-    by_name = {name: path for path, layer in theirs.items() for name in (*layer.aliases, path)}
-    loose = {re.sub(r"[^0-9a-zA-Z]+", "_", name): path for name, path in by_name.items()}
-    found = {}
-    for path, layer in ours.items():
-        mate = by_name.get(path) or loose.get(re.sub(r"[^0-9a-zA-Z]+", "_", path))
-        if mate is None:
-            mates = [by_name[name] for name in layer.aliases if name in by_name]
-            mate = next(
-                (name for name in mates if not layer.leaf or _alike(layer.kind, theirs[name].kind)), None
-            )
-        if mate is not None and path:
-            found[path] = mate
-    return found
-
-
-def _alike(keras: str, torch: str) -> bool:
-    """MaxPooling2D and MaxPool2d, ZeroPadding2D and ZeroPad2d, UpSampling2D and Upsample."""
-    kinds = [
-        re.sub(r"\dd$", "", kind.lower()).replace("average", "avg").replace("ing", "")
-        for kind in (keras, torch)
-    ]
-    plain = [kind.replace("padd", "pad").replace("sampl", "sample").removesuffix("e") for kind in kinds]
-    return plain[0] == plain[1]
-
-
-def _weightless(layer: LayerInfo) -> bool:
-    return layer.leaf and not layer.tensors
 
 
 def _attempt(model: Adapter, inputs: Sequence[Array]) -> tuple[list[Array] | None, tuple[str, str] | None]:
@@ -266,77 +214,15 @@ def _torch_order(
     return [Call(partner[call.path], call.index, []) for call in log.calls], error is not None
 
 
-def _call_findings(
-    ours: Sequence[Call],
-    theirs: Sequence[Call],
-    match: dict[tuple[str, int], int],
-    pairs: dict[str, tuple[str, ...]],
-    keras: Adapter,
-    torch: Adapter,
-) -> list[Located]:
-    """Calls that only one side makes, gathered under the outermost block that is missing as a whole."""
-    matched = set(match.values())
-    missing = [(position, call.path) for position, call in enumerate(ours) if position not in matched]
-    extra, last = [], -1
-    for call in theirs:
-        position = match.get((call.path, call.index))
-        if position is None:
-            extra.append((last + 0.5, pairs[call.path][-1]))
-        else:
-            last = position
-    located = []
-    names = mirrored(keras.layers(), torch.layers()) | {path: paths[0] for path, paths in pairs.items()}
-    for kind, calls, everything, verb in (
-        (Kind.MISSING_CALL, missing, [call.path for call in ours], ("Keras", "torch")),
-        (Kind.EXTRA_CALL, extra, [pairs[call.path][-1] for call in theirs], ("torch", "Keras")),
-    ):
-        for block, order in _blocks(calls, everything).items():
-            text = f"{verb[0]} runs it here, {verb[1]} does not"
-            partner = _partner(block, kind, names)
-            ours_first = (block, partner) if kind is Kind.MISSING_CALL else (partner, block)
-            located.append(Located(order - 0.5, Finding(ours_first[0], ours_first[1], kind, None, text)))
-    return located
-
-
-def _blocks(calls: Sequence[tuple[float, str]], everything: Sequence[str]) -> dict[str, float]:
-    """The outermost containers all of whose calls are among these, with the first place of each."""
-    total: dict[str, int] = {}
-    gone: dict[str, int] = {}
-    for path in everything:
-        for stem in _stems(path):
-            total[stem] = total.get(stem, 0) + 1
-    for _, path in calls:
-        for stem in _stems(path):
-            gone[stem] = gone.get(stem, 0) + 1
-    blocks: dict[str, float] = {}
-    for order, path in calls:
-        outermost = next((stem for stem in _stems(path) if gone[stem] == total[stem]), path)
-        blocks.setdefault(outermost, order)
-    return blocks
-
-
-def _stems(path: str) -> list[str]:
-    """a, a.b, a.b.c for a.b.c."""
-    parts = path.split(".")
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]
-
-
-def _partner(block: str, kind: Kind, names: Mapping[str, str]) -> str | None:
-    """The other side's name of a layer or block, where it has one."""
-    if kind is Kind.MISSING_CALL:
-        return names.get(block)
-    return {mate: path for path, mate in names.items()}.get(block)
-
-
-def _output_findings(ours: Sequence[Array], forced: Sequence[Array], end: int) -> list[Located]:
-    compared = compare(ours, forced)
+def _output_findings(keras: Sequence[Array], forced: Sequence[Array], end: int) -> list[Located]:
+    compared = compare(keras, forced)
     if not compared.differs:
         return []
     evidence = f"after the last paired layer, with all layers giving the Keras values: {compared.text}"
     kind = Kind.SHAPE if compared.misshapen else Kind.OUTPUT
-    tensors = {f"keras_input.{i}": value for i, value in enumerate(ours)}
+    tensors = {f"keras_input.{i}": value for i, value in enumerate(keras)}
     tensors |= {f"torch_input.{i}": value for i, value in enumerate(forced)}
-    apart = Apart(end + 1.0, Call("", 0, ours), Kind.OUTPUT, evidence, forced, [], ours)
+    apart = Apart(end + 1.0, Call("", 0, keras), Kind.OUTPUT, evidence, forced, [], keras)
     return [Located(end + 1.0, Finding(None, None, kind, None, evidence, tensors=tensors), apart)]
 
 

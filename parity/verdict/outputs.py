@@ -45,20 +45,23 @@ def side_by_side(keras: Outputs, torch: Outputs) -> list[tuple[str, Array, Array
     by_name = dict(torch)
     if len(by_name) == len(torch) and {name for name, _ in keras} == set(by_name):
         return [(name, value, by_name[name]) for name, value in keras]
-    return [(name, value, other) for (name, value), (_, other) in zip(keras, torch, strict=True)]
+    return [
+        (name, keras_value, torch_value)
+        for (name, keras_value), (_, torch_value) in zip(keras, torch, strict=True)
+    ]
 
 
 def agree(keras: Outputs, torch: Outputs) -> bool:
     """Whether both sides give outputs, as many, and each pair is the same within the bound for the structure."""
     if len(keras) != len(torch) or not keras:
         return False
-    gaps = (_gap(value, other) for _, value, other in side_by_side(keras, torch))
+    gaps = (_gap(keras_value, torch_value) for _, keras_value, torch_value in side_by_side(keras, torch))
     return all(gap is not None and gap.within(STRUCTURE) for gap in gaps)
 
 
 def greatest(keras: Outputs, torch: Outputs) -> tuple[float, float]:
     """Greatest absolute and relative difference over the outputs; infinite where shapes do not correspond."""
-    gaps = [_gap(value, other) for _, value, other in side_by_side(keras, torch)]
+    gaps = [_gap(keras_value, torch_value) for _, keras_value, torch_value in side_by_side(keras, torch)]
     known = [gap for gap in gaps if gap is not None]
     if not known or len(known) < len(gaps):
         return float("inf"), float("inf")
@@ -82,10 +85,10 @@ def judge(keras: Outputs, torch: Outputs, located: bool) -> Judged:
         text = f"Keras gives {len(keras)} output tensors, torch {len(torch)}"
         return Judged(float("inf"), float("inf"), 0, [Finding(None, None, Kind.SHAPE, None, text)])
     found = Judged()
-    for name, value, other in side_by_side(keras, torch):
-        gap = _gap(value, other)
+    for name, keras_value, torch_value in side_by_side(keras, torch):
+        gap = _gap(keras_value, torch_value)
         if gap is None:
-            text = f"output {name}: shape {value.shape} in Keras, {other.shape} in torch"
+            text = f"output {name}: shape {keras_value.shape} in Keras, {torch_value.shape} in torch"
             if not located:
                 found.findings.append(Finding(None, None, Kind.SHAPE, None, text))
             return Judged(float("inf"), float("inf"), found.elements, found.findings)

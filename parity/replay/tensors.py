@@ -1,0 +1,109 @@
+"""Tensors of both sides, held against each other, each in its own layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from parity.core.layout import activation_to_torch, aligned
+from parity.core.tolerance import difference
+from parity.core.types import Array
+from parity.replay.border import LARGEST_PADDING, framed
+from parity.replay.located import Call, Compared
+
+
+def compare(keras: Sequence[Array], torch: Sequence[Array], one_pixel: bool = False) -> Compared:
+    """Compare two lists of tensors, each in its own framework's layout.
+
+    With `one_pixel`, an image of one pixel may be a vector on the other side: (N, 1, 1, C) and (N, C).
+    """
+    replacement = []
+    texts = []
+    greatest, misshapen = 0.0, False
+    if len(keras) != len(torch):
+        text = f"{len(keras)} tensors in Keras, {len(torch)} in torch"
+        return Compared(True, text, None, float("inf"))
+    for keras_value, torch_value in zip(keras, torch, strict=True):
+        fit = aligned(keras_value, torch_value)
+        if fit is None and one_pixel and _one_pixel(keras_value, torch_value):
+            fit, keras_value = (torch_value, "as it is"), keras_value.reshape(torch_value.shape)
+        if fit is None:
+            texts.append(f"shape {keras_value.shape} in Keras, {torch_value.shape} in torch")
+            replacement.append(
+                activation_to_torch(keras_value) if keras_value.ndim == torch_value.ndim > 3 else keras_value
+            )
+            greatest, misshapen = float("inf"), True
+            continue
+        value, layout = fit
+        gap = difference(keras_value, value)
+        greatest = max(greatest, gap.max_rel)
+        if not gap.within() and gap.size:
+            texts.append(str(gap))
+        replacement.append(activation_to_torch(keras_value) if layout == "channels first" else keras_value)
+    return Compared(bool(texts), "; ".join(texts), replacement, greatest, misshapen)
+
+
+def without_borders(keras: Sequence[Array], torch: Sequence[Array]) -> tuple[bool, Compared] | None:
+    """Compare images of which one has a border that the other side adds later; None where that is not so.
+
+    Returns:
+        Whether they are alike otherwise, and how they differ, each Keras image framed as torch's is.
+    """
+    if len(keras) != len(torch):
+        return None
+    frames = [
+        framed(activation_to_torch(keras_value), torch_value)
+        for keras_value, torch_value in zip(keras, torch, strict=True)
+    ]
+    images = [frame.image for frame in frames if frame is not None]
+    if len(images) < len(frames):
+        return None
+    gaps = [difference(image, torch_value) for image, torch_value in zip(images, torch, strict=True)]
+    beyond = [gap for gap in gaps if not gap.within()]
+    text = "; ".join(map(str, beyond))
+    return not beyond, Compared(bool(beyond), text, images, max(gap.max_rel for gap in gaps))
+
+
+def compare_result(call: Call, outputs: Sequence[Array]) -> tuple[Compared, Sequence[Array]]:
+    """Compare with the layer's output, or with what it was before the layer's built-in activation.
+
+    Returns:
+        What differs, and which Keras result it was held against.
+    """
+    compared = compare(call.outputs, outputs, one_pixel=True)
+    if compared.differs and call.linear is not None:
+        plain = compare(call.linear, outputs, one_pixel=True)
+        if not plain.misshapen:  # torch applies the activation as a step of its own
+            return plain, call.linear
+    return compared, call.outputs
+
+
+def is_part_of(keras: Array, torch: Array) -> bool:
+    """Whether torch's image is a part of the Keras one."""
+    whole = activation_to_torch(keras)
+    if keras.ndim != torch.ndim or keras.ndim < 3 or whole.shape[:2] != torch.shape[:2]:
+        return False
+    room = [a - b for a, b in zip(whole.shape[2:], torch.shape[2:], strict=True)]
+    if min(room) < 0 or max(room) == 0 or max(room) > LARGEST_PADDING:
+        return False
+    return any(
+        difference(
+            whole[
+                (
+                    slice(None),
+                    slice(None),
+                    *(slice(a, a + n) for a, n in zip(at, torch.shape[2:], strict=True)),
+                )
+            ],
+            torch,
+        ).within()
+        for at in product(*(range(n + 1) for n in room))
+    )
+
+
+def _one_pixel(keras: Array, torch: Array) -> bool:
+    """Whether both hold one vector for each example: (N, C), or an image of one pixel."""
+    image = activation_to_torch(keras)
+    if min(image.ndim, torch.ndim) < 2 or image.shape[:2] != torch.shape[:2]:
+        return False
+    return image.size == torch.size == image.shape[0] * image.shape[1]

@@ -1,0 +1,129 @@
+"""Which layers are held against each other, and the calls that one side alone makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from parity.core.adapter import Adapter
+from parity.core.finding import Finding, Kind
+from parity.core.types import LayerInfo
+from parity.pairing.pair import Pairing
+from parity.replay.located import Call, Located
+
+
+def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str, tuple[str, ...]]:
+    """Pairs that can be held against each other: those with weights, and leaves with mirrored paths."""
+    keras_layers, torch_layers = keras.layers(), torch.layers()
+    pairs = {
+        item.keras: item.torch
+        for item in pairing.pairs
+        if keras_layers[item.keras].leaf and torch_layers[item.torch[0]].leaf
+    }
+    taken = {path for paths in pairs.values() for path in paths}
+    for path, torch_path in mirrored(keras_layers, torch_layers).items():
+        if (
+            torch_path not in taken
+            and path not in pairs
+            and weightless(keras_layers[path])
+            and weightless(torch_layers[torch_path])
+        ):
+            pairs[path] = (torch_path,)
+    return pairs
+
+
+def mirrored(keras: Mapping[str, LayerInfo], torch: Mapping[str, LayerInfo]) -> dict[str, str]:
+    """Keras path -> torch path of layers and blocks whose names are the same, punctuation aside.
+
+    Numbers in a sequence say less than names: they count where the two are of like kinds.
+    """
+    by_name = {name: path for path, layer in torch.items() for name in (*layer.aliases, path)}
+    loose = {re.sub(r"[^0-9a-zA-Z]+", "_", name): path for name, path in by_name.items()}
+    found = {}
+    for path, layer in keras.items():
+        torch_path = by_name.get(path) or loose.get(re.sub(r"[^0-9a-zA-Z]+", "_", path))
+        if torch_path is None:
+            known = [by_name[name] for name in layer.aliases if name in by_name]
+            torch_path = next(
+                (name for name in known if not layer.leaf or _alike(layer.kind, torch[name].kind)), None
+            )
+        if torch_path is not None and path:
+            found[path] = torch_path
+    return found
+
+
+def _alike(keras: str, torch: str) -> bool:
+    """MaxPooling2D and MaxPool2d, ZeroPadding2D and ZeroPad2d, UpSampling2D and Upsample."""
+    kinds = [
+        re.sub(r"\dd$", "", kind.lower()).replace("average", "avg").replace("ing", "")
+        for kind in (keras, torch)
+    ]
+    plain = [kind.replace("padd", "pad").replace("sampl", "sample").removesuffix("e") for kind in kinds]
+    return plain[0] == plain[1]
+
+
+def weightless(layer: LayerInfo) -> bool:
+    """Whether a layer is a leaf without tensors of its own."""
+    return layer.leaf and not layer.tensors
+
+
+def one_sided_calls(
+    keras_calls: Sequence[Call],
+    torch_calls: Sequence[Call],
+    match: dict[tuple[str, int], int],
+    pairs: dict[str, tuple[str, ...]],
+    keras: Adapter,
+    torch: Adapter,
+) -> list[Located]:
+    """Calls that only one side makes, gathered under the outermost block that is missing as a whole."""
+    matched = set(match.values())
+    missing = [(position, call.path) for position, call in enumerate(keras_calls) if position not in matched]
+    extra, last = [], -1
+    for call in torch_calls:
+        position = match.get((call.path, call.index))
+        if position is None:
+            extra.append((last + 0.5, pairs[call.path][-1]))
+        else:
+            last = position
+    located = []
+    names = mirrored(keras.layers(), torch.layers()) | {path: paths[0] for path, paths in pairs.items()}
+    for kind, calls, everything, verb in (
+        (Kind.MISSING_CALL, missing, [call.path for call in keras_calls], ("Keras", "torch")),
+        (Kind.EXTRA_CALL, extra, [pairs[call.path][-1] for call in torch_calls], ("torch", "Keras")),
+    ):
+        for block, order in _blocks(calls, everything).items():
+            text = f"{verb[0]} runs it here, {verb[1]} does not"
+            partner = _partner(block, kind, names)
+            names_of = (block, partner) if kind is Kind.MISSING_CALL else (partner, block)
+            located.append(Located(order - 0.5, Finding(names_of[0], names_of[1], kind, None, text)))
+    return located
+
+
+def _blocks(calls: Sequence[tuple[float, str]], everything: Sequence[str]) -> dict[str, float]:
+    """The outermost containers all of whose calls are among these, with the first place of each."""
+    total: dict[str, int] = {}
+    gone: dict[str, int] = {}
+    for path in everything:
+        for stem in _stems(path):
+            total[stem] = total.get(stem, 0) + 1
+    for _, path in calls:
+        for stem in _stems(path):
+            gone[stem] = gone.get(stem, 0) + 1
+    blocks: dict[str, float] = {}
+    for order, path in calls:
+        outermost = next((stem for stem in _stems(path) if gone[stem] == total[stem]), path)
+        blocks.setdefault(outermost, order)
+    return blocks
+
+
+def _stems(path: str) -> list[str]:
+    """a, a.b, a.b.c for a.b.c."""
+    parts = path.split(".")
+    return [".".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _partner(block: str, kind: Kind, names: Mapping[str, str]) -> str | None:
+    """The other side's name of a layer or block, where it has one."""
+    if kind is Kind.MISSING_CALL:
+        return names.get(block)
+    return {torch_path: path for path, torch_path in names.items()}.get(block)
