@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from datasets.errors import RunError
 from datasets.files import replacing
+from datasets.training.checkpoints import Reader, check_backbone
 from datasets.training.runlog import Progress
 
 CHECKPOINT = "model.weights.h5"
@@ -39,11 +41,14 @@ def read_progress(folder: Path) -> Progress | None:
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
-    """Read a checkpoint into a network that it fits exactly.
+    """Read a checkpoint of Keras', .weights.h5 or .keras, into a network that it fits exactly.
 
     Raises:
-        RunError: no checkpoint, or one whose tensors differ from the network's in shape, number or precision.
+        DataError: no checkpoint, or one whose tensors differ from the network's in shape, number or precision.
     """
+    if path.suffix == ".keras":
+        READER.read_by_parity(model, path)
+        return
     try:
         stored = _stored(path)
     except OSError as error:
@@ -63,6 +68,61 @@ def load_weights(model: keras.Model, path: Path) -> None:
             f"the first {wrong[0]}. Give the --depth, --head and --dtype that it was trained with."
         )
     model.load_weights(path)
+
+
+def read_checkpoint(
+    model: keras.Model, path: Path, network: Mapping[str, Any], dtype: str = "float32"
+) -> None:
+    """Read either framework's checkpoint into a network.
+
+    Args:
+        model: the network, built.
+        path: weights; the suffix says of which framework.
+        network: "name" and "arguments", with which `torch_impl` builds the twin.
+        dtype: float32 or float64, the network's.
+    Raises:
+        DataError: no checkpoint, or one that does not fit.
+        MissingExtra: the file is PyTorch's own, and PyTorch is not installed.
+    """
+    READER.read(model, path, network, dtype)
+
+
+def read_backbone(
+    model: keras.Model,
+    path: Path,
+    network: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+) -> list[str]:
+    """Read a published classifier's PyTorch weights into a network's backbone, and into a VGG network's fc6 and fc7.
+
+    `torch_impl` reads them, and parity carries them over.
+
+    Args:
+        model: the network, built.
+        path: a state_dict with torchvision's names, such as resnet18's.
+        network: "name" and "arguments", with which `torch_impl` builds the twin.
+        dtype: float32 or float64, the network's.
+    Returns: names of the network's parts that were read.
+    Raises:
+        DataError: no such file, or one that does not fit.
+        MissingExtra: PyTorch is not installed.
+        SettingsError: a network without a backbone.
+    """
+    check_backbone(model)
+    return READER.read_through(model, path, network or {}, dtype, "read_backbone")
+
+
+def _parity() -> Any:
+    """Parity's reading of both frameworks' files.
+
+    It is imported here alone, and only where a file is the other framework's: this package must work without it.
+    """
+    from parity.weights import checkpoint
+
+    return checkpoint
+
+
+READER = Reader("tf_impl", "torch_impl", (".weights.h5", ".keras"), load_weights, _parity)
 
 
 def _stored(path: Path) -> list[tuple[tuple[int, ...], Any]]:

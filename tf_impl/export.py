@@ -31,8 +31,8 @@ from datasets.export.exports import (
     whole,
 )
 from datasets.prediction.command import configuration
-from datasets.training.checkpoints import read_checkpoint
 from datasets.training.runs import exit_code
+from tf_impl.checkpoints import read_checkpoint
 from tf_impl.train import make_model
 
 FORMATS = ("savedmodel", "litert")
@@ -229,7 +229,7 @@ def run(options: argparse.Namespace) -> None:
     config = configuration(options)
     network = config["model"]
     model = make_model(network["arguments"], config["dtype"], "cpu", name=network["name"])
-    read_checkpoint("tf_impl", model, options.checkpoint, network, config["dtype"])
+    read_checkpoint(model, options.checkpoint, network, config["dtype"])
     samples = sample_images(config, options.size, options.fixed)
     found = export(model, options.out, samples, options.format, options.fixed)
     print(*said(options.out, config, found, options.fixed), sep="\n")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from datasets.prediction.command import check_options, configuration, prediction_flags, write_predictions
 from datasets.prediction.reading import Reading
 from datasets.prediction.sources import read_data
-from datasets.training.checkpoints import read_checkpoint
 from datasets.training.feeding import framed, middle
 from datasets.training.runs import exit_code
+from tf_impl.checkpoints import read_checkpoint
 from tf_impl.train import find_device, from_network, make_model, to_network
 
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     network, dtype = config["model"], config["dtype"]
     device = find_device(options.device)
     model = make_model(network["arguments"], dtype, device, name=network["name"])
-    read_checkpoint("tf_impl", model, options.checkpoint, network, dtype)
+    read_checkpoint(model, options.checkpoint, network, dtype)
     with keras.device(f"{device}:0"):
         write_predictions(
             options, data, reading, partial(predict, model, reading=reading), config["multiple"]

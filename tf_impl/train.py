@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,9 +12,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+import tf_impl
 from datasets.errors import RunError
 from datasets.training.augment import augmentation
-from datasets.training.checkpoints import read_backbone
 from datasets.training.command import Training
 from datasets.training.feeding import Arrays
 from datasets.training.networks import NETWORKS
@@ -25,7 +24,7 @@ from datasets.training.runlog import Progress, RunLog
 from datasets.training.runs import check_pairs, claim, exit_code, machine_settings, training_flags
 from tf_impl import engine
 from tf_impl._backend import make_deterministic, precision
-from tf_impl.checkpoints import load_weights, read_progress
+from tf_impl.checkpoints import load_weights, read_backbone, read_progress
 from tf_impl.distribution import joined
 
 
@@ -50,7 +49,7 @@ def make_model(
     keras.utils.set_random_seed(seed)
     with precision(dtype), keras.device(f"{device}:0") if device else contextlib.nullcontext():
         try:
-            return getattr(importlib.import_module("tf_impl"), name)(**arguments)
+            return getattr(tf_impl, name)(**arguments)
         except (TypeError, ValueError) as error:
             raise RunError(str(error)) from error
 
@@ -127,7 +126,7 @@ def run(options: argparse.Namespace) -> None:
             bias = getattr(model, last).bias
             bias.assign(np.full(bias.shape, recipe.head_bias))
         if options.backbone:
-            parts = read_backbone("tf_impl", model, options.backbone, wanted.network, model.variable_dtype)
+            parts = read_backbone(model, options.backbone, wanted.network, model.variable_dtype)
             if rank == 0:
                 print(f"{options.backbone.name}: the weights of {', '.join(parts)}")
         if options.init:

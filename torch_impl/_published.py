@@ -8,27 +8,26 @@ from pathlib import Path
 import torch
 
 from datasets.errors import RunError
-from torch_impl.checkpoints import _state
 
 CONVOLVED = {"fc6": "classifier.0", "fc7": "classifier.3"}
 """Convolutions of a VGG network, and the dense layers of the published classifier that they stand for."""
 
 
-def load_backbone(network: torch.nn.Module, path: Path) -> list[str]:
-    """Read a classifier's weights into a network's `backbone`, but for those of its last layer.
+def load_backbone(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) -> list[str]:
+    """Put a classifier's weights into a network's `backbone`, but for those of its last layer.
 
     The two dense layers of a VGG16 go into the convolutions fc6 and fc7 where the network has them in their size.
 
     Args:
         network: has `backbone`, with torchvision's names.
-        path: a state_dict such as torchvision publishes.
+        given: a state_dict such as torchvision publishes.
+        path: the file that it was read from, for the error.
     Returns:
         Names of the network's parts that were read.
     Raises:
-        RunError: no state_dict, or one whose tensors differ from the backbone's in name or shape.
+        RunError: a state_dict whose tensors differ from the backbone's in name or shape.
     """
     backbone: torch.nn.Module = network.get_submodule("backbone")
-    given = _state(path)
     state = {name: value for name, value in given.items() if not name.startswith(("fc.", "classifier."))}
     own = backbone.state_dict()
     counts = {name for name in own if name.endswith("num_batches_tracked")}  # old files lack them

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from datasets.errors import RunError
 from datasets.files import replacing
+from datasets.training.checkpoints import Reader, check_backbone
 from datasets.training.runlog import Progress
+from torch_impl._published import load_backbone
 
 CHECKPOINT = "model.pt"
 """The weights at the last check, averaged where the recipe averages them."""
@@ -34,11 +38,14 @@ def read_progress(folder: Path) -> Progress | None:
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Read a checkpoint into a network that it fits exactly.
+    """Read a checkpoint of PyTorch's, .pt, .pth or .safetensors, into a network that it fits exactly.
 
     Raises:
-        RunError: no checkpoint, or one whose tensors differ from the network's in name, shape or precision.
+        DataError: no checkpoint, or one whose tensors differ from the network's in name, shape or precision.
     """
+    if path.suffix == ".safetensors":
+        READER.read_by_parity(model, path)
+        return
     state = _state(path)
     stored = {name: (tuple(value.shape), value.dtype) for name, value in state.items()}
     own = {name: (tuple(value.shape), value.dtype) for name, value in model.state_dict().items()}
@@ -57,6 +64,57 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
             f"the first {wrong[0]}. Give the --depth, --head and --dtype that it was trained with."
         )
     model.load_state_dict(state)
+
+
+def read_checkpoint(
+    model: torch.nn.Module, path: Path, network: Mapping[str, Any], dtype: str = "float32"
+) -> None:
+    """Read either framework's checkpoint into a network.
+
+    Args:
+        model: the network, built.
+        path: weights; the suffix says of which framework.
+        network: "name" and "arguments", with which `tf_impl` builds the twin.
+        dtype: float32 or float64, the network's.
+    Raises:
+        DataError: no checkpoint, or one that does not fit.
+        MissingExtra: the file is Keras' own, and Keras is not installed.
+    """
+    READER.read(model, path, network, dtype)
+
+
+def read_backbone(
+    model: torch.nn.Module,
+    path: Path,
+    network: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+) -> list[str]:
+    """Read a published classifier's PyTorch weights into a network's backbone, and into a VGG network's fc6 and fc7.
+
+    Args:
+        model: the network, built.
+        path: a state_dict with torchvision's names, such as resnet18's.
+        network, dtype: what `tf_impl` builds this half's network from; not used here.
+    Returns: names of the network's parts that were read.
+    Raises:
+        DataError: no such file, or one that does not fit.
+        SettingsError: a network without a backbone.
+    """
+    check_backbone(model)
+    return load_backbone(model, _state(path), path)
+
+
+def _parity() -> Any:
+    """Parity's reading of both frameworks' files.
+
+    It is imported here alone, and only where a file is the other framework's: this package must work without it.
+    """
+    from parity.weights import checkpoint
+
+    return checkpoint
+
+
+READER = Reader("torch_impl", "tf_impl", (".pt", ".pth", ".safetensors"), load_weights, _parity)
 
 
 def _state(path: Path) -> dict[str, torch.Tensor]:

@@ -31,8 +31,8 @@ from datasets.export.exports import (
 )
 from datasets.files import extra
 from datasets.prediction.command import configuration
-from datasets.training.checkpoints import read_checkpoint
 from datasets.training.runs import exit_code
+from torch_impl.checkpoints import read_checkpoint
 from torch_impl.train import make_model
 
 FORMATS = ("onnx",)
@@ -194,7 +194,7 @@ def run(options: argparse.Namespace) -> None:
     config = configuration(options)
     network = config["model"]
     model = make_model(network["arguments"], config["dtype"], "cpu", name=network["name"])
-    read_checkpoint("torch_impl", model, options.checkpoint, network, config["dtype"])
+    read_checkpoint(model, options.checkpoint, network, config["dtype"])
     samples = sample_images(config, options.size, options.fixed)
     found = export(model, options.out, samples, options.format, options.fixed)
     print(*said(options.out, config, found, options.fixed), sep="\n")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from datasets.prediction.command import check_options, configuration, prediction_flags, write_predictions
 from datasets.prediction.reading import Reading
 from datasets.prediction.sources import read_data
-from datasets.training.checkpoints import read_checkpoint
 from datasets.training.feeding import framed, middle
 from datasets.training.runs import exit_code
+from torch_impl.checkpoints import read_checkpoint
 from torch_impl.train import find_device, from_network, make_model, to_network
 
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     data = read_data(options.data)
     network, dtype = config["model"], config["dtype"]
     model = make_model(network["arguments"], dtype, find_device(options.device), name=network["name"])
-    read_checkpoint("torch_impl", model, options.checkpoint, network, dtype)
+    read_checkpoint(model, options.checkpoint, network, dtype)
     write_predictions(options, data, reading, partial(predict, model, reading=reading), config["multiple"])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import torch_impl
 from datasets.errors import RunError
 from datasets.training.augment import augmentation
-from datasets.training.checkpoints import read_backbone
 from datasets.training.command import Training
 from datasets.training.feeding import Arrays
 from datasets.training.networks import NETWORKS
@@ -23,7 +22,7 @@ from datasets.training.order import Batch, Order
 from datasets.training.recipe import Machine, Recipe
 from datasets.training.runlog import Progress, RunLog
 from datasets.training.runs import check_pairs, claim, exit_code, machine_settings, training_flags
-from torch_impl.checkpoints import load_weights, read_progress
+from torch_impl.checkpoints import load_weights, read_backbone, read_progress
 from torch_impl.distribution import joined
 
 
@@ -47,7 +46,7 @@ def make_model(
     """
     torch.manual_seed(seed)
     try:
-        model = getattr(importlib.import_module("torch_impl"), name)(**arguments)
+        model = getattr(torch_impl, name)(**arguments)
     except (TypeError, ValueError) as error:
         raise RunError(str(error)) from error
     return model.to(device="cuda" if device == "gpu" else device, dtype=getattr(torch, dtype))
@@ -126,7 +125,7 @@ def run(options: argparse.Namespace) -> None:
         if recipe.head_bias is not None and last:
             torch.nn.init.constant_(model.get_submodule(last).bias, recipe.head_bias)
         if options.backbone:
-            parts = read_backbone("torch_impl", model, options.backbone, wanted.network, weights)
+            parts = read_backbone(model, options.backbone, wanted.network, weights)
             if rank == 0:
                 print(f"{options.backbone.name}: the weights of {', '.join(parts)}")
         if options.init:

@@ -1,98 +1,109 @@
-"""Checkpoints of either framework, read into a network of one of them."""
+"""Weights of either framework, read into a network of one of them: each half hands in its own `load`."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets.errors import RunError
-
-HALVES = {"torch_impl": (".pt", ".pth", ".safetensors"), "tf_impl": (".weights.h5", ".keras")}
-NATIVE = {"torch_impl": (".pt", ".pth"), "tf_impl": (".weights.h5",)}
+from datasets.errors import DataError, MissingExtra, RunError, SettingsError
 
 
-def read_checkpoint(package: str, model: Any, path: Path, network: Mapping[str, Any], dtype: str) -> None:
-    """Read either framework's checkpoint into a network.
+@dataclass(frozen=True)
+class Reader:
+    """How one half reads weights: its own framework's by itself, the other framework's through parity.
 
-    Args:
-        package: the network's own, tf_impl or torch_impl.
-        model: the network, built.
-        path: weights; the suffix says of which framework.
-        network: "name" and "arguments", with which the other package builds its twin.
-        dtype: float32 or float64, the network's.
-    Raises:
-        RunError: no checkpoint, one that does not fit, or the other framework's without that framework.
+    Attributes:
+        half: the half's package.
+        twin: the package with the same networks in the other framework; it is named here and never imported.
+        suffixes: of its own framework's files.
+        load: reads such a file into a network that it fits exactly.
+        parity: returns `parity.weights.checkpoint`, which knows both frameworks; imported when this is called.
     """
-    half = next((half for half, suffixes in HALVES.items() if path.name.endswith(suffixes)), None)
-    if half is None:
-        known = ", ".join(suffix for suffixes in HALVES.values() for suffix in suffixes)
-        raise RunError(f"a checkpoint must end in one of {known}; got {path.name}. Rename it to what it is.")
-    if not path.is_file():
-        raise RunError(f"a checkpoint must be a file; got {path}. Check the path.")
-    if half == package:
-        _read(half, model, path)
-        return
-    parity, twin = _twin(half, package, network, dtype)
-    _read(half, twin, path)
-    _transfer(parity, twin, model, path)
+
+    half: str
+    twin: str
+    suffixes: tuple[str, ...]
+    load: Callable[[Any, Path], None]
+    parity: Callable[[], Any]
+
+    def read(self, model: Any, path: Path, network: Mapping[str, Any], dtype: str) -> None:
+        """Read a checkpoint of either framework into a network.
+
+        Args:
+            model: the network, built.
+            path: weights; the suffix says of which framework.
+            network: "name" and "arguments", with which the twin is built.
+            dtype: float32 or float64, the network's.
+        Raises:
+            DataError: no checkpoint, or one that does not fit.
+            MissingExtra: the file is the other framework's, which is not installed.
+        """
+        if not path.is_file():
+            raise DataError(f"a checkpoint must be a file; got {path}. Check the path.")
+        if path.name.endswith(self.suffixes):
+            self.load(model, path)
+            return
+        with self._asking():
+            self.parity().side_of_file(path)  # refuses a suffix of neither framework
+        self.read_through(model, path, network, dtype, "load_weights")
+
+    def read_through(
+        self, model: Any, path: Path, network: Mapping[str, Any], dtype: str, read: str
+    ) -> list[str]:
+        """Read a file into the network's twin in the other half, and carry over what was read.
+
+        Args:
+            model, path, network, dtype: see `read`.
+            read: the function of the twin's module `checkpoints` that reads the file.
+        Returns: names of the network's parts that were read; none where the whole network was.
+        Raises:
+            DataError: the file does not fit.
+            MissingExtra: the other framework is not installed.
+        """
+        with self._asking():
+            parity = self.parity()
+            twin = parity.Twin(
+                make=f"{self.twin}.train:make_model",
+                read=f"{self.twin}.checkpoints:{read}",
+                arguments={"arguments": network["arguments"], "dtype": dtype, "name": network["name"]},
+            )
+            return list(parity.read_through(model, path, twin))
+
+    def read_by_parity(self, model: Any, path: Path) -> None:
+        """Read a file of the half's own framework in a format that parity alone reads.
+
+        Raises:
+            DataError: no such file, or one that does not fit.
+        """
+        with self._asking():
+            self.parity().load_weights(model, path)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Turn the errors of parity into a run's."""
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            raise MissingExtra(
+                f"both frameworks must be installed to read a checkpoint of {self.twin} in {self.half}; got: {error}. "
+                f"pip install 'segparity[tf,torch]', or use {self.twin}."
+            ) from error
+        except RunError:
+            raise
+        except ValueError as error:
+            raise DataError(str(error)) from error
 
 
-def read_backbone(package: str, model: Any, path: Path, network: Mapping[str, Any], dtype: str) -> list[str]:
-    """Read a published classifier's PyTorch weights into a network's backbone, and into a VGG network's fc6 and fc7.
+def check_backbone(model: Any) -> None:
+    """Refuse published weights for a network that has no backbone.
 
-    Args:
-        package: the network's own; tf_impl's receives them through its twin.
-        model: the network, built.
-        path: a state_dict with torchvision's names, such as resnet18's.
-        network: "name" and "arguments".
-        dtype: float32 or float64, the network's.
-    Returns:
-        Names of the network's parts that were read.
     Raises:
-        RunError: no such file, one that does not fit, a network without a backbone, or no PyTorch.
+        SettingsError: there is none.
     """
     if not hasattr(model, "backbone"):
-        raise RunError(
-            f"--backbone is for networks that have one; got model={network['name']}. Leave it out."
+        raise SettingsError(
+            f"--backbone is for networks that have one; got model={type(model).__name__}. Leave it out."
         )
-    if package == "torch_impl":
-        return list(importlib.import_module("torch_impl._published").load_backbone(model, path))
-    parity, twin = _twin("torch_impl", package, network, dtype)
-    parts = list(importlib.import_module("torch_impl._published").load_backbone(twin, path))
-    for name in parts:
-        _transfer(parity, getattr(twin, name), getattr(model, name), path)
-    return parts
-
-
-def _twin(half: str, package: str, network: Mapping[str, Any], dtype: str) -> tuple[Any, Any]:
-    """Parity, and the network in the other framework."""
-    try:
-        parity = importlib.import_module("parity")
-        make = importlib.import_module(f"{half}.train").make_model
-        return parity, make(network["arguments"], dtype, name=network["name"])
-    except ModuleNotFoundError as error:
-        raise RunError(
-            f"both frameworks must be installed to read a checkpoint of {half} in {package}; got: {error}. "
-            f"pip install 'segparity[tf,torch]', or use {half}."
-        ) from error
-
-
-def _transfer(parity: Any, source: Any, target: Any, path: Path) -> None:
-    try:
-        parity.transfer(source, target)
-    except ValueError as error:
-        raise RunError(f"{path} must fit the network; got: {error}") from error
-
-
-def _read(half: str, model: Any, path: Path) -> None:
-    """Read a checkpoint of a network's own framework."""
-    if path.name.endswith(NATIVE[half]):
-        importlib.import_module(f"{half}.checkpoints").load_weights(model, path)
-        return
-    checkpoint = importlib.import_module("parity.weights.checkpoint")
-    try:
-        checkpoint.load_weights(model, path)
-    except ValueError as error:
-        raise RunError(str(error)) from error

@@ -10,11 +10,13 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import numpy as np
 
 from parity.adapters import adapt
 from parity.adapters.spec import load_model
-from parity.core.errors import CheckpointError
+from parity.core.errors import CheckpointError, UsageError
 from parity.pairing.pair import MappingLike
 from parity.weights.transfer import transfer
 
@@ -81,6 +83,45 @@ def convert(
         again = load_model(specs[sides[1]])
         load_weights(again, temporary)
         return _same_state(model, again, destination)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A model's counterpart in the other framework. Strings name its functions, so that no package imports both.
+
+    Attributes:
+        make: "module:function" that builds it.
+        read: "module:function" that reads a file of its framework into it. It is called with the model and the
+            path, and returns the names of the parts that it read, or None for the whole model.
+        arguments: keyword arguments for `make`.
+    """
+
+    make: str
+    read: str
+    arguments: Mapping[str, Any]
+
+
+def read_through(model: Any, path: Path, twin: Twin) -> tuple[str, ...]:
+    """Read a weight file into a model's twin, and carry over what was read.
+
+    Returns:
+        Names of the parts that were read; none where the whole model was.
+
+    Raises:
+        CheckpointError: the file does not fit the model.
+        ModuleNotFoundError: the other framework, or the twin's package, is not installed.
+    """
+    counterpart = pkgutil.resolve_name(twin.make)(**twin.arguments)
+    parts = pkgutil.resolve_name(twin.read)(counterpart, path)
+    pairs = [(counterpart, model)]
+    if parts is not None:
+        pairs = [(getattr(counterpart, name), getattr(model, name)) for name in parts]
+    try:
+        for source, target in pairs:
+            transfer(source, target)
+    except UsageError as error:
+        raise CheckpointError(f"{path} must fit the network; got: {error}") from error
+    return tuple(parts or ())
 
 
 def load_weights(model: Any, path: Path) -> None:

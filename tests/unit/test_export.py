@@ -253,10 +253,10 @@ def test_an_export_that_differs_leaves_nothing(
 ) -> None:
     """The exporter writes another network than the checkpoint's: one line, exit code 2, no file."""
     monkeypatch.setattr(exported.module, "_write", lambda model, path, *rest: shutil.copy(exported.out, path))
-    checkpoint = importlib.import_module("datasets.training.checkpoints").read_checkpoint
+    checkpoint = exported.module.read_checkpoint
 
-    def read(half: str, model: Any, *rest: Any) -> None:
-        checkpoint(half, model, *rest)
+    def read(model: Any, *rest: Any) -> None:
+        checkpoint(model, *rest)
         change(model)
 
     monkeypatch.setattr(exported.module, "read_checkpoint", read)

@@ -157,8 +157,8 @@ def test_a_published_backbone_is_read_in_both(tmp_path: Path) -> None:
     needs("torch")
     import torch
 
-    from datasets.training.checkpoints import read_backbone
     from torch_impl import ResNet
+    from torch_impl.checkpoints import read_backbone
     from torch_impl.train import make_model
 
     torch.manual_seed(1)
@@ -168,18 +168,19 @@ def test_a_published_backbone_is_read_in_both(tmp_path: Path) -> None:
     torch.save({name: value for name, value in state.items() if "num_batches" not in name}, path)
     model = make_model(network["arguments"], name="FCN")
     assert not torch.equal(model.backbone.conv1.weight, published.conv1.weight)
-    read_backbone("torch_impl", model, path, network, "float32")
+    read_backbone(model, path, network, "float32")
     for name, value in model.backbone.state_dict().items():
         assert torch.equal(value, state[name]), name
     with pytest.raises(RunError, match=r"weights must fit it; got .* the first bn1.bias"):
-        read_backbone("torch_impl", make_model({"width": 16}, name="FCN"), path, network, "float32")
+        read_backbone(make_model({"width": 16}, name="FCN"), path, network, "float32")
     with pytest.raises(RunError, match="for networks that have one; got model=mUnet"):
-        read_backbone("torch_impl", make_model({"depth": 2}), path, {"name": "mUnet"}, "float32")
+        read_backbone(make_model({"depth": 2}), path, {"name": "mUnet"}, "float32")
     needs("keras")
     import tf_impl.train
+    from tf_impl.checkpoints import read_backbone as keras_backbone
 
     other = tf_impl.train.make_model(network["arguments"], name="FCN")
-    read_backbone("tf_impl", other, path, network, "float32")
+    keras_backbone(other, path, network, "float32")
     kernel = np.array(other.backbone.conv1.weights[0])
     np.testing.assert_array_equal(kernel, published.conv1.weight.detach().numpy().transpose(2, 3, 1, 0))
 
@@ -188,8 +189,8 @@ def test_a_published_vgg_classifier_becomes_convolutions_in_both(tmp_path: Path)
     needs("torch")
     import torch
 
-    from datasets.training.checkpoints import read_backbone
     from torch_impl import VGG16
+    from torch_impl.checkpoints import read_backbone
     from torch_impl.train import make_model
 
     arguments: dict[str, Any] = {"num_classes": 3, "stride": 32, "hidden": 24, "width": 4}
@@ -203,7 +204,7 @@ def test_a_published_vgg_classifier_becomes_convolutions_in_both(tmp_path: Path)
     path = tmp_path / "vgg16.pth"
     torch.save(published.state_dict(), path)
     model = make_model(arguments, name="VGGFCN")
-    assert read_backbone("torch_impl", model, path, network, "float32") == ["backbone", "fc6", "fc7"]
+    assert read_backbone(model, path, network, "float32") == ["backbone", "fc6", "fc7"]
     features = torch.randn(2, 32, 7, 7)
     with torch.no_grad():
         want = dense[3](torch.relu(dense[0](features.flatten(1))))
@@ -212,12 +213,13 @@ def test_a_published_vgg_classifier_becomes_convolutions_in_both(tmp_path: Path)
     smaller = make_model(
         arguments | {"hidden": 16}, name="VGGFCN"
     )  # another classifier: its own weights stay
-    assert read_backbone("torch_impl", smaller, path, network, "float32") == ["backbone"]
+    assert read_backbone(smaller, path, network, "float32") == ["backbone"]
     needs("keras")
     import tf_impl.train
+    from tf_impl.checkpoints import read_backbone as keras_backbone
 
     other = tf_impl.train.make_model(arguments, name="VGGFCN")
-    assert read_backbone("tf_impl", other, path, network, "float32") == ["backbone", "fc6", "fc7"]
+    assert keras_backbone(other, path, network, "float32") == ["backbone", "fc6", "fc7"]
     got = np.array(other.fc7(other.fc6(features.permute(0, 2, 3, 1).numpy()).numpy().clip(0)))
     np.testing.assert_allclose(got.reshape(2, -1), want, rtol=0, atol=1e-5)
 

@@ -16,7 +16,6 @@ import pytest
 from datasets.prediction.pictures import from_run_lengths
 from datasets.prediction.reading import Reading
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, constant_mse, generate, save
-from datasets.training.checkpoints import read_checkpoint
 from tests.conftest import needs
 
 # Keras' variables lack a keyword that NumPy 2 asks for; NumPy then copies, as it should.
@@ -251,9 +250,8 @@ def test_the_other_formats_are_read(suffix: str, tmp_path: Path) -> None:
     run = make_run(half, tmp_path)
     importlib.import_module("parity.weights.checkpoint").save_weights(run.model, tmp_path / f"other{suffix}")
     again = run.train.make_model(ARGUMENTS, seed=4)
-    read_checkpoint(
-        half, again, tmp_path / f"other{suffix}", {"name": "mUnet", "arguments": ARGUMENTS}, "float32"
-    )
+    read = importlib.import_module(f"{half}.checkpoints").read_checkpoint
+    read(again, tmp_path / f"other{suffix}", {"name": "mUnet", "arguments": ARGUMENTS}, "float32")
     images = generate(1, 0, SIZE).images
     np.testing.assert_array_equal(*(run.predict.predict(model, images) for model in (run.model, again)))
 
