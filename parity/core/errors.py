@@ -27,16 +27,16 @@ class PairingError(UsageError):
 
     Args:
         problems: one line for each problem, all of them.
+        text: the message: the problems by kind, the first few of each, and what to do next.
     """
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], text: str) -> None:
         self.problems = tuple(problems)
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(
-            f"every layer and tensor must have exactly one counterpart; got {len(self.problems)} "
-            f"problem(s):\n{lines}\nPass mapping={{keras path: torch path}} for layers whose names differ, "
-            "or strict=False to leave these out."
-        )
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[type[PairingError], tuple[tuple[str, ...], str]]:
+        """How it comes back from another process, whole."""
+        return type(self), (self.problems, str(self))
 
 
 class CheckpointError(UsageError):

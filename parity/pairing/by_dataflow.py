@@ -15,8 +15,9 @@ from parity.pairing.by_name import Matcher, Pairing
 from parity.pairing.folding import fold_biases
 from parity.pairing.graph import Graph, Unit, graph_of
 from parity.pairing.isomorphism import Match, isomorphism
+from parity.pairing.problems import Problem, ProblemKind
 from parity.pairing.propagation import Ambiguity, propagate
-from parity.pairing.slots import Problem, Slot, Slots, counterpart, raw_slots, tensor_at
+from parity.pairing.slots import Slot, Slots, counterpart, raw_slots, tensor_at
 from parity.pairing.steps import aligned_steps
 
 SYSTEMATIC = 0.8
@@ -256,13 +257,10 @@ class Structure:
             free = [mate for mate in item.candidates if set(mate.tensors) & _free(matcher, "torch")]
             if not set(item.unit.tensors) & _free(matcher, "keras") or len(free) < 2:
                 continue
-            names = ", ".join(mate.path or "(the model itself)" for mate in free[:SHOWN])
-            more = f" and {len(free) - SHOWN} more" if len(free) > SHOWN else ""
-            text = (
-                f"Keras {item.unit.path} could be any of torch {names}{more}: kinds, shapes, dataflow and names "
-                f"leave several. Pass mapping={{{item.unit.path!r}: ...}}"
+            several = Problem(
+                ProblemKind.SEVERAL, item.unit.path, None, candidates=tuple(mate.path for mate in free)
             )
-            matcher.pairing.problems.append(Problem(item.unit.path, None, text))
+            matcher.pairing.problems.append(several)
             matcher.ambiguous.update(item.unit.tensors)
             for mate in free:
                 matcher.ambiguous.update(mate.tensors)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
-from parity.core.types import LayerInfo
-from parity.pairing.slots import Constant, Problem, Slot, Slots, layout_of, missing, slots_of, tensor_at
+from parity.core.types import LayerInfo, Side
+from parity.pairing.problems import Problem, ProblemKind, unknown_path, without_counterpart
+from parity.pairing.slots import Constant, Slot, Slots, layout_of, slots_of, tensor_at
 
 MappingLike = Mapping[str, str | Sequence[str]] | Sequence[tuple[str, str | Sequence[str]]]
 
@@ -177,8 +177,8 @@ class Matcher:
         taken = [keras_path] if self.keras[keras_path].tensors and keras_path not in self.free_keras else []
         taken += [path for path in torch_paths if self.torch[path].tensors and path not in self.free_torch]
         if taken:
-            text = f"a layer is paired once; mapping names {', '.join(taken)} again"
-            self.pairing.problems.append(Problem(keras_path, torch_paths[0], text))
+            twice = Problem(ProblemKind.MAPPING_TWICE, keras_path, torch_paths[0], paths=tuple(taken))
+            self.pairing.problems.append(twice)
             return
         slots = self.slots(keras_path, torch_paths)
         self.pairing.pairs.append(
@@ -244,20 +244,15 @@ class Matcher:
         return True
 
     def _unknown(self, keras_path: str, torch_paths: tuple[str, ...]) -> None:
-        for side, path, known in (
-            ("Keras", keras_path, self.keras),
-            *(("torch", path, self.torch) for path in torch_paths),
-        ):
-            if path not in known and not tensor_at(known, path)[1]:
-                near = get_close_matches(path, known, n=3)
-                hint = f"; did you mean {', '.join(near)}?" if near else ""
-                text = f"mapping must name layers or tensors that exist; got {side} path {path!r}{hint}"
-                self.pairing.problems.append(Problem(None, None, text))
-                return
-        text = (
-            f"mapping must go from layer to layer or from tensor to tensor; got {keras_path!r}: {torch_paths}"
-        )
-        self.pairing.problems.append(Problem(None, None, text))
+        """An entry with paths that do not exist, or that goes from a layer to a tensor."""
+        unknown: list[Problem] = []
+        named: list[tuple[Side, str]] = [("keras", keras_path), *(("torch", path) for path in torch_paths)]
+        for side, path in named:
+            layers = self.keras if side == "keras" else self.torch
+            if path not in layers and not tensor_at(layers, path)[1]:
+                unknown.append(unknown_path(side, path, layers))
+        mixed = Problem(ProblemKind.MAPPING_MIXED, paths=(keras_path, *torch_paths))
+        self.pairing.problems += unknown or [mixed]
 
     def result(self, keras: Adapter, torch: Adapter) -> Pairing:
         """Sort, and turn whatever is left into problems."""
@@ -268,6 +263,10 @@ class Matcher:
                 keras_path, torch_path = slot.keras.rpartition(".")[0], slot.torch.rpartition(".")[0]
                 pairing.pairs.append(LayerPair(keras_path, (torch_path,), (slot,), how))
         slots = [slot for item in pairing.pairs for slot in item.slots]
+        partners: dict[Side, dict[str, tuple[str, ...]]] = {
+            "keras": {item.keras: item.torch for item in pairing.pairs},
+            "torch": {path: (item.keras,) for item in pairing.pairs for path in item.torch},
+        }
         for unmatched, free, layers, adapter, done in (
             (pairing.unmatched_keras, self.free_keras, self.keras, keras, {slot.keras for slot in slots}),
             (pairing.unmatched_torch, self.free_torch, self.torch, torch, {slot.torch for slot in slots}),
@@ -276,10 +275,11 @@ class Matcher:
             # A tensor that is tied to a paired one has its counterpart already.
             settled = done | _tied(adapter, unmatched, done)
             unmatched[:] = [path for path in unmatched if path not in settled]
-            side = "Keras" if adapter is keras else "torch"
-            pairing.problems += [
-                missing(side, path, layers) for path in unmatched if path not in self.ambiguous
-            ]
+            for path in unmatched:
+                layer, tensor = tensor_at(layers, path)
+                if layer is not None and tensor is not None and path not in self.ambiguous:
+                    partner = partners[adapter.side].get(layer.path, ())
+                    pairing.problems.append(without_counterpart(adapter.side, layer, tensor, partner))
         order = {path: i for i, path in enumerate(self.keras)}
         pairing.pairs.sort(key=lambda item: order[item.keras])
         return pairing

@@ -40,9 +40,7 @@ def _folded(matcher: Matcher, side: Side, bias: str, norm: str) -> bool:
         for j, slot in enumerate(item.slots):
             if slot.keras.rpartition(".")[2] in MEANS and slot.bias is None:
                 slots = (*item.slots[:j], replace(slot, bias=(side, bias)), *item.slots[j + 1 :])
-                zero = Constant(
-                    side, bias, 0.0, f"folded into {slot.keras if side == 'torch' else slot.torch}", True
-                )
+                zero = Constant(side, bias, 0.0, folded=True)
                 matcher.pairing.pairs[i] = replace(item, slots=slots, constants=(*item.constants, zero))
                 return True
     return False

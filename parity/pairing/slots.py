@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from parity.core.layout import Layout, convolution, identity, reshaped, vector_after_flatten, weight_layout
 from parity.core.types import LayerInfo, Side, TensorInfo
+from parity.pairing.problems import Problem, misshapen
 
 # torch's name for a tensor -> the names that Keras layers give to its counterpart.
 SYNONYMS = {
@@ -16,6 +17,8 @@ SYNONYMS = {
     "running_var": ("moving_variance",),
 }
 Families = tuple[str | None, str | None]
+TRANSPOSED = {"conv", "conv_transpose", "dense"}
+"""Kinds of layers whose kernel Keras holds with its axes in another order."""
 NORMALISATIONS = {"batchnorm", "layernorm", "groupnorm"}
 NEUTRAL = {"weight": 1.0, "gamma": 1.0, "scale": 1.0, "bias": 0.0, "beta": 0.0}
 """What a normalisation does without its scale or its centre, by the name of what is missing."""
@@ -39,25 +42,15 @@ class Slot:
 class Constant:
     """A tensor of one side alone, which is `value` wherever the other side does the same without it.
 
-    `folded` says that it needs not have this value: it is taken into account elsewhere, and is set to the
-    value when weights are copied to its side.
+    `lacking` are the layers of the other side that do without it. `folded` says that the tensor may have another
+    value: it is taken into account elsewhere, and is set to the value when weights are copied to its side.
     """
 
     side: Side
     path: str
     value: float
-    absent: str
+    lacking: tuple[str, ...] = ()
     folded: bool = False
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One tensor or layer without a fitting counterpart: on which layers, what is wrong, and with which tensors."""
-
-    keras: str | None
-    torch: str | None
-    text: str
-    tensors: tuple[str, ...] = ()
 
 
 @dataclass
@@ -75,14 +68,14 @@ class Slots:
         """Whether there are tensors, and each has its fitting counterpart."""
         return bool(self.found) and not (self.problems or self.left_keras or self.left_torch)
 
-    def add(self, layer: tuple[LayerInfo, TensorInfo], other: tuple[LayerInfo, TensorInfo], layout: Layout | None,
+    def add(self, keras: tuple[LayerInfo, TensorInfo], torch: tuple[LayerInfo, TensorInfo], layout: Layout | None,
             families: Families) -> None:  # fmt: skip
         """Take a pair of tensors: a slot where a layout fits, a problem where none does."""
-        (keras, mate), (torch, tensor) = layer, other
-        if layout is None or layout.keras_shape != mate.shape:
-            self.problems.append(_misshapen(keras, mate, torch, tensor, families))
+        if layout is None or layout.keras_shape != keras[1].shape:
+            kernel = (families[0] or families[1]) in TRANSPOSED or keras[1].name == "kernel"
+            self.problems.append(misshapen(keras, torch, kernel and len(torch[1].shape) > 1))
         else:
-            self.found.append(Slot(mate.path, tensor.path, layout))
+            self.found.append(Slot(keras[1].path, torch[1].path, layout))
 
 
 def slots_of(keras: LayerInfo, torch: tuple[LayerInfo, ...], image: tuple[int, ...] | None) -> Slots:
@@ -119,9 +112,8 @@ def _without_scale_or_centre(slots: Slots, keras: LayerInfo, torch: LayerInfo) -
             name = path.rpartition(".")[2]
             if name in NEUTRAL:
                 left.remove(path)
-                absent = f"{other.path} has none"
                 slots.constants.append(
-                    Constant("keras" if side == "keras" else "torch", path, NEUTRAL[name], absent)
+                    Constant("keras" if side == "keras" else "torch", path, NEUTRAL[name], (other.path,))
                 )
 
 
@@ -204,35 +196,3 @@ def tensor_at(layers: Mapping[str, LayerInfo], path: str) -> tuple[LayerInfo | N
     layer = layers.get(stem)
     tensors = layer.tensors if layer else ()
     return layer, next((tensor for tensor in tensors if name in (tensor.name, *tensor.aliases)), None)
-
-
-def _misshapen(
-    keras: LayerInfo, mate: TensorInfo, torch: LayerInfo, tensor: TensorInfo, families: Families
-) -> Problem:
-    wanted = tensor.shape
-    if len(tensor.shape) > 1 and (
-        (families[0] or families[1]) in {"conv", "conv_transpose", "dense"} or mate.name == "kernel"
-    ):
-        wanted = convolution(tensor.shape).keras_shape
-    text = (
-        f"shapes must correspond: torch {tensor.path} {tensor.shape} ({torch.kind}) asks for {wanted} in Keras; "
-        f"got {mate.path} {mate.shape} ({keras.kind})"
-    )
-    return Problem(keras.path, torch.path, text, (mate.path, tensor.path))
-
-
-def missing(side: str, path: str, layers: Mapping[str, LayerInfo]) -> Problem:
-    """The problem of a tensor without a counterpart."""
-    layer, tensor = tensor_at(layers, path)
-    shape = tensor.shape if tensor else ()
-    other = "torch" if side == "Keras" else "Keras"
-    text = f"{side} {path} {shape} ({layer.kind if layer else '?'}) has no counterpart in the {other} model"
-    module, _, computed = f".{path}".rpartition(".parametrizations.")
-    if side == "torch" and computed:
-        name = computed.partition(".")[0]
-        text += (
-            f"; {module.lstrip('.') or 'the model'} computes its {name} from it: torch.nn.utils.parametrize."
-            f"remove_parametrizations(module, '{name}') leaves the {name} alone"
-        )
-    owner = path.rpartition(".")[0]
-    return Problem(owner, None, text) if side == "Keras" else Problem(None, owner, text)

@@ -8,7 +8,7 @@ from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.tolerance import difference
 from parity.pairing.pair import Pairing
-from parity.pairing.slots import Problem
+from parity.pairing.problems import Problem
 from parity.replay.settings import differing_settings
 from parity.weights.transfer import tensor_differences
 
@@ -56,8 +56,7 @@ def _unlike(sides: tuple[Adapter, Adapter], pairing: Pairing) -> list[Finding]:
 
 def _unmatched(problem: Problem, pairing: Pairing) -> Finding:
     """A tensor without a counterpart; a bias that one of two paired layers alone has is a missing one."""
-    lone = ".bias " in f"{problem.text.split(' has no counterpart')[0]} " and not problem.tensors
-    for pair in pairing.pairs if lone else ():
+    for pair in pairing.pairs if problem.lacks == "bias" else ():
         if problem.keras == pair.keras or problem.torch in pair.torch:
             torch = ", ".join(pair.torch)
             lacking = f"torch layer {torch}" if problem.keras == pair.keras else f"Keras layer {pair.keras}"

@@ -11,13 +11,15 @@ import numpy as np
 from parity.adapters import adapt
 from parity.adapters.probe import as_list, build, flattened_images, random_inputs, to_torch_inputs
 from parity.core.adapter import Adapter
-from parity.core.errors import PairingError, UsageError
+from parity.core.errors import UsageError
 from parity.core.layout import identity
 from parity.core.trace import Trace
 from parity.core.types import Array
+from parity.pairing.messages import pairing_error
 from parity.pairing.pair import MappingLike, Pairing
 from parity.pairing.pair import pair as paired
-from parity.pairing.slots import Slot
+from parity.pairing.problems import Problem, ProblemKind, held
+from parity.pairing.slots import Slot, tensor_at
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,10 @@ def transfer(
     )
     lost = _lost_values(pairing, source_adapter)
     if (pairing.problems or lost) and strict:
-        raise PairingError([*(problem.text for problem in pairing.problems), *lost.values()])
+        raise pairing_error([*pairing.problems, *lost.values()], pairing.unrun)
     copied = copy(pairing, source_adapter, target_adapter)
     to_torch = source_adapter.side == "keras"
-    misfits = [problem.tensors for problem in pairing.problems if len(problem.tensors) == 2]
+    misfits = [problem.misfit for problem in pairing.problems if problem.misfit is not None]
     unmatched = (
         [*pairing.unmatched_keras, *(path for path, _ in misfits)],
         [*pairing.unmatched_torch, *(path for _, path in misfits)],
@@ -176,16 +178,21 @@ def traces_of(keras: Adapter, torch: Adapter, inputs: Any) -> tuple[Trace, Trace
     return reason or "no input is known that both take"
 
 
-def _lost_values(pairing: Pairing, source: Adapter) -> dict[str, str]:
-    """Tensors of the source that the target has no place for, and that make a difference, with what to say."""
+def _lost_values(pairing: Pairing, source: Adapter) -> dict[str, Problem]:
+    """Tensors of the source that the target has no place for, and that make a difference."""
     found = {}
+    layers = source.layers()
     for constant in [constant for item in pairing.pairs for constant in item.constants]:
         mine = constant.side == source.side and not constant.folded
         if mine and not np.all(source.read(constant.path) == constant.value):
-            found[constant.path] = (
-                f"{constant.path} must be all {constant.value:g}: {constant.absent}; it has other values. "
-                f"Give the target layer that tensor (scale, center, affine), or set this one to {constant.value:g}"
-            )
+            layer, tensor = tensor_at(layers, constant.path)
+            if layer is not None and tensor is not None:
+                found[constant.path] = Problem(
+                    ProblemKind.VALUES,
+                    held=(held(source.side, layer, tensor),),
+                    partner=constant.lacking,
+                    value=constant.value,
+                )
     return found
 
 
@@ -274,12 +281,9 @@ def _check_tied(slots: Sequence[Slot], source: Adapter, target: Adapter) -> None
         if len(group) > 1:
             values = [converted(slot, source) for slot in group]
             if values[0][0].size and any(not np.array_equal(values[0][0], value) for value, _ in values[1:]):
-                names = ", ".join(path for _, path in values)
-                problems.append(
-                    f"tied tensors of the target must receive one value; {names} would get several"
-                )
+                problems.append(Problem(ProblemKind.TIED, paths=tuple(path for _, path in values)))
     if problems:
-        raise PairingError(problems)
+        raise pairing_error(problems)
 
 
 def _check_exact(value: Array, path: str, dtype: str) -> None:

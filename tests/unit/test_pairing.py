@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
 
-from parity.core.errors import UsageError
+from parity.core.errors import PairingError, UsageError
 from parity.core.types import LayerInfo, TensorInfo
+from parity.pairing.messages import LONGEST, grouped, pairing_error
 from parity.pairing.pair import Pairing, pair
+from parity.pairing.problems import Problem, ProblemKind
 
 
 class Model:
@@ -104,3 +107,119 @@ def test_what_is_not_guessed(name: str) -> None:
 def test_a_mapping_must_be_made_of_paths(mapping: Any) -> None:
     with pytest.raises(UsageError, match="a mapping must go"):
         paired({"a": K}, {"a": T}, mapping)
+
+
+# --- what is said of it --------------------------------------------------------------------------------
+
+
+def texts(pairing: Pairing) -> list[str]:
+    return [problem.text for problem in pairing.problems]
+
+
+def test_a_tensor_without_a_counterpart_is_said_with_path_shape_and_class() -> None:
+    assert texts(paired({"a": K}, {"a": T, "b": conv("torch", 7)})) == [
+        "torch b.weight (4, 7, 3, 3) (conv) has no counterpart in the Keras model",
+        "torch b.bias (4,) (conv) has no counterpart in the Keras model",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layer", "call"),
+    [
+        ("features.0", "remove_parametrizations(module.features[0], 'weight')"),
+        ("head", "remove_parametrizations(module.head, 'weight')"),
+        ("", "remove_parametrizations(module, 'weight')"),
+    ],
+)
+def test_what_computes_a_weight_is_said_of_that_weight_alone(layer: str, call: str) -> None:
+    stem = f"{layer}.".lstrip(".")
+    held = {f"{stem}parametrizations.weight": ("conv", {"original0": (4, 1, 1, 1)}), "plain": T}
+    parametrized, *others = texts(paired({}, {path: held[path] for path in held}))
+    assert call in parametrized
+    assert len(others) == 2
+    assert not any("parametriz" in text for text in others)
+    assert call in grouped(paired({}, {path: held[path] for path in held}).problems)
+
+
+def test_a_lone_bias_is_known_by_its_fields() -> None:
+    (problem,) = paired({"a": ("conv", {"kernel": (3, 3, 3, 4)})}, {"b": T}, {"a": "b"}).problems
+    assert (problem.lacks, problem.torch, problem.partner) == ("bias", "b", ("a",))
+    assert "in Keras a, with which its layer is paired" in problem.text
+    (misfit,) = paired({"a": conv("keras", 5)}, {"a": T}).problems
+    assert misfit.lacks is None
+    assert misfit.misfit == ("a.kernel", "a.weight")
+    assert misfit.wanted == (3, 3, 3, 4)
+
+
+def test_a_wrong_path_of_a_mapping_says_what_is_meant_or_what_there_is() -> None:
+    def said(mapping: dict[str, str]) -> list[str]:
+        return texts(paired({"conv1": K}, {"conv1": T}, mapping))
+
+    assert "did you mean conv1" in said({"conv_1": "conv1"})[0]
+    assert "did you mean conv1.bias" in said({"conv1.bais": "conv1.bias"})[0]
+    assert "torch path 'xyz'; the torch model has conv1" in said({"conv1": "xyz"})[0]
+    assert len(said({"conv_1": "conv_2"})) == 2
+
+
+def many(count: int, length: int = 6) -> dict[str, Any]:
+    """Layers of other sizes on each side, under long paths."""
+    name = "block".ljust(length, "k")
+    return {
+        "keras": {f"{name}{i}.conv": conv("keras", 7 + i) for i in range(count)},
+        "torch": {f"{name}{i}.c": conv("torch", 1007 + i) for i in range(count)},
+    }
+
+
+def test_many_problems_are_grouped_counted_and_kept() -> None:
+    problems = paired(**many(39, 5)).problems
+    error = pairing_error(problems)
+    text = str(error)
+    assert len(error.problems) == len(problems) == 156
+    assert len(text) <= LONGEST
+    for said in ("got 156 problems", "Keras tensors with no counterpart in torch: 78, of 39 layers",
+                 "torch tensors with no counterpart in Keras: 78, of 39 layers",
+                 "block0.conv (conv): kernel (3, 3, 7, 4), bias (4,)", "and 33 more layers", "mapping={",
+                 "strict=False", ".problems holds all"):  # fmt: skip
+        assert said in text, said
+
+
+TWICE = [("a", "a"), ("b", "a"), ("q" * 900, "z"), ("a.bias", "b")]
+EVERY_KIND = [
+    *paired(**many(20, 400)).problems,
+    *paired({"a": K, "b": K}, {"a": T, "b": T}, TWICE).problems,
+    *[problem for i in range(9) for problem in paired({"a" * 300: conv("keras", 5 + i)}, {"a" * 300: T}).problems],
+    *[Problem(ProblemKind.SEVERAL, f"p{i}", candidates=("u" * 300, "v" * 300)) for i in range(9)],
+    *[Problem(ProblemKind.TIED, paths=("t" * 300, "s" * 300)) for i in range(9)],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unrun", [None, "on input (2, 3) torch said " + "so " * 300])
+def test_whatever_there_is_the_text_stays_short_and_says_what_to_do(unrun: str | None) -> None:
+    text = grouped(EVERY_KIND, unrun)
+    assert len(text) <= LONGEST
+    for said in ("mapping that cannot be followed: 4", "Keras tensors with no", "torch tensors with no",
+                 "shapes do not correspond: 9",
+                 "several possible counterparts: 9", "Tied tensors of the target: 9", "Correct the mapping",
+                 "strict=False", ".problems holds all"):  # fmt: skip
+        assert said in text, said
+    assert ("inputs=" in text) == (unrun is not None)
+
+
+def test_a_side_that_lacks_something_is_named() -> None:
+    lone = grouped(paired({"a": ("conv", {"kernel": (3, 3, 3, 4)})}, {"a": T}).problems)
+    assert "a (conv, paired with a): bias (4,)" in lone
+    assert "Add to the Keras model what it lacks" in lone
+    assert "mapping=" not in lone
+    assert "no counterpart in Keras: 1, of 1 layer" in lone
+
+
+def test_layers_of_like_names_are_the_example() -> None:
+    named = grouped(paired({"up.convT1": K, "up.convT2": K}, {"up.convoT1": T, "up.convoT2": T}).problems)
+    assert "mapping={'up.convT1': 'up.convoT1'}" in named
+
+
+def test_the_error_comes_whole_out_of_another_process() -> None:
+    error = pairing_error(paired(**many(9)).problems)
+    again = pickle.loads(pickle.dumps(error))
+    assert isinstance(again, PairingError)
+    assert (again.problems, str(again)) == (error.problems, str(error))

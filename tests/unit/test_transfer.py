@@ -150,7 +150,7 @@ def test_missing_extra_and_misshapen_are_listed_together() -> None:
     before = bits(model), bits(module)
     with pytest.raises(parity.PairingError) as error:
         parity.transfer(module, model)
-    text = str(error.value)
+    text = "\n".join(error.value.problems)
     for expected in ("b.weight (4, 3, 5, 5)", "(5, 5, 3, 4)", "b.kernel (3, 3, 3, 4)", "b.bias", "only_keras.kernel",
                      "only_keras.bias", "only_torch.weight", "only_torch.bias", "norm.weight"):  # fmt: skip
         assert expected in text
