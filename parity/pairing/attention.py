@@ -7,7 +7,7 @@ from math import prod
 
 from parity.core.layout import Layout
 from parity.core.types import LayerInfo
-from parity.pairing.graph import Unit
+from parity.pairing.dataflow.graph import Unit
 from parity.pairing.slots import Slot, Slots
 
 PARTS = ("query", "key", "value")

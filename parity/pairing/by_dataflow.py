@@ -12,13 +12,13 @@ from parity.core.trace import Trace
 from parity.core.types import LayerInfo, TensorInfo
 from parity.pairing.attention import attention_slots
 from parity.pairing.by_name import Matcher, Pairing
+from parity.pairing.dataflow.graph import Graph, Unit, graph_of
+from parity.pairing.dataflow.isomorphism import Match, isomorphism
+from parity.pairing.dataflow.propagation import Ambiguity, propagate
+from parity.pairing.dataflow.steps import aligned_steps
 from parity.pairing.folding import fold_biases
-from parity.pairing.graph import Graph, Unit, graph_of
-from parity.pairing.isomorphism import Match, isomorphism
 from parity.pairing.problems import Problem, ProblemKind
-from parity.pairing.propagation import Ambiguity, propagate
 from parity.pairing.slots import Slot, Slots, counterpart, raw_slots, tensor_at
-from parity.pairing.steps import aligned_steps
 
 SYSTEMATIC = 0.8
 """Share of the layers with mirrored names from which on the names are taken for meant."""

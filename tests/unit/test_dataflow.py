@@ -17,7 +17,7 @@ from torch.nn import functional as F
 import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise, to_torch_inputs
-from parity.pairing.graph import graph_of
+from parity.pairing.dataflow.graph import graph_of
 from parity.pairing.pair import Pairing, pair
 from parity.weights.transfer import pair_models
 from tests.zoo_apart import CASES, Torch, image

@@ -15,28 +15,10 @@ from typing import Any
 
 from parity.core.trace import Node, Source, Trace
 from parity.core.types import LayerInfo
+from parity.pairing.dataflow.marks import COMMUTATIVE, SILENT, Marks, extended, mark_of
 
-Marks = tuple[Any, ...]
 Reach = frozenset[tuple[int, Marks]]
 
-SILENT = {
-    "add",
-    "identity",
-    "dropout",
-    "cast",
-    "reshape",
-    "transpose",
-    "pad",
-    "sum",
-    "rescaling",
-    "normalization",
-}
-"""Steps that leave no mark: their operands may be swapped, or the two sides lay them out differently."""
-COMMUTATIVE = {"add", "mul", "maximum", "minimum"}
-ONCE = {"relu", "relu6"}
-"""Steps that change nothing when they are repeated."""
-LONGEST = 8
-"""Marks kept on one edge, the last ones."""
 WIDEST = 3000
 """Edges into one step beyond which their marks are dropped."""
 LINEAR = {"conv", "depthwise", "dense"}
@@ -129,7 +111,7 @@ class _Reduction:
             return
         for output in range(len(node.shapes)):
             found = {
-                (origin, _extended(marks, mark))
+                (origin, extended(marks, mark))
                 for source in data
                 for mark in [mark_of(self.trace, node, source, output, len(data))]
                 for origin, marks in self._reaching(source)
@@ -175,7 +157,7 @@ class _Reduction:
         arriving = {
             (
                 origin,
-                _extended(
+                extended(
                     marks,
                     ("operand", min(i, 1) if composite else i) if len(data) > 1 and not swappable else None,
                 ),
@@ -268,116 +250,3 @@ def labels(family: str | None, shapes: Sequence[tuple[int, ...]], side: str) -> 
 def _family(node: Node) -> str | None:
     known = LINEAR | {"conv_transpose", "batchnorm", "layernorm", "groupnorm", "embedding", "prelu"}
     return node.kind if node.kind in known else None
-
-
-def _extended(marks: Marks, mark: Any) -> Marks:
-    """One more mark; nested concatenations are one."""
-    if mark is None or (marks and mark in ONCE and marks[-1] == mark):
-        return marks
-    if (
-        isinstance(mark, tuple)
-        and marks
-        and isinstance(marks[-1], tuple)
-        and mark[0] == marks[-1][0] == "concat"
-    ):
-        return (*marks[:-1], ("concat", mark[1] + marks[-1][1], mark[2]))
-    return (*marks, mark)[-LONGEST:]
-
-
-def mark_of(trace: Trace, node: Node, source: Source, output: int, operands: int) -> Any:
-    """What a step without weights leaves on what passes through it; None for nothing."""
-    shape = trace.nodes[source.node].shapes[source.output]
-    if node.kind == "concat":
-        axis = next((i for i, (a, b) in enumerate(zip(shape, node.shapes[0], strict=False)) if a != b), None)
-        if axis is None:
-            return None
-        before = [item for item in node.inputs if item.position < source.position]
-        offset = sum(trace.nodes[item.node].shapes[item.output][axis] for item in before)
-        return ("concat", offset, node.shapes[0][axis])
-    if node.kind == "slice":
-        found = window(node, shape, output)
-        return ("slice", found) if found else None
-    if node.kind in SILENT:
-        return None
-    if node.kind in COMMUTATIVE:
-        return node.kind if operands > 1 else None
-    if node.kind in {"stack", "update"} or operands > 1:
-        return (node.kind, source.position)
-    if node.kind in {"sub", "div", "power", "neg"}:
-        return None  # with a constant
-    return ("output", output) if output else node.kind
-
-
-def window(node: Node, shape: tuple[int, ...], output: int) -> tuple[Any, ...]:
-    """(start, length, size) of each axis that a slice does not take whole, whatever the layout."""
-    result = node.shapes[output]
-    starts = _starts(node, shape, output)
-    if starts is None:
-        changed = sorted((b, a) for a, b in zip(shape, result, strict=False) if a != b)
-        return (output, *changed) if changed else ()
-    return tuple(sorted((start, length, size) for start, length, size in starts if length != size))
-
-
-def _starts(node: Node, shape: tuple[int, ...], output: int) -> list[tuple[int, int, int]] | None:
-    """(start, length, size) of every axis; None where the arguments do not say."""
-    settings = node.settings
-    key = settings.get("1", settings.get("indices"))
-    if node.label in {"getitem"}:
-        return _of_key(key if isinstance(key, tuple) else (key,), shape)
-    if node.label == "StridedSlice":
-        return _of_strided_slice(settings, shape)
-    if len(node.shapes) > 1 and len(node.shapes[0]) == len(shape):
-        axis = next((i for i, (a, b) in enumerate(zip(shape, node.shapes[0], strict=True)) if a != b), None)
-        if axis is None:
-            return None
-        start = sum(other[axis] for other in node.shapes[:output])
-        return [(start if i == axis else 0, node.shapes[output][i], size) for i, size in enumerate(shape)]
-    return None
-
-
-def _of_key(key: tuple[Any, ...], shape: tuple[int, ...]) -> list[tuple[int, int, int]] | None:
-    if not all(item is None or item is Ellipsis or isinstance(item, int | slice) for item in key):
-        return None
-    plain = [item for item in key if item is not None]
-    if any(item is Ellipsis for item in plain):
-        at = next(i for i, item in enumerate(plain) if item is Ellipsis)
-        plain[at : at + 1] = [slice(None)] * (len(shape) - len(plain) + 1)
-    plain += [slice(None)] * (len(shape) - len(plain))
-    found = []
-    for item, size in zip(plain, shape, strict=False):
-        chosen = (
-            range(size)[item]
-            if isinstance(item, slice)
-            else range(item % max(size, 1), item % max(size, 1) + 1)
-        )
-        if isinstance(chosen, range) and abs(chosen.step) != 1:
-            found.append((chosen.start + 1000 * chosen.step, len(chosen), size))
-        else:
-            found.append((chosen.start, len(chosen), size))
-    return found
-
-
-def _of_strided_slice(
-    settings: Mapping[str, Any], shape: tuple[int, ...]
-) -> list[tuple[int, int, int]] | None:
-    begin, end, stride = (settings.get(name) for name in "123")
-    if not (isinstance(begin, list) and isinstance(end, list) and isinstance(stride, list)):
-        return None
-    key: list[Any] = []
-    for i, (a, b, step) in enumerate(zip(begin, end, stride, strict=True)):
-        bit = 1 << i
-        if settings.get("ellipsis_mask", 0) & bit:
-            key.append(Ellipsis)
-        elif settings.get("new_axis_mask", 0) & bit:
-            key.append(None)
-        elif settings.get("shrink_axis_mask", 0) & bit:
-            key.append(a)
-        else:
-            key.append(
-                slice(
-                    None if settings.get("begin_mask", 0) & bit else a,
-                    None if settings.get("end_mask", 0) & bit else b,
-                    step,
-                )
-            )
-    return _of_key(tuple(key), shape)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from parity.pairing.distance import Positions
-from parity.pairing.graph import Graph, Marks, Unit
-from parity.pairing.isomorphism import Match, Prefer, own_colours
+from parity.pairing.dataflow.distance import Positions
+from parity.pairing.dataflow.graph import Graph, Unit
+from parity.pairing.dataflow.isomorphism import Match, Prefer, own_colours
+from parity.pairing.dataflow.marks import Marks
 
 Compatible = Callable[[Unit, Unit], bool]
 MARGIN = 1e-9

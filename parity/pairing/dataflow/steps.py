@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from parity.core.trace import Node, Trace
-from parity.pairing.graph import SILENT
+from parity.pairing.dataflow.marks import SILENT
 
 Operands = tuple[tuple[int, int], ...]
 

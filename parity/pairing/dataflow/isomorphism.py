@@ -12,7 +12,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from parity.pairing.graph import Graph, Marks, Unit, Vertex
+from parity.pairing.dataflow.graph import Graph, Unit, Vertex
+from parity.pairing.dataflow.marks import Marks
 
 LEVELS = ("marks", "order", "edges")
 """How much the edges say: everything; the order of operands, slices and offsets alone; nothing."""

@@ -1,0 +1,1 @@
+"""Which weighted step of one traced model is which of the other, whatever their names."""
