@@ -308,7 +308,7 @@ VICTIMS: dict[str, Victim] = {
 
 @functools.cache
 def clean(name: str) -> tuple[Any, Any, Any]:
-    """One pair with equal random weights; every fault undoes itself."""
+    """One pair with equal random weights; every fault undoes itself, which `undone` verifies."""
     victim = VICTIMS[name]
     model, module = victim.build()
     values = np.random.default_rng(1).normal(0.0, 2.0, victim.shape).astype(np.float32)

@@ -14,6 +14,7 @@ import torch  # noqa: F401  (before TensorFlow)
 import parity
 from tests.mutation.faults import FAULTS, Fault
 from tests.mutation.models import VICTIMS, clean
+from tests.mutation.undone import undone
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Outcome:
 def outcome(fault: Fault) -> Outcome:
     """Seed one fault and compare."""
     model, module, values = clean(fault.victim)
-    with fault.seed(module):
+    with undone(fault.seed(module), model, module):
         report = parity.compare(model, module, values)
     first = report.first
     # A fault of two layers, or of a step that feeds several, is named at each; all must bear the one cause.

@@ -21,6 +21,7 @@ import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
 from tests.mutation.faults import attribute
+from tests.mutation.undone import undone
 from tests.zoo import CASES
 
 MODELS = ("functional with branches", "nested Sequentials", "dense after Flatten", "layers used twice")
@@ -34,7 +35,7 @@ NORMS = {
 
 @functools.cache
 def clean(name: str) -> tuple[Any, Any, Any]:
-    """One pair with equal random weights and momenta; every fault undoes itself."""
+    """One pair with equal random weights and momenta; every fault undoes itself, which `undone` verifies."""
     keras.utils.clear_session()  # names that Keras gives are numbered from the beginning
     model, module = CASES[name].build()
     for layer in model._flatten_layers():
@@ -64,12 +65,14 @@ def frozen(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
 @contextmanager
 def frozen_in_torch(model: Any, module: Any, keras_path: str, torch_path: str) -> Iterator[None]:
     """What people do: train(), then eval() on the normalisation."""
+    before = {layer: layer.training for layer in module.modules()}
     module.train()
     module.get_submodule(torch_path).eval()
     try:
         yield
     finally:
-        module.eval()
+        for layer, training in before.items():
+            layer.training = training
 
 
 def left_on(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
@@ -139,7 +142,7 @@ FAULTS = (
 def test_fault_at_a_layer_is_found_and_named(fault: Fault, name: str) -> None:
     model, module, values = clean(name)
     paths = NORMS[name]
-    with fault.seed(model, module, *paths):
+    with undone(fault.seed(model, module, *paths), model, module):
         report = parity.compare(model, module, values, **fault.arguments)
     assert report.verdict == "DIVERGED", str(report)
     assert report.first is not None
@@ -255,7 +258,8 @@ def test_the_frameworks_own_rules_are_notes_where_they_are_matched(case: str) ->
 def test_a_regulariser_is_twice_a_weight_decay() -> None:
     model, module, values = clean(PLAIN[0])
     layers = [keras_layer(model, path) for path in ("blocks.0", "blocks.1")]
-    with ExitStack() as stack:
+    stack = ExitStack()
+    with undone(stack, model, module):
         for layer in layers:
             layer.kernel.regularizer = keras.regularizers.L2(0.05)
             stack.callback(setattr, layer.kernel, "regularizer", None)
@@ -485,17 +489,8 @@ def test_ignored_pixels_in_the_denominator() -> None:
 
 def test_a_parameter_that_one_side_alone_trains() -> None:
     model, module, values = clean("lists and dictionaries")
-    module.heads["edge"].weight.requires_grad_(False)
-    try:
+    with undone(attribute(module.heads["edge"].weight, "requires_grad", False), model, module):
         report = parity.compare(model, module, values, gradients=True, train_steps=2)
-    finally:
-        module.heads["edge"].weight.requires_grad_(True)
     (finding,) = report.findings
     assert (finding.keras, finding.kind) == ("heads.edge", "training")
     assert "Keras alone" in finding.evidence
-
-
-@pytest.mark.parametrize("name", [*MODELS, *PLAIN])
-def test_every_fault_was_undone(name: str) -> None:
-    report = parity.compare(*clean(name))
-    assert report.verdict == "EQUAL", str(report)
