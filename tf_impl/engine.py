@@ -263,6 +263,8 @@ def fit(
         engine = _Engine(network, recipe, rates, metrics)
         xla = machine.compile or keras.config.backend() == "jax"
         engine.compile(_optimizer(recipe, rates), loss=LOSSES[recipe.loss](), jit_compile=xla)
+        # Its variables made here, the first step is traced once, not twice.
+        engine.optimizer.build(engine.trainable_variables)
         if folder is not None and progress.sections:
             _load_state(engine, folder / STATE)
         rank, world = place(machine)
@@ -326,6 +328,5 @@ def _save_state(engine: _Engine, path: Path, progress: Progress) -> None:
 
 
 def _load_state(engine: _Engine, path: Path) -> None:
-    """Put a compiled engine in the state that was saved."""
-    engine.optimizer.build(engine.trainable_variables)
+    """Put a compiled engine, its optimizer built, in the state that was saved."""
     engine.load_weights(path)
