@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 
+from parity.adapters.frameworks import import_frameworks
 from parity.adapters.spec import split_call
 from parity.core.errors import UsageError
 
@@ -136,7 +137,10 @@ def entries() -> dict[str, Entry]:
         UsageError: an installed package registers something that is not an Entry, or a name again.
     """
     known = {entry.name: entry for entry in ENTRIES}
-    for point in entry_points(group=ENTRY_POINTS):
+    points = entry_points(group=ENTRY_POINTS)
+    if points:
+        import_frameworks()  # before a package of somebody else imports them in another order
+    for point in points:
         loaded = point.load()
         loaded = loaded() if callable(loaded) else loaded
         for entry in loaded if isinstance(loaded, list | tuple) else [loaded]:

@@ -42,16 +42,15 @@ def split_call(text: str) -> tuple[str, Arguments | None]:
     return name, (positional, named)
 
 
-def load_model(spec: str, side: Side | None = None) -> Any:
-    """The model that a string names: an object as it is, or what a class or function returns when called.
+def read_spec(spec: str) -> tuple[str, str, Arguments | None]:
+    """(location, attribute, arguments) that a string names; no module is imported and no file is run.
 
     Args:
         spec: "package.module:attribute" or "path/to/file.py:attribute", with literal arguments in
             parentheses if it is to be called with any.
-        side: "keras" or "torch", where the model must be of that framework.
 
     Raises:
-        UsageError: it does not name a module and an attribute, or the result is not a model.
+        UsageError: it does not have this form, or no such file or package is here.
     """
     location, colon, attribute = spec.partition(":")
     if not colon or not attribute:
@@ -59,6 +58,29 @@ def load_model(spec: str, side: Side | None = None) -> Any:
             f"a model must be named as module:attribute; got {spec!r}. For example mynet.keras_model:build."
         )
     name, arguments = split_call(attribute)
+    if location.endswith(".py"):
+        if not Path(location).is_file():
+            raise UsageError(f"the file of a model must exist; got {location!r}. Check the path.")
+    else:
+        _import_from_here()
+        package = location.partition(".")[0]
+        known = package in sys.modules or (package and importlib.util.find_spec(package) is not None)
+        if not known:
+            raise _no_module(spec, package)
+    return location, name, arguments
+
+
+def load_model(spec: str, side: Side | None = None) -> Any:
+    """The model that a string names: an object as it is, or what a class or function returns when called.
+
+    Args:
+        spec: as `read_spec` takes it.
+        side: "keras" or "torch", where the model must be of that framework.
+
+    Raises:
+        UsageError: it does not name a module and an attribute, or the result is not a model.
+    """
+    location, name, arguments = read_spec(spec)
     value: Any = _module(location, spec)
     for part in name.split("."):
         if not hasattr(value, part):
@@ -87,8 +109,6 @@ def _module(location: str, spec: str) -> ModuleType:
         importlib.import_module("torch")
     if location.endswith(".py"):
         path = Path(location).resolve()
-        if not path.is_file():
-            raise UsageError(f"the file of a model must exist; got {location!r}. Check the path.")
         name = f"_parity_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"  # its own, whatever the stem
         found = importlib.util.spec_from_file_location(name, path)
         assert found is not None
@@ -99,12 +119,20 @@ def _module(location: str, spec: str) -> ModuleType:
             sys.path.append(str(path.parent))  # the file may import its neighbours
         found.loader.exec_module(module)
         return module
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    _import_from_here()
     try:
         return importlib.import_module(location)
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"{spec!r} must name a module that can be imported here; got no module named {error.name!r}. "
-            "Install its package, or run parity from the folder that holds it."
-        ) from error
+        raise _no_module(spec, str(error.name)) from error
+
+
+def _import_from_here() -> None:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
+def _no_module(spec: str, name: str) -> UsageError:
+    return UsageError(
+        f"{spec!r} must name a module that can be imported here; got no module named {name!r}. "
+        "Install its package, or run parity from the folder that holds it."
+    )

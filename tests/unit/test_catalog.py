@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from parity import catalog, cli
+from parity import catalog
+from parity.cli import asked
+from parity.cli.parser import parser
 from parity.core.errors import UsageError
 
 
@@ -49,10 +51,10 @@ def test_quick_arguments_belong_to_the_same_factory() -> None:
 def test_all_takes_the_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = (catalog.find("Conv2d"), replace(catalog.find("MaxPool2d"), quick="(2)"))
     monkeypatch.setattr(catalog, "ENTRIES", entries)
-    options = cli._parser().parse_args(["check", "--all"])
-    assert [pair["name"] for pair in cli._pairs(options)] == ["Conv2d", "MaxPool2d(2)"]
-    options = cli._parser().parse_args(["check", "MaxPool2d"])
-    assert [pair["name"] for pair in cli._pairs(options)] == ["MaxPool2d"]
+    options = parser().parse_args(["check", "--all"])
+    assert [pair.name for pair in asked.pairs(options)] == ["Conv2d", "MaxPool2d(2)"]
+    options = parser().parse_args(["check", "MaxPool2d"])
+    assert [pair.name for pair in asked.pairs(options)] == ["MaxPool2d"]
 
 
 def test_an_unknown_name_lists_the_known() -> None:

@@ -160,7 +160,9 @@ def strict_json(path: Path) -> Any:
     return json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
-@pytest.mark.parametrize("arguments", [["check", "--dtype", "int8"], ["nothing"], []])
+@pytest.mark.parametrize(
+    "arguments", [["check", "--dtype", "int8"], ["check", "Conv2d", "--jobs", "many"], ["nothing"], []]
+)
 def test_usage_errors_of_the_parser(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
@@ -200,10 +202,36 @@ def test_causes_lists_every_cause(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert max(map(len, out.splitlines())) <= 100
 
 
-@pytest.mark.slow
-def test_listing_causes_loads_no_framework() -> None:
-    code = "import sys; from parity.cli import main; main(['causes']); assert not {'keras', 'torch'} & set(sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+EARLY = """
+import sys
+from parity.cli import main
+for arguments in {cases}:
+    try:
+        code = main(arguments)
+    except SystemExit as exit_:
+        code = exit_.code
+    print(code, sorted({{"keras", "tensorflow", "jax", "torch"}} & set(sys.modules)), *arguments)
+"""
+WRONG = [arguments for arguments, code, text in CASES if code == 2 and text in {
+    "--mapping", "nowhere.json", "--input", "go together", "one pair", "no name", "NoSuchPair", "rmsprop", "literals",
+    "module:attribute", "nowhere.py", "no_such_module",
+}]  # fmt: skip
+
+
+def test_what_needs_no_framework_loads_none(pair: Path) -> None:
+    """Lists that need none, and usage errors: these come at once, not after the seconds that frameworks take."""
+    wrong = [["check", *arguments] for arguments in WRONG]
+    wrong += [["check", "Conv2d", "--jobs", "0"], ["check", "Conv2d", "--train-steps", "-1"]]
+    wrong += [["convert", "a.pt", "b.h5"], ["convert", "a.pt", "b.h5", "--model", "NoSuchPair"]]
+    wrong += [["repro", "nowhere.json", "--finding", "1", "-o", "r.py"]]
+    assert len(wrong) > 15
+    code = EARLY.format(cases=[["causes", "--json", "c.json"], *wrong])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    found = [line for line in done.stdout.splitlines() if "[" in line and line[0].isdigit()]
+    assert found == ["0 [] causes --json c.json", *(f"2 [] {' '.join(arguments)}" for arguments in wrong)]
 
 
 def test_doctor_looks_at_the_environment(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,8 +63,8 @@ def test_every_link_leads_somewhere(document: str) -> None:
 
 
 def test_a_wrong_place_and_a_dead_link_are_found() -> None:
-    text = "`parity/cli.py::main` `parity/cli.py::mein` `parity/clj.py` [a](cli.py) [b](cli.md#x) [c](https://x.y/z)"
-    assert wrong_places(text) == ["parity/cli.py::mein", "parity/clj.py"]
+    text = "`parity/check.py::check_pair` `parity/check.py::mein` `parity/clj.py` [a](check.py) [b](cli.md#x) [c](https://x.y/z)"
+    assert wrong_places(text) == ["parity/check.py::mein", "parity/clj.py"]
     assert dead_links(text, ROOT / "parity") == ["cli.md"]
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
+from parity.core.verdict import Verdict
 from parity.report.data import Comparison, Result
 from parity.report.page.pair import ALONE, figure, section
 from parity.report.page.pictures import not_installed
 
-VERDICTS = ("EQUAL", "DIVERGED", "INCONCLUSIVE")
 UNFOLDED = 5
 """Pairs that are shown without a click."""
 
@@ -23,13 +23,13 @@ WATCH = (
 def page(reports: Comparison | Sequence[Result]) -> str:
     """The page for one comparison, or for a sequence of results."""
     results = [_alone(reports)] if isinstance(reports, Comparison) else list(reports)
-    counts = {verdict: sum(item.verdict == verdict for item in results) for verdict in VERDICTS}
+    counts = {verdict: sum(item.verdict == verdict for item in results) for verdict in Verdict}
     head = " · ".join(
         f'<span class="v {name}">{count} {name}</span>' for name, count in counts.items() if count
     )
     facts: Mapping[str, str] = next((item.environment for item in results if item.environment), {})
     rows = "".join(f"<tr><td>{escape(name)}<td>{escape(value)}" for name, value in facts.items())
-    unequal = [i for i, item in enumerate(results) if item.verdict != "EQUAL"]
+    unequal = [i for i, item in enumerate(results) if item.verdict != Verdict.EQUAL]
     unfolded = set(unequal[:UNFOLDED]) if len(results) > 1 else {0}
     folder = files("parity.report.page")
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))

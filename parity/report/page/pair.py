@@ -9,6 +9,7 @@ from typing import Any
 
 from parity.causes.table import CAUSES
 from parity.core.finding import Finding
+from parity.core.verdict import Verdict
 from parity.report.data import Comparison, Result
 from parity.report.page.layers import graphs, layer_table
 from parity.report.page.pictures import Pictures, not_installed, pictures
@@ -64,7 +65,9 @@ def _traced(item: Result) -> tuple[Comparison | None, list[dict[str, Any]]]:
     A comparison counts its own findings. The result has those of all, each once, so that the indices change.
     """
     reports = [report for report in item.reports.values() if report.layers or report.graphs]
-    chosen = next((report for report in reports if report.verdict != "EQUAL"), next(iter(reports), None))
+    chosen = next(
+        (report for report in reports if report.verdict != Verdict.EQUAL), next(iter(reports), None)
+    )
     if chosen is None:
         return None, []
     places: dict[tuple[Any, Any], int] = {}

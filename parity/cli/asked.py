@@ -1,0 +1,148 @@
+"""What `parity check` is asked for: pairs, inputs and settings, all read before a framework is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity import catalog, samples
+from parity.adapters.spec import read_spec
+from parity.check import BOTH
+from parity.core.errors import UsageError
+from parity.core.rules import hyperparameters_of
+from parity.report.text import short
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One pair to check.
+
+    Attributes:
+        name: for the report.
+        keras: "module:attribute" of the Keras model.
+        torch: "module:attribute" of the torch module.
+        pictures: inputs in the Keras layout by name; None draws random ones.
+        mapping: {Keras path: torch path} where names differ.
+    """
+
+    name: str
+    keras: str
+    torch: str
+    pictures: Mapping[str, Any]
+    mapping: Mapping[str, Any]
+
+    @property
+    def short(self) -> str:
+        """Its name as the table shows it."""
+        return short(self.name)
+
+
+def pairs(options: argparse.Namespace) -> list[Pair]:
+    """The pairs that the command line names.
+
+    Raises:
+        UsageError: the options name no pair, or contradict one another.
+    """
+    if bool(options.keras) != bool(options.torch):
+        raise UsageError("--keras and --torch go together; got one of them. Name both models.")
+    mapping = read_mapping(options.mapping)
+    if options.keras:
+        if options.names or options.all:
+            raise UsageError(
+                "--keras and --torch name one pair; got catalogue names too. Use one or the other."
+            )
+        for spec in (options.keras, options.torch):
+            read_spec(spec)
+        name = f"{options.keras} ~ {options.torch}"
+        return [Pair(name, options.keras, options.torch, {"random input": _random(options)}, mapping)]
+    names = options.names
+    if options.all:
+        names = [entry.name + entry.quick for entry in catalog.entries().values()]
+    if not names:
+        raise UsageError(
+            "check needs something to check; got no name. Give names, --all, or --keras and --torch."
+        )
+    entries = [catalog.find(name) for name in names]
+    return [
+        Pair(entry.name, entry.keras, entry.torch, _pictures(entry, options), mapping or entry.mapping)
+        for entry in entries
+    ]
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What `check_pair` takes for every pair alike.
+
+    Raises:
+        UsageError: an optimizer that is not known.
+    """
+    asked: dict[str, Any] = {
+        "directions": BOTH if options.transfer == "both" else (options.transfer,),
+        "dtype": options.dtype,
+        "device": options.device,
+        "seed": options.seed,
+    }
+    if not options.gradients and not options.train_steps:
+        return asked
+    optimizer: dict[str, Any] = {"name": options.optimizer or "sgd"}
+    if options.lr is not None:
+        optimizer["lr"] = options.lr
+    hyperparameters_of(optimizer, sgd_rate=1.0)
+    return {
+        **asked,
+        "gradients": options.gradients,
+        "train_steps": options.train_steps,
+        "match_rules": options.match_rules,
+        "optimizer": optimizer,
+    }
+
+
+def read_mapping(path: Path | None) -> dict[str, Any]:
+    """{Keras path: torch path} of a JSON file; nothing without one.
+
+    Raises:
+        UsageError: the file does not hold a JSON object.
+        OSError: it cannot be read.
+    """
+    if path is None:
+        return {}
+    try:
+        mapping = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"--mapping must be a JSON file of one object; got {path}: {error}.") from error
+    if not isinstance(mapping, dict):
+        raise UsageError(
+            f"--mapping must be a JSON object {{Keras path: torch path}}; got {type(mapping).__name__}."
+        )
+    return mapping
+
+
+def _pictures(entry: catalog.Entry, options: argparse.Namespace) -> dict[str, Any]:
+    """Real pictures of the entry's size; random input where --input gives a shape."""
+    if options.input:
+        return {"random input": _random(options)}
+    count, height, width, channels = entry.input
+    size = (64, 64) if channels == 3 else (height, width)
+    pictures = {"shapes": samples.shapes((count, *size, channels), options.data, options.seed)}
+    photograph = samples.photograph(entry.input, options.seed)
+    return pictures if photograph is None else {**pictures, "photograph": photograph}
+
+
+def _random(options: argparse.Namespace) -> Any:
+    """Random input of the shapes asked for; None leaves it to the model's own specification."""
+    rng = np.random.default_rng(options.seed)
+    arrays = []
+    for shape in options.input or ():
+        try:
+            sizes = [int(size) for size in shape.split("x")]
+        except ValueError:
+            sizes = []
+        if not sizes or min(sizes) < 1:
+            raise UsageError(f"--input must be sizes joined by x, as in 2x65x96x3; got {shape!r}.")
+        arrays.append(rng.standard_normal(sizes).astype(np.float32))
+    return (arrays if len(arrays) > 1 else arrays[0]) if arrays else None

@@ -1,0 +1,8 @@
+"""What a command that gives no verdict returns to the shell; a verdict has an exit code of its own."""
+
+from __future__ import annotations
+
+from parity.core.verdict import Verdict
+
+DONE = Verdict.EQUAL.exit_code
+FAILED = Verdict.INCONCLUSIVE.exit_code

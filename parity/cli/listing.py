@@ -1,0 +1,51 @@
+"""parity models and parity causes: what is known, as lists."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from parity import catalog
+from parity.adapters.frameworks import import_frameworks
+from parity.adapters.spec import load_model
+from parity.causes import CAUSES
+from parity.cli.exits import DONE
+from parity.report.text import paragraphs
+
+
+def models(options: argparse.Namespace) -> int:
+    """List every pair: generation, trainable parameters, and source."""
+    import_frameworks()
+    rows = []
+    for entry in catalog.entries().values():
+        module = load_model(entry.torch)
+        count = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+        rows.append({"name": entry.name, "generation": entry.generation, "source": entry.source, "parameters": count,
+                     "keras": entry.keras, "torch": entry.torch})  # fmt: skip
+    width = max(len(row["name"]) for row in rows)
+    print(f"{'name':<{width}}  generation  {'parameters':>11}  source")
+    for row in rows:
+        print(f"{row['name']:<{width}}  {row['generation']:<10}  {row['parameters']:>11,}  {row['source']}")
+    _write(options.json, rows)
+    return DONE
+
+
+def causes(options: argparse.Namespace) -> int:
+    """List every known cause: its identifier, what was done, what the difference looks like, and what fixes it."""
+    rows = [asdict(cause) for cause in CAUSES.values()]
+    for row in rows:
+        print(row["name"])
+        for name in ("mechanism", "signature", "fix"):
+            print(paragraphs(row[name], f"  {name + ':':<11}"))
+    _write(options.json, rows)
+    return DONE
+
+
+def _write(path: Path | None, rows: Sequence[dict[str, Any]]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

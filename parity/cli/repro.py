@@ -1,0 +1,15 @@
+"""parity repro: one finding of a report as a script."""
+
+from __future__ import annotations
+
+import argparse
+
+from parity.cli.exits import DONE
+from parity.report.repro.write import write
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write a script, and its tensors, that builds a finding's two layers anew and shows the difference without parity."""
+    tensors = write(options.report, options.finding, options.output, options.pair)
+    print(f"{options.output} and {tensors}: run it with python {options.output}")
+    return DONE
