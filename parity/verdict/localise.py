@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from parity.causes.between import Between
-from parity.causes.explain import Explainer
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.store import Store
@@ -25,6 +23,9 @@ from parity.replay.record import CallLog, in_torch_order, match_calls
 from parity.replay.replay import Replay
 from parity.replay.tensors import compare
 from parity.verdict.calls import one_sided_calls, watched_pairs, weightless
+
+if TYPE_CHECKING:
+    from parity.causes.between import Between
 
 ROOT = "(the model itself)"
 """What a finding calls a model that is a single layer."""
@@ -104,6 +105,8 @@ class _Localisation:
         ]  # a side that raised says no more
         if not error and outputs is not None and forced is not None:
             located += _output_findings(outputs, forced, len(calls))
+        from parity.causes.explain import Explainer  # computes with torch: not for `import parity`
+
         explainer = Explainer(
             self.keras, self.torch, self.pairing, self.pairs, ordered, self.inputs, self.flattened,
             lambda images: self._between(run, images),
@@ -145,6 +148,8 @@ class _Localisation:
         again = Replay(run.calls, run.match, self.pairs, self.torch, run.uncut, run.cuts)
         paths = set(again.first) | set(again.last)
         linear = [value for call in run.calls for value in call.linear or ()]
+        from parity.causes.between import Between
+
         return Between(
             self.keras, self.torch, self.inputs, lambda: (again, paths), images, self.store, linear
         )
