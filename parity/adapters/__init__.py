@@ -31,13 +31,13 @@ def adapt(model: Any, device: str = "cpu") -> Adapter:
     """
     side = side_of(model)
     if side == "keras":
-        from parity.adapters.keras.model import KerasModel
+        from parity.adapters.keras.adapter import KerasAdapter
 
-        return KerasModel(model, device)
+        return KerasAdapter(model, device)
     if side == "torch":
-        from parity.adapters.torch.model import TorchModel
+        from parity.adapters.torch.adapter import TorchAdapter
 
-        return TorchModel(model, "cuda" if device == "gpu" else device)
+        return TorchAdapter(model, "cuda" if device == "gpu" else device)
     raise UsageError(
         f"a model must be a keras.layers.Layer (or keras.Model) or a torch.nn.Module; got {type(model).__name__}. "
         "Pass the model itself, built, not its class or its weights."
@@ -47,10 +47,10 @@ def adapt(model: Any, device: str = "cpu") -> Adapter:
 def trainer_of(adapter: Adapter, loss: Any = None) -> Any:
     """The trainer for a model that has its adapter (parity.core.trainer.Trainer)."""
     if adapter.side == "keras":
-        from parity.adapters.keras.train import KerasTrainer
+        from parity.adapters.keras.training.trainer import KerasTrainer
 
         return KerasTrainer(adapter, loss)  # type: ignore[arg-type]
-    from parity.adapters.torch.train import TorchTrainer
+    from parity.adapters.torch.training.trainer import TorchTrainer
 
     return TorchTrainer(adapter, loss)  # type: ignore[arg-type]
 
@@ -62,9 +62,9 @@ def optimizer_access(adapter: Adapter, optimizer: Any) -> Any:
         UsageError: the optimizer is of no kind whose state is known.
     """
     if adapter.side == "keras":
-        from parity.adapters.keras.optimizer import KerasState
+        from parity.adapters.keras.training.optimizer import KerasState
 
         return KerasState(adapter, optimizer)  # type: ignore[arg-type]
-    from parity.adapters.torch.optimizer import TorchState
+    from parity.adapters.torch.training.optimizer import TorchState
 
     return TorchState(adapter, optimizer)  # type: ignore[arg-type]

@@ -112,12 +112,12 @@ class TraceBuilder:
         entry = self._known.get(id(tensor))
         return (entry is not None and entry[0]() is tensor) or id(tensor) in self._parameters
 
-    def alias(self, tensor: Any, other: Any) -> None:
-        """Let a tensor be known as another one."""
+    def alias(self, tensor: Any, copy: Any) -> None:
+        """Let a copy of a tensor be known as the tensor itself."""
         if self.knows(tensor):
             node, output = self._origin(tensor, "a read")
-            self.trace.nodes[node].shapes = (_shape(other),)
-            self._bind(other, node, output)
+            self.trace.nodes[node].shapes = (_shape(copy),)
+            self._bind(copy, node, output)
 
     # --- one step ------------------------------------------------------------------------------------
 

@@ -16,6 +16,11 @@ LARGEST_WEIGHTS = 16 * 2**20
 """Bytes of a layer's weights that a report may carry."""
 
 
+def joined(path: str, name: str) -> str:
+    """The path of a part: of a layer within its parent, or of a tensor within its layer."""
+    return f"{path}.{name}" if path else name
+
+
 class Observer:
     """Sees every call of a watched layer, and may replace what goes in and what comes out."""
 

@@ -65,15 +65,15 @@ class Difference:
         )
 
 
-def difference(reference: Array, other: Array, bound: float = STRUCTURE) -> Difference:
+def difference(reference: Array, value: Array, bound: float = STRUCTURE) -> Difference:
     """Compare two arrays of one shape; nothing is broadcast.
 
     Raises:
         ValueError: the shapes differ.
     """
-    if reference.shape != other.shape:
-        raise ValueError(f"shapes must be the same; got {reference.shape} and {other.shape}")
-    a, b = (np.asarray(value, dtype=_wide(value)) for value in (reference, other))
+    if reference.shape != value.shape:
+        raise ValueError(f"shapes must be the same; got {reference.shape} and {value.shape}")
+    a, b = (np.asarray(array, dtype=_wide(array)) for array in (reference, value))
     if a.size == 0:
         return Difference(0.0, 0.0, 0.0, (), 0, 0, 0)
     finite = np.isfinite(a) & np.isfinite(b)

@@ -58,12 +58,12 @@ class Evaluation:
 class Trainer(Protocol):
     """One side in training. Arrays are NumPy, float64, in the framework's own layout.
 
-    `told_by_fit` says whether the framework's own loop puts the model into training mode.
+    `trained_by_fit` says whether the framework's own loop puts the model into training mode.
     """
 
     side: Side
     loss: Any
-    told_by_fit: bool
+    trained_by_fit: bool
 
     def statistics(self) -> Callable[[], None]:
         """Keep what a pass may change of the model, be it one in inference; the function given puts it back."""

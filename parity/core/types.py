@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 Side = Literal["keras", "torch"]
-
-
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
+
+
+class Both(NamedTuple, Generic[T]):
+    """What the Keras side has, and what the torch side has for it."""
+
+    keras: T
+    torch: T
+
+    def of(self, side: Side) -> T:
+        """What this side has."""
+        return self.keras if side == "keras" else self.torch
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,13 @@ from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding
 from parity.core.layout import activation_to_torch, aligned
-from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
+from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, difference
 from parity.core.trainer import Evaluation, Trainer, WatchedCall
-from parity.core.types import Array, Side
+from parity.core.types import Array, Both, Side
 from parity.pairing.pair import LayerPair, Pairing
 from parity.pairing.slots import Slot
-from parity.training.ties import Tie, tied
-
-UNIT = UNIT_ROUNDOFF["float64"]
+from parity.training.rounding import nudge
+from parity.training.ties import Tie, add_up
 
 
 @dataclass
@@ -30,8 +29,8 @@ class TrainingResult:
 
     Attributes:
         findings: every difference.
-        notes: what is worth knowing and no difference.
-        figures: greatest relative differences, losses of either side by step, and what was used.
+        notes: what is worth knowing and is no difference.
+        figures: greatest relative differences, the losses of both sides by step, and what was used.
         noisy: the sides that are not repeatable in training mode.
     """
 
@@ -42,136 +41,178 @@ class TrainingResult:
 
 
 class Bench:
-    """Two models side by side, with inputs and targets in both layouts."""
+    """Two models side by side, with inputs and targets in both layouts.
+
+    Attributes:
+        trainers: the two sides.
+        layers: their layers by path.
+        pairing: which layer is which.
+        inputs: model inputs of each side, in float64.
+        own_loss: whether the caller gave a loss.
+        given: the targets that the caller gave, in a tuple; empty where there are none.
+        result: what was found so far.
+        fixes: what holds frozen normalisations frozen on both sides, until the comparison ends.
+        inference: the same for those that train in inference mode, until training mode is looked at.
+        ties: tensors of one side that are one tensor on the other.
+        untrained: Keras paths of parameters that one side alone trains.
+        watched: torch path of each Keras layer whose calls can be compared.
+    """
 
     def __init__(
-        self,
-        keras: Adapter,
-        torch: Adapter,
-        pairing: Pairing,
-        inputs: Sequence[Array],
-        loss: tuple[Any, ...] | None,
+        self, adapters: Both[Adapter], pairing: Pairing, inputs: Sequence[Array], loss: tuple[Any, ...] | None
     ) -> None:
-        self.keras: Trainer = trainer_of(keras, loss[0] if loss else None)
-        self.torch: Trainer = trainer_of(torch, loss[1] if loss else None)
-        self.layers = keras.layers(), torch.layers()
+        losses = loss[:2] if loss else (None, None)
+        self.trainers = Both[Trainer](*map(trainer_of, adapters, losses))
+        self.layers = Both(adapters.keras.layers(), adapters.torch.layers())
         self.pairing, self.given = pairing, loss[2:] if loss else ()
         self.own_loss = loss is not None
+        self._keras_adapter = adapters.keras
         values = [v.astype("float64") if v.dtype.kind == "f" else v for v in inputs]
-        self._to_torch = lambda values: to_torch_inputs(values, keras)
-        self.inputs = values, self._to_torch(values)
+        self.inputs = Both(values, self.to_torch(values))
         self.result = TrainingResult()
         self.fixes, self.inference = ExitStack(), ExitStack()
-        self.readings: list[tuple[int, bool]] = []
         self.ties: list[Tie] = []
         self.untrained: set[str] = set()
         self.watched = {
             pair.keras: pair.torch[-1]
             for pair in pairing.pairs
-            if self.layers[0][pair.keras].leaf and self.layers[1][pair.torch[-1]].leaf
+            if self.layers.keras[pair.keras].leaf and self.layers.torch[pair.torch[-1]].leaf
         }
+        self._shapes: list[tuple[int, ...]] = []
+        self._readings: list[tuple[int, bool]] = []
+
+    def to_torch(self, inputs: Sequence[Array]) -> list[Array]:
+        """Inputs in the Keras layout, as the torch side takes them."""
+        return to_torch_inputs(inputs, self._keras_adapter)
 
     # --- pieces -----------------------------------------------------------------------------------------
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
         """Weights and statistics as they were before."""
-        states = self.keras.state(), self.torch.state()
+        states = self.states()
         try:
             yield
         finally:
-            self.keras.load(states[0])
-            self.torch.load(states[1])
+            self.load(states)
+
+    def states(self) -> Both[dict[str, Array]]:
+        """Weights and statistics of both sides by path."""
+        return Both(self.trainers.keras.state(), self.trainers.torch.state())
+
+    def load(self, states: Both[dict[str, Array]]) -> None:
+        """Set weights and statistics of both sides."""
+        for trainer, state in zip(self.trainers, states, strict=True):
+            trainer.load(state)
 
     def slots(self) -> list[tuple[LayerPair, Slot]]:
         """Pairs of parameters that both sides train."""
-        ours, theirs = self.keras.trainable(), self.torch.trainable()
+        trained = self._trained()
         return [
             (pair, slot)
             for pair in self.pairing.pairs
             for slot in pair.slots
-            if slot.keras in ours and slot.torch in theirs and slot.keras not in self.untrained
+            if slot.keras in trained.keras
+            and slot.torch in trained.torch
+            and slot.keras not in self.untrained
         ]
 
     def statistics(self) -> list[tuple[LayerPair, Slot]]:
         """Pairs of tensors that training changes by other means than a gradient."""
-        ours, theirs = self.keras.trainable(), self.torch.trainable()
+        trained = self._trained()
         return [
             (pair, slot)
             for pair in self.pairing.pairs
             for slot in pair.slots
-            if slot.keras not in ours and slot.torch not in theirs
+            if slot.keras not in trained.keras and slot.torch not in trained.torch
         ]
 
-    def targets(self, seed: int) -> tuple[list[Array], list[Array]]:
+    def _trained(self) -> Both[set[str]]:
+        return Both(self.trainers.keras.trainable(), self.trainers.torch.trainable())
+
+    def watched_paths(self) -> Both[list[str]]:
+        """Paths of the layers whose calls can be compared, each once."""
+        return Both(list(self.watched), list(dict.fromkeys(self.watched.values())))
+
+    def targets(self, seed: int) -> Both[list[Array]]:
         """Targets for both sides: those given, else random ones of the outputs' shapes."""
         if self.given:
-            ours = [
-                np.asarray(v) for v in (self.given[0] if isinstance(self.given[0], list) else [self.given[0]])
-            ]
-            ours = [v.astype("float64") if v.dtype.kind == "f" else v for v in ours]
+            given = self.given[0] if isinstance(self.given[0], list) else [self.given[0]]
+            keras = [np.asarray(value) for value in given]
+            keras = [v.astype("float64") if v.dtype.kind == "f" else v for v in keras]
         else:
             rng = np.random.default_rng(seed)
-            ours = [_target(rng, shape, self.own_loss) for shape in self.shapes]
-        theirs: list[Array] = [ours[0]] * len(ours)
-        for value, shape, (place, first) in zip(ours, self.shapes, self.readings, strict=True):
-            theirs[place] = activation_to_torch(value) if first and value.ndim == len(shape) else value
-        return ours, theirs
+            keras = [_target(rng, shape, self.own_loss) for shape in self._shapes]
+        torch: list[Array] = [keras[0]] * len(keras)
+        for value, shape, (place, first) in zip(keras, self._shapes, self._readings, strict=True):
+            torch[place] = activation_to_torch(value) if first and value.ndim == len(shape) else value
+        return Both(keras, torch)
+
+    # --- passes -----------------------------------------------------------------------------------------
 
     def evaluate(
-        self, training: bool, targets: tuple[list[Array], list[Array]] | None, watch: bool = False
-    ) -> tuple[Evaluation, Evaluation]:
+        self, training: bool, targets: Both[list[Array]] | None, watch: bool = False
+    ) -> Both[Evaluation]:
         """Both sides, from the state that they are in."""
-        mine, other = targets if targets else (None, None)
-        paths = list(self.watched) if watch else []
-        ours = self.keras.evaluate(self.inputs[0], mine, training=training, watch=paths)
-        mates = list(dict.fromkeys(self.watched.values())) if watch else []
-        theirs = self.torch.evaluate(self.inputs[1], other, training=training, watch=mates)
-        tied(self.ties, ours.parameters, theirs.parameters)
-        for call in ours.calls:
+        sides: tuple[Side, ...] = ("keras", "torch")
+        found = Both(
+            *(
+                self.trainers.of(side).evaluate(
+                    self.inputs.of(side),
+                    targets.of(side) if targets else None,
+                    training=training,
+                    watch=self.watched_paths().of(side) if watch else [],
+                )
+                for side in sides
+            )
+        )
+        add_up(self.ties, "keras", found.keras.parameters)
+        add_up(self.ties, "torch", found.torch.parameters)
+        for call in found.keras.calls:
             self._in_torch_order(call)
-        return ours, theirs
+        return found
 
     def _in_torch_order(self, call: WatchedCall) -> None:
         """What was flattened from H, W, C, as torch flattens it: from C, H, W."""
         image = self.pairing.flattened.get(call.path)
-        if image is None or self.layers[0][call.path].family == "dense":
+        if image is None or self.layers.keras[call.path].family == "dense":
             return
         for name in ("output", "gradient"):
             value = getattr(call, name)
             if value is not None and value.ndim == 2 and value.shape[1] == int(np.prod(image)):
                 setattr(call, name, np.moveaxis(value.reshape(-1, *image), -1, 1).reshape(value.shape))
 
-    def agree(self, ours: Evaluation, theirs: Evaluation) -> tuple[bool, float]:
+    def agree(self, found: Both[Evaluation]) -> tuple[bool, float]:
         """Whether the outputs agree, and the greatest relative difference; learns the outputs' layouts."""
-        names = [name for name, _ in theirs.outputs]
-        if len(ours.outputs) != len(names) or not names:
+        keras, torch = found.keras.outputs, found.torch.outputs
+        names = [name for name, _ in torch]
+        if len(keras) != len(names) or not names:
             return False, float("inf")
-        by_name = {name for name, _ in ours.outputs} == set(names)
-        self.shapes = [value.shape for _, value in ours.outputs]
-        self.readings, greatest = [], 0.0
-        for i, (name, value) in enumerate(ours.outputs):
+        by_name = {name for name, _ in keras} == set(names)
+        self._shapes = [value.shape for _, value in keras]
+        self._readings, greatest = [], 0.0
+        for i, (name, value) in enumerate(keras):
             place = names.index(name) if by_name else i
-            fit = aligned(value, theirs.outputs[place][1])
+            fit = aligned(value, torch[place][1])
             if fit is None:
                 return False, float("inf")
-            self.readings.append((place, fit[1] == "channels first"))
+            self._readings.append((place, fit[1] == "channels first"))
             greatest = max(greatest, difference(value, fit[0]).max_rel)
         return greatest <= STRUCTURE, greatest
 
     def nudged(
-        self, trainer: Trainer, training: bool, targets: list[Array] | None, watch: Sequence[str]
+        self, side: Side, training: bool, targets: Both[list[Array]] | None, watch: Sequence[str] = ()
     ) -> Evaluation:
         """One side with every weight and input moved by one unit roundoff; the state comes back."""
-        rng = np.random.default_rng(0)
+        rng, trainer = np.random.default_rng(0), self.trainers.of(side)
         before = trainer.state()
         trainer.load({path: nudge(rng, value) for path, value in before.items()})
-        side = 0 if trainer.side == "keras" else 1
-        inputs = [nudge(rng, value) for value in self.inputs[side]]
-        result = trainer.evaluate(inputs, targets, training=training, watch=watch)
-        tied(self.ties, *((result.parameters, {}) if side == 0 else ({}, result.parameters)))
+        inputs = [nudge(rng, value) for value in self.inputs.of(side)]
+        wanted = targets.of(side) if targets else None
+        found = trainer.evaluate(inputs, wanted, training=training, watch=watch)
+        add_up(self.ties, side, found.parameters)
         trainer.load(before)
-        return result
+        return found
 
     def summed(self, paths: Sequence[str]) -> dict[str, float]:
         """What rounding excuses in each bias' gradient, from the absolute terms of which it is the sum, by torch path.
@@ -179,35 +220,23 @@ class Bench:
         A bias in front of a batch normalisation has a gradient of zero: what is left is the rounding of the sum,
         which a framework may make with a bias of its own. Measured in training mode, at the present weights.
         """
+        trainer, watch = self.trainers.keras, [path for path in paths if path in self.watched]
         with self.unchanged():
-            watch = [path for path in paths if path in self.watched]
-            calls = self.keras.evaluate(self.inputs[0], self.targets(0)[0], training=True, watch=watch).calls
+            found = trainer.evaluate(self.inputs.keras, self.targets(0).keras, training=True, watch=watch)
         totals: dict[str, float] = {}
-        for call in calls:
+        for call in found.calls:
             if call.gradient is not None and call.gradient.ndim > 1:
                 axes = tuple(range(call.gradient.ndim - 1))
                 total = float(np.abs(call.gradient).sum(axes).max(initial=0.0))
                 totals[call.path] = totals.get(call.path, 0.0) + STRUCTURE / PRECISION_FACTOR * total
         slots = [slot for pair in self.pairing.pairs for slot in pair.slots]
-        owner = {
-            slot.torch: slot.keras.rpartition(".")[0] for slot in slots if len(slot.layout.keras_shape) == 1
-        }
-        return {theirs: totals[path] for theirs, path in owner.items() if path in totals}
+        layers = {s.torch: s.keras.rpartition(".")[0] for s in slots if len(s.layout.keras_shape) == 1}
+        return {path: totals[layer] for path, layer in layers.items() if layer in totals}
 
     def in_torch_names(self, rounding: dict[str, float]) -> dict[str, float]:
         """What was measured on the Keras side, under torch's paths."""
-        pairs = [(slot.keras, slot.torch) for pair in self.pairing.pairs for slot in pair.slots]
-        return {theirs: rounding[ours] for ours, theirs in pairs if ours in rounding}
-
-
-def greater(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
-    """The greater of two measurements of each tensor."""
-    return {path: max(first.get(path, 0.0), second.get(path, 0.0)) for path in {**first, **second}}
-
-
-def nudge(rng: np.random.Generator, value: Array) -> Array:
-    """Each floating element moved by up to one unit roundoff."""
-    return value * (1.0 + UNIT * rng.uniform(-1.0, 1.0, value.shape)) if value.dtype.kind == "f" else value
+        slots = [slot for pair in self.pairing.pairs for slot in pair.slots]
+        return {slot.torch: rounding[slot.keras] for slot in slots if slot.keras in rounding}
 
 
 def _target(rng: np.random.Generator, shape: tuple[int, ...], own_loss: bool) -> Array:

@@ -15,13 +15,15 @@ import numpy as np
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
 from parity.core.finding import Finding, Kind, in_a_line
-from parity.core.types import Array, Side
+from parity.core.types import Array, Both, Side
 from parity.core.verdict import verdict_of
 from parity.pairing.pair import Pairing
 from parity.report.result import Report
-from parity.training.bench import TrainingResult
-from parity.training.checks import Modes
-from parity.training.trajectory import Trajectory
+from parity.training.bench import Bench, TrainingResult
+from parity.training.gradients import compare_gradients
+from parity.training.inference import infer
+from parity.training.steps.trajectory import Trajectory
+from parity.training.train_mode import train_mode
 from parity.weights.transfer import exact_folds
 
 
@@ -52,19 +54,18 @@ def training_findings(
             (Keras optimizer, torch optimizer or function of the parameters); None means SGD with momentum.
         match_rules: judge with the frameworks' own rules made one, and only note them.
     """
-    bench = Modes(keras, torch, pairing, inputs, loss)
-    with bench.keras.session(), bench.torch.session(), bench.fixes, bench.inference:
+    bench = Bench(Both(keras, torch), pairing, inputs, loss)
+    sessions = [trainer.session() for trainer in bench.trainers]
+    with sessions[0], sessions[1], bench.fixes, bench.inference:
         exact_folds(pairing, keras, torch)
-        if not bench.infer():
+        if not infer(bench):
             return bench.result
         if gradients:
-            bench.gradients(training=False)
-        tensors = [
-            tensor for side in (keras, torch) for layer in side.layers().values() for tensor in layer.tensors
-        ]
+            compare_gradients(bench, training=False)
+        tensors = [tensor for side in bench.layers for layer in side.values() for tensor in layer.tensors]
         if train_steps and not tensors:
             bench.result.notes.append("neither model has a parameter: there is nothing to train")
-        if bench.train_mode(gradients) and train_steps and tensors:
+        if train_mode(bench, gradients) and train_steps and tensors:
             Trajectory(bench, train_steps, optimizer, match_rules).judge()
     return bench.result
 

@@ -1,284 +1,135 @@
-"""Gradients of two sides held against each other, and the first layer in backward order at which they part.
-
-What may differ. Two frameworks sum in different orders, so that gradients differ by rounding. Relative to a
-tensor's own scale that is nothing, unless the tensor's gradient is zero but for rounding: a convolution's bias in
-front of a batch normalisation in training. So the rounding is measured: every weight and input of the torch side
-is moved by one unit roundoff, and what that does to a gradient, times a factor, is allowed on top of the bound
-for the structure. A sum whose terms cancel shows there how much its terms round.
-"""
+"""Loss and gradients of both sides, in inference or in training mode, and where they part."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from parity.core.finding import Finding, Kind
-from parity.core.layout import activation_to_torch, aligned
-from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, UNIT_ROUNDOFF, difference
-from parity.core.trainer import Evaluation, WatchedCall
-from parity.core.types import Array
-from parity.pairing.pair import LayerPair
-from parity.pairing.slots import Slot
+from parity.core.tolerance import STRUCTURE
+from parity.core.trainer import Evaluation
+from parity.core.types import Array, Both
+from parity.training.backward import Backward, Key
+from parity.training.bench import Bench
+from parity.training.gaps import Gap
+from parity.training.losses import explain_loss
+from parity.training.rounding import greater, moved
+from parity.training.ties import add_up
 
-UNIT = UNIT_ROUNDOFF["float64"]
-LIMIT = 12
-"""Faults that are looked for in one backward pass."""
+BLURRED = 1e-6
+"""Share of a gradient that rounding may excuse before the report says so."""
 
-Tensors = Mapping[str, Array | None]
-PairedSlots = Sequence[tuple[LayerPair, Slot]]
-
-
-@dataclass(frozen=True)
-class Gap:
-    """How far one tensor is from its counterpart, both as Keras lays it out.
-
-    Attributes:
-        pair: the layers that own it.
-        slot: the tensor on either side.
-        ours: the Keras value.
-        theirs: torch's.
-        greatest: greatest absolute difference.
-        scale: greatest magnitude on either side.
-        allowed: what rounding explains.
-    """
-
-    pair: LayerPair
-    slot: Slot
-    ours: Array
-    theirs: Array
-    greatest: float
-    scale: float
-    allowed: float
-
-    @property
-    def beyond(self) -> bool:
-        """Whether rounding does not explain the difference (NaN is never explained)."""
-        return not self.greatest <= self.allowed
-
-    @property
-    def relative(self) -> float:
-        """The difference relative to the scale."""
-        return self.greatest / self.scale if self.scale > 0.0 else 0.0
-
-    def __str__(self) -> str:
-        """The figures."""
-        if self.beyond and not (np.any(self.ours) and np.any(self.theirs)):
-            side, value = ("Keras", self.theirs) if not np.any(self.ours) else ("torch", self.ours)
-            return f"{self.slot.keras.rpartition('.')[2]}: zero in {side}, up to {np.abs(value).max():.3g} on the other side"
-        return f"{self.slot.keras.rpartition('.')[2]}: {difference(self.ours, self.theirs)}"
+Targets = Both[list[Array]]
 
 
-def gaps(
-    slots: PairedSlots, ours: Tensors, theirs: Tensors, rounding: Mapping[str, float], floor: float = 0.0
-) -> list[Gap]:
-    """Every paired tensor of two sets; a value that is None counts as zeros.
-
-    Args:
-        slots: pairs of tensors.
-        ours: Keras values by path.
-        theirs: torch values by path.
-        rounding: what one unit roundoff does to the torch value, by torch path.
-        floor: difference that is allowed everywhere.
-    """
-    found = []
-    for pair, slot in slots:
-        a, b = without_bias(slot, ours.get(slot.keras), theirs.get(slot.torch), ours, theirs)
-        if a is None and b is None:
-            continue
-        a = np.zeros(slot.layout.keras_shape) if a is None else a
-        b = np.zeros(slot.layout.keras_shape) if b is None else slot.layout.to_keras(b)
-        with np.errstate(invalid="ignore"):
-            scale = float(max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)))
-            greatest = float(np.abs(a - b).max(initial=0.0))
-        allowed = STRUCTURE * scale + PRECISION_FACTOR * rounding.get(slot.torch, 0.0) + floor
-        found.append(Gap(pair, slot, a, b, greatest, scale, allowed))
-    return found
-
-
-def without_bias(
-    slot: Slot, mine: Array | None, other: Array | None, ours: Tensors, theirs: Tensors
-) -> tuple[Array | None, Array | None]:
-    """Both values, less the bias of the convolution in front where that is part of the one (a running mean)."""
-    bias = (ours if slot.bias[0] == "keras" else theirs).get(slot.bias[1]) if slot.bias is not None else None
-    if bias is None or slot.bias is None:
-        return mine, other
-    if slot.bias[0] == "keras":
-        return (None if mine is None else mine - bias), other
-    return mine, (None if other is None else other - bias)
+def compare_gradients(bench: Bench, training: bool) -> bool:
+    """Loss and gradients of every parameter and input; whether they agree."""
+    targets, result = bench.targets(0), bench.result
+    with bench.unchanged():
+        passes = bench.evaluate(training, targets)
+    losses = Both(passes.keras.loss, passes.torch.loss)
+    if bench.own_loss and not abs(losses.keras - losses.torch) <= 1e-10 * abs(losses.keras):
+        result.findings += explain_loss(bench, passes, targets)
+        _judge_with_squared_error(bench)
+        return compare_gradients(bench, training)
+    with bench.unchanged():
+        nudged = bench.nudged("torch", training, targets)
+    backward = _backward(bench, passes, nudged, training, targets)
+    extra = _keras_rounding(bench, backward, training, targets)
+    backward.rounding = greater(backward.rounding, extra)
+    found, inputs = backward.gaps(), backward.input_gaps()
+    mode = "training" if training else "inference"
+    result.figures[f"gradients_{mode}"] = max(
+        (gap.greatest / max(gap.scale, gap.allowed / STRUCTURE) for gap in found if gap.scale > 0.0),
+        default=0.0,
+    )
+    result.figures[f"loss_{mode}"] = losses._asdict()
+    result.notes += _blurred(found, mode)
+    if not inputs and not any(gap.beyond for gap in found):
+        return True
+    located = _located(bench, training, targets, extra)
+    if not located:
+        text = "; ".join(inputs) or "; ".join(str(gap) for gap in found if gap.beyond)
+        located = [Finding(None, None, Kind.GRADIENT, None, f"the loss's gradient: {text}")]
+    known = {(f.keras, f.torch) for f in result.findings}
+    new = [f for f in located if (f.keras, f.torch) not in known]
+    result.findings += [replace(f, evidence=f"in {mode} mode {f.evidence}") for f in new]
+    return False
 
 
-def moved(before: Tensors, after: Tensors) -> dict[str, float]:
-    """Greatest change of each tensor."""
-    found = {}
-    for path, value in before.items():
-        other = after.get(path)
-        if value is not None and other is not None:
-            found[path] = float(np.abs(value - other).max(initial=0.0))
-    return found
+def _judge_with_squared_error(bench: Bench) -> None:
+    """Forget the loss that was given, since it differs: everything else can still be compared."""
+    for trainer in bench.trainers:
+        trainer.loss = None
+    bench.own_loss, bench.given = False, ()
+    bench.result.notes.append("the losses differ: the rest is judged with the squared error")
 
 
-def floor_of(values: Tensors) -> float:
-    """What a zero may be off by: one roundoff of the greatest value anywhere, with the usual factor."""
-    greatest = max((float(np.abs(v).max(initial=0.0)) for v in values.values() if v is not None), default=0.0)
-    return PRECISION_FACTOR * UNIT * greatest
+def _keras_rounding(bench: Bench, backward: Backward, training: bool, targets: Targets) -> dict[str, float]:
+    """What rounding does on the Keras side, by torch path: asked only where torch's explains too little."""
+    beyond = [gap.pair.keras for gap in backward.gaps() if gap.beyond]
+    if not beyond and not backward.input_gaps():
+        return {}
+    with bench.unchanged():
+        nudged = bench.nudged("keras", training, targets)
+    found = bench.in_torch_names(moved(backward.keras.parameters, nudged.parameters))
+    found |= moved(_numbered(backward.keras.inputs), _numbered(nudged.inputs))
+    return greater(found, bench.summed(beyond)) if training else found
 
 
-@dataclass
-class Backward:
-    """One backward pass on both sides, and how to repeat the torch side's with gradients replaced.
+def _blurred(found: Sequence[Gap], mode: str) -> list[str]:
+    """A note where rounding alone moves a gradient noticeably, so that it is judged less sharply."""
+    largest = max((gap.scale for gap in found), default=0.0)
+    blurred = [gap for gap in found if gap.allowed > BLURRED * gap.scale > BLURRED * 1e-9 * largest]
+    if not blurred:
+        return []
+    names = ", ".join(gap.slot.keras for gap in blurred[:3])
+    return [
+        f"in {mode} mode one roundoff moves the gradient of {names} by more than {BLURRED:g} of it "
+        f"({len(blurred)} tensors: ties in a pooling, or an ill-conditioned network): judged that much less sharply"
+    ]
 
-    Attributes:
-        slots: pairs of parameters.
-        pairs: torch path of each watched Keras layer.
-        ours: the Keras pass.
-        theirs: torch's.
-        rounding: what one roundoff does to each torch gradient, by path.
-        call_rounding: the same for the gradients of watched outputs, by (path, index).
-        again: the torch pass with the gradients of watched outputs replaced.
-    """
 
-    slots: PairedSlots
-    pairs: Mapping[str, str]
-    ours: Evaluation
-    theirs: Evaluation
-    rounding: dict[str, float]
-    call_rounding: Mapping[tuple[str, int], float]
-    again: Callable[[Mapping[tuple[str, int], Array]], Evaluation]
+def _located(bench: Bench, training: bool, targets: Targets, extra: dict[str, float]) -> list[Finding]:
+    """The places at which the backward passes part, found with every call watched."""
+    with bench.unchanged():
+        passes = bench.evaluate(training, targets, watch=True)
+    with bench.unchanged():
+        nudged = bench.nudged("torch", training, targets, bench.watched_paths().torch)
+    backward = _backward(bench, passes, nudged, training, targets)
+    backward.rounding = greater(backward.rounding, extra)
+    return backward.locate()
 
-    def gaps(self) -> list[Gap]:
-        """Parameters' gradients."""
-        floor = floor_of(self.ours.parameters)
-        return gaps(self.slots, self.ours.parameters, self.theirs.parameters, self.rounding, floor)
 
-    def input_gaps(self) -> list[str]:
-        """What differs in the inputs' gradients, in words."""
-        texts = []
-        for i, (mine, other) in enumerate(zip(self.ours.inputs, self.theirs.inputs, strict=True)):
-            if mine is None and other is None:
-                continue
-            a, b = _both(mine, other)
-            allowed = STRUCTURE * float(np.abs(a).max(initial=0.0)) + PRECISION_FACTOR * self.rounding.get(
-                f"input {i}", 0.0
+def _backward(
+    bench: Bench, passes: Both[Evaluation], nudged: Evaluation, training: bool, targets: Targets
+) -> Backward:
+    """The two passes; `nudged` is torch's from weights and inputs moved by one roundoff."""
+    rounding = moved(passes.torch.parameters, nudged.parameters)
+    rounding |= moved(_numbered(passes.torch.inputs), _numbered(nudged.inputs))
+    arrived = {(call.path, call.index): call.gradient for call in nudged.calls}
+    call_rounding = {
+        (call.path, call.index): float(np.abs(call.gradient - gradient).max(initial=0.0))
+        for call in passes.torch.calls
+        if call.gradient is not None and (gradient := arrived.get((call.path, call.index))) is not None
+    }
+
+    def again(forced: Mapping[Key, Array]) -> Evaluation:
+        with bench.unchanged():
+            found = bench.trainers.torch.evaluate(
+                bench.inputs.torch,
+                targets.torch,
+                training=training,
+                watch=bench.watched_paths().torch,
+                forced=forced,
             )
-            if b is None or not float(np.abs(a - b).max(initial=0.0)) <= allowed + floor_of({"": a}):
-                texts.append(f"input {i}: {difference(a, b) if b is not None else 'another shape'}")
-        return texts
+        add_up(bench.ties, "torch", found.parameters)
+        return found
 
-    def locate(self) -> list[Finding]:
-        """Every place at which the backward passes part, in backward order.
-
-        A place is proven by substitution: with the Keras gradient put in its place, what comes before changes.
-        What a layer that is wrong in itself hands on is put right too, and is no finding of its own.
-        """
-        found: list[tuple[int, Finding]] = []
-        forced: dict[tuple[str, int], Array] = {}
-        explained: set[str] = set()
-        pending: list[int] = []
-        for _ in range(LIMIT):
-            bad = [gap for gap in self.gaps() if gap.beyond and gap.pair.keras not in explained]
-            if not bad:
-                break
-            place, layer = self._first_call(forced), self._first_layer(bad)
-            if place is not None and (layer is None or place[0] <= layer[0]):
-                finding, go_on = self._force(place[1], forced)
-                handed_on = next((p for p in pending if p < place[0]), None)
-                if handed_on is not None:
-                    pending.remove(handed_on)
-                elif finding is not None:
-                    found.append((place[0], finding))
-                if not go_on:
-                    break
-                continue
-            gap = layer[1] if layer else bad[0]
-            explained.add(gap.pair.keras)
-            calls = [i for i, call in enumerate(self._order()) if call.path == gap.pair.keras]
-            for position in calls:
-                consequence = next(
-                    (item for item in sorted(found, key=lambda f: f[0]) if item[0] > position), None
-                )
-                if consequence:
-                    found.remove(consequence)
-                else:
-                    pending.append(position)
-            text = "; ".join(str(g) for g in bad if g.pair.keras == gap.pair.keras)
-            evidence = f"the gradient of the layer's own tensors differs, and not for what arrives at its output: {text}"
-            finding = Finding(gap.pair.keras, ", ".join(gap.pair.torch), Kind.GRADIENT, None, evidence)
-            found.append((calls[0] if calls else len(self.ours.calls), finding))
-        return [finding for _, finding in sorted(found, key=lambda item: item[0])]
-
-    def _order(self) -> list[WatchedCall]:
-        return list(reversed(self.ours.calls))
-
-    def _first_layer(self, bad: Sequence[Gap]) -> tuple[int, Gap] | None:
-        """The layer with a differing parameter that comes first in backward order, when all its calls are done."""
-        places = {call.path: i for i, call in enumerate(self._order())}
-        ranked = [(places[gap.pair.keras], gap) for gap in bad if gap.pair.keras in places]
-        return min(ranked, key=lambda item: item[0]) if ranked else None
-
-    def _first_call(self, forced: Mapping[tuple[str, int], Array]) -> tuple[int, WatchedCall] | None:
-        """The first call in backward order at whose output another gradient arrives."""
-        theirs = {(call.path, call.index): call for call in self.theirs.calls}
-        for i, call in enumerate(self._order()):
-            key = (self.pairs[call.path], call.index)
-            other = theirs.get(key)
-            if other is None or key in forced or not _comparable(call, other):
-                continue
-            if call.gradient is None and other.gradient is None:
-                continue
-            a, b = _both(call.gradient, other.gradient)
-            allowed = STRUCTURE * float(
-                np.abs(a).max(initial=0.0)
-            ) + PRECISION_FACTOR * self.call_rounding.get(key, 0.0)
-            if b is not None and not float(np.abs(a - b).max(initial=0.0)) <= allowed:
-                return i, call
-        return None
-
-    def _force(self, call: WatchedCall, forced: dict[tuple[str, int], Array]) -> tuple[Finding | None, bool]:
-        """Put the Keras gradient in place; a finding where that changes what comes before, and whether to go on."""
-        path = self.pairs[call.path]
-        key = (path, call.index)
-        other = next(c for c in self.theirs.calls if (c.path, c.index) == key)
-        again = f" (call {call.index + 1})" if call.index else ""
-        if other.gradient is None:
-            scale = float(np.abs(call.gradient).max()) if call.gradient is not None else 0.0
-            text = (
-                f"no gradient reaches its output in torch{again}; in Keras up to {scale:.3g}. Is it detached?"
-            )
-            return Finding(call.path, path, Kind.GRADIENT, None, text), False
-        a, b = _both(call.gradient, other.gradient)
-        before = {g.slot.torch: g.greatest for g in self.gaps()}
-        images = aligned(call.output, other.output)
-        first = images is not None and images[1] == "channels first" and call.gradient is not None
-        forced[key] = activation_to_torch(a) if first else a
-        self.theirs = self.again(forced)
-        if before == {g.slot.torch: g.greatest for g in self.gaps()}:
-            return None, True
-        if not np.any(a):
-            scale = float(np.abs(other.gradient).max())
-            text = (
-                f"no gradient reaches its output in Keras{again}; in torch up to {scale:.3g}. Is it stopped?"
-            )
-        else:
-            text = f"the gradient that arrives at its output differs{again}: {difference(a, b) if b is not None else ''}"
-        return Finding(call.path, path, Kind.GRADIENT, None, text), True
+    return Backward(bench.slots(), bench.watched, *passes, rounding, call_rounding, again)
 
 
-def _both(ours: Array | None, theirs: Array | None) -> tuple[Array, Array | None]:
-    """Both gradients as Keras lays them out; None counts as zeros."""
-    if ours is None:
-        assert theirs is not None
-        return np.zeros_like(theirs), theirs
-    if theirs is None:
-        return ours, np.zeros_like(ours)
-    fit = aligned(ours, theirs)
-    if fit is None and ours.size == theirs.size and not np.any(ours):
-        return np.zeros_like(theirs), theirs
-    return ours, fit[0] if fit else None
-
-
-def _comparable(ours: WatchedCall, theirs: WatchedCall) -> bool:
-    """Whether both outputs are one tensor (a Keras layer may have its activation built in)."""
-    fit = aligned(ours.output, theirs.output)
-    return fit is not None and difference(ours.output, fit[0]).within(1e-9)
+def _numbered(inputs: Sequence[Array | None]) -> dict[str, Array | None]:
+    return {f"input {i}": value for i, value in enumerate(inputs)}

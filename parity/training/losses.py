@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 
 from parity.core.finding import Finding, Kind
 from parity.core.trainer import Evaluation
-from parity.core.types import Array
-
-if TYPE_CHECKING:
-    from parity.training.bench import Bench
+from parity.core.types import Array, Both
+from parity.training.bench import Bench
 
 EXACT = 1e-9
+"""How closely, relative to its scale, a gradient must follow a factor for the factor to be proven."""
 
 
-def explain_loss(bench: Bench, ours: Evaluation, theirs: Evaluation, targets: Any) -> list[Finding]:
+def explain_loss(bench: Bench, passes: Both[Evaluation], targets: Both[list[Array]]) -> list[Finding]:
     """One finding: a second softmax, a constant factor, or neither."""
-    gap = f"on the same outputs the loss is {ours.loss:.10g} in Keras and {theirs.loss:.10g} in torch"
-    return [_double_softmax(bench, ours, theirs, targets, gap) or _reduction(bench, ours, theirs, gap)
-            or Finding(None, None, Kind.TRAINING, None, gap)]  # fmt: skip
+    keras, torch = passes.keras.loss, passes.torch.loss
+    gap = f"on the same outputs the loss is {keras:.10g} in Keras and {torch:.10g} in torch"
+    return [
+        _double_softmax(bench, passes, targets, gap)
+        or _reduction(bench, passes, gap)
+        or Finding(None, None, Kind.TRAINING, None, gap)
+    ]
 
 
 def _double_softmax(
-    bench: Bench, ours: Evaluation, theirs: Evaluation, targets: Any, gap: str
+    bench: Bench, passes: Both[Evaluation], targets: Both[list[Array]], gap: str
 ) -> Finding | None:
     """Whether a loss of logits gets probabilities: with their logarithm it gives the other side's loss."""
-    outputs = [value for _, value in ours.outputs]
-    if not all(_probabilities(value) for value in outputs):
+    outputs = Both(*([value for _, value in found.outputs] for found in passes))
+    if not all(_probabilities(value) for value in outputs.keras):
         return None
-    logs = [np.log(value) for value in outputs]
-    theirs_logs = [np.log(value) for _, value in theirs.outputs]
-    for side, trainer, values, wanted, other in (
-        ("torch", bench.torch, theirs_logs, targets[1], ours.loss),
-        ("Keras", bench.keras, logs, targets[0], theirs.loss),
+    for name, trainer, values, wanted, expected in (
+        ("torch", bench.trainers.torch, outputs.torch, targets.torch, passes.keras.loss),
+        ("Keras", bench.trainers.keras, outputs.keras, targets.keras, passes.torch.loss),
     ):
-        loss = trainer.loss_of(values, wanted)
-        if abs(loss - other) <= 1e-7 * abs(other):
+        loss = trainer.loss_of([np.log(value) for value in values], wanted)
+        if abs(loss - expected) <= 1e-7 * abs(expected):
             text = (
-                f"{gap}; the outputs are probabilities, and {side}'s loss takes them for logits: "
+                f"{gap}; the outputs are probabilities, and {name}'s loss takes them for logits: "
                 f"of their logarithm it gives {loss:.10g}"
             )
             fix = (
-                f"logits into {side}'s loss: leave the softmax out of the models, or take a loss of probabilities "
+                f"logits into {name}'s loss: leave the softmax out of the models, or take a loss of probabilities "
                 "(from_logits=False; NLLLoss of the logarithm)"
             )
             return Finding(None, None, Kind.TRAINING, "double-softmax", text, fix, True)
@@ -59,14 +58,14 @@ def _probabilities(value: Array) -> bool:
     )
 
 
-def _reduction(bench: Bench, ours: Evaluation, theirs: Evaluation, gap: str) -> Finding | None:
+def _reduction(bench: Bench, passes: Both[Evaluation], gap: str) -> Finding | None:
     """Whether loss and every gradient differ by one and the same factor."""
-    if not theirs.loss or not ours.loss:
+    if not passes.torch.loss or not passes.keras.loss:
         return None
-    factor = ours.loss / theirs.loss
+    factor = passes.keras.loss / passes.torch.loss
     worst = 0.0
     for _, slot in bench.slots():
-        a, b = ours.parameters.get(slot.keras), theirs.parameters.get(slot.torch)
+        a, b = passes.keras.parameters.get(slot.keras), passes.torch.parameters.get(slot.torch)
         if a is None or b is None:
             continue
         b = slot.layout.to_keras(b) * factor
@@ -75,21 +74,25 @@ def _reduction(bench: Bench, ours: Evaluation, theirs: Evaluation, gap: str) -> 
     if worst > EXACT:
         return None
     text = (
-        f"{gap}: a factor of {factor:.10g}{_meaning(factor, ours)}, "
+        f"{gap}: a factor of {factor:.10g}{_meaning(factor, passes.keras.outputs[0][1].shape)}, "
         f"and every gradient differs by the same (to {worst:.1g})"
     )
     fix = f"one reduction on both sides; with torch's loss times {factor:.6g} loss and gradients agree to {worst:.1g}"
     return Finding(None, None, Kind.TRAINING, "loss-reduction", text, fix, True)
 
 
-def _meaning(factor: float, ours: Evaluation) -> str:
-    """What number of the outputs' shape the factor is."""
-    shape = ours.outputs[0][1].shape
-    sizes = {"the batch": shape[0], "the channels": shape[-1], "the elements": int(np.prod(shape)),
-             "the places of an image": int(np.prod(shape[1:-1])), "the places of the batch": int(np.prod(shape[:-1])),
-             "the elements of one example": int(np.prod(shape[1:]))}  # fmt: skip
+def _meaning(factor: float, shape: tuple[int, ...]) -> str:
+    """What number of the outputs' shape (in the Keras layout) the factor is."""
+    sizes = {
+        "the batch size": shape[0],
+        "the number of channels": shape[-1],
+        "the number of elements": int(np.prod(shape)),
+        "the number of pixels in an image": int(np.prod(shape[1:-1])),
+        "the number of pixels in the batch": int(np.prod(shape[:-1])),
+        "the number of elements in one example": int(np.prod(shape[1:])),
+    }
     for name, size in sizes.items():
-        for value, text in ((factor, "the number of {}"), (1.0 / factor, "one over the number of {}")):
+        for value, text in ((factor, name), (1.0 / factor, f"one over {name}")):
             if size > 1 and abs(value - size) <= EXACT * size:
-                return f" ({text.format(name.removeprefix('the '))}: a sum on one side, a mean on the other)"
+                return f" ({text}: a sum on one side, a mean on the other)"
     return ""

@@ -1,4 +1,4 @@
-"""Tensors of one side that are one tensor on the other, and their gradients."""
+"""Tensors of one side that are one tensor on the other side, and their gradients."""
 
 from __future__ import annotations
 
@@ -7,32 +7,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity.core.types import Array
+from parity.core.types import Array, Side
 from parity.pairing.slots import Slot
 
 
 @dataclass(frozen=True)
 class Tie:
-    """Tensors of one side that are one tensor on the other.
+    """Tensors of one side that are one tensor on the other side.
 
     Attributes:
         side: the side that has several.
-        paths: theirs.
-        other: the path of the one.
+        paths: of these tensors.
+        single: path of the one tensor on the other side.
         slot: the layout between the sides.
     """
 
-    side: str
+    side: Side
     paths: tuple[str, ...]
-    other: str
+    single: str
     slot: Slot
 
 
-def tied(ties: Sequence[Tie], keras: dict[str, Array | None], torch: dict[str, Array | None]) -> None:
-    """Give every copy the sum of the copies' gradients, as if it were one tensor; in place."""
+def add_up(ties: Sequence[Tie], side: Side, gradients: dict[str, Array | None]) -> None:
+    """Give every copy on this side the sum of the copies' gradients, as if they were one tensor; in place."""
     for tie in ties:
-        values = keras if tie.side == "keras" else torch
-        parts = [values[path] for path in tie.paths if values.get(path) is not None]
+        if tie.side != side:
+            continue
+        parts = [gradients[path] for path in tie.paths if gradients.get(path) is not None]
         if parts:
             total = np.sum(np.stack([part for part in parts if part is not None]), axis=0)
-            values.update(dict.fromkeys(tie.paths, total))
+            gradients.update(dict.fromkeys(tie.paths, total))

@@ -48,7 +48,7 @@ def clean(name: str) -> tuple[Any, Any, Any]:
 
 
 def keras_layer(model: Any, path: str) -> Any:
-    return adapt(model)._layers[path]  # type: ignore[attr-defined]
+    return adapt(model).objects[path]  # type: ignore[attr-defined]
 
 
 # --- the faults -----------------------------------------------------------------------------------

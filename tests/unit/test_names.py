@@ -1,4 +1,4 @@
-"""One word, one meaning: no name of a class or of a type is given twice in parity."""
+"""One word, one meaning: no class or type shares its name with another, and the two sides are `keras` and `torch`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import re
 from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
 
 PARITY = Path(__file__).parents[2] / "parity"
 TYPE = re.compile(r"_?[A-Z]\w*[a-z]\w*")
@@ -37,3 +39,29 @@ def test_no_name_has_two_meanings() -> None:
 def test_a_name_that_is_given_twice_is_seen() -> None:
     sources = {"a": "class Step: ...", "b": "Step = tuple[int, int]", "c": "STEPS = 3", "d": "STEPS = 4"}
     assert given_twice(sources) == {"Step": ["a", "b"]}
+
+
+ROOMS = ("adapters", "core", "training")
+UNCLEAR = {"ours", "theirs", "our", "their", "mine", "mate", "mates", "other", "others"}
+"""Names that leave open which of the two sides is meant: these are `keras` and `torch`."""
+
+
+def unclear(source: str) -> set[str]:
+    """Names of variables, arguments, attributes and functions that do not say which side they are of."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        names = {getattr(node, field, None) for field in ("id", "arg", "attr", "name", "asname")}
+        words = {word for name in names if isinstance(name, str) for word in name.lower().split("_")}
+        found |= words & UNCLEAR
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_the_two_sides_are_keras_and_torch(room: str) -> None:
+    found = {path.name: unclear(path.read_text()) for path in sorted((PARITY / room).rglob("*.py"))}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_a_name_that_does_not_say_its_side_is_seen() -> None:
+    source = "def gap(ours, torch_values):\n    mine = [other for other in ours]\n    return self.their_loss"
+    assert unclear(source) == {"ours", "mine", "other", "their"}

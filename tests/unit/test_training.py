@@ -19,8 +19,8 @@ from parity.core.layout import identity
 from parity.core.rules import NAMES, Rule, clipped, hyperparameters_of, in_torch_terms, update
 from parity.pairing.pair import LayerPair
 from parity.pairing.slots import Slot
-from parity.training.gradients import gaps
-from parity.training.statistics import Statistics, explain_statistics
+from parity.training.gaps import gaps
+from parity.training.steps.statistics import Statistics, explain_statistics
 from tests.zoo import CASES
 from tf_impl import optimizers as keras_optimizers
 from torch_impl import optimizers as torch_optimizers

@@ -54,8 +54,8 @@ CASES = {
         "skimage",
         "scipy",
     },
-    "parity.adapters.torch.model": {"keras", "tensorflow", "jax", "tf_impl", "torch_impl"},
-    "parity.adapters.keras.model": {"torch", "tf_impl", "torch_impl"},
+    "parity.adapters.torch.adapter": {"keras", "tensorflow", "jax", "tf_impl", "torch_impl"},
+    "parity.adapters.keras.adapter": {"torch", "tf_impl", "torch_impl"},
 }
 
 

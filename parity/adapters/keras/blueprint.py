@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from parity.core.adapter import LARGEST_WEIGHTS, Blueprint
@@ -18,8 +19,6 @@ CLUTTER = ("initializer", "regularizer", "constraint", "dtype", "name", "trainab
 
 def keras_blueprint(layer: Any) -> Blueprint | None:
     """{"config", "training", "list"} and the weights in the layer's own order; None where there is no blueprint."""
-    import keras
-
     own = type(layer).__module__.split(".")[0] == "keras" and type(layer).__name__ != "Lambda"
     if not own or layer._layers or "call" in vars(layer) or "__call__" in vars(layer):
         return None

@@ -98,27 +98,3 @@ def _bilinear(images: Any, size: int, axis: int, antialias: bool) -> Any:
     weights /= weights.sum(axis=1, keepdims=True)
     moved = tf.tensordot(tf.constant(weights, tf.float64), images, [[1], [axis]])
     return tf.transpose(moved, [*range(1, axis + 1), 0, *range(axis + 1, len(images.shape))])
-
-
-@contextmanager
-def full_multiplication() -> Iterator[bool]:
-    """Multiply float32 without TF32 for the time being; yields whether the backend was allowed to use it."""
-    name = keras.config.backend()
-    if name == "tensorflow":
-        import tensorflow as tf
-
-        config = tf.config.experimental
-        reduced = bool(config.tensor_float_32_execution_enabled())
-        config.enable_tensor_float_32_execution(False)
-        try:
-            yield reduced
-        finally:
-            config.enable_tensor_float_32_execution(reduced)
-    elif name == "jax":
-        import jax
-
-        before = jax.config.jax_default_matmul_precision
-        with jax.default_matmul_precision("highest"):
-            yield before != "highest"
-    else:
-        yield False

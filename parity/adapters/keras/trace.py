@@ -14,9 +14,10 @@ import keras
 from keras import tree
 from keras.src import backend
 
-from parity.adapters.keras.tree import own_variables, plain_tensors
+from parity.adapters.keras.layers import own_variables, plain_tensors
 from parity.adapters.patching import restored
 from parity.adapters.trace_builder import Framework, TraceBuilder
+from parity.core.adapter import joined
 from parity.core.trace import canonical
 from parity.core.types import LayerInfo
 
@@ -75,11 +76,10 @@ def tensors_of(layers: Mapping[str, Any]) -> tuple[dict[int, str], set[int]]:
     parameters: dict[int, str] = {}
     constants: set[int] = set()
     for path, layer in layers.items():
-        stem = f"{path}." if path else ""
         for name, _, variable in own_variables(layer):
             value = variable._value
             for held in (variable, value, getattr(value, "handle", value)):
-                parameters.setdefault(id(held), f"{stem}{name}")
+                parameters.setdefault(id(held), joined(path, name))
         constants.update(id(vars(layer)[name]) for name in plain_tensors(layer))
     return parameters, constants
 

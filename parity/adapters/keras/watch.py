@@ -1,129 +1,69 @@
-"""What a Keras model does in a pass: calls of watched layers, and random layers, which are switched off."""
+"""Shows the calls of Keras layers to an observer, and lets it replace what goes in and what comes out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
-from keras.src import backend
 
-from parity.adapters.keras.model import KerasModel
+from parity.adapters.keras.layers import WITH_ACTIVATION
+from parity.adapters.keras.tensors import arrays, replaced
+from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
-from parity.core.trainer import Dropped, WatchedCall
+from parity.core.adapter import Observer
 from parity.core.types import Array
 
 L = keras.layers
-RANDOM = ("rate", "stddev")
-"""Attributes by which the random layers other than Dropout say how much they do."""
-
-
-def named_tensors(outputs: Any, name: str = "") -> list[tuple[str, Any]]:
-    """Floating output tensors with their names, as the adapter names them."""
-    if keras.ops.is_tensor(outputs):
-        return (
-            [(name, outputs)]
-            if keras.backend.is_float_dtype(str(keras.backend.standardize_dtype(outputs.dtype)))
-            else []
-        )
-    items = (
-        outputs.items()
-        if isinstance(outputs, dict)
-        else enumerate(outputs)
-        if isinstance(outputs, list | tuple)
-        else ()
-    )
-    return [
-        pair for key, item in items for pair in named_tensors(item, f"{name}.{key}" if name else str(key))
-    ]
-
-
-class KerasWatcher:
-    """Sees the calls of watched layers, adds the probes to what they give, and switches random layers off."""
-
-    def __init__(self, adapter: KerasModel, watch: Sequence[str]) -> None:
-        self.adapter = adapter
-        self._watched = {id(adapter._layers[path]): path for path in watch}
-        self._paths = {id(layer): path for path, layer in adapter._layers.items()}
-        self.restart({})
-
-    def restart(self, probes: Mapping[tuple[str, int], Any]) -> None:
-        """Forget what was seen."""
-        self.probes = probes
-        self.keys: list[tuple[str, int]] = []
-        self.tensors: list[tuple[list[Any], Any]] = []
-        self.dropped: list[Dropped] = []
-        self._stack: list[Any] = []
-
-    def finish(
-        self, arrays: list[tuple[list[Array], Array]], gradients: Mapping[tuple[str, int], Any]
-    ) -> list[WatchedCall]:
-        """The calls, in NumPy."""
-        return [
-            WatchedCall(*key, inputs, output, gradients.get(key))
-            for key, (inputs, output) in zip(self.keys, arrays, strict=True)
-        ]
-
-    @contextmanager
-    def on(self) -> Iterator[None]:
-        """Wrap `Layer.__call__` and the backend's dropout."""
-        plain = L.Layer.__call__
-
-        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            self._stack.append(layer)
-            try:
-                outputs = plain(layer, *args, **kwargs)
-            finally:
-                self._stack.pop()
-            path = self._watched.get(id(layer))
-            if path is None or not keras.ops.is_tensor(outputs):
-                return outputs
-            key = (path, sum(known == path for known, _ in self.keys))
-            inputs = [
-                keras.ops.convert_to_tensor(a)
-                for a in args
-                if keras.ops.is_tensor(a) or isinstance(a, np.ndarray)
-            ]
-            outputs = outputs + self.probes[key] if key in self.probes else outputs
-            self.keys.append(key)
-            self.tensors.append((inputs, outputs))
-            return outputs
-
-        def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
-            self._note(
-                self._stack[-1] if self._stack else None,
-                rate,
-                "channel" if noise_shape is not None else "element",
-            )
-            return inputs
-
-        with ExitStack() as stack:
-            stack.enter_context(restored(L.Layer, "__call__", call))
-            stack.enter_context(restored(backend.random, "dropout", dropout))
-            for layer in self.adapter._layers.values():
-                if isinstance(layer, L.GaussianDropout | L.GaussianNoise | L.AlphaDropout):
-                    stack.enter_context(_silent(layer, self._note))
-            yield
-
-    def _note(self, layer: Any, rate: float, kind: str) -> None:
-        if rate:
-            self.dropped.append(Dropped(self._paths.get(id(layer)), float(rate), kind))
 
 
 @contextmanager
-def _silent(layer: Any, note: Callable[[Any, float, str], None]) -> Iterator[None]:
-    """A random layer that gives back what it gets, noted where it would have been on."""
+def watched(layers: Mapping[str, Any], observer: Observer) -> Iterator[None]:
+    """Wrap `Layer.__call__`, so that any model is seen, however it was put together.
 
-    def call(inputs: Any, training: bool = False) -> Any:
-        rate = next(getattr(layer, name) for name in RANDOM if hasattr(layer, name))
-        if training:
-            note(layer, rate, "alpha" if isinstance(layer, L.AlphaDropout) else "gaussian")
-        return inputs
+    Args:
+        layers: the layers to show, by path.
+        observer: sees them.
+    """
+    by_id = {id(layer): path for path, layer in layers.items()}
+    counts: dict[str, int] = {}
+    original = L.Layer.__call__
 
-    vars(layer)["call"] = call
-    try:
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        path = by_id.get(id(layer))
+        if path is None:
+            return original(layer, *args, **kwargs)
+        index = counts.get(path, 0)
+        counts[path] = index + 1
+        values = arrays((args, kwargs))
+        replacement = observer.before(path, index, values)
+        if replacement is not None:
+            args, kwargs = replaced((args, kwargs), replacement)
+        with _before_activation(layer) as linear:
+            outputs = original(layer, *args, **kwargs)
+        replacement = observer.after(path, index, values, arrays(outputs), linear[-1:] or None)
+        return outputs if replacement is None else replaced(outputs, replacement)
+
+    with restored(L.Layer, "__call__", call):
         yield
-    finally:
-        del vars(layer)["call"]
+
+
+@contextmanager
+def _before_activation(layer: Any) -> Iterator[list[Array]]:
+    """Collect what a convolution or dense layer gives before its built-in activation.
+
+    torch keeps the two separate: `Conv2D(activation="relu")` corresponds to a Conv2d followed by a ReLU.
+    """
+    values: list[Array] = []
+    activation = getattr(layer, "activation", None)
+    if activation is None or activation is keras.activations.linear or not isinstance(layer, WITH_ACTIVATION):
+        yield values
+        return
+
+    def record(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+        values.append(to_numpy(tensor))
+        return activation(tensor, *args, **kwargs)
+
+    with restored(layer, "activation", record):
+        yield values

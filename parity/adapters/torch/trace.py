@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from parity.adapters.patching import restored
 from parity.adapters.trace_builder import Framework, TraceBuilder
+from parity.core.adapter import joined
 from parity.core.trace import canonical
 from parity.core.types import LayerInfo
 
@@ -43,10 +44,9 @@ def tensors_of(modules: Mapping[str, nn.Module]) -> tuple[dict[int, str], set[in
     parameters: dict[int, str] = {}
     constants: set[int] = set()
     for path, module in modules.items():
-        stem = f"{path}." if path else ""
         for name, value in {**module._parameters, **module._buffers}.items():
             if value is not None:
-                parameters.setdefault(id(value), f"{stem}{name}")
+                parameters.setdefault(id(value), joined(path, name))
         for value in pytree.tree_leaves(
             {name: value for name, value in vars(module).items() if not name.startswith("_")}
         ):

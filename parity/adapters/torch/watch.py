@@ -1,131 +1,53 @@
-"""What a torch module does in a pass: calls of watched modules, and random layers, which are switched off."""
+"""Shows the calls of torch modules to an observer, and lets it replace what goes in and what comes out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
-from parity.adapters.torch.model import to_numpy
-from parity.core.trainer import Dropped, WatchedCall
+from parity.adapters.torch.tensors import arrays, replaced
+from parity.core.adapter import Observer
 from parity.core.types import Array
 
-DROPOUTS = {
-    torch.dropout: "element", F.dropout: "element", F.dropout1d: "channel", F.dropout2d: "channel",
-    F.dropout3d: "channel", F.alpha_dropout: "alpha", F.feature_alpha_dropout: "alpha",
-}  # fmt: skip
+
+@contextmanager
+def watched(modules: Mapping[str, nn.Module], observer: Observer) -> Iterator[None]:
+    """Put forward hooks on the modules.
+
+    Args:
+        modules: the modules to show, by path.
+        observer: sees them.
+    """
+    with ExitStack() as stack:
+        for path, module in modules.items():
+            hooks = _Hooks(path, observer)
+            before = module.register_forward_pre_hook(hooks.before, with_kwargs=True)
+            after = module.register_forward_hook(hooks.after, with_kwargs=True)
+            stack.callback(after.remove)
+            stack.callback(before.remove)
+        yield
 
 
-def named_tensors(outputs: Any, name: str = "") -> list[tuple[str, torch.Tensor]]:
-    """Floating output tensors with their names, as the adapter names them."""
-    if isinstance(outputs, torch.Tensor):
-        return [(name, outputs)] if outputs.is_floating_point() else []
-    items = (
-        outputs.items()
-        if isinstance(outputs, dict)
-        else enumerate(outputs)
-        if isinstance(outputs, list | tuple)
-        else ()
-    )
-    return [
-        pair for key, item in items for pair in named_tensors(item, f"{name}.{key}" if name else str(key))
-    ]
+class _Hooks:
+    """The hooks of one module; a module may be called again before a call of it ends."""
 
+    def __init__(self, path: str, observer: Observer) -> None:
+        self._path, self._observer = path, observer
+        self._count = 0
+        self._open: list[tuple[int, list[Array]]] = []
 
-HARD_SIGMOIDS = {F.hardsigmoid, torch._C._nn.hardsigmoid}
+    def before(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        values = arrays((args, kwargs))
+        index = self._count
+        self._count += 1
+        self._open.append((index, values))
+        replacement = self._observer.before(self._path, index, values)
+        return None if replacement is None else replaced((args, kwargs), replacement)
 
-
-class TorchWatcher:
-    """Forward hooks that keep calls, and tensor hooks that keep or replace gradients."""
-
-    def __init__(self, watch: Sequence[str], forced: Mapping[tuple[str, int], Array]) -> None:
-        self.watch, self.forced = watch, forced
-        self.calls: list[WatchedCall] = []
-
-    @contextmanager
-    def on(self, module: nn.Module) -> Iterator[None]:
-        """Watch the module's calls."""
-        modules = dict(module.named_modules())
-        with ExitStack() as stack:
-            for path in self.watch:
-                handle = modules[path].register_forward_hook(self._hook(path), with_kwargs=False)
-                stack.callback(handle.remove)
-            yield
-
-    def _hook(self, path: str) -> Callable[..., None]:
-        def after(_: nn.Module, args: Any, output: Any) -> None:
-            if not isinstance(output, torch.Tensor):
-                return
-            index = sum(call.path == path for call in self.calls)
-            inputs = [to_numpy(value) for value in args if isinstance(value, torch.Tensor)]
-            call = WatchedCall(path, index, inputs, to_numpy(output))
-            self.calls.append(call)
-            if output.requires_grad:
-                output.register_hook(self._gradient(call))
-
-        return after
-
-    def _gradient(self, call: WatchedCall) -> Callable[[torch.Tensor], torch.Tensor | None]:
-        def arrived(gradient: torch.Tensor) -> torch.Tensor | None:
-            call.gradient = to_numpy(gradient)
-            value = self.forced.get((call.path, call.index))
-            return None if value is None else torch.from_numpy(np.ascontiguousarray(value)).to(gradient)
-
-        return arrived
-
-
-class Neutral(TorchFunctionMode):
-    """Dropout does nothing and is noted; chosen normalisations use their running statistics; float64 is exact."""
-
-    def __init__(self, module: nn.Module, without_batch: set[int]) -> None:
-        super().__init__()
-        self.module, self.without_batch = module, without_batch
-        self.dropped: list[Dropped] = []
-        self._stack: list[str] = []
-        self._handles: list[Any] = []
-
-    def __enter__(self) -> Neutral:
-        for path, module in self.module.named_modules():
-            self._handles.append(module.register_forward_pre_hook(self._enter(path)))
-            self._handles.append(module.register_forward_hook(self._leave, always_call=True))
-        super().__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        for handle in self._handles:
-            handle.remove()
-
-    def _enter(self, path: str) -> Callable[..., None]:
-        return lambda *_: self._stack.append(path)
-
-    def _leave(self, *_: Any) -> None:
-        if self._stack:
-            self._stack.pop()
-
-    def _note(self, rate: float, kind: str) -> None:
-        if rate > 0.0:
-            self.dropped.append(Dropped(self._stack[-1] if self._stack else None, float(rate), kind))
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func in DROPOUTS:
-            rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
-            default = "alpha" not in DROPOUTS[func]
-            if kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else default)):
-                self._note(rate, DROPOUTS[func])
-            return args[0] if args else kwargs["input"]
-        if kwargs.get("dropout_p") and kwargs.get("training", True):
-            self._note(kwargs["dropout_p"], "attention")
-            kwargs["dropout_p"] = 0.0
-        if func in HARD_SIGMOIDS and args and args[0].dtype == torch.float64:
-            return F.relu6(args[0] + 3.0) / 6.0  # torch's own gradient has a sixth in float32 under any dtype
-        if func is F.batch_norm and len(args) > 1 and id(args[1]) in self.without_batch:
-            kwargs["training"] = False
-        return func(*args, **kwargs)
+    def after(self, module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> Any:
+        index, values = self._open.pop()
+        replacement = self._observer.after(self._path, index, values, arrays(outputs), None)
+        return None if replacement is None else replaced(outputs, replacement)

@@ -7,7 +7,75 @@ from typing import Any
 
 import keras
 
+from parity.core.adapter import joined
+from parity.core.types import LayerInfo, TensorInfo
+
 L = keras.layers
+FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose), "conv_transpose"),
+    ((L.SeparableConv1D, L.SeparableConv2D), "separable"),
+    ((L.DepthwiseConv1D, L.DepthwiseConv2D), "depthwise"),
+    ((L.Conv1D, L.Conv2D, L.Conv3D), "conv"),
+    ((L.Dense,), "dense"),
+    ((L.BatchNormalization,), "batchnorm"),
+    ((L.LayerNormalization,), "layernorm"),
+    ((L.GroupNormalization,), "groupnorm"),
+    ((L.Embedding,), "embedding"),
+    ((L.PReLU,), "prelu"),
+    ((keras.Sequential,), "sequence"),
+)
+WITH_ACTIVATION = tuple(
+    cls
+    for classes, family in FAMILIES
+    if family in {"conv", "conv_transpose", "depthwise", "separable", "dense"}
+    for cls in classes
+)
+SETTINGS = (
+    "strides", "stride", "padding", "output_padding", "dilation_rate", "dilation", "groups", "epsilon",
+    "momentum", "axis", "negative_slope", "kernel_size", "pool_size", "size", "interpolation", "data_format",
+    "depth_multiplier", "rate",
+)  # fmt: skip
+
+
+def layers_of(model: Any) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Every layer by its path, and by the same path its aliases; a shared layer is listed once.
+
+    Paths are made of attribute names, or of layer names in functional and sequential models.
+    """
+    layers: dict[str, Any] = {}
+    aliases: dict[str, list[str]] = {}
+
+    def walk(layer: Any, path: str, more: tuple[str, ...]) -> None:
+        known = next((known for known, seen in layers.items() if seen is layer), None)
+        if known is not None:  # a shared layer keeps its first path
+            aliases[known].extend([path, *more])
+            return
+        layers[path] = layer
+        aliases[path] = list(more)
+        for names, child in children(layer):
+            first, *rest = [joined(stem, name) for name in names for stem in (path, *more)]
+            walk(child, first, tuple(rest))
+
+    walk(model, "", ())
+    return layers, aliases
+
+
+def layer_info(path: str, layer: Any, aliases: list[str]) -> LayerInfo:
+    """What parity knows of one layer."""
+    return LayerInfo(
+        path=path,
+        kind=type(layer).__name__,
+        family=next((family for classes, family in FAMILIES if isinstance(layer, classes)), None),
+        tensors=tuple(
+            TensorInfo(
+                joined(path, name), name, tuple(int(n) for n in variable.shape), str(variable.dtype), more
+            )
+            for name, more, variable in own_variables(layer)
+        ),
+        leaf=not layer._layers,
+        aliases=tuple(aliases),
+        settings={name: getattr(layer, name) for name in SETTINGS if hasattr(layer, name)},
+    )
 
 
 def children(layer: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -30,17 +98,6 @@ def children(layer: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
             attribute = next((name for name, value in vars(layer).items() if value is child), None)
             names = (attribute.lstrip("_"), child.name) if attribute else (child.name,)
             yield tuple(dict.fromkeys(names)), child
-
-
-def may_flatten(layer: Any) -> bool:
-    """Whether the layer may turn an image into a vector: by its kind, by an operation of its graph, or by its own code."""
-    own_code = not type(layer).__module__.startswith("keras.") or "call" in vars(layer)
-    steps = [layer, *getattr(layer, "operations", ())]
-    return own_code or any(
-        isinstance(step, L.Lambda)
-        or any(word in type(step).__name__ for word in ("Flatten", "Reshape", "Ravel"))
-        for step in steps
-    )
 
 
 def is_functional(layer: Any) -> bool:

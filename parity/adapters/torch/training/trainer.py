@@ -12,9 +12,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from parity.adapters.torch.model import TorchModel, to_numpy
-from parity.adapters.torch.optimizer import clip_gradients, from_hyperparameters, read_state, rules_of
-from parity.adapters.torch.watch import Neutral, TorchWatcher, named_tensors
+from parity.adapters.torch.adapter import TorchAdapter
+from parity.adapters.torch.forward import modes_kept
+from parity.adapters.torch.tensors import named_tensors
+from parity.adapters.torch.training.optimizer import (
+    clip_gradients,
+    from_hyperparameters,
+    read_state,
+    rules_of,
+)
+from parity.adapters.torch.training.watch import Neutral, TorchWatcher
+from parity.adapters.torch.weights import to_numpy
 from parity.core.errors import UsageError
 from parity.core.rules import Hyperparameters, Rule, State
 from parity.core.trainer import Evaluation
@@ -25,9 +33,9 @@ class TorchTrainer:
     """Trainer for a torch module."""
 
     side: Side = "torch"
-    told_by_fit = True
+    trained_by_fit = True
 
-    def __init__(self, adapter: TorchModel, loss: Callable[..., Any] | None = None) -> None:
+    def __init__(self, adapter: TorchAdapter, loss: Callable[..., Any] | None = None) -> None:
         self.adapter, self.module = adapter, adapter.module
         self.loss = (
             copy.deepcopy(loss).to(adapter.device, torch.float64) if isinstance(loss, nn.Module) else loss
@@ -40,7 +48,7 @@ class TorchTrainer:
         self._given: tuple[Any, Any, list[dict[str, Any]]] | None = None
 
     def statistics(self) -> Callable[[], None]:
-        """Keep what a pass may change of the module, be it one in eval mode; the function puts it back."""
+        """Keep what a pass may change of the module, even in eval mode; returns a function that puts it back."""
         kept = [(buffer, buffer.detach().clone()) for buffer in self.module.buffers()]
 
         def restore() -> None:
@@ -55,12 +63,11 @@ class TorchTrainer:
         """Hold the module in float64; tensors, gradients, flags and the random state are put back."""
         gradients = [(p, p.grad) for p in self.module.parameters()]
         buffers = [(m, dict(m._buffers)) for m in self.module.modules()]
-        modes = [(m, m.training) for m in self.module.modules()]
         random = torch.get_rng_state()
         for parameter, _ in gradients:
             parameter.grad = None
         try:
-            with self.adapter.precision("float64"), torch.enable_grad():
+            with modes_kept(self.module), self.adapter.precision("float64"), torch.enable_grad():
                 before = {id(t): (t, t.detach().clone()) for t in self._tensors()}
                 try:
                     yield
@@ -76,8 +83,6 @@ class TorchTrainer:
         finally:
             for parameter, gradient in gradients:
                 parameter.grad = gradient
-            for module, mode in modes:
-                module.training = mode
             torch.set_rng_state(random)
 
     def _tensors(self) -> list[torch.Tensor]:
@@ -86,15 +91,11 @@ class TorchTrainer:
     @contextmanager
     def _mode(self, training: bool) -> Iterator[None]:
         """Train or eval mode; where the caller trains with some modules frozen by eval(), these stay so."""
-        modes = [(m, m.training) for m in self.module.modules()]
-        frozen_by_hand = self.module.training and not all(mode for _, mode in modes)
-        if not (training and frozen_by_hand):
-            self.module.train(training)
-        try:
+        frozen_by_hand = self.module.training and not all(m.training for m in self.module.modules())
+        with modes_kept(self.module):
+            if not (training and frozen_by_hand):
+                self.module.train(training)
             yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
 
     def evaluate(
         self,
@@ -106,7 +107,7 @@ class TorchTrainer:
         forced: Mapping[tuple[str, int], Array] | None = None,
     ) -> Evaluation:
         """Run forward and, with targets, backward."""
-        leaves = [self.adapter._from_numpy(value) for value in inputs]
+        leaves = self.adapter.tensors(inputs)
         for leaf in leaves:
             leaf.requires_grad_(leaf.is_floating_point())
         watcher = TorchWatcher(watch, forced or {})
@@ -116,7 +117,8 @@ class TorchTrainer:
             watcher.on(self.module),
         ):
             # A copy goes in: the module may change its input in place, which a leaf of the graph forbids.
-            named = named_tensors(self.module(*[leaf.clone() for leaf in leaves]))
+            outputs = named_tensors(self.module(*[leaf.clone() for leaf in leaves]))
+            named = [(name, tensor) for name, tensor in outputs if tensor.is_floating_point()]
             loss = self._loss([tensor for _, tensor in named], targets) if targets is not None else None
         gradients: list[torch.Tensor | None] = [None] * (len(self._parameters) + len(leaves))
         if loss is not None and loss.requires_grad:
@@ -234,7 +236,7 @@ class TorchTrainer:
     @contextmanager
     def batchnorm(self, path: str, **changes: Any) -> Iterator[None]:
         """While this is open the layer normalises by its running statistics in training, too."""
-        mean = getattr(self.adapter._modules[path], "running_mean", None)
+        mean = getattr(self.adapter.objects[path], "running_mean", None)
         if not changes.get("frozen") or mean is None:
             yield
             return

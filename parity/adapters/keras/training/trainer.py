@@ -8,13 +8,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import tree
 
-from parity.adapters.keras.gradient import differentiate
-from parity.adapters.keras.model import KerasModel, _positional, to_numpy
-from parity.adapters.keras.optimizer import from_hyperparameters, made_anew, read_state, rules_of
-from parity.adapters.keras.tree import is_functional
-from parity.adapters.keras.watch import KerasWatcher, named_tensors
+from parity.adapters.keras.adapter import KerasAdapter
+from parity.adapters.keras.forward import arguments_of
+from parity.adapters.keras.tensors import is_floating, named_tensors
+from parity.adapters.keras.training.gradient import differentiate
+from parity.adapters.keras.training.optimizer import from_hyperparameters, made_anew, read_state, rules_of
+from parity.adapters.keras.training.watch import KerasWatcher
+from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
 from parity.core.rules import Hyperparameters, Rule, State
 from parity.core.trainer import Evaluation
@@ -26,15 +27,15 @@ class KerasTrainer:
 
     side: Side = "keras"
 
-    def __init__(self, adapter: KerasModel, loss: Callable[..., Any] | None = None) -> None:
+    def __init__(self, adapter: KerasAdapter, loss: Callable[..., Any] | None = None) -> None:
         self.adapter, self.model, self.loss = adapter, adapter.model, loss
-        self.told_by_fit = bool(self.model._call_has_training_arg)
-        self._variables = dict(adapter._variables)
+        self.trained_by_fit = bool(self.model._call_has_training_arg)
+        self._variables = dict(adapter.variables)
         self._optimizer: Any = None
         self._hyperparameters: Hyperparameters | None = None
 
     def statistics(self) -> Callable[[], None]:
-        """Keep what a pass may change of the model, be it one in inference mode; the function puts it back."""
+        """Keep what a pass may change of the model, even in inference mode; returns a function that puts it back."""
         kept = [(v, to_numpy(v)) for v in self.model.non_trainable_variables]
 
         def restore() -> None:
@@ -46,8 +47,8 @@ class KerasTrainer:
     @contextmanager
     def session(self) -> Iterator[None]:
         """Hold the model in float64; variables of every type are put back."""
-        others = [v for v in self.model.variables if not keras.backend.is_float_dtype(v.dtype)]
-        whole = [(v, to_numpy(v)) for v in others]
+        discrete = [v for v in self.model.variables if not keras.backend.is_float_dtype(v.dtype)]
+        whole = [(v, to_numpy(v)) for v in discrete]
         with ExitStack() as stack:
             for variable, value in whole:
                 stack.callback(variable.assign, value)
@@ -75,67 +76,56 @@ class KerasTrainer:
         watcher = KerasWatcher(self.adapter, watch)
         if targets is None:
             with watcher.on():
-                named = named_tensors(self._call(tensors, training))
-            arrays = [to_numpy(tensor) for _, tensor in named]
-            calls = watcher.finish([(list(map(to_numpy, i)), to_numpy(o)) for i, o in watcher.tensors], {})
-            return Evaluation(
-                0.0, list(zip([n for n, _ in named], arrays, strict=True)), {}, [], calls, watcher.dropped
-            )
+                outputs = [(name, to_numpy(tensor)) for name, tensor in self._outputs(tensors, training)]
+            return Evaluation(0.0, outputs, {}, [], watcher.finish(watcher.tensors, {}), watcher.dropped)
         probes = self._probes(tensors, training, watch) if watch else {}
-        paths = {
-            path: v
-            for path, v in self._variables.items()
-            if keras.backend.is_float_dtype(v.dtype) and v.trainable
-        }
-        unique = {id(v): v for v in paths.values()}
+        trained = {path: v for path, v in self._floating().items() if v.trainable}
+        unique = {id(v): v for v in trained.values()}
         names: list[str] = []
 
-        def function(tensors: list[Any], probes: list[Any]) -> tuple[Any, Any]:
-            watcher.restart(dict(zip(keys, probes, strict=True)))
+        def function(tensors: list[Any], values: list[Any]) -> tuple[Any, Any]:
+            watcher.restart(dict(zip(probes, values, strict=True)))
             with watcher.on():
-                named = named_tensors(self._call(tensors, training))
+                named = self._outputs(tensors, training)
             names[:] = [name for name, _ in named]
             outputs = [tensor for _, tensor in named]
             return self._loss(outputs, targets), (outputs, watcher.tensors)
 
-        keys = list(probes)
-        loss, (outputs, seen), gradients = differentiate(
-            function, list(unique.values()), tensors, list(probes.values()), self._all_variables()
+        loss, (values, seen), (by_variable, by_input, by_probe) = differentiate(
+            function, list(unique.values()), tensors, list(probes.values()), self.adapter.every_variable()
         )
-        by_id = dict(zip(unique, gradients[0], strict=True))
-        arrived = dict(zip(keys, gradients[2], strict=True))
-        calls = watcher.finish([(list(map(to_numpy, i)), to_numpy(o)) for i, o in seen], arrived)
+        gradients = dict(zip(unique, by_variable, strict=True))
         return Evaluation(
             loss=float(to_numpy(loss)),
-            outputs=[(name, to_numpy(value)) for name, value in zip(names, outputs, strict=True)],
-            parameters={path: by_id[id(v)] for path, v in paths.items()},
-            inputs=gradients[1],
-            calls=calls,
+            outputs=[(name, to_numpy(value)) for name, value in zip(names, values, strict=True)],
+            parameters={path: gradients[id(v)] for path, v in trained.items()},
+            inputs=by_input,
+            calls=watcher.finish(seen, dict(zip(probes, by_probe, strict=True))),
             dropped=watcher.dropped,
         )
 
-    def _all_variables(self) -> list[Any]:
-        return list({id(v): v for v in [*self.model.variables, *self._variables.values()]}.values())
+    def _floating(self) -> dict[str, Any]:
+        """Variables that hold floating-point numbers, by path."""
+        return {path: v for path, v in self._variables.items() if keras.backend.is_float_dtype(v.dtype)}
+
+    def _outputs(self, tensors: list[Any], training: bool) -> list[tuple[str, Any]]:
+        """The model's floating outputs by name."""
+        return [(name, t) for name, t in named_tensors(self._call(tensors, training)) if is_floating(t)]
 
     def _call(self, tensors: list[Any], training: bool) -> Any:
-        """The model on its inputs, told whether it trains, even where its `call` does not ask."""
-        arguments = tensors
-        if is_functional(self.model) and len(self.model.inputs) == len(tensors):
-            arguments = [tree.pack_sequence_as(self.model._inputs_struct, tensors)]
-        elif len(tensors) > 1 and _positional(self.model.call) == 1:
-            arguments = [tensors]
-        return self.model(*arguments, training=training)
+        """The model on its inputs, with the mode that is asked for, even where its own `call` has no such argument."""
+        return self.model(*arguments_of(self.model, tensors), training=training)
 
     def _probes(self, tensors: list[Any], training: bool, watch: Sequence[str]) -> dict[tuple[str, int], Any]:
         """A zero for each output of a watched layer: the gradient with respect to it is the output's."""
-        state = {id(v): (v, to_numpy(v)) for v in self._all_variables()}
+        state = {id(v): (v, to_numpy(v)) for v in self.adapter.every_variable()}
         watcher = KerasWatcher(self.adapter, watch)
         with watcher.on():
             self._call(tensors, training)
         for variable, value in state.values():
             variable.assign(value)
-        shapes = [(key, output) for key, (_, output) in zip(watcher.keys, watcher.tensors, strict=True)]
-        return {key: keras.ops.zeros_like(output) for key, output in shapes}
+        seen = zip(watcher.keys, watcher.tensors, strict=True)
+        return {key: keras.ops.zeros_like(output) for key, (_, output) in seen}
 
     def _loss(self, outputs: list[Any], targets: Sequence[Array]) -> Any:
         wanted = [keras.ops.convert_to_tensor(value) for value in targets]
@@ -159,9 +149,7 @@ class KerasTrainer:
 
     def state(self) -> dict[str, Array]:
         """Weights and statistics by path."""
-        return {
-            path: to_numpy(v) for path, v in self._variables.items() if keras.backend.is_float_dtype(v.dtype)
-        }
+        return {path: to_numpy(v) for path, v in self._floating().items()}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """Set weights and statistics."""
@@ -190,7 +178,7 @@ class KerasTrainer:
                 total = total + variable.regularizer(variable)
             return total, ([], [])
 
-        _, _, gradients = differentiate(function, variables, [], [], self._all_variables())
+        _, _, gradients = differentiate(function, variables, [], [], self.adapter.every_variable())
         return {p: g for p, g in zip(paths, gradients[0], strict=True) if g is not None and np.any(g)}
 
     # --- the optimizer ------------------------------------------------------------------------------
@@ -243,13 +231,15 @@ class KerasTrainer:
     @contextmanager
     def batchnorm(self, path: str, **changes: Any) -> Iterator[None]:
         """While this is open the layer follows another rule for its statistics, or does not use the batch's."""
-        layer = self.adapter._layers[path]
+        layer = self.adapter.objects[path]
         original, had = layer.call, "call" in vars(layer)
         momentum, unbiased = changes.get("momentum"), changes.get("unbiased")
 
         def call(inputs: Any, training: Any = None, **kwargs: Any) -> Any:
             if changes.get("frozen"):
-                with restored(layer, "_trainable", False):  # whatever mode the layer is told, or tells itself
+                with restored(
+                    layer, "_trainable", False
+                ):  # whatever mode the layer is given, or gives itself
                     return original(inputs, training=training, **kwargs)
             statistics = (layer.moving_mean, layer.moving_variance)
             before = [keras.ops.convert_to_tensor(value) + 0.0 for value in statistics]

@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from parity.adapters.keras.model import to_numpy
+from parity.adapters.keras.tensors import is_floating
+from parity.adapters.keras.weights import to_numpy
 from parity.core.types import Array
 
 Function = Callable[[list[Any], list[Any]], tuple[Any, Any]]
@@ -35,10 +36,6 @@ def differentiate(
     )
 
 
-def _floating(tensor: Any) -> bool:
-    return keras.backend.is_float_dtype(str(keras.backend.standardize_dtype(tensor.dtype)))
-
-
 def _split(values: list[Any], *counts: int) -> Gradients:
     arrays = [None if value is None else to_numpy(value) for value in values]
     first, second = counts
@@ -53,10 +50,10 @@ def _tensorflow(
     sources = [*(variable._value for variable in variables), *tensors, *probes]
     with tf.GradientTape() as tape:
         for source in sources:
-            if _floating(source):
+            if is_floating(source):
                 tape.watch(source)
         loss, more = function(tensors, probes)
-    wanted = [i for i, source in enumerate(sources) if _floating(source)]
+    wanted = [i for i, source in enumerate(sources) if is_floating(source)]
     found = dict(zip(wanted, tape.gradient(loss, [sources[i] for i in wanted]), strict=True))
     dense = [found.get(i) for i in range(len(sources))]
     dense = [tf.convert_to_tensor(g) if isinstance(g, tf.IndexedSlices) else g for g in dense]
@@ -69,22 +66,22 @@ def _jax(
     import jax
 
     known = {id(variable) for variable in variables}
-    others = [variable for variable in state if id(variable) not in known]
-    floating = [i for i, tensor in enumerate(tensors) if _floating(tensor)]
+    remaining = [variable for variable in state if id(variable) not in known]
+    floating = [i for i, tensor in enumerate(tensors) if is_floating(tensor)]
 
     def pure(values: list[Any], arguments: list[Any], probes: list[Any]) -> tuple[Any, Any]:
         full = list(tensors)
         for i, value in zip(floating, arguments, strict=True):
             full[i] = value
-        mapping = [*zip(variables, values, strict=True), *((v, v._value) for v in others)]
+        mapping = [*zip(variables, values, strict=True), *((v, v._value) for v in remaining)]
         with keras.StatelessScope(state_mapping=mapping) as scope:
             loss, more = function(full, probes)
-        return loss, (more, [scope.get_current_value(variable) for variable in others])
+        return loss, (more, [scope.get_current_value(variable) for variable in remaining])
 
     (loss, (more, after)), (by_variable, by_tensor, by_probe) = jax.value_and_grad(
         pure, argnums=(0, 1, 2), has_aux=True
     )([variable._value for variable in variables], [tensors[i] for i in floating], probes)
-    for variable, value in zip(others, after, strict=True):
+    for variable, value in zip(remaining, after, strict=True):
         variable.assign(value)
     placed = dict(zip(floating, by_tensor, strict=True))
     values = [*by_variable, *(placed.get(i) for i in range(len(tensors))), *by_probe]
@@ -96,7 +93,7 @@ def _torch(
 ) -> tuple[Any, Any, Gradients]:
     import torch
 
-    leaves = [t.detach().clone().requires_grad_(_floating(t)) for t in [*tensors, *probes]]
+    leaves = [t.detach().clone().requires_grad_(is_floating(t)) for t in [*tensors, *probes]]
     sources = [*(variable._value for variable in variables), *leaves]
     with torch.enable_grad():
         loss, more = function(leaves[: len(tensors)], leaves[len(tensors) :])

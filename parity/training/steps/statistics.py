@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from parity.core.finding import Finding, Kind
-from parity.core.rules import Part
 from parity.core.types import Array
 from parity.pairing.pair import LayerPair
-
-EXACT = 1e-9
-"""How closely a statistic or an update must follow a rule for the rule to be called proven."""
-
-
-@dataclass
-class Explained:
-    """Findings, and what makes the rest comparable."""
-
-    findings: list[Finding] = field(default_factory=list)
-    rules: list[Finding] = field(default_factory=list)
-    batchnorm: dict[str, dict[str, Any]] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
-    ignored: set[str] = field(default_factory=set)
-    known: bool = True
+from parity.training.steps.explained import EXACT, Explained
 
 
 @dataclass(frozen=True)
@@ -57,7 +41,7 @@ def batch_of(value: Array, axis: int) -> tuple[Array, Array, int]:
 
 
 def _distinct(keep: tuple[float, float]) -> tuple[float, ...]:
-    """Both shares, or the one that they are but for rounding (1 - 0.9 is not 0.1)."""
+    """Both shares, or one where only rounding sets them apart (1 - 0.9 is not 0.1)."""
     return keep if abs(keep[0] - keep[1]) > EXACT else keep[:1]
 
 
@@ -79,49 +63,46 @@ def _follows(actual: tuple[Array, Array], predicted: tuple[Array, Array]) -> flo
 
 def explain_statistics(s: Statistics) -> Explained:
     """Which rule each side follows, and the causes in which they differ."""
-    candidates = [(keep, unbiased) for keep in _distinct(s.keep) for unbiased in (False, True)]
-    fits = [
-        next(
-            (
-                (keep, unbiased)
-                for keep, unbiased in order
-                if _follows(actual, _predicted(s, keep, unbiased)) < EXACT
-            ),
-            None,
-        )
-        for actual, order in (
-            (s.keras, sorted(candidates, key=lambda c: abs(c[0] - s.keep[0]))),
-            (s.torch, sorted(candidates, key=lambda c: abs(c[0] - s.keep[1]))),
-        )
-    ]
-    ours, theirs = fits
+    keras, torch = _rule(s, s.keras, s.keep[0]), _rule(s, s.torch, s.keep[1])
     names = s.pair.keras, ", ".join(s.pair.torch)
-    if ours is None or theirs is None or ours == theirs:
+    if keras is None or torch is None or keras == torch:
         gap = max(float(np.abs(a - b).max()) for a, b in zip(s.keras, s.torch, strict=True))
-        text = f"running statistics part by up to {gap:.3g} in one step, by no rule that is known"
+        text = f"running statistics part by up to {gap:.3g} in one step, by no known rule"
         return Explained([Finding(*names, Kind.TRAINING, None, text)], ignored={names[0]}, known=False)
     found = Explained(batchnorm={names[0]: {}})
-    agreement = _follows(s.torch, _predicted(s, *theirs))
-    if abs(ours[0] - theirs[0]) > EXACT:
+    agreement = _follows(s.torch, _predicted(s, *torch))
+    if abs(keras[0] - torch[0]) > EXACT:
         text = (
-            f"Keras keeps {ours[0]:g} of the old statistic, torch {theirs[0]:g} (momentum={1 - theirs[0]:.6g}): "
+            f"Keras keeps {keras[0]:g} of the old statistic, torch {torch[0]:g} (momentum={1 - torch[0]:.6g}): "
             f"both sides' new mean and variance equal keep*old + (1 - keep)*batch to {agreement:.1g}"
         )
         fix = (
-            f"momentum={theirs[0]:.6g} on Keras {names[0]}, or momentum={1 - ours[0]:.6g} on torch {names[1]} "
+            f"momentum={torch[0]:.6g} on Keras {names[0]}, or momentum={1 - keras[0]:.6g} on torch {names[1]} "
             f"(Keras momentum = 1 - torch momentum); the step then agrees to {agreement:.1g}"
         )
         found.findings.append(Finding(*names, Kind.TRAINING, "batchnorm-momentum", text, fix, True))
-        found.batchnorm[names[0]]["momentum"] = theirs[0]
-    if ours[1] != theirs[1]:
-        found.rules.append(_variance(s, names, theirs, agreement))
-        found.batchnorm[names[0]]["unbiased"] = theirs[1]
+        found.batchnorm[names[0]]["momentum"] = torch[0]
+    if keras[1] != torch[1]:
+        found.rules.append(_variance(s, names, torch[1], agreement))
+        found.batchnorm[names[0]]["unbiased"] = torch[1]
     return found
 
 
-def _variance(s: Statistics, names: tuple[str, str], theirs: tuple[float, bool], agreement: float) -> Finding:
+def _rule(s: Statistics, after: tuple[Array, Array], keep: float) -> tuple[float, bool] | None:
+    """(share of the old value that is kept, whether the variance is the unbiased one) of one side; None if neither.
+
+    The share that the side's own setting asks for is tried first.
+    """
+    candidates = [(share, unbiased) for share in _distinct(s.keep) for unbiased in (False, True)]
+    for share, unbiased in sorted(candidates, key=lambda candidate: abs(candidate[0] - keep)):
+        if _follows(after, _predicted(s, share, unbiased)) < EXACT:
+            return share, unbiased
+    return None
+
+
+def _variance(s: Statistics, names: tuple[str, str], torch_unbiased: bool, agreement: float) -> Finding:
     count = s.batches[0][2]
-    wide, narrow = ("torch", "Keras") if theirs[1] else ("Keras", "torch")
+    wide, narrow = ("torch", "Keras") if torch_unbiased else ("Keras", "torch")
     text = (
         f"{wide} stores the unbiased batch variance, {narrow} the biased one: the batch's term differs by n/(n - 1) = "
         f"{count}/{count - 1} = {count / max(count - 1, 1):.8g}; with the other side's rule "

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from parity.adapters.keras.model import KerasModel, to_numpy
+from parity.adapters.keras.adapter import KerasAdapter
+from parity.adapters.keras.weights import to_numpy
 from parity.core.errors import UsageError
 from parity.core.rules import CLIPPINGS, TORCH_NAMES, Hyperparameters, Rule, State
 
@@ -70,7 +71,7 @@ def state_variables(optimizer: Any) -> dict[str, list[Any]]:
         names = {"_momentums": "first", "_velocities": "second", "_velocity_hats": "greatest"}
     elif isinstance(optimizer, keras.optimizers.RMSprop):
         names = {"_velocities": "square", "_momentums": "velocity", "_average_gradients": "mean"}
-    return {ours: getattr(optimizer, name) for name, ours in names.items() if getattr(optimizer, name, None)}
+    return {kept: getattr(optimizer, name) for name, kept in names.items() if getattr(optimizer, name, None)}
 
 
 def from_hyperparameters(hyperparameters: Hyperparameters) -> Any:
@@ -127,7 +128,7 @@ def write_state(optimizer: Any, states: Mapping[str, State], variables: Mapping[
 class KerasState:
     """The state of one Keras model's optimizer, by path."""
 
-    def __init__(self, adapter: KerasModel, optimizer: Any) -> None:
+    def __init__(self, adapter: KerasAdapter, optimizer: Any) -> None:
         self.optimizer = optimizer
         known = (keras.optimizers.SGD, keras.optimizers.Adam, keras.optimizers.RMSprop)
         self._torch_like = isinstance(getattr(optimizer, "slots", None), dict)
@@ -143,7 +144,7 @@ class KerasState:
             optimizer.build(variables)
         indices = optimizer._trainable_variables_indices
         trained = {id(v) for v in variables if optimizer._var_key(v) in indices}
-        self._variables = {path: v for path, v in adapter._variables.items() if id(v) in trained}
+        self._variables = {path: v for path, v in adapter.variables.items() if id(v) in trained}
 
     def velocity_factor(self) -> float:
         """The Keras velocity divided by torch's."""

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from parity.adapters.torch.model import TorchModel, to_numpy
+from parity.adapters.torch.adapter import TorchAdapter
+from parity.adapters.torch.weights import to_numpy
 from parity.core.errors import UsageError
 from parity.core.rules import TORCH_CLIP_GUARD, TORCH_NAMES, Hyperparameters, Rule, State
 
@@ -114,7 +115,7 @@ def _clip_fields(hyperparameters: Hyperparameters | None) -> dict[str, Any]:
 
 def write_state(optimizer: Any, states: Mapping[str, State], parameters: Mapping[str, Any]) -> None:
     """Set the optimizer's state of these parameters; an empty state is none at all."""
-    names = {ours: name for name, ours in TORCH_NAMES.items()}
+    names = {known: name for name, known in TORCH_NAMES.items()}
     for path, parameter in parameters.items():
         state = states.get(path) or {}
         optimizer.state.pop(parameter, None)
@@ -133,7 +134,7 @@ def write_state(optimizer: Any, states: Mapping[str, State], parameters: Mapping
 class TorchState:
     """The state of one torch module's optimizer, by path."""
 
-    def __init__(self, adapter: TorchModel, optimizer: Any) -> None:
+    def __init__(self, adapter: TorchAdapter, optimizer: Any) -> None:
         if not any(isinstance(optimizer, cls) for cls, _ in _ALGORITHMS):
             raise UsageError(
                 f"an optimizer's state must be known; got {type(optimizer).__name__} for the torch module. "

@@ -19,10 +19,10 @@ from parity.core.rules import (
     update,
 )
 from parity.core.tolerance import STRUCTURE
-from parity.core.types import Array
+from parity.core.types import Array, Both
 from parity.pairing.pair import LayerPair
 from parity.pairing.slots import Slot
-from parity.training.statistics import EXACT, Explained
+from parity.training.steps.explained import EXACT, Explained
 
 
 @dataclass(frozen=True)
@@ -91,64 +91,68 @@ def _with_penalties(step: OptimizerStep) -> OptimizerStep:
 
 
 def explain_step(
-    ours: Sequence[OptimizerStep],
-    theirs: Sequence[OptimizerStep],
+    keras: Sequence[OptimizerStep],
+    torch: Sequence[OptimizerStep],
     slots: Sequence[tuple[LayerPair, Slot]],
-    parted: Slot,
+    worst: Slot,
     blurred: set[str],
 ) -> Explained:
     """The parts of the two optimizers' rules that make the last step differ.
 
     Args:
-        ours: the Keras steps from the first to the one that differs.
-        theirs: torch's, their arrays as Keras lays them out and under the Keras paths.
+        keras: the Keras steps from the first to the one that differs.
+        torch: torch's, their arrays as Keras lays them out and under the Keras paths.
         slots: pairs of parameters.
-        parted: the tensor that is farthest apart.
+        worst: the tensor whose two values are farthest from one another.
         blurred: parameters whose gradients are rounding, which prove nothing.
     """
-    ours = [_with_penalties(step) for step in ours]
-    pair = next(pair for pair, slot in slots if slot is parted)
-    names = pair.keras, ", ".join(pair.torch)
+    keras = [_with_penalties(step) for step in keras]
+    rules = Both(keras[-1].rules, torch[-1].rules)
+    common = [path for path in keras[-1].gradients if path in torch[-1].gradients and path not in blurred]
     unknown = Explained(known=False)
-    mine, other = ours[-1].rules, theirs[-1].rules
-    common = [path for path in ours[-1].gradients if path in theirs[-1].gradients and path not in blurred]
-    if not common or any(path not in mine or path not in other for path in common):
+    if not common or any(path not in rules.keras or path not in rules.torch for path in common):
         return unknown
-    for steps in (ours, theirs):  # does the optimizer do what its attributes say?
-        apart = _apart(made_of(steps, [step.rules for step in steps]), steps[-1].after)
-        if max(apart[path] for path in common) > EXACT:
-            return unknown
-    parts = {part.name: part for path in common for part in differing_parts(mine[path], other[path])}
-    if any(mine[p].algorithm != other[p].algorithm for p in common) or not parts:
+    if not all(_does_what_it_says(steps, common) for steps in (keras, torch)):
+        return unknown
+    parts = {part.name: part for p in common for part in differing_parts(rules.keras[p], rules.torch[p])}
+    if any(rules.keras[p].algorithm != rules.torch[p].algorithm for p in common) or not parts:
         return unknown
 
-    def agreement(chosen: list[Part]) -> float:
-        rules = [
+    def gap(chosen: list[Part]) -> float:
+        """How far the Keras step is from torch's, with these parts of the rule taken from torch."""
+        mixed = [
             {p: exchanged(a.rules[p], b.rules[p], chosen) for p in a.rules if p in b.rules}
-            for a, b in zip(ours, theirs, strict=True)
+            for a, b in zip(keras, torch, strict=True)
         ]
-        apart = _apart(made_of(ours, rules), theirs[-1].after)
+        apart = _apart(made_of(keras, mixed), torch[-1].after)
         return max(apart[path] for path in common)
 
-    best = agreement(list(parts.values()))
+    best = gap(list(parts.values()))
     if best > EXACT:
         return unknown
+    pair = next(pair for pair, slot in slots if slot is worst)
+    first = [worst.keras] if worst.keras in common else []
     found = Explained(parts=list(parts.values()))
     for part in parts.values():
-        without = agreement([one for one in parts.values() if one is not part])
+        without = gap([one for one in parts.values() if one is not part])
         if without <= max(100.0 * best, STRUCTURE):
             continue  # it makes no difference here
-        first = [parted.keras] if parted.keras in common else []
-        differs = [path for path in (*first, *common) if part in differing_parts(mine[path], other[path])]
-        a, b = mine[differs[0]], other[differs[0]]
+        path = next(p for p in (*first, *common) if part in differing_parts(rules.keras[p], rules.torch[p]))
+        a, b = rules.keras[path], rules.torch[path]
         text, fix = _TEXTS[part.name](a, b)
         text += (
             f"; the step parts by {without:.2g} of the scale, and with torch's {part.name} in Keras "
             f"it agrees to {best:.1g}"
         )
-        finding = Finding(*names, Kind.TRAINING, part.cause, text, fix, True)
+        finding = Finding(pair.keras, ", ".join(pair.torch), Kind.TRAINING, part.cause, text, fix, True)
         (found.rules if is_framework_rule(part, a, b) else found.findings).append(finding)
     return found
+
+
+def _does_what_it_says(steps: Sequence[OptimizerStep], paths: Sequence[str]) -> bool:
+    """Whether the rules, read from the optimizer's attributes, give the parameters that it made."""
+    apart = _apart(made_of(steps, [step.rules for step in steps]), steps[-1].after)
+    return max(apart[path] for path in paths) <= EXACT
 
 
 Texts = Callable[[Rule, Rule], tuple[str, str]]

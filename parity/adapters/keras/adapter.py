@@ -1,0 +1,156 @@
+"""A Keras model, seen through parity's one interface. Imported only when a Keras model is in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+
+from parity.adapters.keras.blueprint import keras_blueprint
+from parity.adapters.keras.flattening import flattened_images, may_flatten
+from parity.adapters.keras.forward import call, statistics_kept
+from parity.adapters.keras.layers import declared_inputs, layer_info, layers_of, own_variables
+from parity.adapters.keras.precision import full_multiplication, precision
+from parity.adapters.keras.tensors import named_arrays, named_tensors, replaced
+from parity.adapters.keras.trace import framework, tensors_of, tracing
+from parity.adapters.keras.watch import watched
+from parity.adapters.keras.weights import peek, to_numpy, write
+from parity.adapters.trace_builder import TraceBuilder
+from parity.adapters.trial import trial
+from parity.core.adapter import Blueprint, Observer, joined
+from parity.core.errors import UsageError
+from parity.core.trace import NodeObserver, Trace
+from parity.core.trace import flattened_images as flattened_in
+from parity.core.types import Array, LayerInfo, Side
+
+
+class KerasAdapter:
+    """Adapter for `keras.Model` and `keras.layers.Layer`.
+
+    Attributes:
+        model: the model or layer itself.
+        device: "cpu" or "gpu".
+        objects: its layers by path.
+        variables: the variables that its layers own, by path.
+    """
+
+    side: Side = "keras"
+
+    def __init__(self, model: Any, device: str = "cpu") -> None:
+        self.model = model
+        self.device = device
+        unbuilt = [
+            layer.name
+            for layer in model._flatten_layers()
+            if not layer.built and not isinstance(layer, keras.layers.InputLayer)
+        ]
+        if not model.built:
+            raise UsageError(
+                f"every Keras model must be built; got {model.name} with unbuilt {', '.join(unbuilt)}. "
+                "Call it once on a sample input, or pass inputs=."
+            )
+        self.objects, self._aliases = layers_of(model)
+        self.variables = {
+            joined(path, name): variable
+            for path, layer in self.objects.items()
+            for name, _, variable in own_variables(layer)
+        }
+
+    # --- layers and weights -----------------------------------------------------------------------------
+
+    def layers(self) -> dict[str, LayerInfo]:
+        """Every layer by path: attribute names, or layer names in functional and sequential models."""
+        return {path: layer_info(path, layer, self._aliases[path]) for path, layer in self.objects.items()}
+
+    def read(self, path: str) -> Array:
+        """The value of a variable."""
+        return to_numpy(self.variables[path])
+
+    def peek(self, path: str) -> Array:
+        """The same without a copy, where that can be."""
+        return peek(self.variables[path])
+
+    def write(self, path: str, value: Array) -> None:
+        """Set a variable in place."""
+        write(self.variables[path], value)
+
+    def storage(self, path: str) -> int:
+        """An identity that tied variables share."""
+        return id(self.variables[path])
+
+    def every_variable(self) -> list[Any]:
+        """The variables of the model and of its layers, each once."""
+        return list({id(v): v for v in [*self.model.variables, *self.variables.values()]}.values())
+
+    def blueprint(self, path: str) -> Blueprint | None:
+        """How to build one layer anew, and its weights; None for anything but the framework's own layers."""
+        return keras_blueprint(self.objects[path])
+
+    # --- inputs and evaluation --------------------------------------------------------------------------
+
+    def input_specs(self) -> list[list[tuple[tuple[int | None, ...], str]]]:
+        """What the model declares of its inputs, most open first; empty where it says nothing."""
+        return declared_inputs(self.model)
+
+    def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
+        """Evaluate the model eagerly."""
+        kept = nullcontext() if training else statistics_kept(self.model)
+        with kept, keras.device(f"{self.device}:0"):
+            outputs = call(self.model, _tensors(inputs), training)
+        return named_arrays(outputs)
+
+    def trace(
+        self, inputs: Sequence[Array], observer: NodeObserver | None = None
+    ) -> tuple[list[tuple[str, Array]], Trace]:
+        """Evaluate the model once, in inference mode, and record what is run."""
+        tensors = _tensors(inputs)
+        builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
+        builder.feed(tensors)
+        kept = statistics_kept(self.model)  # opened first: no part of what is traced
+        with kept, keras.device(f"{self.device}:0"), tracing(builder, self.objects, self.layers()):
+            outputs = named_tensors(call(self.model, tensors, False))
+        trace = builder.finish(outputs)
+        trace.flattened = flattened_in(trace)
+        return [(name, to_numpy(tensor)) for name, tensor in outputs], trace
+
+    def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
+        """Evaluate one layer alone, in inference mode."""
+        layer = self.objects[path]
+        with statistics_kept(layer):
+            return [value for _, value in named_arrays(call(layer, _tensors(inputs), False))]
+
+    def trial(
+        self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]
+    ) -> list[Array] | None:
+        """Evaluate one layer with other weights and attributes, put back afterwards; None where it has no such."""
+        return trial(self, path, self.objects[path], inputs, weights, settings)
+
+    def watched(self, observer: Observer, paths: set[str]) -> AbstractContextManager[None]:
+        """Show the calls of the layers at `paths` to the observer, while this is open."""
+        return watched({path: self.objects[path] for path in paths}, observer)
+
+    # --- flattened images -------------------------------------------------------------------------------
+
+    def may_flatten(self) -> bool:
+        """Whether an image may be flattened somewhere in the model."""
+        return any(map(may_flatten, self.objects.values()))
+
+    def flattened_images(self, inputs: Sequence[Array]) -> dict[str, tuple[int, ...]]:
+        """(H, W, C) of the image whose flattening a layer receives, by path; found by one evaluation."""
+        return flattened_images(self.objects, lambda: self.forward(inputs))
+
+    # --- precision --------------------------------------------------------------------------------------
+
+    def full_multiplication(self) -> AbstractContextManager[bool]:
+        """Multiply without reduced precision (TF32); yields whether it was switched on."""
+        return full_multiplication()
+
+    def precision(self, dtype: str) -> AbstractContextManager[None]:
+        """Hold and compute with the same weights in another dtype, while this is open."""
+        return precision(self.model, self.every_variable(), self.device, dtype)
+
+
+def _tensors(inputs: Sequence[Array]) -> list[Any]:
+    return [keras.ops.convert_to_tensor(value) for value in inputs]

@@ -1,0 +1,110 @@
+"""What a Keras model does in a pass: calls of watched layers, and random layers, which are switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src import backend
+
+from parity.adapters.keras.adapter import KerasAdapter
+from parity.adapters.keras.weights import to_numpy
+from parity.adapters.patching import restored
+from parity.core.trainer import Dropped, WatchedCall
+from parity.core.types import Array
+
+L = keras.layers
+RANDOM = ("rate", "stddev")
+"""Attributes by which the random layers other than Dropout say how much they do."""
+
+
+class KerasWatcher:
+    """Sees the calls of watched layers, adds the probes to what they give, and switches random layers off."""
+
+    def __init__(self, adapter: KerasAdapter, watch: Sequence[str]) -> None:
+        self.adapter = adapter
+        self._watched = {id(adapter.objects[path]): path for path in watch}
+        self._paths = {id(layer): path for path, layer in adapter.objects.items()}
+        self.restart({})
+
+    def restart(self, probes: Mapping[tuple[str, int], Any]) -> None:
+        """Forget what was seen."""
+        self.probes = probes
+        self.keys: list[tuple[str, int]] = []
+        self.tensors: list[tuple[list[Any], Any]] = []
+        self.dropped: list[Dropped] = []
+        self._stack: list[Any] = []
+
+    def finish(
+        self, tensors: list[tuple[list[Any], Any]], gradients: Mapping[tuple[str, int], Array | None]
+    ) -> list[WatchedCall]:
+        """The calls, in NumPy: what went in and what came out of each, and the gradients at the probes."""
+        return [
+            WatchedCall(*key, [to_numpy(value) for value in inputs], to_numpy(output), gradients.get(key))
+            for key, (inputs, output) in zip(self.keys, tensors, strict=True)
+        ]
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Wrap `Layer.__call__` and the backend's dropout."""
+        plain = L.Layer.__call__
+
+        def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            self._stack.append(layer)
+            try:
+                outputs = plain(layer, *args, **kwargs)
+            finally:
+                self._stack.pop()
+            path = self._watched.get(id(layer))
+            if path is None or not keras.ops.is_tensor(outputs):
+                return outputs
+            key = (path, sum(known == path for known, _ in self.keys))
+            inputs = [
+                keras.ops.convert_to_tensor(a)
+                for a in args
+                if keras.ops.is_tensor(a) or isinstance(a, np.ndarray)
+            ]
+            outputs = outputs + self.probes[key] if key in self.probes else outputs
+            self.keys.append(key)
+            self.tensors.append((inputs, outputs))
+            return outputs
+
+        def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
+            self._note(
+                self._stack[-1] if self._stack else None,
+                rate,
+                "channel" if noise_shape is not None else "element",
+            )
+            return inputs
+
+        with ExitStack() as stack:
+            stack.enter_context(restored(L.Layer, "__call__", call))
+            stack.enter_context(restored(backend.random, "dropout", dropout))
+            for layer in self.adapter.objects.values():
+                if isinstance(layer, L.GaussianDropout | L.GaussianNoise | L.AlphaDropout):
+                    stack.enter_context(_silent(layer, self._note))
+            yield
+
+    def _note(self, layer: Any, rate: float, kind: str) -> None:
+        if rate:
+            self.dropped.append(Dropped(self._paths.get(id(layer)), float(rate), kind))
+
+
+@contextmanager
+def _silent(layer: Any, note: Callable[[Any, float, str], None]) -> Iterator[None]:
+    """A random layer that gives back what it gets, noted where it would have been on."""
+
+    def call(inputs: Any, training: bool = False) -> Any:
+        rate = next(getattr(layer, name) for name in RANDOM if hasattr(layer, name))
+        if training:
+            note(layer, rate, "alpha" if isinstance(layer, L.AlphaDropout) else "gaussian")
+        return inputs
+
+    vars(layer)["call"] = call
+    try:
+        yield
+    finally:
+        del vars(layer)["call"]

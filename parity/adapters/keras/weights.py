@@ -1,0 +1,56 @@
+"""Values of Keras variables and tensors: copied, looked at without a copy, and set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from parity.adapters.reorder import ALIGNED, SMALL, contiguous
+from parity.core.types import Array
+
+
+def to_numpy(tensor: Any) -> Array:
+    """A copy of the tensor's values; bfloat16 widens to float32, which is exact."""
+    return np.array(_looked_at(tensor), copy=True)
+
+
+def peek(variable: Any) -> Array:
+    """The values without a copy, where the backend's memory can be looked at."""
+    value = variable._value
+    if keras.config.backend() != "tensorflow" or keras.backend.standardize_dtype(value.dtype) == "bfloat16":
+        return _looked_at(value)
+    return np.asarray(memoryview(value.read_value()))
+
+
+def write(variable: Any, value: Array) -> None:
+    """Set a variable in place."""
+    variable.assign(_handed_over(value, str(variable.dtype)))
+
+
+def _looked_at(tensor: Any) -> Array:
+    """The tensor's values, which may be its own memory."""
+    tensor = tensor._value if isinstance(tensor, keras.Variable) else tensor
+    if hasattr(tensor, "read_value"):  # NumPy warns of a TensorFlow variable, not of its value
+        tensor = tensor.read_value()
+    if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
+        tensor = keras.ops.cast(tensor, "float32")
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+def _handed_over(value: Array, dtype: str) -> Any:
+    """The value in fresh memory, since JAX may keep what it is given; TensorFlow keeps it, which saves two copies."""
+    if value.size < SMALL or str(value.dtype) != dtype:
+        return np.array(value)
+    if keras.config.backend() != "tensorflow":
+        return contiguous(value)
+    import tensorflow as tf
+
+    order = sorted(range(value.ndim), key=lambda axis: -abs(value.strides[axis]))  # as it lies in memory
+    whole = value.transpose(order)
+    free = whole.flags.c_contiguous and whole.flags.writeable and whole.ctypes.data % ALIGNED == 0
+    if order == sorted(order) or not free:
+        return tf.experimental.dlpack.from_dlpack(contiguous(value).__dlpack__())
+    # TensorFlow changes the order of the axes itself, into memory of its own: twice as fast as handing it over.
+    return tf.transpose(tf.experimental.dlpack.from_dlpack(whole.__dlpack__()), np.argsort(order))

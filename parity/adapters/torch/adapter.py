@@ -1,0 +1,149 @@
+"""A torch module, seen through parity's one interface. Imported only when a torch module is in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from parity.adapters.patching import restored
+from parity.adapters.torch.blueprint import torch_blueprint
+from parity.adapters.torch.forward import call, call_unseen, statistics_kept
+from parity.adapters.torch.layers import layer_info, layers_of
+from parity.adapters.torch.precision import full_multiplication, precision
+from parity.adapters.torch.tensors import named_arrays, named_tensors, replaced
+from parity.adapters.torch.trace import framework, tensors_of, tracing
+from parity.adapters.torch.watch import watched
+from parity.adapters.torch.weights import peek, to_numpy, write
+from parity.adapters.trace_builder import TraceBuilder
+from parity.adapters.trial import trial
+from parity.core.adapter import Blueprint, Observer
+from parity.core.errors import UsageError
+from parity.core.trace import NodeObserver, Trace
+from parity.core.trace import flattened_images as flattened_in
+from parity.core.types import Array, LayerInfo, Side
+
+
+class TorchAdapter:
+    """Adapter for `torch.nn.Module`.
+
+    Attributes:
+        module: the module itself.
+        device: where it is evaluated.
+        objects: its submodules by path.
+    """
+
+    side: Side = "torch"
+
+    def __init__(self, module: nn.Module, device: str = "cpu") -> None:
+        self.module = module
+        self.device = torch.device(device)
+        uninitialised = [
+            name
+            for name, value in module.named_parameters()
+            if isinstance(value, nn.parameter.UninitializedParameter)
+        ]
+        if uninitialised:
+            raise UsageError(
+                f"every lazy torch module must have run once; got uninitialised {', '.join(uninitialised)}. "
+                "Call the module on a sample input first."
+            )
+        self.objects, self._aliases = layers_of(module)
+        self._dtype: torch.dtype | None = None
+
+    # --- layers and weights -----------------------------------------------------------------------------
+
+    def layers(self) -> dict[str, LayerInfo]:
+        """Every module by path, a shared module once, under its first path."""
+        return {path: layer_info(path, module, self._aliases[path]) for path, module in self.objects.items()}
+
+    def _tensor(self, path: str) -> torch.Tensor:
+        layer, _, name = path.rpartition(".")
+        module = self.objects[layer]
+        found = module._parameters.get(name), module._buffers.get(name)
+        return next(value for value in found if value is not None)
+
+    def read(self, path: str) -> Array:
+        """The value of a parameter or buffer."""
+        return to_numpy(self._tensor(path))
+
+    def peek(self, path: str) -> Array:
+        """The same without a copy, where that can be."""
+        return peek(self._tensor(path))
+
+    def write(self, path: str, value: Array) -> None:
+        """Set a parameter or buffer in place."""
+        write(self._tensor(path), value)
+
+    def storage(self, path: str) -> int:
+        """An identity that tied tensors share."""
+        return self._tensor(path).data_ptr()
+
+    def blueprint(self, path: str) -> Blueprint | None:
+        """How to build one layer anew, and its weights; None for anything but the framework's own layers."""
+        return torch_blueprint(self.objects[path])
+
+    # --- inputs and evaluation --------------------------------------------------------------------------
+
+    def input_specs(self) -> list[list[tuple[tuple[int | None, ...], str]]]:
+        """Nothing: a torch module does not say what it takes."""
+        return []
+
+    def tensors(self, inputs: Sequence[Array]) -> list[torch.Tensor]:
+        """Inputs on the module's device; floating ones in the weights' dtype, which torch does not cast to itself."""
+        weights = (w.dtype for w in self.module.parameters() if w.is_floating_point())
+        dtype = self._dtype or next(weights, None)
+        made = [torch.from_numpy(np.ascontiguousarray(value)) for value in inputs]  # NumPy has no bfloat16
+        return [tensor.to(self.device, dtype if tensor.is_floating_point() else None) for tensor in made]
+
+    def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
+        """Evaluate the module; flags for train and eval mode are put back afterwards."""
+        with nullcontext() if training else statistics_kept(self.module):
+            outputs = call(self.module, self.tensors(inputs), training)
+        return named_arrays(outputs)
+
+    def trace(
+        self, inputs: Sequence[Array], observer: NodeObserver | None = None
+    ) -> tuple[list[tuple[str, Array]], Trace]:
+        """Evaluate the module once, in eval mode, and record what is run."""
+        tensors = self.tensors(inputs)
+        builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
+        builder.feed(tensors)
+        kept = statistics_kept(self.module)  # opened first: no part of what is traced
+        with kept, tracing(builder, self.objects, self.layers()):
+            outputs = named_tensors(call(self.module, tensors, False))
+        trace = builder.finish(outputs)
+        trace.flattened = flattened_in(trace)
+        return [(name, to_numpy(tensor)) for name, tensor in outputs], trace
+
+    def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
+        """Evaluate one module alone, in eval mode, unseen by its hooks."""
+        outputs = call_unseen(self.objects[path], self.tensors(inputs))
+        return [value for _, value in named_arrays(outputs)]
+
+    def trial(
+        self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]
+    ) -> list[Array] | None:
+        """Evaluate one module with other weights and attributes, put back afterwards; None where it has no such."""
+        return trial(self, path, self.objects[path], inputs, weights, settings)
+
+    def watched(self, observer: Observer, paths: set[str]) -> AbstractContextManager[None]:
+        """Show the calls of the modules at `paths` to the observer, while this is open."""
+        return watched({path: self.objects[path] for path in paths}, observer)
+
+    # --- precision --------------------------------------------------------------------------------------
+
+    def full_multiplication(self) -> AbstractContextManager[bool]:
+        """Multiply without reduced precision (TF32, bfloat16 passes); yields whether it was switched on."""
+        return full_multiplication()
+
+    @contextmanager
+    def precision(self, dtype: str) -> Iterator[None]:
+        """Hold and compute with the same weights in another dtype, on this adapter's device, while this is open."""
+        wanted = getattr(torch, dtype)
+        with restored(self, "_dtype", wanted), precision(self.module, self.device, wanted):
+            yield

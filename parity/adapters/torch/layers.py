@@ -1,0 +1,74 @@
+"""How a torch module is put together: its submodules by path, and the parameters and buffers that each one owns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from parity.core.adapter import joined
+from parity.core.types import LayerInfo, TensorInfo
+
+FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), "conv_transpose"),
+    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), "conv"),
+    ((nn.Linear,), "dense"),
+    ((nn.modules.batchnorm._BatchNorm,), "batchnorm"),
+    ((nn.LayerNorm,), "layernorm"),
+    ((nn.GroupNorm,), "groupnorm"),
+    ((nn.Embedding,), "embedding"),
+    ((nn.PReLU,), "prelu"),
+    ((nn.Sequential,), "sequence"),
+)
+SETTINGS = (
+    "stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "eps", "momentum",
+    "num_groups", "negative_slope", "kernel_size", "ceil_mode", "count_include_pad", "scale_factor", "mode",
+    "align_corners", "approximate", "p",
+)  # fmt: skip
+# Bookkeeping with no counterpart in Keras: with momentum set, torch counts batches but never uses the count.
+IGNORED_BUFFERS = {"num_batches_tracked"}
+
+
+def layers_of(module: nn.Module) -> tuple[dict[str, nn.Module], dict[str, list[str]]]:
+    """Every module by its path, and by the same path its aliases; a shared module is listed once."""
+    paths: dict[int, list[str]] = {}
+    for path, child in module.named_modules(remove_duplicate=False):
+        paths.setdefault(id(child), []).append(path)
+    modules = dict(module.named_modules())
+    return modules, {path: paths[id(child)][1:] for path, child in modules.items()}
+
+
+def layer_info(path: str, module: nn.Module, aliases: list[str]) -> LayerInfo:
+    """What parity knows of one module."""
+    return LayerInfo(
+        path=path,
+        kind=type(module).__name__,
+        family=next((family for classes, family in FAMILIES if isinstance(module, classes)), None),
+        tensors=tuple(
+            TensorInfo(joined(path, name), name, tuple(value.shape), str(value.dtype).removeprefix("torch."))
+            for name, value in _own_tensors(module)
+        ),
+        leaf=not any(True for _ in module.children()),
+        aliases=tuple(aliases),
+        settings={name: getattr(module, name) for name in SETTINGS if hasattr(module, name)},
+    )
+
+
+def _own_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers that the module itself owns, by name; buffers that are not saved are left out."""
+    saved = set(module._buffers) - module._non_persistent_buffers_set - IGNORED_BUFFERS
+    buffers = {name: module._buffers[name] for name in module._buffers if name in saved}
+    for name, value in {**module._parameters, **buffers}.items():
+        if value is not None:
+            yield name, value
+
+
+def plain_tensors(module: nn.Module) -> dict[str, Any]:
+    """Attributes that hold a floating tensor which is neither a parameter nor a buffer."""
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+    }

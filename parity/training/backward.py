@@ -1,0 +1,186 @@
+"""One backward pass on both sides, and every place, in backward order, at which the sides part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from parity.core.finding import Finding, Kind
+from parity.core.layout import activation_to_torch, aligned
+from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, difference
+from parity.core.trainer import Evaluation, WatchedCall
+from parity.core.types import Array
+from parity.training.gaps import Gap, PairedSlots, floor_of, gaps
+
+LIMIT = 12
+"""Faults that are looked for in one backward pass."""
+
+Key = tuple[str, int]
+"""A layer's path, and the number of the call."""
+
+
+@dataclass
+class Backward:
+    """One backward pass on both sides, and how to repeat the torch side's with gradients replaced.
+
+    Attributes:
+        slots: pairs of parameters.
+        watched: torch path of each watched Keras layer.
+        keras: the Keras pass.
+        torch: torch's pass.
+        rounding: what one roundoff does to each torch gradient, by path.
+        call_rounding: the same for the gradients of watched outputs, by torch path and number of the call.
+        again: the torch pass with the gradients of watched outputs replaced.
+    """
+
+    slots: PairedSlots
+    watched: Mapping[str, str]
+    keras: Evaluation
+    torch: Evaluation
+    rounding: dict[str, float]
+    call_rounding: Mapping[Key, float]
+    again: Callable[[Mapping[Key, Array]], Evaluation]
+
+    def gaps(self) -> list[Gap]:
+        """Parameters' gradients."""
+        floor = floor_of(self.keras.parameters)
+        return gaps(self.slots, self.keras.parameters, self.torch.parameters, self.rounding, floor)
+
+    def input_gaps(self) -> list[str]:
+        """What differs in the inputs' gradients, in words."""
+        texts = []
+        for i, (keras, torch) in enumerate(zip(self.keras.inputs, self.torch.inputs, strict=True)):
+            if keras is None and torch is None:
+                continue
+            a, b = _in_keras_layout(keras, torch)
+            if not _within(a, b, self.rounding.get(f"input {i}", 0.0), floor_of({"": a})):
+                texts.append(f"input {i}: {difference(a, b) if b is not None else 'another shape'}")
+        return texts
+
+    def locate(self) -> list[Finding]:
+        """Every place at which the backward passes part, in backward order.
+
+        A place is proven by substitution: with the Keras gradient put in its place, what comes before changes.
+        What a layer that is wrong in itself hands on is put right too, and is no finding of its own.
+        """
+        found: list[tuple[int, Finding]] = []
+        forced: dict[Key, Array] = {}
+        explained: set[str] = set()
+        pending: list[int] = []
+        for _ in range(LIMIT):
+            bad = [gap for gap in self.gaps() if gap.beyond and gap.pair.keras not in explained]
+            if not bad:
+                break
+            place, layer = self._first_call(forced), self._first_layer(bad)
+            if place is not None and (layer is None or place[0] <= layer[0]):
+                finding, go_on = self._force(place[1], forced)
+                handed_on = next((p for p in pending if p < place[0]), None)
+                if handed_on is not None:
+                    pending.remove(handed_on)
+                elif finding is not None:
+                    found.append((place[0], finding))
+                if not go_on:
+                    break
+                continue
+            gap = layer[1] if layer else bad[0]
+            explained.add(gap.pair.keras)
+            calls = [i for i, call in enumerate(self._order()) if call.path == gap.pair.keras]
+            for position in calls:
+                later = [item for item in sorted(found, key=lambda item: item[0]) if item[0] > position]
+                if later:  # a consequence of this layer's own fault
+                    found.remove(later[0])
+                else:
+                    pending.append(position)
+            found.append((calls[0] if calls else len(self.keras.calls), _own_fault(gap, bad)))
+        return [finding for _, finding in sorted(found, key=lambda item: item[0])]
+
+    def _order(self) -> list[WatchedCall]:
+        return list(reversed(self.keras.calls))
+
+    def _first_layer(self, bad: Sequence[Gap]) -> tuple[int, Gap] | None:
+        """The layer with a differing parameter that comes first in backward order, when all its calls are done."""
+        places = {call.path: i for i, call in enumerate(self._order())}
+        ranked = [(places[gap.pair.keras], gap) for gap in bad if gap.pair.keras in places]
+        return min(ranked, key=lambda item: item[0]) if ranked else None
+
+    def _first_call(self, forced: Mapping[Key, Array]) -> tuple[int, WatchedCall] | None:
+        """The first call in backward order at whose output another gradient arrives."""
+        partners = {(call.path, call.index): call for call in self.torch.calls}
+        for i, call in enumerate(self._order()):
+            key = (self.watched[call.path], call.index)
+            partner = partners.get(key)
+            if partner is None or key in forced or not _comparable(call, partner):
+                continue
+            if call.gradient is None and partner.gradient is None:
+                continue
+            a, b = _in_keras_layout(call.gradient, partner.gradient)
+            if b is not None and not _within(a, b, self.call_rounding.get(key, 0.0)):
+                return i, call
+        return None
+
+    def _force(self, call: WatchedCall, forced: dict[Key, Array]) -> tuple[Finding | None, bool]:
+        """Put the Keras gradient in place; a finding where that changes what comes before, and whether to go on."""
+        path = self.watched[call.path]
+        key = (path, call.index)
+        partner = next(c for c in self.torch.calls if (c.path, c.index) == key)
+        again = f" (call {call.index + 1})" if call.index else ""
+        if partner.gradient is None:
+            scale = float(np.abs(call.gradient).max()) if call.gradient is not None else 0.0
+            text = (
+                f"no gradient reaches its output in torch{again}; in Keras up to {scale:.3g}. Is it detached?"
+            )
+            return Finding(call.path, path, Kind.GRADIENT, None, text), False
+        a, b = _in_keras_layout(call.gradient, partner.gradient)
+        before = {gap.slot.torch: gap.greatest for gap in self.gaps()}
+        images = aligned(call.output, partner.output)
+        first = images is not None and images[1] == "channels first" and call.gradient is not None
+        forced[key] = activation_to_torch(a) if first else a
+        self.torch = self.again(forced)
+        if before == {gap.slot.torch: gap.greatest for gap in self.gaps()}:
+            return None, True
+        if not np.any(a):
+            scale = float(np.abs(partner.gradient).max())
+            text = (
+                f"no gradient reaches its output in Keras{again}; in torch up to {scale:.3g}. Is it stopped?"
+            )
+        else:
+            text = f"the gradient that arrives at its output differs{again}: {difference(a, b) if b is not None else ''}"
+        return Finding(call.path, path, Kind.GRADIENT, None, text), True
+
+
+def _own_fault(gap: Gap, bad: Sequence[Gap]) -> Finding:
+    """A layer whose own tensors have another gradient although the gradient at its output is the same."""
+    text = "; ".join(str(g) for g in bad if g.pair.keras == gap.pair.keras)
+    evidence = (
+        f"the gradient of the layer's own tensors differs, and not for what arrives at its output: {text}"
+    )
+    return Finding(gap.pair.keras, ", ".join(gap.pair.torch), Kind.GRADIENT, None, evidence)
+
+
+def _within(a: Array, b: Array | None, rounding: float, floor: float = 0.0) -> bool:
+    """Whether two gradients differ by no more than rounding; another shape and NaN never do."""
+    if b is None:
+        return False
+    allowed = STRUCTURE * float(np.abs(a).max(initial=0.0)) + PRECISION_FACTOR * rounding + floor
+    return bool(float(np.abs(a - b).max(initial=0.0)) <= allowed)
+
+
+def _in_keras_layout(keras: Array | None, torch: Array | None) -> tuple[Array, Array | None]:
+    """Both gradients as Keras lays them out; None counts as zeros."""
+    if keras is None:
+        assert torch is not None
+        return np.zeros_like(torch), torch
+    if torch is None:
+        return keras, np.zeros_like(keras)
+    fit = aligned(keras, torch)
+    if fit is None and keras.size == torch.size and not np.any(keras):
+        return np.zeros_like(torch), torch
+    return keras, fit[0] if fit else None
+
+
+def _comparable(keras: WatchedCall, torch: WatchedCall) -> bool:
+    """Whether both outputs are one tensor (a Keras layer may have its activation built in)."""
+    fit = aligned(keras.output, torch.output)
+    return fit is not None and difference(keras.output, fit[0]).within(1e-9)

@@ -1,0 +1,150 @@
+"""Why two runs part: the optimizers' rules, the normalisations' statistics, or no reason that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import TypeVar
+
+import numpy as np
+
+from parity.core.finding import Finding, Kind
+from parity.core.tolerance import PRECISION_FACTOR
+from parity.core.types import Array, Both
+from parity.pairing.pair import LayerPair
+from parity.training.gaps import floor_of
+from parity.training.steps.explained import EXACT, Explained
+from parity.training.steps.optimizer_causes import OptimizerStep, explain_step
+from parity.training.steps.parting import Parting, Steps
+from parity.training.steps.rounding import StepRounding
+from parity.training.steps.run import Runs
+from parity.training.steps.statistics import Statistics, batch_of, explain_statistics
+
+V = TypeVar("V")
+
+
+def explain(runs: Runs, parting: Parting, steps: Steps, rounding: Sequence[StepRounding]) -> Explained:
+    """The causes of the first difference; one finding without a cause where none is proven."""
+    if parting.what == "statistics":
+        return _statistics(runs, parting, steps)
+    if parting.what == "parameters":
+        pairs = [_optimizer_steps(runs, number, steps) for number in range(parting.step + 1)]
+        worst = max(parting.gaps, key=lambda gap: gap.relative).slot
+        blurred = _blurred(runs, parting.step, steps, rounding)
+        found = explain_step(
+            [pair.keras for pair in pairs], [pair.torch for pair in pairs], runs.bench.slots(), worst, blurred
+        )
+        if found.known:
+            return found
+    first = parting.gaps[0] if parting.gaps else None
+    text = f"{parting.what}: {parting.text or '; '.join(str(gap) for gap in parting.gaps[:3])}"
+    more = f" and {len(parting.gaps) - 3} more tensors" if len(parting.gaps) > 3 else ""
+    keras, torch = (first.pair.keras, ", ".join(first.pair.torch)) if first else (None, None)
+    return Explained([Finding(keras, torch, Kind.TRAINING, None, text + more)], known=False)
+
+
+# --- optimizers -----------------------------------------------------------------------------------------
+
+
+def _blurred(runs: Runs, last: int, steps: Steps, rounding: Sequence[StepRounding]) -> set[str]:
+    """Parameters whose gradient is rounding and little else, in one of the steps: they follow no rule closely."""
+    found = set()
+    for number in range(last + 1):
+        gradients = steps.keras[number].gradients
+        floor = floor_of(gradients)
+        for _, slot in runs.bench.slots():
+            value = gradients.get(slot.keras)
+            allowed = PRECISION_FACTOR * rounding[number].gradients.get(slot.torch, 0.0) + floor
+            if value is not None and allowed > EXACT * float(np.abs(value).max(initial=0.0)):
+                found.add(slot.keras)
+    return found
+
+
+def _optimizer_steps(runs: Runs, number: int, steps: Steps) -> Both[OptimizerStep]:
+    """A step of either side, torch's under the Keras paths and in the Keras layout."""
+    slots = [slot for _, slot in runs.bench.slots()]
+    keras, torch = steps.keras[number], steps.torch[number]
+    before = Both(steps.keras[number - 1].state, steps.torch[number - 1].state) if number else runs.start
+
+    def paired(values: Mapping[str, V]) -> dict[str, V]:
+        return {slot.keras: values[slot.keras] for slot in slots if slot.keras in values}
+
+    def laid(values: Mapping[str, Array]) -> dict[str, Array]:
+        return {
+            slot.keras: slot.layout.to_keras(values[slot.torch]) for slot in slots if slot.torch in values
+        }
+
+    rules = {slot.keras: torch.rules[slot.torch] for slot in slots if slot.torch in torch.rules}
+    return Both(
+        OptimizerStep(
+            paired(before.keras),
+            paired(keras.gradients),
+            paired(keras.penalties),
+            paired(keras.rules),
+            paired(keras.state),
+        ),
+        OptimizerStep(laid(before.torch), laid(torch.gradients), {}, rules, laid(torch.state)),
+    )
+
+
+# --- statistics -----------------------------------------------------------------------------------------
+
+
+def _statistics(runs: Runs, parting: Parting, steps: Steps) -> Explained:
+    """Every normalisation that parts in this step."""
+    bench, number = runs.bench, parting.step
+    before = steps.keras[number - 1].state if number else runs.start.keras
+    after = Both(steps.keras[number].state, steps.torch[number].state)
+    pairs = {gap.pair.keras: gap.pair for gap in parting.gaps}
+    trainer = bench.trainers.keras
+    trainer.load(before)
+    with ExitStack() as stack:
+        for path, changes in runs.explained.batchnorm.items():
+            stack.enter_context(trainer.batchnorm(path, **changes))
+        watch = [path for path in pairs if path in bench.watched]
+        calls = trainer.evaluate(runs.batches.keras[number], None, training=True, watch=watch).calls
+    trainer.load(runs.start.keras)
+    total = Explained()  # known, always: these statistics enter nothing in training mode
+    for path, pair in pairs.items():
+        inputs = [call.inputs[0] for call in calls if call.path == path and call.inputs]
+        found = _normalisation(runs, pair, inputs, before, after)
+        total.findings += found.findings
+        total.rules += found.rules
+        total.batchnorm |= found.batchnorm
+        total.ignored |= found.ignored
+    return total
+
+
+def _normalisation(
+    runs: Runs,
+    pair: LayerPair,
+    inputs: Sequence[Array],
+    before: Mapping[str, Array],
+    after: Both[dict[str, Array]],
+) -> Explained:
+    """Why the statistics of one normalisation part in one step, of which these were the inputs in Keras."""
+    by_name = {slot.torch.rpartition(".")[2]: slot for slot in pair.slots}
+    mean, variance = by_name.get("running_mean"), by_name.get("running_var")
+    names = pair.keras, ", ".join(pair.torch)
+    if mean is None or variance is None or not inputs or pair.keras in runs.explained.batchnorm:
+        text = "its statistics part in training, by no known rule"
+        return Explained([Finding(*names, Kind.TRAINING, None, text)], ignored={pair.keras}, known=False)
+    layers = runs.bench.layers
+    settings = Both(layers.keras[pair.keras].settings, layers.torch[pair.torch[0]].settings)
+    axis = settings.keras.get("axis", -1)
+    axis = int(axis[0] if isinstance(axis, list | tuple) else axis)
+    keep = float(settings.keras.get("momentum", 0.99)), 1.0 - float(settings.torch.get("momentum") or 0.0)
+    torch_mean = mean.layout.to_keras(after.torch[mean.torch])
+    if mean.bias is not None:  # of the convolution in front, on one side alone: put into torch's mean too
+        side, path = mean.bias
+        torch_mean = torch_mean + after.of(side)[path] * (1.0 if side == "keras" else -1.0)
+    return explain_statistics(
+        Statistics(
+            pair,
+            [batch_of(value, axis) for value in inputs],
+            (before[mean.keras], before[variance.keras]),
+            (after.keras[mean.keras], after.keras[variance.keras]),
+            (torch_mean, variance.layout.to_keras(after.torch[variance.torch])),
+            keep,
+        )
+    )

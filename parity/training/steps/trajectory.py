@@ -1,0 +1,156 @@
+"""Steps of training from the same weights and batches: where the two sides part, why, and what else parts.
+
+Both sides run all steps; what they have after each is compared. At the first difference the cause is sought. Where
+one is proven, the Keras side follows torch's rule in that point and the run is repeated, until nothing differs or
+no cause is known: so one difference does not hide the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from parity.core.finding import Finding, Kind
+from parity.core.rules import Hyperparameters
+from parity.core.tolerance import PRECISION_FACTOR
+from parity.core.types import Both, Side
+from parity.training.bench import Bench
+from parity.training.steps.explain import explain
+from parity.training.steps.explained import Explained
+from parity.training.steps.parting import Parting, Steps, first_parting
+from parity.training.steps.rounding import StepRounding, widen_all
+from parity.training.steps.run import Runs, TrainingStep
+
+REPEATS = 8
+"""How often a run is repeated with what was found made alike."""
+
+
+class Trajectory:
+    """Runs of both sides, judged.
+
+    Args:
+        bench: the two sides.
+        steps: how many steps to compare.
+        optimizer: as in `parity.training.findings.training_findings`.
+        match_rules: whether differences between the frameworks' own rules are notes instead of findings.
+    """
+
+    def __init__(self, bench: Bench, steps: int, optimizer: Any, match_rules: bool) -> None:
+        self.bench, self.match_rules = bench, match_rules
+        self.runs = Runs(bench, steps, optimizer)
+        self.rounding = [StepRounding() for _ in range(steps)]
+        self.matched: list[Finding] = []
+        self._keras_measured = False
+
+    def judge(self) -> None:
+        """Run, compare, explain, repeat; findings, notes and figures go into the bench's result."""
+        result = self.bench.result
+        torch = self.runs.run("torch")
+        self._measure_rounding("torch", torch)
+        parting: Parting | None = None
+        for attempt in range(REPEATS):
+            follow = torch if attempt else []
+            steps = Both(self.runs.run("keras", follow), torch)
+            if attempt == 0:
+                result.figures["losses"] = {
+                    "keras": [step.loss for step in steps.keras],
+                    "torch": [step.loss for step in steps.torch],
+                }
+            if not all(np.isfinite(step.loss) for side in steps for step in side):
+                text = "a loss of the training steps is not finite: take a smaller learning rate"
+                result.findings.append(Finding(None, None, Kind.NON_FINITE, None, text))
+                return
+            parting = self._first_parting(steps)
+            if parting is not None and not self._keras_measured:
+                steps = self._without_rounding(steps, follow)
+                torch, parting = steps.torch, self._first_parting(steps)
+            if parting is None:
+                break
+            found = explain(self.runs, parting, steps, self.rounding)
+            self._take(found, parting)
+            if not found.known:
+                break
+        result.figures["steps"] = len(self.rounding)
+        result.notes += _by_cause(self.matched)
+        if attempt == 0 and parting is None and self._hides_the_rate(steps.keras[0]):
+            result.notes.append(
+                "Keras' momentum holds the learning rate, torch's does not: the same while the learning rate stays"
+            )
+
+    def _first_parting(self, steps: Steps) -> Parting | None:
+        return first_parting(self.bench, steps, self.rounding, self.runs.explained.ignored)
+
+    def _measure_rounding(
+        self, side: Side, steps: Sequence[TrainingStep], torch: Sequence[TrainingStep] = ()
+    ) -> None:
+        """Repeat a side's run from weights and inputs moved by one roundoff; the greater of both sides counts."""
+        slots = [slot for pair in self.bench.pairing.pairs for slot in pair.slots]
+        widen_all(self.rounding, steps, self.runs.nudged(side, torch), slots, side)
+
+    def _without_rounding(self, steps: Steps, follow: Sequence[TrainingStep]) -> Steps:
+        """The steps again, judged with what rounding does in Keras too, and without gradients that are rounding alone.
+
+        Done once, and only where the sides part: Keras may round more than torch.
+        """
+        self._keras_measured = True
+        if self._take_for_zero(steps):
+            torch = self.runs.run("torch")
+            self.rounding = [StepRounding() for _ in torch]
+            self._measure_rounding("torch", torch)
+            follow = torch if follow else []
+            steps = Both(self.runs.run("keras", follow), torch)
+        self._measure_rounding("keras", steps.keras, follow)
+        return steps
+
+    def _take_for_zero(self, steps: Steps) -> bool:
+        """Take gradients that are rounding alone for zero on both sides: Adam would make steps of the rounding."""
+        summed, zeroed = self.bench.summed(list(self.bench.watched)), self.runs.zeroed
+        for _, slot in self.bench.slots():
+            values = steps.keras[0].gradients.get(slot.keras), steps.torch[0].gradients.get(slot.torch)
+            greatest = max((float(np.abs(v).max(initial=0.0)) for v in values if v is not None), default=0.0)
+            if 0.0 < greatest <= PRECISION_FACTOR * summed.get(slot.torch, 0.0):
+                zeroed.keras.add(slot.keras)
+                zeroed.torch.add(slot.torch)
+        if zeroed.keras:
+            names = ", ".join(sorted(zeroed.keras)[:3])
+            self.bench.result.notes.append(
+                f"gradients that are zero except for rounding ({names}; {len(zeroed.keras)} in all) were taken "
+                "for zero in the steps"
+            )
+        return bool(zeroed.keras)
+
+    def _take(self, found: Explained, parting: Parting) -> None:
+        """Findings into the result (the frameworks' own rules as notes where they are matched), fixes into the next run."""
+        result, explained = self.bench.result, self.runs.explained
+        after = f" (step {parting.step + 1})"
+        result.findings += [replace(f, evidence=f.evidence + after) for f in found.findings]
+        if self.match_rules:
+            self.matched += found.rules
+        else:
+            result.findings += [replace(f, evidence=f.evidence + after) for f in found.rules]
+        for path, changes in found.batchnorm.items():
+            explained.batchnorm.setdefault(path, {}).update(changes)
+        explained.parts += [part for part in found.parts if part not in explained.parts]
+        explained.ignored |= found.ignored
+
+    def _hides_the_rate(self, first: TrainingStep) -> bool:
+        """Whether the frameworks' momentum has two rules that agree only because the learning rate stays."""
+        chosen = self.runs.optimizers.keras
+        steady = isinstance(chosen, Hyperparameters) and len(set(chosen.rates)) == 1
+        return steady and len(self.rounding) > 1 and any(r.rate_in_velocity for r in first.rules.values())
+
+
+def _by_cause(matched: Sequence[Finding]) -> list[str]:
+    """One note for each rule that was made alike: at how many layers, and what was measured at the first."""
+    notes = []
+    for cause in dict.fromkeys(finding.cause for finding in matched):
+        places = [finding.place for finding in matched if finding.cause == cause]
+        first = next(finding for finding in matched if finding.cause == cause)
+        more = f" and {len(places) - 1} more layers" if len(places) > 1 else ""
+        notes.append(
+            f"judged with torch's rule on both sides [{cause}] at {places[0]}{more}: {first.evidence}"
+        )
+    return notes
