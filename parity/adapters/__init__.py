@@ -59,7 +59,7 @@ def optimizer_access(adapter: Adapter, optimizer: Any) -> Any:
     """Reads and writes the state of the optimizer of a model that has its adapter.
 
     Raises:
-        UsageError: the optimizer is of no kind whose state is known.
+        UsageError: the state of this kind of optimizer is not known.
     """
     if adapter.side == "keras":
         from parity.adapters.keras.training.optimizer import KerasState

@@ -1,4 +1,4 @@
-"""Replaces an attribute of a framework for the time being."""
+"""Replaces an attribute of a framework, and puts it back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @contextmanager
 def restored(target: Any, name: str, value: Any) -> Iterator[None]:
-    """Set an attribute for the time being."""
+    """Set an attribute while this is open."""
     before = getattr(target, name)
     setattr(target, name, value)
     try:

@@ -1,4 +1,4 @@
-"""Builds the graph of a forward pass while it runs; what the two frameworks' tracers have in common."""
+"""Builds the graph of a forward pass while it runs: what the tracers of both frameworks have in common."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parity.core.types import Array, Side
 
 @dataclass(frozen=True)
 class Framework:
-    """What the builder must know of a framework: its tensors, and how structures of them are taken apart."""
+    """What the builder must know of a framework: its tensors, and how to flatten a structure of them."""
 
     side: Side
     is_tensor: Callable[[Any], bool]
@@ -39,7 +39,7 @@ class TraceBuilder:
         self.trace = Trace(framework.side)
         self.opaque = 0
         self.watch: Callable[[bool], None] = lambda on: None
-        """Told when steps within a step begin, which need not be watched, and when they end."""
+        """Called with False when steps within a step begin, which need not be watched, and with True when they end."""
         self.scopes: list[str] = [""]
         self._parameters, self._constants = parameters, constants
         self._known: dict[int, tuple[weakref.ref[Any], int, int, int]] = {}

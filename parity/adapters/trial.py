@@ -19,7 +19,7 @@ def trial(
     weights: Mapping[str, Array],
     settings: Mapping[str, Any],
 ) -> list[Array] | None:
-    """What one layer gives with other weights and attributes; None where it has no such, or refuses them.
+    """What one layer gives with other weights and attributes; None where it lacks one of them, or refuses them.
 
     Args:
         adapter: the side.

@@ -10,7 +10,7 @@ from parity.core.trace import NodeObserver, Trace
 from parity.core.types import Array, LayerInfo, Side
 
 Blueprint = tuple[dict[str, Any], dict[str, Array]]
-"""How to build one layer anew, and its weights by name."""
+"""How to rebuild one layer, and its weights by name."""
 
 LARGEST_WEIGHTS = 16 * 2**20
 """Bytes of a layer's weights that a report may carry."""
@@ -25,7 +25,7 @@ class Observer:
     """Sees every call of a watched layer, and may replace what goes in and what comes out."""
 
     def before(self, path: str, index: int, inputs: list[Array]) -> list[Array] | None:
-        """Called with the layer's path, the how-many-th call of it this is, and its input tensors."""
+        """Called with the layer's path, the number of this call of it (from 0), and its input tensors."""
         return None
 
     def after(
@@ -52,7 +52,7 @@ class Adapter(Protocol):
         ...
 
     def peek(self, path: str) -> Array:
-        """The same without a copy, where the model's memory can be looked at; not to be changed nor kept."""
+        """The same without a copy, where the model's memory can be looked at. Do not change it or keep it."""
         ...
 
     def write(self, path: str, value: Array) -> None:
@@ -86,13 +86,13 @@ class Adapter(Protocol):
         ...
 
     def blueprint(self, path: str) -> Blueprint | None:
-        """How to build one layer anew without the model's code, and its weights; None where that cannot be."""
+        """How to rebuild one layer without the model's code, and its weights; None where that is impossible."""
         ...
 
     def trial(
         self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]
     ) -> list[Array] | None:
-        """Evaluate one layer with other weights and attributes; None where it has no such."""
+        """Evaluate one layer with other weights and attributes; None where it lacks one of them, or refuses them."""
         ...
 
     def full_multiplication(self) -> AbstractContextManager[bool]:

@@ -1,8 +1,8 @@
 """The update rules of both frameworks' optimizers, in NumPy: what a rule says, and what it makes of a step.
 
-An optimizer of either framework is read into one `Rule` a parameter. Where two optimizers part, one part of the
-rule after another is exchanged: the parts that change the result are the causes, and where the exchanged rule
-gives the other side's result, that is the proof.
+An optimizer of either framework is read into one `Rule` a parameter. Where two optimizers differ, one part of
+the rule after another is exchanged. The parts that change the result are the causes; an exchanged rule that gives the
+other side's result is the proof.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class Trace:
     """The graph of one forward pass; it holds no values.
 
     Attributes:
-        side: whose it is.
+        side: which side ran.
         nodes: by id, in execution order (a node's operands come before it).
         inputs: ids of the model inputs, in order.
         outputs: (name, source) of the model outputs, in the order of `forward`.
@@ -170,7 +170,7 @@ class Trace:
 
 
 def flattened_images(trace: Trace) -> dict[str, tuple[int, ...]]:
-    """The shape, batch aside, of what was flattened in front of a layer, by the layer's path.
+    """The shape without the batch axis of what was flattened in front of a layer, by the layer's path.
 
     Followed back from each layer through steps that keep the shape (dropout, activations, normalisation).
     """
@@ -188,8 +188,8 @@ def flattened_images(trace: Trace) -> dict[str, tuple[int, ...]]:
 def settle_flattened(keras: Trace, torch: Trace) -> None:
     """Forget flattened sequences that torch flattens in the same order: (tokens, features) on both sides.
 
-    Images are channels first in torch, sequences of tokens are not. Which of them was flattened, the shape
-    says that torch flattens.
+    Images are channels first in torch, sequences of tokens are not. The shape that torch flattens says which of
+    the two it was.
     """
     torch_images = set(torch.flattened.values())
     for path, image in list(keras.flattened.items()):

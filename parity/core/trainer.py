@@ -66,7 +66,7 @@ class Trainer(Protocol):
     trained_by_fit: bool
 
     def statistics(self) -> Callable[[], None]:
-        """Keep what a pass may change of the model, be it one in inference; the function given puts it back."""
+        """Keep what a pass may change of the model, even in inference mode; returns a function that puts it back."""
         ...
 
     def session(self) -> AbstractContextManager[None]:
@@ -109,11 +109,11 @@ class Trainer(Protocol):
         ...
 
     def start(self, optimizer: Hyperparameters | Any) -> None:
-        """Make the optimizer anew, or take the one given, with nothing in its state."""
+        """Make a new optimizer, or take the given one, with an empty state."""
         ...
 
     def stop(self) -> None:
-        """Give up the optimizer, leaving one that was given as it was."""
+        """Drop the optimizer; a given one is left as it was."""
         ...
 
     def apply(self, gradients: Mapping[str, Array], step: int) -> None:

@@ -25,7 +25,7 @@ class Both(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One weight or buffer: where it is, what shape and dtype it has, and by which other names it goes."""
+    """One weight or buffer: where it is, its shape and dtype, and its further names."""
 
     path: str
     name: str
@@ -40,7 +40,7 @@ class LayerInfo:
 
     `family` is the kind of computation ("conv", "batchnorm", ...), None where the class is not known.
     `aliases` are further paths by which the mirror image may know the same layer.
-    `settings` holds the hyperparameters that decide what the layer computes.
+    `settings` holds the attributes that decide what the layer computes.
     """
 
     path: str

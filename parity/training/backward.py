@@ -1,4 +1,4 @@
-"""One backward pass on both sides, and every place, in backward order, at which the sides part."""
+"""One backward pass of both sides, and every place, in backward order, at which they differ."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class Backward:
         return texts
 
     def locate(self) -> list[Finding]:
-        """Every place at which the backward passes part, in backward order.
+        """Every place at which the backward passes differ, in backward order.
 
         A place is proven by substitution: with the Keras gradient put in its place, what comes before changes.
-        What a layer that is wrong in itself hands on is put right too, and is no finding of its own.
+        A wrong layer also hands on a wrong gradient. That is put right as well, and is not a second finding.
         """
         found: list[tuple[int, Finding]] = []
         forced: dict[Key, Array] = {}
@@ -106,7 +106,7 @@ class Backward:
         return min(ranked, key=lambda item: item[0]) if ranked else None
 
     def _first_call(self, forced: Mapping[Key, Array]) -> tuple[int, WatchedCall] | None:
-        """The first call in backward order at whose output another gradient arrives."""
+        """The first call in backward order at whose output the two gradients differ."""
         partners = {(call.path, call.index): call for call in self.torch.calls}
         for i, call in enumerate(self._order()):
             key = (self.watched[call.path], call.index)
@@ -153,9 +153,7 @@ class Backward:
 def _own_fault(gap: Gap, bad: Sequence[Gap]) -> Finding:
     """A layer whose own tensors have another gradient although the gradient at its output is the same."""
     text = "; ".join(str(g) for g in bad if g.pair.keras == gap.pair.keras)
-    evidence = (
-        f"the gradient of the layer's own tensors differs, and not for what arrives at its output: {text}"
-    )
+    evidence = f"the gradient of the layer's own tensors differs, and not because of what arrives at its output: {text}"
     return Finding(gap.pair.keras, ", ".join(gap.pair.torch), Kind.GRADIENT, None, evidence)
 
 

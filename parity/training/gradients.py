@@ -1,4 +1,4 @@
-"""Loss and gradients of both sides, in inference or in training mode, and where they part."""
+"""Loss and gradients of both sides, in inference or in training mode, and where they differ."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _blurred(found: Sequence[Gap], mode: str) -> list[str]:
 
 
 def _located(bench: Bench, training: bool, targets: Targets, extra: dict[str, float]) -> list[Finding]:
-    """The places at which the backward passes part, found with every call watched."""
+    """The places at which the backward passes differ, found with every call watched."""
     with bench.unchanged():
         passes = bench.evaluate(training, targets, watch=True)
     with bench.unchanged():

@@ -55,8 +55,8 @@ def _finding(tie: Tie, gap: float) -> Finding:
     one_side, many_side = ("torch", "Keras") if tie.side == "keras" else ("Keras", "torch")
     text = (
         f"one layer in {one_side} ({owner}) is {len(layers)} in {many_side} ({', '.join(layers)}), equal "
-        f"now: the gradient there is the sum of these layers' to {gap:.1g}, so that they drift "
-        "apart with the first step"
+        f"now: the gradient there is the sum of these layers' to {gap:.1g}, and from the first "
+        "step on they differ"
     )
     fix = f"call one layer {len(layers)} times in {many_side}; with the copies' gradients summed both sides agree"
     names = (layers[0], owner) if tie.side == "keras" else (owner, layers[0])

@@ -157,7 +157,7 @@ def _dropout(bench: Bench, dropped: Both[list[Dropped]]) -> list[Finding]:
 
 
 def _another_rate(keras: Dropped | None, torch: Dropped | None) -> Finding:
-    """A random layer whose rate is another one on the other side, or which is there alone."""
+    """A random layer that has another rate on the other side, or no counterpart there."""
     one = keras or torch
     assert one is not None
     names = [f"{item.kind} dropout at a rate of {item.rate:g}" if item else "none" for item in (keras, torch)]
@@ -194,7 +194,7 @@ def _leave_out_what_one_side_trains(bench: Bench) -> None:
             bench.result.findings.append(Finding(*names, Kind.TRAINING, None, text, fix))
 
 
-# --- where the outputs part ---------------------------------------------------------------------------
+# --- where the outputs differ -------------------------------------------------------------------------
 
 
 def _first_output(bench: Bench, passes: Both[Evaluation]) -> Finding:

@@ -1,4 +1,4 @@
-"""A Keras model, seen through parity's one interface. Imported only when a Keras model is in hand."""
+"""A Keras model behind the adapters' interface. Imported only for a Keras model."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class KerasAdapter:
         return list({id(v): v for v in [*self.model.variables, *self.variables.values()]}.values())
 
     def blueprint(self, path: str) -> Blueprint | None:
-        """How to build one layer anew, and its weights; None for anything but the framework's own layers."""
+        """How to rebuild one layer, and its weights; None unless it is one of the framework's own layers."""
         return keras_blueprint(self.objects[path])
 
     # --- inputs and evaluation --------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class KerasAdapter:
     def trial(
         self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]
     ) -> list[Array] | None:
-        """Evaluate one layer with other weights and attributes, put back afterwards; None where it has no such."""
+        """Evaluate one layer with other weights and attributes, then put its own back; None where it lacks one of them."""
         return trial(self, path, self.objects[path], inputs, weights, settings)
 
     def watched(self, observer: Observer, paths: set[str]) -> AbstractContextManager[None]:

@@ -1,7 +1,7 @@
-"""How to build one Keras layer anew, in a script that does not know parity: its class, its arguments, its weights.
+"""How to rebuild one Keras layer in a script that does not know parity: its class, its arguments, its weights.
 
-A layer has a blueprint only where it is the framework's own and nobody changed it: subclasses, patched methods
-and custom functions have none, because a script without the model's own code could not build them.
+Only the framework's own, unchanged layers have a blueprint. Subclasses, patched methods and custom functions have
+none, because a script without the model's own code could not build them.
 """
 
 from __future__ import annotations

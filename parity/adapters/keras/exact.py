@@ -1,8 +1,8 @@
 """float64 where Keras or its backend would pass through float32 under a float64 policy.
 
 TensorFlow's cast of a Python number, its leaky ReLU's slope and its bilinear resize have 24 bits under any
-dtype: about 1e-8, a thousand times the bound for the structure. On JAX and torch, Keras takes float64 with
-float32 for float32, so that its normalisations are 1e-7 to 1e-6 off. While parity judges in float64, all of
+dtype: about 1e-8, a thousand times the bound for the structure. On JAX and torch, Keras makes float32 of
+float64 with float32, so that its normalisations are 1e-7 to 1e-6 off. While parity judges in float64, all of
 these are computed in float64; nothing else about the model changes.
 """
 
@@ -20,7 +20,7 @@ from parity.adapters.patching import restored
 
 @contextmanager
 def exact_float64() -> Iterator[None]:
-    """Replace these functions for the time being; float64 tensors alone are treated differently."""
+    """Replace these functions while this is open; only float64 tensors are treated differently."""
     with _tensorflow() if keras.config.backend() == "tensorflow" else _result_type():
         yield
 

@@ -31,7 +31,7 @@ def arguments_of(layer: Any, tensors: list[Any]) -> list[Any]:
 
 
 def _positional(function: Any) -> int:
-    """How many inputs a `call` method takes by position; a variable number counts as many."""
+    """How many inputs a `call` method takes by position; a variable number counts as more than one."""
     parameters = [
         parameter
         for name, parameter in inspect.signature(function).parameters.items()
@@ -45,7 +45,7 @@ def _positional(function: Any) -> int:
 
 @contextmanager
 def statistics_kept(layer: Any) -> Iterator[None]:
-    """Put back the statistics that a layer moves in a pass, which it does where it trains whatever it is asked."""
+    """Put back the statistics that a layer moves in a pass: some layers train even when asked not to."""
     kept = [(variable, to_numpy(variable)) for variable in layer.non_trainable_variables]
     try:
         yield

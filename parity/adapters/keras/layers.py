@@ -79,7 +79,7 @@ def layer_info(path: str, layer: Any, aliases: list[str]) -> LayerInfo:
 
 
 def children(layer: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Sublayers with the names they go by, the main one first."""
+    """Sublayers with their names, the main name first."""
     if isinstance(layer, keras.Sequential) or is_functional(layer):
         sublayers = [child for child in layer.layers if not isinstance(child, L.InputLayer)]
         numbered = isinstance(layer, keras.Sequential)
@@ -124,8 +124,7 @@ def _layers_in(value: Any) -> Iterator[tuple[str, Any]]:
 def own_variables(layer: Any) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     """(name, further names, variable) of the variables that the layer itself owns.
 
-    A variable goes by the name that it was given and by the attribute that holds it. Random-seed
-    states are not weights.
+    A variable is known by its own name and by the attribute that holds it. Random-seed states are not weights.
     """
     attributes = {id(value): name for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
     used: set[str] = set()
@@ -141,11 +140,11 @@ def own_variables(layer: Any) -> Iterator[tuple[str, tuple[str, ...], Any]]:
 
 
 def plain_tensors(layer: Any) -> list[str]:
-    """Attributes that hold a tensor of floating type which is no variable."""
+    """Attributes that hold a floating tensor which is no variable."""
     return [
         name
         for name, value in vars(layer).items()
-        if hasattr(value, "dtype")  # quick, and seldom so
+        if hasattr(value, "dtype")  # a quick test that few values pass
         and keras.ops.is_tensor(value)
         and not isinstance(value, keras.Variable)  # TensorFlow counts variables among the tensors
         and keras.backend.is_float_dtype(_dtype(value))
@@ -159,8 +158,8 @@ def _dtype(value: Any) -> str:
 def declared_inputs(model: Any) -> list[list[tuple[tuple[int | None, ...], str]]]:
     """What the model says of its inputs: alternatives, the one that leaves most open first.
 
-    A functional model declares its inputs. Another says what its input_spec holds, and what it was
-    built with: the sizes between batch and channels may then be others.
+    A functional model declares its inputs. Any other model has its input_spec, and the shapes that it was built
+    with; the sizes between batch and channels may then differ.
     """
     if getattr(model, "inputs", None):
         return [[(tuple(tensor.shape[1:]), _dtype(tensor)) for tensor in model.inputs]]

@@ -1,4 +1,4 @@
-"""Holds a Keras model in another dtype for the time being, and multiplies without reduced precision."""
+"""Holds a Keras model in another dtype temporarily, and multiplies without reduced precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ L = keras.layers
 
 @contextmanager
 def precision(model: Any, variables: Iterable[Any], device: str, dtype: str) -> Iterator[None]:
-    """Hold and compute with the same weights in another dtype.
+    """Hold and compute with the same weights in another dtype while this is open.
 
     The model itself is changed and put back, not a copy of it: whatever was done to the object
     (patched methods, edited attributes) is what gets measured.
@@ -89,7 +89,7 @@ def _backend_allows(dtype: str) -> Iterator[None]:
 
 @contextmanager
 def full_multiplication() -> Iterator[bool]:
-    """Multiply float32 without TF32 for the time being; yields whether the backend was allowed to use it."""
+    """Multiply float32 without TF32 while this is open; yields whether the backend was allowed to use it."""
     name = keras.config.backend()
     if name == "tensorflow":
         import tensorflow as tf

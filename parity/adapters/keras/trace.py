@@ -172,7 +172,7 @@ def _as_op(builder: TraceBuilder, name: str, function: Callable[..., Any]) -> Ca
 
 @contextmanager
 def _operators(builder: TraceBuilder) -> Iterator[None]:
-    """See what is written with Python's operators, or with the backend's own functions."""
+    """Record what is written with Python's operators, or with the backend's own functions."""
     name = keras.config.backend()
     if name == "tensorflow":
         with _tensorflow_ops(builder):
@@ -189,7 +189,7 @@ def _operators(builder: TraceBuilder) -> Iterator[None]:
 
 @contextmanager
 def _tensorflow_ops(builder: TraceBuilder) -> Iterator[None]:
-    """TensorFlow tells of every operation that it runs; those within a step are part of it."""
+    """TensorFlow reports every operation that it runs; operations within a step are part of that step."""
     from tensorflow.python.framework import op_callbacks
 
     def callback(
@@ -223,7 +223,7 @@ def _tensorflow_ops(builder: TraceBuilder) -> Iterator[None]:
 
 
 def _is_small(tensor: Any) -> bool:
-    """Whether it is rather a number, a size or a position than data."""
+    """Whether it is a number, a size or a position rather than data."""
     return tensor.dtype.name != "resource" and tensor.shape.num_elements() <= 16
 
 

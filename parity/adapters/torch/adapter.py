@@ -1,4 +1,4 @@
-"""A torch module, seen through parity's one interface. Imported only when a torch module is in hand."""
+"""A torch module behind the adapters' interface. Imported only for a torch module."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class TorchAdapter:
         return self._tensor(path).data_ptr()
 
     def blueprint(self, path: str) -> Blueprint | None:
-        """How to build one layer anew, and its weights; None for anything but the framework's own layers."""
+        """How to rebuild one layer, and its weights; None unless it is one of the framework's own layers."""
         return torch_blueprint(self.objects[path])
 
     # --- inputs and evaluation --------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class TorchAdapter:
     def trial(
         self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]
     ) -> list[Array] | None:
-        """Evaluate one module with other weights and attributes, put back afterwards; None where it has no such."""
+        """Evaluate one module with other weights and attributes, then put its own back; None where it lacks one of them."""
         return trial(self, path, self.objects[path], inputs, weights, settings)
 
     def watched(self, observer: Observer, paths: set[str]) -> AbstractContextManager[None]:

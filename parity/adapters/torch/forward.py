@@ -37,7 +37,7 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Put back the statistics that a module moves in a pass, which it does where it was left in training mode."""
+    """Put back the statistics that a module moves in a pass: it may have been left in training mode."""
     kept = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
     try:
         yield

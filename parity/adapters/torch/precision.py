@@ -1,4 +1,4 @@
-"""Holds a torch module in another dtype for the time being, and multiplies without reduced precision."""
+"""Holds a torch module in another dtype temporarily, and multiplies without reduced precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from parity.adapters.torch.layers import plain_tensors
 
 @contextmanager
 def precision(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Hold and compute with the same weights in another dtype, on this device.
+    """Hold and compute with the same weights in another dtype, on this device, while this is open.
 
     The module itself is changed and put back, not a copy of it: whatever was done to the object
     (patched methods, edited attributes) is what gets measured.
@@ -36,7 +36,7 @@ def precision(module: nn.Module, device: torch.device, dtype: torch.dtype) -> It
 
 @contextmanager
 def full_multiplication() -> Iterator[bool]:
-    """Multiply without TF32 and bfloat16 passes for the time being; yields whether these were allowed."""
+    """Multiply without TF32 and bfloat16 passes while this is open; yields whether these were allowed."""
     flags = [(torch.backends.cuda.matmul, "allow_tf32"), (torch.backends.cudnn, "allow_tf32")]
     setting = torch.get_float32_matmul_precision()
     reduced = setting != "highest" or any(getattr(owner, name) for owner, name in flags)

@@ -1,1 +1,1 @@
-"""Steps of an optimizer on both sides: run, held against each other, and explained where they part."""
+"""Steps of an optimizer on both sides: run, compared, and explained where they differ."""

@@ -1,4 +1,4 @@
-"""Why two runs part: the optimizers' rules, the normalisations' statistics, or no reason that is known."""
+"""Why two runs differ: the optimizers' rules, the normalisations' statistics, or no known reason."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from parity.core.types import Array, Both
 from parity.pairing.pair import LayerPair
 from parity.training.gaps import floor_of
 from parity.training.steps.explained import EXACT, Explained
+from parity.training.steps.first_difference import FirstDifference, Steps
 from parity.training.steps.optimizer_causes import OptimizerStep, explain_step
-from parity.training.steps.parting import Parting, Steps
 from parity.training.steps.rounding import StepRounding
 from parity.training.steps.run import Runs
 from parity.training.steps.statistics import Statistics, batch_of, explain_statistics
@@ -23,22 +23,24 @@ from parity.training.steps.statistics import Statistics, batch_of, explain_stati
 V = TypeVar("V")
 
 
-def explain(runs: Runs, parting: Parting, steps: Steps, rounding: Sequence[StepRounding]) -> Explained:
+def explain(
+    runs: Runs, difference: FirstDifference, steps: Steps, rounding: Sequence[StepRounding]
+) -> Explained:
     """The causes of the first difference; one finding without a cause where none is proven."""
-    if parting.what == "statistics":
-        return _statistics(runs, parting, steps)
-    if parting.what == "parameters":
-        pairs = [_optimizer_steps(runs, number, steps) for number in range(parting.step + 1)]
-        worst = max(parting.gaps, key=lambda gap: gap.relative).slot
-        blurred = _blurred(runs, parting.step, steps, rounding)
+    if difference.what == "statistics":
+        return _statistics(runs, difference, steps)
+    if difference.what == "parameters":
+        pairs = [_optimizer_steps(runs, number, steps) for number in range(difference.step + 1)]
+        worst = max(difference.gaps, key=lambda gap: gap.relative).slot
+        blurred = _blurred(runs, difference.step, steps, rounding)
         found = explain_step(
             [pair.keras for pair in pairs], [pair.torch for pair in pairs], runs.bench.slots(), worst, blurred
         )
         if found.known:
             return found
-    first = parting.gaps[0] if parting.gaps else None
-    text = f"{parting.what}: {parting.text or '; '.join(str(gap) for gap in parting.gaps[:3])}"
-    more = f" and {len(parting.gaps) - 3} more tensors" if len(parting.gaps) > 3 else ""
+    first = difference.gaps[0] if difference.gaps else None
+    text = f"{difference.what}: {difference.text or '; '.join(str(gap) for gap in difference.gaps[:3])}"
+    more = f" and {len(difference.gaps) - 3} more tensors" if len(difference.gaps) > 3 else ""
     keras, torch = (first.pair.keras, ", ".join(first.pair.torch)) if first else (None, None)
     return Explained([Finding(keras, torch, Kind.TRAINING, None, text + more)], known=False)
 
@@ -47,7 +49,7 @@ def explain(runs: Runs, parting: Parting, steps: Steps, rounding: Sequence[StepR
 
 
 def _blurred(runs: Runs, last: int, steps: Steps, rounding: Sequence[StepRounding]) -> set[str]:
-    """Parameters whose gradient is rounding and little else, in one of the steps: they follow no rule closely."""
+    """Parameters whose gradient is little more than rounding in one of the steps: they follow no rule closely."""
     found = set()
     for number in range(last + 1):
         gradients = steps.keras[number].gradients
@@ -90,12 +92,12 @@ def _optimizer_steps(runs: Runs, number: int, steps: Steps) -> Both[OptimizerSte
 # --- statistics -----------------------------------------------------------------------------------------
 
 
-def _statistics(runs: Runs, parting: Parting, steps: Steps) -> Explained:
-    """Every normalisation that parts in this step."""
-    bench, number = runs.bench, parting.step
+def _statistics(runs: Runs, difference: FirstDifference, steps: Steps) -> Explained:
+    """Every normalisation whose statistics differ in this step."""
+    bench, number = runs.bench, difference.step
     before = steps.keras[number - 1].state if number else runs.start.keras
     after = Both(steps.keras[number].state, steps.torch[number].state)
-    pairs = {gap.pair.keras: gap.pair for gap in parting.gaps}
+    pairs = {gap.pair.keras: gap.pair for gap in difference.gaps}
     trainer = bench.trainers.keras
     trainer.load(before)
     with ExitStack() as stack:
@@ -122,12 +124,12 @@ def _normalisation(
     before: Mapping[str, Array],
     after: Both[dict[str, Array]],
 ) -> Explained:
-    """Why the statistics of one normalisation part in one step, of which these were the inputs in Keras."""
+    """Why the statistics of one normalisation differ after one step; `inputs` is what it got in Keras."""
     by_name = {slot.torch.rpartition(".")[2]: slot for slot in pair.slots}
     mean, variance = by_name.get("running_mean"), by_name.get("running_var")
     names = pair.keras, ", ".join(pair.torch)
     if mean is None or variance is None or not inputs or pair.keras in runs.explained.batchnorm:
-        text = "its statistics part in training, by no known rule"
+        text = "its statistics differ in training, by no known rule"
         return Explained([Finding(*names, Kind.TRAINING, None, text)], ignored={pair.keras}, known=False)
     layers = runs.bench.layers
     settings = Both(layers.keras[pair.keras].settings, layers.torch[pair.torch[0]].settings)

@@ -1,4 +1,4 @@
-"""Why two optimizers part: the parts of their rules that make a step differ, each tried on the same steps."""
+"""Why two optimizers differ: the parts of their rules that change a step, each tried on the same steps."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def made_of(steps: Sequence[OptimizerStep], rules: Sequence[Rules]) -> dict[str,
     return weights
 
 
-def _apart(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, float]:
+def _gaps(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, float]:
     """Greatest difference relative to the scale, of the tensors that both have."""
     return {
         path: float(np.abs(a[path] - b[path]).max(initial=0.0))
@@ -124,8 +124,8 @@ def explain_step(
             {p: exchanged(a.rules[p], b.rules[p], chosen) for p in a.rules if p in b.rules}
             for a, b in zip(keras, torch, strict=True)
         ]
-        apart = _apart(made_of(keras, mixed), torch[-1].after)
-        return max(apart[path] for path in common)
+        gaps = _gaps(made_of(keras, mixed), torch[-1].after)
+        return max(gaps[path] for path in common)
 
     best = gap(list(parts.values()))
     if best > EXACT:
@@ -141,7 +141,7 @@ def explain_step(
         a, b = rules.keras[path], rules.torch[path]
         text, fix = _TEXTS[part.name](a, b)
         text += (
-            f"; the step parts by {without:.2g} of the scale, and with torch's {part.name} in Keras "
+            f"; the step differs by {without:.2g} of the scale, and with torch's {part.name} in Keras "
             f"it agrees to {best:.1g}"
         )
         finding = Finding(pair.keras, ", ".join(pair.torch), Kind.TRAINING, part.cause, text, fix, True)
@@ -151,8 +151,8 @@ def explain_step(
 
 def _does_what_it_says(steps: Sequence[OptimizerStep], paths: Sequence[str]) -> bool:
     """Whether the rules, read from the optimizer's attributes, give the parameters that it made."""
-    apart = _apart(made_of(steps, [step.rules for step in steps]), steps[-1].after)
-    return max(apart[path] for path in paths) <= EXACT
+    gaps = _gaps(made_of(steps, [step.rules for step in steps]), steps[-1].after)
+    return max(gaps[path] for path in paths) <= EXACT
 
 
 Texts = Callable[[Rule, Rule], tuple[str, str]]
@@ -163,12 +163,12 @@ def _numbers(part: str) -> Texts:
               "betas": ("beta1", "beta2", "rho", "centered", "amsgrad"), "direction": ("maximize",)}[part]  # fmt: skip
 
     def texts(a: Rule, b: Rule) -> tuple[str, str]:
-        said = [
+        values = [
             f"{n}={getattr(a, n)} in Keras, {getattr(b, n)} in torch"
             for n in fields
             if getattr(a, n) != getattr(b, n)
         ]
-        return "; ".join(said), f"the same {part} on both sides"
+        return "; ".join(values), f"the same {part} on both sides"
 
     return texts
 
@@ -218,7 +218,7 @@ def _decay(a: Rule, b: Rule) -> tuple[str, str]:
 
 
 def _clipping(a: Rule, b: Rule) -> tuple[str, str]:
-    def said(rule: Rule) -> str:
+    def words(rule: Rule) -> str:
         if not rule.clip:
             return "no clipping"
         return f"{rule.clip} {rule.limit:g}" + (f", {rule.guard:g} added to the norm" if rule.guard else "")
@@ -227,7 +227,7 @@ def _clipping(a: Rule, b: Rule) -> tuple[str, str]:
         "clip alike: Keras' global_clipnorm is torch's clip_grad_norm_ but for 1e-6 on the norm; "
         "Keras' clipnorm is for each variable by itself"
     )
-    return f"Keras: {said(a)}; torch: {said(b)}", fix
+    return f"Keras: {words(a)}; torch: {words(b)}", fix
 
 
 _TEXTS: dict[str, Texts] = {

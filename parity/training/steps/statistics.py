@@ -1,4 +1,4 @@
-"""Why running statistics part in training: the rule that each side follows, found on the same batches."""
+"""Why running statistics differ in training: the rule that each side follows, found on the same batches."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def batch_of(value: Array, axis: int) -> tuple[Array, Array, int]:
 
 
 def _distinct(keep: tuple[float, float]) -> tuple[float, ...]:
-    """Both shares, or one where only rounding sets them apart (1 - 0.9 is not 0.1)."""
+    """Both shares, or one where they differ by rounding only (1 - 0.9 is not 0.1)."""
     return keep if abs(keep[0] - keep[1]) > EXACT else keep[:1]
 
 
@@ -62,12 +62,12 @@ def _follows(actual: tuple[Array, Array], predicted: tuple[Array, Array]) -> flo
 
 
 def explain_statistics(s: Statistics) -> Explained:
-    """Which rule each side follows, and the causes in which they differ."""
+    """Which rule each side follows, and why these rules differ."""
     keras, torch = _rule(s, s.keras, s.keep[0]), _rule(s, s.torch, s.keep[1])
     names = s.pair.keras, ", ".join(s.pair.torch)
     if keras is None or torch is None or keras == torch:
         gap = max(float(np.abs(a - b).max()) for a, b in zip(s.keras, s.torch, strict=True))
-        text = f"running statistics part by up to {gap:.3g} in one step, by no known rule"
+        text = f"running statistics differ by up to {gap:.3g} in one step, by no known rule"
         return Explained([Finding(*names, Kind.TRAINING, None, text)], ignored={names[0]}, known=False)
     found = Explained(batchnorm={names[0]: {}})
     agreement = _follows(s.torch, _predicted(s, *torch))

@@ -1,8 +1,8 @@
-"""Steps of training from the same weights and batches: where the two sides part, why, and what else parts.
+"""Steps of training from the same weights and batches: where the two sides differ, why, and what else differs.
 
-Both sides run all steps; what they have after each is compared. At the first difference the cause is sought. Where
-one is proven, the Keras side follows torch's rule in that point and the run is repeated, until nothing differs or
-no cause is known: so one difference does not hide the next.
+Both sides run all steps, and what they have after each step is compared. At the first difference the cause is
+sought. Where one is proven, the Keras side follows torch's rule in that point, and the run is repeated until nothing
+differs or no cause is known. So one difference does not hide the next.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from parity.core.types import Both, Side
 from parity.training.bench import Bench
 from parity.training.steps.explain import explain
 from parity.training.steps.explained import Explained
-from parity.training.steps.parting import Parting, Steps, first_parting
+from parity.training.steps.first_difference import FirstDifference, Steps, first_difference
 from parity.training.steps.rounding import StepRounding, widen_all
 from parity.training.steps.run import Runs, TrainingStep
 
@@ -50,7 +50,7 @@ class Trajectory:
         result = self.bench.result
         torch = self.runs.run("torch")
         self._measure_rounding("torch", torch)
-        parting: Parting | None = None
+        difference: FirstDifference | None = None
         for attempt in range(REPEATS):
             follow = torch if attempt else []
             steps = Both(self.runs.run("keras", follow), torch)
@@ -63,25 +63,25 @@ class Trajectory:
                 text = "a loss of the training steps is not finite: take a smaller learning rate"
                 result.findings.append(Finding(None, None, Kind.NON_FINITE, None, text))
                 return
-            parting = self._first_parting(steps)
-            if parting is not None and not self._keras_measured:
+            difference = self._first_difference(steps)
+            if difference is not None and not self._keras_measured:
                 steps = self._without_rounding(steps, follow)
-                torch, parting = steps.torch, self._first_parting(steps)
-            if parting is None:
+                torch, difference = steps.torch, self._first_difference(steps)
+            if difference is None:
                 break
-            found = explain(self.runs, parting, steps, self.rounding)
-            self._take(found, parting)
+            found = explain(self.runs, difference, steps, self.rounding)
+            self._take(found, difference)
             if not found.known:
                 break
         result.figures["steps"] = len(self.rounding)
         result.notes += _by_cause(self.matched)
-        if attempt == 0 and parting is None and self._hides_the_rate(steps.keras[0]):
+        if attempt == 0 and difference is None and self._hides_the_rate(steps.keras[0]):
             result.notes.append(
                 "Keras' momentum holds the learning rate, torch's does not: the same while the learning rate stays"
             )
 
-    def _first_parting(self, steps: Steps) -> Parting | None:
-        return first_parting(self.bench, steps, self.rounding, self.runs.explained.ignored)
+    def _first_difference(self, steps: Steps) -> FirstDifference | None:
+        return first_difference(self.bench, steps, self.rounding, self.runs.explained.ignored)
 
     def _measure_rounding(
         self, side: Side, steps: Sequence[TrainingStep], torch: Sequence[TrainingStep] = ()
@@ -93,7 +93,7 @@ class Trajectory:
     def _without_rounding(self, steps: Steps, follow: Sequence[TrainingStep]) -> Steps:
         """The steps again, judged with what rounding does in Keras too, and without gradients that are rounding alone.
 
-        Done once, and only where the sides part: Keras may round more than torch.
+        Done once, and only where the sides differ: Keras may round more than torch.
         """
         self._keras_measured = True
         if self._take_for_zero(steps):
@@ -122,10 +122,10 @@ class Trajectory:
             )
         return bool(zeroed.keras)
 
-    def _take(self, found: Explained, parting: Parting) -> None:
+    def _take(self, found: Explained, difference: FirstDifference) -> None:
         """Findings into the result (the frameworks' own rules as notes where they are matched), fixes into the next run."""
         result, explained = self.bench.result, self.runs.explained
-        after = f" (step {parting.step + 1})"
+        after = f" (step {difference.step + 1})"
         result.findings += [replace(f, evidence=f.evidence + after) for f in found.findings]
         if self.match_rules:
             self.matched += found.rules

@@ -1,4 +1,4 @@
-"""Gradients of a function of Keras variables and tensors, by whichever means the backend has."""
+"""Gradients of a function of Keras variables and tensors, on any backend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def differentiate(
     """Value, by-products and gradients of `function(tensors, probes)`.
 
     Args:
-        function: gives the loss and a structure of tensors besides.
+        function: gives the loss, and a structure of tensors as by-products.
         variables: Keras variables to differentiate by.
         tensors: arguments; those of floating type are differentiated by.
         probes: further floating arguments.

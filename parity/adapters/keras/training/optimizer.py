@@ -15,7 +15,7 @@ from parity.core.rules import CLIPPINGS, TORCH_NAMES, Hyperparameters, Rule, Sta
 
 
 def rules_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, Rule]:
-    """The rule of each variable, from the optimizer's attributes; empty where it is of no known kind."""
+    """The rule of each variable, from the optimizer's attributes; empty for an unknown kind of optimizer."""
     kinds = (
         (keras.optimizers.SGD, "sgd"),
         (keras.optimizers.RMSprop, "rmsprop"),
@@ -97,10 +97,10 @@ def from_hyperparameters(hyperparameters: Hyperparameters) -> Any:
     return cls(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, amsgrad=amsgrad, **common)
 
 
-def made_anew(optimizer: Any) -> Any:
+def renewed(optimizer: Any) -> Any:
     """The same optimizer with float64 variables and an empty state.
 
-    Keras keeps the learning rate in float32: the shortest number that rounds to it is the one that was given.
+    Keras keeps the learning rate in float32: the shortest number that rounds to it is taken as the given one.
     """
     config = dict(optimizer.get_config())
     for name in ("learning_rate", "lr"):

@@ -13,7 +13,7 @@ from parity.adapters.keras.adapter import KerasAdapter
 from parity.adapters.keras.forward import arguments_of
 from parity.adapters.keras.tensors import is_floating, named_tensors
 from parity.adapters.keras.training.gradient import differentiate
-from parity.adapters.keras.training.optimizer import from_hyperparameters, made_anew, read_state, rules_of
+from parity.adapters.keras.training.optimizer import from_hyperparameters, read_state, renewed, rules_of
 from parity.adapters.keras.training.watch import KerasWatcher
 from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
@@ -184,12 +184,10 @@ class KerasTrainer:
     # --- the optimizer ------------------------------------------------------------------------------
 
     def start(self, optimizer: Hyperparameters | Any) -> None:
-        """Make the optimizer anew in float64, from the hyperparameters or from the configuration of the one given."""
+        """Make a new optimizer in float64, from the hyperparameters or from the given optimizer's configuration."""
         self._hyperparameters = optimizer if isinstance(optimizer, Hyperparameters) else None
         self._optimizer = (
-            from_hyperparameters(optimizer)
-            if isinstance(optimizer, Hyperparameters)
-            else made_anew(optimizer)
+            from_hyperparameters(optimizer) if isinstance(optimizer, Hyperparameters) else renewed(optimizer)
         )
         trainable = self.trainable()
         self._optimizer.build([self._variables[path] for path in self._unique(trainable)])
@@ -201,7 +199,7 @@ class KerasTrainer:
             self._optimizer._exclude_from_weight_decay_pattern = patterns
 
     def _unique(self, paths: set[str]) -> list[str]:
-        """One path a variable, in the model's order."""
+        """One path for each variable, in the model's order."""
         found: dict[int, str] = {}
         for path, variable in self._variables.items():
             if path in paths:
@@ -209,7 +207,7 @@ class KerasTrainer:
         return list(found.values())
 
     def stop(self) -> None:
-        """Give up the optimizer."""
+        """Drop the optimizer."""
         self._optimizer = self._hyperparameters = None
 
     def apply(self, gradients: Mapping[str, Array], step: int) -> None:

@@ -18,7 +18,7 @@ from parity.core.rules import TORCH_CLIP_GUARD, TORCH_NAMES, Hyperparameters, Ru
 def rules_of(
     optimizer: Any, parameters: Mapping[str, Any], hyperparameters: Hyperparameters | None = None
 ) -> dict[str, Rule]:
-    """The rule of each parameter, from the groups that the optimizer keeps; empty where it is of no known kind."""
+    """The rule of each parameter, from the optimizer's groups; empty for an unknown kind of optimizer."""
     algorithm = next((name for cls, name in _ALGORITHMS if isinstance(optimizer, cls)), None)
     if algorithm is None:
         return {}

@@ -186,7 +186,7 @@ class TorchTrainer:
     # --- the optimizer ------------------------------------------------------------------------------
 
     def start(self, optimizer: Hyperparameters | Any) -> None:
-        """Make the optimizer anew, or take the one given, with an empty state."""
+        """Make a new optimizer, or take the given one, with an empty state."""
         self.stop()
         self._hyperparameters = optimizer if isinstance(optimizer, Hyperparameters) else None
         if isinstance(optimizer, Hyperparameters):
@@ -200,7 +200,7 @@ class TorchTrainer:
             self._optimizer, self._scheduler = made if isinstance(made, tuple) else (made, None)
 
     def stop(self) -> None:
-        """Give up the optimizer; one that was given gets its state and hyperparameters back."""
+        """Drop the optimizer; a given one gets its state and hyperparameters back."""
         if self._given is not None:
             optimizer, state, groups = self._given
             optimizer.state = state

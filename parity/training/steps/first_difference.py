@@ -19,7 +19,7 @@ from parity.training.steps.run import TrainingStep
 
 
 @dataclass(frozen=True)
-class Parting:
+class FirstDifference:
     """The first difference.
 
     Attributes:
@@ -38,9 +38,9 @@ class Parting:
 Steps = Both[list[TrainingStep]]
 
 
-def first_parting(
+def first_difference(
     bench: Bench, steps: Steps, rounding: Sequence[StepRounding], ignored: set[str]
-) -> Parting | None:
+) -> FirstDifference | None:
     """The first difference that rounding does not explain; None where there is none.
 
     Args:
@@ -57,7 +57,7 @@ def first_parting(
         gap = abs(keras.loss - torch.loss)
         if not gap <= STRUCTURE * abs(torch.loss) + PRECISION_FACTOR * allowed.loss:
             text = f"the loss is {keras.loss:.12g} in Keras and {torch.loss:.12g} in torch"
-            return Parting(number, "loss", (), text)
+            return FirstDifference(number, "loss", (), text)
         floor = floor_of(keras.gradients)
         for what, found in (
             ("gradient", gaps(slots, keras.gradients, torch.gradients, allowed.gradients, floor)),
@@ -66,11 +66,11 @@ def first_parting(
         ):
             beyond = tuple(gap for gap in found if gap.beyond)
             if beyond:
-                return Parting(number, what, beyond)
+                return FirstDifference(number, what, beyond)
             greatest = max([greatest, *(gap.relative for gap in found if what != "gradient")])
         text = _optimizer_states_differ(slots, keras, torch, allowed)
         if text and hidden is None:  # the next steps show it in the parameters, and why
-            hidden = Parting(number, "optimizer state", (), text)
+            hidden = FirstDifference(number, "optimizer state", (), text)
     bench.result.figures["training"] = greatest
     return hidden
 
