@@ -15,17 +15,19 @@ from parity.causes.steps import IDENTITY, Step, identify, permutation, same
 from parity.core.layout import aligned
 from parity.core.types import Array
 
+EXPLAINERS: dict[str | None, Callable[[Case], Iterator[Explanation]]] = {
+    "conv": explain_kernel, "depthwise": explain_kernel, "conv_transpose": explain_kernel, "dense": explain_kernel,
+    "batchnorm": explain_batchnorm, "layernorm": explain_grouped, "groupnorm": explain_grouped,
+}  # fmt: skip
+"""Who explains a difference at a layer, by its family."""
+
 
 def explain_layer(case: Case) -> list[Explanation]:
     """Every cause that the tensors show; empty where they show none of the known ones."""
     if len(case.keras_in) != 1 or len(case.torch_in) != 1:
         return list(_other_weights(case))
     family = case.families[0] or case.families[1]
-    known: dict[str, Callable[[Case], Iterator[Explanation]]] = {
-        "conv": explain_kernel, "depthwise": explain_kernel, "conv_transpose": explain_kernel, "dense": explain_kernel,
-        "batchnorm": explain_batchnorm, "layernorm": explain_grouped, "groupnorm": explain_grouped,
-    }  # fmt: skip
-    found = list(known[family](case)) if family in known else []
+    found = list(EXPLAINERS[family](case)) if family in EXPLAINERS else []
     if not found and not (case.weights[0] or case.weights[1]):
         found = list(_weightless(case))
     return found or list(_other_weights(case)) or list(_steps_behind(case))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal
 
-from parity.core.types import Array, Side
+from parity.core.types import FAMILIES, Array, Side
 
 Sort = Literal["input", "layer", "op", "parameter", "constant"]
 
@@ -45,18 +45,11 @@ SPELLINGS: Mapping[str, str] = {
         "dropout": "dropout featuredropout spatialdropout alphadropout droppath stochasticdepth featurealphadropout",
         "identity": "identity converttotensor contiguous clone detach stopgradient to type float double activation",
         "cast": "cast",
-        "conv_transpose": "convtranspose",
-        "conv": "conv convolution",
-        "depthwise": "depthwiseconv",
-        "separable": "separableconv",
-        "dense": "dense linear einsumdense",
-        "batchnorm": "batchnorm batchnormalization syncbatchnorm",
-        "layernorm": "layernorm layernormalization",
-        "groupnorm": "groupnorm groupnormalization",
         "maximum": "maximum max2",
         "minimum": "minimum",
         "neg": "neg negative",
         "sum": "sum reducesum",
+        **{family.name: family.spellings for family in FAMILIES.values()},
     }.items()
     for spelling in spellings.split()
 }

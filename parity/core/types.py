@@ -50,3 +50,41 @@ class LayerInfo:
     leaf: bool
     aliases: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of layer that parity knows, whichever class computes it.
+
+    Attributes:
+        name: what `LayerInfo.family` and the steps of a trace say.
+        spellings: how classes, functions and operations of this kind are called, without case, punctuation and
+            dimensions.
+        kernel: it multiplies by a kernel, so that it may have a bias and a built-in activation.
+        normalises: it may do without its scale (then one) and its offset (then zero).
+    """
+
+    name: str
+    spellings: str = ""
+    kernel: bool = False
+    normalises: bool = False
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family("conv", "conv convolution", kernel=True),
+        Family("depthwise", "depthwiseconv", kernel=True),
+        Family("separable", "separableconv", kernel=True),
+        Family("conv_transpose", "convtranspose", kernel=True),
+        Family("dense", "dense linear einsumdense", kernel=True),
+        Family("batchnorm", "batchnorm batchnormalization syncbatchnorm", normalises=True),
+        Family("layernorm", "layernorm layernormalization", normalises=True),
+        Family("groupnorm", "groupnorm groupnormalization", normalises=True),
+        Family("embedding"),
+        Family("prelu"),
+    )
+}
+"""Every family by name. CONTRIBUTING.md says what else a new one needs."""
+KERNELS = frozenset(family.name for family in FAMILIES.values() if family.kernel)
+NORMALISATIONS = frozenset(family.name for family in FAMILIES.values() if family.normalises)

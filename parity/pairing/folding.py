@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from parity.core.trace import Node, Trace
-from parity.core.types import Side
+from parity.core.types import KERNELS, Side
 from parity.pairing.by_name import Matcher
 from parity.pairing.slots import Constant
 
-WITH_BIAS = {"conv", "conv_transpose", "depthwise", "separable", "dense"}
 MEANS = {"moving_mean", "running_mean"}
 HANDED_ON = {"identity", "dropout", "cast"}
 
@@ -25,7 +24,7 @@ def fold_biases(matcher: Matcher, traces: tuple[Trace, Trace]) -> None:
         layers = matcher.keras if side == "keras" else matcher.torch
         for path in list(unmatched):
             owner, _, name = path.rpartition(".")
-            if name != "bias" or owner not in layers or layers[owner].family not in WITH_BIAS:
+            if name != "bias" or owner not in layers or layers[owner].family not in KERNELS:
                 continue
             norm = _norm_behind(trace, owner)
             if norm is not None and _folded(matcher, side, path, norm):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from parity.core.layout import Layout, convolution, identity, reshaped, vector_after_flatten, weight_layout
-from parity.core.types import LayerInfo, Side, TensorInfo
+from parity.core.types import NORMALISATIONS, LayerInfo, Side, TensorInfo
 from parity.pairing.problems import Problem, misshapen
 
 # torch's name for a tensor -> the names that Keras layers give to its counterpart.
@@ -19,7 +19,6 @@ SYNONYMS = {
 Families = tuple[str | None, str | None]
 TRANSPOSED = {"conv", "conv_transpose", "dense"}
 """Kinds of layers whose kernel Keras holds with its axes in another order."""
-NORMALISATIONS = {"batchnorm", "layernorm", "groupnorm"}
 NEUTRAL = {"weight": 1.0, "gamma": 1.0, "scale": 1.0, "bias": 0.0, "beta": 0.0}
 """What a normalisation does without its scale or its centre, by the name of what is missing."""
 

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 
 from parity.core.adapter import joined
-from parity.core.types import LayerInfo, TensorInfo
+from parity.core.types import KERNELS, LayerInfo, TensorInfo
 
 L = keras.layers
-FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
+CLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose), "conv_transpose"),
     ((L.SeparableConv1D, L.SeparableConv2D), "separable"),
     ((L.DepthwiseConv1D, L.DepthwiseConv2D), "depthwise"),
@@ -24,12 +24,7 @@ FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((L.PReLU,), "prelu"),
     ((keras.Sequential,), "sequence"),
 )
-WITH_ACTIVATION = tuple(
-    cls
-    for classes, family in FAMILIES
-    if family in {"conv", "conv_transpose", "depthwise", "separable", "dense"}
-    for cls in classes
-)
+WITH_ACTIVATION = tuple(cls for classes, family in CLASSES if family in KERNELS for cls in classes)
 SETTINGS = (
     "strides", "stride", "padding", "output_padding", "dilation_rate", "dilation", "groups", "epsilon",
     "momentum", "axis", "negative_slope", "kernel_size", "pool_size", "size", "interpolation", "data_format",
@@ -65,7 +60,7 @@ def layer_info(path: str, layer: Any, aliases: list[str]) -> LayerInfo:
     return LayerInfo(
         path=path,
         kind=type(layer).__name__,
-        family=next((family for classes, family in FAMILIES if isinstance(layer, classes)), None),
+        family=next((family for classes, family in CLASSES if isinstance(layer, classes)), None),
         tensors=tuple(
             TensorInfo(
                 joined(path, name), name, tuple(int(n) for n in variable.shape), str(variable.dtype), more

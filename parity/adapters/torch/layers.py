@@ -11,7 +11,7 @@ from torch import nn
 from parity.core.adapter import joined
 from parity.core.types import LayerInfo, TensorInfo
 
-FAMILIES: tuple[tuple[tuple[type, ...], str], ...] = (
+CLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), "conv_transpose"),
     ((nn.Conv1d, nn.Conv2d, nn.Conv3d), "conv"),
     ((nn.Linear,), "dense"),
@@ -45,7 +45,7 @@ def layer_info(path: str, module: nn.Module, aliases: list[str]) -> LayerInfo:
     return LayerInfo(
         path=path,
         kind=type(module).__name__,
-        family=next((family for classes, family in FAMILIES if isinstance(module, classes)), None),
+        family=next((family for classes, family in CLASSES if isinstance(module, classes)), None),
         tensors=tuple(
             TensorInfo(joined(path, name), name, tuple(value.shape), str(value.dtype).removeprefix("torch."))
             for name, value in _own_tensors(module)

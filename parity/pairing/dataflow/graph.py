@@ -14,7 +14,7 @@ from math import prod
 from typing import Any
 
 from parity.core.trace import Node, Source, Trace
-from parity.core.types import LayerInfo
+from parity.core.types import FAMILIES, LayerInfo
 from parity.pairing.dataflow.marks import COMMUTATIVE, SILENT, Marks, extended, mark_of
 
 Reach = frozenset[tuple[int, Marks]]
@@ -248,5 +248,5 @@ def labels(family: str | None, shapes: Sequence[tuple[int, ...]], side: str) -> 
 
 
 def _family(node: Node) -> str | None:
-    known = LINEAR | {"conv_transpose", "batchnorm", "layernorm", "groupnorm", "embedding", "prelu"}
-    return node.kind if node.kind in known else None
+    """The kind of a step with weights; a separable convolution is two of them."""
+    return node.kind if node.kind in FAMILIES.keys() - {"separable"} else None
