@@ -9,6 +9,9 @@ from typing import Any
 
 from parity.core.types import Array
 
+ROOT = "(the model itself)"
+"""What a finding calls a model that is a single layer, whose path is empty."""
+
 
 class Kind(StrEnum):
     """What sort of difference a finding is.
@@ -65,6 +68,7 @@ class Finding:
         tensors: what the evidence was read from, by "keras_input.0", "torch_output.0" and the like, each in its
             own framework's layout. Not part of the dictionary, nor of equality.
         blueprint: how to build the layer of either side anew (parity.report.repro), where both sides know it.
+        problem: what could not be paired (parity.pairing.problems), for faces that group findings of this kind.
     """
 
     keras: str | None
@@ -76,6 +80,7 @@ class Finding:
     fix_verified: bool = False
     tensors: dict[str, Array] = field(default_factory=dict, compare=False, repr=False)
     blueprint: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    problem: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Take a kind's identifier for the kind; refuse any other word."""
@@ -83,7 +88,7 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        left_out = {"tensors"} if self.blueprint else {"tensors", "blueprint"}
+        left_out = {"tensors", "problem"} | (set() if self.blueprint else {"blueprint"})
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in left_out}
         return {**values, "kind": self.kind.value}
 

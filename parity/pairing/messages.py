@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from math import prod
 
 from parity.core.errors import PairingError
+from parity.core.finding import ROOT
 from parity.core.types import Side
 from parity.pairing.problems import (
     NAMES,
@@ -52,12 +53,16 @@ def grouped(problems: Sequence[Problem], unrun: str | None = None, longest: int 
         longest: characters at most; fewer are shown of each kind until the text fits.
     """
     advice = "\n".join(_advice(problems, unrun))
+    return "\n".join([*counted(problems, longest - len(advice) - 1), advice])[:longest]
+
+
+def counted(problems: Sequence[Problem], longest: int = LONGEST) -> list[str]:
+    """The problems by kind, in lines: each kind with its count and as many of its first few as there is room for."""
     for shown in range(ROWS, -1, -1):
         lines = [line for group in _groups(problems) for line in group(shown)]
-        text = "\n".join([*lines, advice])
-        if len(text) <= longest:
+        if sum(map(len, lines)) + len(lines) <= longest:
             break
-    return text[:longest]
+    return lines
 
 
 Group = Callable[[int], list[str]]
@@ -118,7 +123,7 @@ def _by_layer(tensors: Sequence[Held], partners: dict[str, tuple[str, ...]]) -> 
         stem = f"{layer.layer}." if layer.layer else ""
         shown = ", ".join(f"{tensor.path.removeprefix(stem)} {tensor.shape}" for tensor in own)
         paired = f", paired with {few(partner)}" if partner else ""
-        rows.append(f"{layer.layer or '(the model itself)'} ({layer.kind}{paired}): {shown}")
+        rows.append(f"{layer.layer or ROOT} ({layer.kind}{paired}): {shown}")
     return rows
 
 

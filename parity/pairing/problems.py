@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum, auto
 
+from parity.core.finding import ROOT
 from parity.core.layout import convolution
 from parity.core.types import LayerInfo, Side, TensorInfo
 
@@ -145,7 +146,7 @@ def described(tensor: Held) -> str:
 
 def few(paths: tuple[str, ...]) -> str:
     """The first of many paths; a model that is one layer has an empty one."""
-    shown = ", ".join(path or "(the model itself)" for path in paths[:SHOWN])
+    shown = ", ".join(path or ROOT for path in paths[:SHOWN])
     return shown + (f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else "")
 
 

@@ -6,9 +6,12 @@ import textwrap
 from collections.abc import Sequence
 
 from parity.core.finding import Finding
+from parity.pairing.messages import counted
 from parity.report.data import Comparison, Result
 
 SHOWN = 12
+FEW_UNMATCHED = 3
+"""Tensors without a counterpart that are still listed one by one."""
 WIDTH = 100
 
 
@@ -22,11 +25,14 @@ def summary(report: Comparison) -> str:
 
 
 def listed(findings: Sequence[Finding]) -> list[str]:
-    """The findings, numbered from 1, in execution order; the first dozen."""
-    lines = [f"  {i}. {finding}" for i, finding in enumerate(findings[:SHOWN], 1)]
-    if len(findings) > SHOWN:
-        lines.append(f"  ... and {len(findings) - SHOWN} more (--json and --html hold all)")
-    return lines
+    """The findings, numbered from 1, in execution order; the first dozen, and what is unmatched by kind and counted."""
+    unmatched = [finding.problem for finding in findings if finding.problem is not None]
+    few = len(unmatched) <= FEW_UNMATCHED
+    single = [(i, finding) for i, finding in enumerate(findings, 1) if few or finding.problem is None]
+    lines = [f"  {i}. {finding}" for i, finding in single[:SHOWN]]
+    left = len(single) - SHOWN
+    lines += [f"  ... and {left} more (--json and --html hold all)"] if left > 0 else []
+    return lines if few else [*lines, *(f"  {line}" for line in counted(unmatched))]
 
 
 def short(name: str, most: int = 24) -> str:

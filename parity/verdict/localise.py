@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.finding import ROOT, Finding, Kind, in_a_line
 from parity.core.store import Store
 from parity.core.types import Array
 from parity.pairing.pair import Pairing
@@ -26,9 +26,6 @@ from parity.verdict.calls import one_sided_calls, watched_pairs, weightless
 
 if TYPE_CHECKING:
     from parity.causes.between import Between
-
-ROOT = "(the model itself)"
-"""What a finding calls a model that is a single layer."""
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding, Kind
+from parity.core.finding import ROOT, Finding, Kind
 from parity.core.tolerance import difference
 from parity.pairing.pair import Pairing
 from parity.pairing.problems import Problem
@@ -58,11 +58,11 @@ def _unmatched(problem: Problem, pairing: Pairing) -> Finding:
     """A tensor without a counterpart; a bias that one of two paired layers alone has is a missing one."""
     for pair in pairing.pairs if problem.lacks == "bias" else ():
         if problem.keras == pair.keras or problem.torch in pair.torch:
-            torch = ", ".join(pair.torch)
-            lacking = f"torch layer {torch}" if problem.keras == pair.keras else f"Keras layer {pair.keras}"
+            keras, torch = pair.keras or ROOT, ", ".join(pair.torch) or ROOT
+            lacking = f"torch layer {torch}" if problem.keras == pair.keras else f"Keras layer {keras}"
             fix = f"give {lacking} a bias"
-            return Finding(pair.keras, torch, Kind.UNMATCHED, "missing-bias", problem.text, fix)
-    return Finding(problem.keras, problem.torch, Kind.UNMATCHED, None, problem.text)
+            return Finding(keras, torch, Kind.UNMATCHED, "missing-bias", problem.text, fix)
+    return Finding(problem.keras, problem.torch, Kind.UNMATCHED, None, problem.text, problem=problem)
 
 
 def with_differing_values(

@@ -465,3 +465,29 @@ def test_a_weight_that_a_layer_computes_is_told(wrap: str) -> None:
     nn.utils.parametrize.remove_parametrizations(module[0], "weight")
     parity.transfer(module, model)
     assert parity.compare(model, module).verdict == "EQUAL"
+
+
+def test_unmatched_tensors_are_reported_by_kind_and_counted() -> None:
+    """Few of them one by one; many in groups that fit a screen, and each of them in the findings."""
+    image = keras.Input((None, None, 3))
+    layers = [L.Conv2D(7 + n, 1, name=f"keras_{n}") for n in range(20)]
+    model = keras.Model(image, [layer(image) for layer in layers])
+    module = nn.Sequential(*(nn.Conv2d(3, 70 + n, 1) for n in range(20)))
+    report = parity.compare(model, module)
+    unmatched = [finding for finding in report.findings if finding.problem is not None]
+    assert len(unmatched) == 80
+    text = str(report)
+    assert "Keras tensors with no counterpart in torch: 40, of 20 layers" in text
+    assert "keras_0 (Conv2D): kernel (1, 1, 3, 7), bias (7,)" in text
+    assert "torch tensors with no counterpart in Keras: 40, of 20 layers" in text
+    assert len(text.splitlines()) < 24
+    assert not any("problem" in finding.to_dict() for finding in report.findings)
+
+
+def test_a_lone_bias_of_a_model_that_is_one_layer_is_named() -> None:
+    model = keras.layers.Conv2D(4, 3)
+    model.build((None, 9, 11, 3))
+    module = nn.Conv2d(3, 4, 3, bias=False)
+    parity.transfer(model, module, strict=False)
+    found = [finding for finding in parity.compare(model, module).findings if finding.cause == "missing-bias"]
+    assert [finding.fix for finding in found] == ["give torch layer (the model itself) a bias"]

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding, Kind
+from parity.core.finding import ROOT, Finding, Kind
 from parity.core.tolerance import difference
 from parity.core.types import Array
-
-ROOT = "(the model itself)"
 
 CONFIRMED = 1e-12
 """What a layer's own result may be off, relative to its scale, from what was saved of it."""
