@@ -4,16 +4,28 @@ PYTHON ?= python3
 REQUIRE ?= keras,torch,jax,reference
 # Pairs that make parity checks at a time.
 JOBS ?= 2
+# TORCH=cuda: the same commands with PyTorch's CUDA build and its triton, in an environment of its own.
+# The third equals sign leaves out builds that are marked +cpu.
+ifeq ($(TORCH),cuda)
+VENV := .venv-cuda
+PIN := s/^torch==/torch===/
+override REQUIRE := $(REQUIRE),triton
+else ifneq ($(TORCH),)
+$(error TORCH must be cuda or left out; got TORCH=$(TORCH))
+else
 VENV := .venv
+PIN :=
+endif
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env parity test bench docs lint types clean
+.PHONY: env parity test check bench docs lint types clean
 
 $(VENV)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	sed '$(PIN)' constraints.txt > $(VENV)/constraints.txt
+	$(BIN)/pip install -q -c $(VENV)/constraints.txt -e '.[dev]'
 	$(BIN)/pip install -q --no-deps DLStudio==2.5.8  # the lecture's own code, for the reference tests
 	$(BIN)/pip install -q --no-deps --upgrade --target build/torchvision torchvision==0.29.2  # its definitions alone
 	touch $@
@@ -38,6 +50,14 @@ test: export TF_NUM_INTRAOP_THREADS := 1
 test: lint types
 	$(BIN)/pytest -n auto --dist worksteal --durations=25 --require=$(REQUIRE)
 
+# Triton and TensorFlow in one process, with the real triton; without TORCH=cuda it is installed aside.
+check: env
+	$(BIN)/python -c 'import triton' 2>/dev/null || [ -d build/triton ] || \
+		$(BIN)/pip install -q --no-deps --target build/triton triton==3.7.1
+	$(BIN)/pytest -n $(JOBS) --require=$(REQUIRE),triton tests/unit/test_triton.py
+	$(BIN)/parity check 'mUnet(depth=4)' --gradients --train-steps 1
+	$(BIN)/parity doctor
+
 bench: env
 	$(BIN)/python benchmarks/speed.py
 	OMP_NUM_THREADS=$(JOBS) $(BIN)/python benchmarks/training_speed.py
@@ -48,4 +68,4 @@ docs: env
 	$(BIN)/python docs/rooms.py --draw
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-cuda build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

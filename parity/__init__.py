@@ -1,11 +1,14 @@
 """Parity: weight transfer and proof of equality between any Keras model and any torch module."""
 
+from parity.adapters.triton_import import watch_triton
 from parity.core.errors import CheckpointError, PairingError, ParityError, UsageError
 from parity.core.finding import Finding
 from parity.report.result import Report
 from parity.verdict.compare import assert_parity, compare
 from parity.weights.optimizer_state import transfer_optimizer
 from parity.weights.transfer import TransferResult, pair, transfer
+
+watch_triton()  # here, so that it holds in every import order
 
 __all__ = [
     "CheckpointError",

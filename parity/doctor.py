@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 
+from parity.adapters.frameworks import triton_state
 from parity.core.environment import environment
 
 OPTIONAL = {
@@ -15,6 +16,11 @@ OPTIONAL = {
     "PIL": "the pictures in a report's page",
     "matplotlib": "the colours of these pictures",
 }
+
+TRITON = (
+    "parity works in either order; a script that imports keras and torch without parity must import "
+    "triton before keras, or its first torch optimizer ends the process"
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ def examine() -> tuple[dict[str, str], list[Check]]:
     ]
     usable = all(check.ok for check in checks)
     if usable:
-        checks += [_keras_backend(), _float64(), _torchvision(), _reduced_precision()]
+        checks += [_triton(), _keras_backend(), _float64(), _torchvision(), _reduced_precision()]
     for name, use in OPTIONAL.items():
         checks.append(_optional(name, use))
     return environment(), checks
@@ -49,6 +55,19 @@ def _framework(name: str, install: str) -> Check:
             False, name, f"cannot be imported: {error}", f"{install}; parity check needs both frameworks"
         )
     return Check(True, name, str(module.__version__))
+
+
+def _triton() -> Check:
+    """Triton after TensorFlow ends a process that does not know `triton_import`."""
+    if triton_state() == "absent":
+        return Check(True, "triton", "not installed; torch's CUDA build brings it")
+    try:
+        module = importlib.import_module("triton")
+    except ImportError as error:
+        advice = "import triton before keras; if it fails then too, install torch again"
+        return Check(False, "triton", f"installed but fails to import: {error}", advice)
+    advice = "" if triton_state() == "loaded without TensorFlow" else TRITON
+    return Check(True, "triton", f"{module.__version__}, {triton_state()}", advice)
 
 
 def _optional(name: str, use: str) -> Check:

@@ -15,14 +15,14 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 if importlib.util.find_spec("torch"):
     import torch  # noqa: F401
 
-PEERS = {"keras": "keras", "torch": "torch", "jax": "jax", "reference": "DLStudio"}
+PEERS = {"keras": "keras", "torch": "torch", "jax": "jax", "reference": "DLStudio", "triton": "triton"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require",
         default="",
-        help="comma-separated peers (keras, torch, jax, reference, browser): without them tests fail, not skip",
+        help="comma-separated peers (keras, torch, jax, reference, triton, browser): without them tests fail, not skip",
     )
 
 

@@ -1,8 +1,9 @@
-"""Keeps a framework's start-up chatter off the terminal; what it says when it fails is shown."""
+"""Imports the frameworks in an order that works, without their start-up chatter on the terminal."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -10,18 +11,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 
+def import_torch() -> None:
+    """Import torch where it is installed, and triton before it; both go before Keras.
+
+    Torch, because Keras' own test configuration cites a crash; triton, because `triton_import` says why.
+    """
+    if importlib.util.find_spec("torch") is None:
+        return
+    with suppress(ImportError):  # PyTorch's CPU build has none, and torch itself does without
+        importlib.import_module("triton")
+    importlib.import_module("torch")
+
+
 def import_frameworks() -> None:
-    """Import what is installed of torch and Keras, in this order (Keras' own test configuration cites a crash).
+    """Import what is installed of torch and Keras, in this order.
 
     One operation is run too: TensorFlow looks for a GPU, and complains of none, at the first.
     """
     with _without_stderr():
-        for name in ("torch", "keras"):
-            with suppress(ImportError):
-                importlib.import_module(name)
+        with suppress(ImportError):
+            import_torch()
+        with suppress(ImportError):
+            importlib.import_module("keras")
         keras = sys.modules.get("keras")
         if keras is not None:
             keras.ops.zeros((1,))
+
+
+def triton_state() -> str:
+    """Where triton is: "absent", "not loaded", or "loaded" before, after or without TensorFlow."""
+    loaded = [name for name in sys.modules if name in {"triton", "tensorflow"} and sys.modules[name]]
+    if "triton" not in loaded:
+        return "absent" if importlib.util.find_spec("triton") is None else "not loaded"
+    if loaded == ["triton"]:
+        return "loaded without TensorFlow"
+    return (
+        f"loaded {'before' if loaded[0] == 'triton' else 'after'} TensorFlow"  # sys.modules keeps the order
+    )
 
 
 @contextmanager

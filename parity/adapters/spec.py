@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from parity.adapters import side_of
+from parity.adapters.frameworks import import_torch
 from parity.core.errors import UsageError
 from parity.core.types import Side
 
@@ -104,9 +105,7 @@ def load_model(spec: str, side: Side | None = None) -> Any:
 
 
 def _module(location: str, spec: str) -> ModuleType:
-    # Both frameworks may load in this process; torch goes first (Keras' own test configuration cites a crash).
-    if importlib.util.find_spec("torch"):
-        importlib.import_module("torch")
+    import_torch()  # both frameworks may load in this process
     if location.endswith(".py"):
         path = Path(location).resolve()
         name = f"_parity_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"  # its own, whatever the stem

@@ -7,7 +7,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("segparity", "numpy", "keras", "tensorflow", "jax", "torch", "safetensors", "h5py")
+PACKAGES = ("segparity", "numpy", "keras", "tensorflow", "jax", "torch", "triton", "safetensors", "h5py")
 
 
 def environment() -> dict[str, str]:
