@@ -15,9 +15,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "docs"))
 rooms = importlib.import_module("rooms")
-house_imports, house_figures, house_text, house_layout, house_picture, house_pages = (
+house_imports, house_figures, house_text, house_layout, house_plan, house_picture, house_pages = (
     importlib.import_module(f"house.{name}")
-    for name in ("imports", "figures", "text", "layout", "picture", "pages")
+    for name in ("imports", "figures", "text", "layout", "plan", "picture", "pages")
 )
 sys.path.remove(str(ROOT / "docs"))
 MEASURED = rooms.figures()
@@ -249,6 +249,22 @@ def test_the_picture_follows_the_imports(tmp_path: Path) -> None:
     implied = drawn(tmp_path, {"door.py": "import lodge.kitchen.stove, lodge.cellar.salt"})
     assert implied.count('class="arrow"') == 3
     assert "3 of 4 are drawn" in implied
+
+
+def test_arrows_between_the_towers_are_dashed_and_pass_between_them(tmp_path: Path) -> None:
+    built(tmp_path, {**SOUND, "door.py": "import barn.hay"})
+    (tmp_path / "barn").mkdir()
+    (tmp_path / "barn" / "hay.py").write_text("", encoding="utf-8")
+    (tmp_path / "cart").mkdir()
+    (tmp_path / "cart" / "wheel.py").write_text("import barn.hay, lodge.cellar.salt", encoding="utf-8")
+    house = house_imports.read(tmp_path, ["lodge", "barn", "cart"])
+    made = house_plan.plan(house, ["lodge", "barn"], ["cart"])
+    assert made.crossing == {("lodge.door", "barn.hay"), ("cart", "barn.hay")}
+    assert [head for head, _ in made.heads] == ["cart/, lodge/", "barn/"]
+    svg = house_picture.draw(house, ["lodge", "barn"], ["cart"])
+    assert svg.count('class="arrow crossing"') == 2
+    left, right = (made.places[part][1] for part in ("lodge.door", "barn.hay"))
+    assert all(left < x < right for floor, x in made.routes["cart", "barn.hay"][1:-1])
 
 
 def test_boxes_of_the_picture_do_not_overlap_and_it_is_800_pixels_wide() -> None:
