@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -17,10 +18,14 @@ from parity.adapters import adapt, trainer_of
 from parity.adapters.probe import randomise
 from parity.core.layout import identity
 from parity.core.rules import NAMES, Rule, clipped, hyperparameters_of, in_torch_terms, update
+from parity.core.trainer import Evaluation, WatchedCall
+from parity.core.types import Both
 from parity.pairing.pair import LayerPair
 from parity.pairing.slots import Slot
+from parity.training import shared_layers, train_mode
 from parity.training.gaps import gaps
 from parity.training.steps.statistics import Statistics, explain_statistics
+from parity.training.ties import Tie
 from tests.zoo import CASES
 from tf_impl import optimizers as keras_optimizers
 from torch_impl import optimizers as torch_optimizers
@@ -352,6 +357,29 @@ def test_a_zero_gradient_is_judged_by_what_rounding_does_to_it() -> None:
     (real,) = gaps(slots, ours, theirs, {})
     assert not excused.beyond
     assert real.beyond
+
+
+def test_copies_whose_gradients_cancel_are_one_tensor() -> None:
+    """The sum is zero on both sides: that proves the tie, and there is no scale to divide by."""
+    tie = Tie("keras", ("a.kernel", "b.kernel"), "a.weight", Slot("a.kernel", "a.weight", identity((2,))))
+    gradient, nothing = np.array([1.0, 2.0]), np.zeros(2)
+    copies: dict[str, Any] = {"a.kernel": gradient, "b.kernel": -gradient}
+    assert shared_layers._proven(tie, Both(copies, {"a.weight": nothing})) == 0.0
+    assert shared_layers._proven(tie, Both(copies, {"a.weight": gradient})) is None
+
+
+def test_a_call_that_gets_less_is_no_place_of_a_difference() -> None:
+    """The torch layer gets one tensor where the Keras layer gets two: what it gives says nothing of the layer."""
+    x, y = np.ones((2, 3)), np.zeros((2, 3))
+
+    def passes(*inputs: Any) -> Both[Evaluation]:
+        keras_call, torch_call = WatchedCall("a", 0, [x, y], x), WatchedCall("b", 0, list(inputs), x + 1.0)
+        return Both(*(Evaluation(0.0, [], {}, [], [call]) for call in (keras_call, torch_call)))
+
+    bench: Any = SimpleNamespace(watched={"a": "b"})
+    for inputs, place in (((x, y), ("a", "b")), ((x,), (None, None)), ((x, x), (None, None))):
+        finding = train_mode._first_output(bench, passes(*inputs))
+        assert (finding.keras, finding.torch) == place
 
 
 @pytest.mark.parametrize("name", ["hard_sigmoid", "hard_swish", "gelu", "silu", "elu", "softplus", "selu"])

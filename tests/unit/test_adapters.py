@@ -1,0 +1,24 @@
+"""The rooms of the two sides have the same files, except for what one framework alone needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ADAPTERS = Path(__file__).parents[2] / "parity" / "adapters"
+KERAS_ALONE = {
+    "exact.py",  # float64 that Keras or its backend would pass through float32
+    "flattening.py",  # H, W, C behind a flattening, which torch reads as C, H, W
+    "training/gradient.py",  # three backends, three ways to differentiate
+}
+TORCH_ALONE = {"reference.py"}  # the arithmetic against which causes are proven
+
+
+def files(side: str) -> set[str]:
+    return {path.relative_to(ADAPTERS / side).as_posix() for path in (ADAPTERS / side).rglob("*.py")}
+
+
+def test_both_sides_have_the_same_files() -> None:
+    assert files("keras") - KERAS_ALONE == files("torch") - TORCH_ALONE
+    assert KERAS_ALONE <= files("keras")
+    assert TORCH_ALONE <= files("torch")
+    assert len(files("keras") & files("torch")) >= 10
