@@ -142,13 +142,7 @@ class TraceBuilder:
             replacement = self.observer.before(node, Values(tensors, self.framework.to_numpy))
             if replacement is not None:
                 args, kwargs = self.framework.replaced((args, kwargs), replacement)
-        self.opaque += 1
-        self.watch(False)
-        try:
-            outputs = function(*args, **kwargs)
-        finally:
-            self.opaque -= 1
-            self.watch(True)
+        outputs = self._run(function, args, kwargs)
         made = self._tensors(outputs)
         written = [
             tensor
@@ -168,12 +162,28 @@ class TraceBuilder:
             self._writers[self.framework.storage(tensor)] = node.id
             if not any(tensor is new for new in made):
                 self._bind(tensor, node.id, 0)
-        if self.observer is not None and made:
-            replacement = self.observer.after(node, Values(made, self.framework.to_numpy))
-            if replacement is not None:
-                outputs = self.framework.replaced(outputs, replacement)
-                for i, tensor in enumerate(self._tensors(outputs)):
-                    self._bind(tensor, node.id, i)
+        return self._observed(node, outputs, made)
+
+    def _run(self, function: Any, args: Any, kwargs: Any) -> Any:
+        """Run one step; what it calls in turn is part of it."""
+        self.opaque += 1
+        self.watch(False)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self.opaque -= 1
+            self.watch(True)
+
+    def _observed(self, node: Node, outputs: Any, made: Sequence[Any]) -> Any:
+        """The outputs, or what the observer puts in their place."""
+        if self.observer is None or not made:
+            return outputs
+        replacement = self.observer.after(node, Values(list(made), self.framework.to_numpy))
+        if replacement is None:
+            return outputs
+        outputs = self.framework.replaced(outputs, replacement)
+        for i, tensor in enumerate(self._tensors(outputs)):
+            self._bind(tensor, node.id, i)
         return outputs
 
     def _add(

@@ -117,24 +117,14 @@ def explain_step(
     parts = {part.name: part for p in common for part in differing_parts(rules.keras[p], rules.torch[p])}
     if any(rules.keras[p].algorithm != rules.torch[p].algorithm for p in common) or not parts:
         return unknown
-
-    def gap(chosen: list[Part]) -> float:
-        """How far the Keras step is from torch's, with these parts of the rule taken from torch."""
-        mixed = [
-            {p: exchanged(a.rules[p], b.rules[p], chosen) for p in a.rules if p in b.rules}
-            for a, b in zip(keras, torch, strict=True)
-        ]
-        gaps = _gaps(made_of(keras, mixed), torch[-1].after)
-        return max(gaps[path] for path in common)
-
-    best = gap(list(parts.values()))
-    if best > EXACT:
+    best = _exchanged_gap(keras, torch, common, list(parts.values()))
+    if not best <= EXACT:
         return unknown
     pair = next(pair for pair, slot in slots if slot is worst)
     first = [worst.keras] if worst.keras in common else []
     found = Explained(parts=list(parts.values()))
     for part in parts.values():
-        without = gap([one for one in parts.values() if one is not part])
+        without = _exchanged_gap(keras, torch, common, [one for one in parts.values() if one is not part])
         if without <= max(100.0 * best, STRUCTURE):
             continue  # it makes no difference here
         path = next(p for p in (*first, *common) if part in differing_parts(rules.keras[p], rules.torch[p]))
@@ -147,6 +137,18 @@ def explain_step(
         finding = Finding(pair.keras, ", ".join(pair.torch), Kind.TRAINING, part.cause, text, fix, True)
         (found.rules if is_framework_rule(part, a, b) else found.findings).append(finding)
     return found
+
+
+def _exchanged_gap(
+    keras: Sequence[OptimizerStep], torch: Sequence[OptimizerStep], paths: Sequence[str], parts: list[Part]
+) -> float:
+    """How far the last Keras step is from torch's, with these parts of the rule taken from torch."""
+    mixed = [
+        {p: exchanged(a.rules[p], b.rules[p], parts) for p in a.rules if p in b.rules}
+        for a, b in zip(keras, torch, strict=True)
+    ]
+    gaps = _gaps(made_of(keras, mixed), torch[-1].after)
+    return max(gaps[path] for path in paths)
 
 
 def _does_what_it_says(steps: Sequence[OptimizerStep], paths: Sequence[str]) -> bool:
