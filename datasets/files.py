@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from datasets.errors import RunError
+from datasets.errors import MissingExtra
 
 
 @contextlib.contextmanager
@@ -48,4 +48,6 @@ def extra(name: str, of: str = "train") -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise RunError(f"{name} must be installed; got: {error}. pip install 'segparity[{of}]'.") from error
+        raise MissingExtra(
+            f"{name} must be installed; got: {error}. pip install 'segparity[{of}]'."
+        ) from error

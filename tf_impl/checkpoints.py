@@ -12,7 +12,7 @@ import h5py
 import keras
 import numpy as np
 
-from datasets.errors import RunError
+from datasets.errors import DataError
 from datasets.files import replacing
 from datasets.training.checkpoints import Reader, check_backbone
 from datasets.training.runlog import Progress
@@ -52,7 +52,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
     try:
         stored = _stored(path)
     except OSError as error:
-        raise RunError(
+        raise DataError(
             f"a checkpoint must be a .weights.h5 file; got {path}: {error}. Check the path."
         ) from error
     own = Counter(tuple(weight.shape) for weight in model.weights)
@@ -63,7 +63,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
     # Widening float32 to float64 is exact; narrowing would round the weights, again without a word.
     wrong += [str(dtype) for _, dtype in stored if not np.can_cast(dtype, model.variable_dtype)]
     if wrong:
-        raise RunError(
+        raise DataError(
             f"a checkpoint must fit the model's arguments; got {len(wrong)} tensors that do not in {path}, "
             f"the first {wrong[0]}. Give the --depth, --head and --dtype that it was trained with."
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from datasets.errors import RunError
+from datasets.errors import SettingsError
 from datasets.training.recipe import Machine
 
 
@@ -24,7 +24,7 @@ def joined(machine: Machine) -> Iterator[tuple[int, int]]:
         machine: coordinator, processes and process (JAX); devices (JAX or TensorFlow).
     Returns: a context with this process's number and how many there are.
     Raises:
-        RunError: what Keras' backend cannot do.
+        SettingsError: what Keras' backend cannot do.
     """
     backend = keras.config.backend()
     if machine.processes == machine.devices == 1:
@@ -36,7 +36,7 @@ def joined(machine: Machine) -> Iterator[tuple[int, int]]:
         with _on_tensorflow(machine):
             yield place(machine)
     else:
-        raise RunError(
+        raise SettingsError(
             "several processes must run on Keras' JAX backend, several devices on JAX or TensorFlow; got "
             f"backend={backend}, processes={machine.processes}, devices={machine.devices}. Set KERAS_BACKEND=jax."
         )
@@ -57,7 +57,7 @@ def _on_jax(machine: Machine) -> Iterator[None]:
     devices = keras.distribution.list_devices()
     wanted = machine.devices * machine.processes
     if len(devices) < wanted:
-        raise RunError(_too_few(wanted, devices))
+        raise SettingsError(_too_few(wanted, devices))
     before = keras.distribution.distribution()
     keras.distribution.set_distribution(
         keras.distribution.DataParallel(devices=devices[:wanted], auto_shard_dataset=False)
@@ -81,12 +81,12 @@ def _on_tensorflow(machine: Machine) -> Iterator[None]:
         try:
             tensorflow.config.set_logical_device_configuration(found[0], parts)
         except RuntimeError as error:
-            raise RunError(
+            raise SettingsError(
                 f"the CPU must be divided before TensorFlow uses it; got {error} Use a new process."
             ) from error
     names = [device.name for device in tensorflow.config.list_logical_devices(kind)]
     if len(names) < machine.devices:
-        raise RunError(_too_few(machine.devices, names))
+        raise SettingsError(_too_few(machine.devices, names))
     with tensorflow.distribute.MirroredStrategy(names[: machine.devices]).scope():
         yield
 

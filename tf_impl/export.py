@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from datasets.errors import RunError
+from datasets.errors import DataError, RunError, SettingsError
 from datasets.export.exports import (
     Agreement,
     Floats,
@@ -95,13 +95,14 @@ def load(path: Path | str, format: str = FORMATS[0]) -> Run:
         format: savedmodel or litert.
     Returns: a function from images (N, H, W, C) to the outputs.
     Raises:
-        RunError: the runtime cannot read or run it.
+        DataError: the runtime cannot read it.
+        RunError: the runtime cannot run it.
     """
     tensorflow = _tensorflow()
     try:
         run = (_saved if format == "savedmodel" else _interpreted)(tensorflow, Path(path))
     except (OSError, ValueError, RuntimeError) as error:
-        raise RunError(
+        raise DataError(
             f"{path} must be readable as {format}; got: {first_line(error)}. Export it again."
         ) from error
 
@@ -217,7 +218,7 @@ def _nudged(model: Any, share: float) -> Iterator[None]:
 def _tensorflow() -> Any:
     """TensorFlow, on which Keras must run: these formats are its own."""
     if keras.config.backend() != "tensorflow":
-        raise RunError(
+        raise SettingsError(
             f"Keras must run on TensorFlow to export; got backend={keras.config.backend()}. "
             "Set KERAS_BACKEND=tensorflow: the checkpoint is the same."
         )

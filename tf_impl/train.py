@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tf_impl
-from datasets.errors import RunError
+from datasets.errors import SettingsError
 from datasets.training.augment import augmentation
 from datasets.training.command import Training
 from datasets.training.feeding import Arrays
@@ -44,14 +44,14 @@ def make_model(
         seed: of the initial weights.
         name: one of `datasets.training.networks`.
     Raises:
-        RunError: arguments that the network refuses.
+        SettingsError: arguments that the network refuses.
     """
     keras.utils.set_random_seed(seed)
     with precision(dtype), keras.device(f"{device}:0") if device else contextlib.nullcontext():
         try:
             return getattr(tf_impl, name)(**arguments)
         except (TypeError, ValueError) as error:
-            raise RunError(str(error)) from error
+            raise SettingsError(str(error)) from error
 
 
 def to_network(images: NDArray[np.uint8], model: keras.Model) -> Any:
@@ -90,7 +90,8 @@ def train(
         settings: further ones of `engine.fit`.
     Returns: the loss of every step, computed before the step's update.
     Raises:
-        RunError: images and masks that do not fit, or a loss that is no finite number.
+        DataError: images and masks that do not fit.
+        RunError: a loss that is no finite number.
     Source: lecture, "Training mUnet with MSE Loss".
     """
     check_pairs(images, masks)
@@ -101,7 +102,9 @@ def find_device(wanted: str | None) -> str:
     """The device to run on: the one wanted, or a GPU where there is one."""
     found = "gpu" if any("gpu" in name.lower() for name in keras.distribution.list_devices()) else "cpu"
     if wanted == "gpu" != found:
-        raise RunError("--device gpu must have a GPU that Keras' backend sees; got device=cpu. Leave it out.")
+        raise SettingsError(
+            "--device gpu must have a GPU that Keras' backend sees; got device=cpu. Leave it out."
+        )
     return wanted or found
 
 

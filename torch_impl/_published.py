@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from datasets.errors import RunError
+from datasets.errors import DataError
 
 CONVOLVED = {"fc6": "classifier.0", "fc7": "classifier.3"}
 """Convolutions of a VGG network, and the dense layers of the published classifier that they stand for."""
@@ -25,7 +25,7 @@ def load_backbone(network: torch.nn.Module, given: dict[str, torch.Tensor], path
     Returns:
         Names of the network's parts that were read.
     Raises:
-        RunError: a state_dict whose tensors differ from the backbone's in name or shape.
+        DataError: a state_dict whose tensors differ from the backbone's in name or shape.
     """
     backbone: torch.nn.Module = network.get_submodule("backbone")
     state = {name: value for name, value in given.items() if not name.startswith(("fc.", "classifier."))}
@@ -37,7 +37,7 @@ def load_backbone(network: torch.nn.Module, given: dict[str, torch.Tensor], path
         if name not in own or name not in state or own[name].shape != state[name].shape
     ]
     if wrong:
-        raise RunError(
+        raise DataError(
             f"the backbone's weights must fit it; got {len(wrong)} tensors that do not in {path}, the first {wrong[0]}. "
             "Choose the backbone and the width that they are of."
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from datasets.errors import RunError
+from datasets.errors import DataError
 from datasets.files import replacing
 from datasets.training.checkpoints import Reader, check_backbone
 from datasets.training.runlog import Progress
@@ -59,7 +59,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         or torch.promote_types(own[name][1], stored[name][1]) != own[name][1]
     ]
     if wrong:
-        raise RunError(
+        raise DataError(
             f"a checkpoint must fit the model's arguments; got {len(wrong)} tensors that do not in {path}, "
             f"the first {wrong[0]}. Give the --depth, --head and --dtype that it was trained with."
         )
@@ -122,10 +122,12 @@ def _state(path: Path) -> dict[str, torch.Tensor]:
         state: dict[str, torch.Tensor] = dict(torch.load(path, map_location="cpu", weights_only=True).items())
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
-        raise RunError(f"a checkpoint must be a state_dict; got {path}: {reason}. Check the path.") from error
+        raise DataError(
+            f"a checkpoint must be a state_dict; got {path}: {reason}. Check the path."
+        ) from error
     other = next((name for name, value in state.items() if not isinstance(value, torch.Tensor)), None)
     if other is not None:
-        raise RunError(
+        raise DataError(
             f"a checkpoint must be a state_dict, tensors by name; got {other} of type {type(state[other]).__name__} "
             f"in {path}. Save model.state_dict() alone."
         )

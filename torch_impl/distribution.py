@@ -20,7 +20,7 @@ def joined(machine: Machine) -> Iterator[tuple[int, int]]:
         machine: coordinator, processes and process; devices, for which Lightning starts processes of its own.
     Returns: a context with this process's number and how many there are.
     Raises:
-        RunError: numbers that do not go together.
+        SettingsError: numbers that do not go together.
     """
     if machine.processes > 1 and machine.coordinator and "RANK" not in os.environ:
         address, _, port = machine.coordinator.rpartition(":")

@@ -17,7 +17,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import SettingsError
 from datasets.purdue_shapes import CLASSES, MASK_VALUES
 from datasets.training.feeding import (
     Augment,
@@ -85,7 +85,7 @@ class _Engine(lightning.LightningModule):
         except ValueError as error:
             if len(inputs) > 1 or "more than 1 value per channel" not in str(error):
                 raise
-            raise RunError(
+            raise SettingsError(
                 "a batch must have more than one image where a network normalises their averages; got one image in "
                 f"the last batch of an epoch. Choose another --batch-size than {self.recipe.batch_size}."
             ) from error

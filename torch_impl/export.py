@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from datasets.errors import RunError
+from datasets.errors import DataError, RunError
 from datasets.export.exports import (
     Agreement,
     Floats,
@@ -90,13 +90,15 @@ def load(path: Path | str, format: str = FORMATS[0]) -> Run:
         format: onnx.
     Returns: a function from images (N, H, W, C) to the outputs.
     Raises:
-        RunError: the runtime is not installed, or cannot read or run the file.
+        MissingExtra: the runtime is not installed.
+        DataError: the runtime cannot read the file.
+        RunError: the runtime cannot run it.
     """
     onnxruntime = extra("onnxruntime", "export")
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has a class of its own for every kind
-        raise RunError(
+        raise DataError(
             f"ONNX Runtime must read {path}; got: {first_line(error)}. Export it again."
         ) from error
     name = session.get_inputs()[0].name

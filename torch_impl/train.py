@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 import torch_impl
-from datasets.errors import RunError
+from datasets.errors import SettingsError
 from datasets.training.augment import augmentation
 from datasets.training.command import Training
 from datasets.training.feeding import Arrays
@@ -42,13 +42,13 @@ def make_model(
         seed: of the initial weights.
         name: one of `datasets.training.networks`.
     Raises:
-        RunError: arguments that the network refuses.
+        SettingsError: arguments that the network refuses.
     """
     torch.manual_seed(seed)
     try:
         model = getattr(torch_impl, name)(**arguments)
     except (TypeError, ValueError) as error:
-        raise RunError(str(error)) from error
+        raise SettingsError(str(error)) from error
     return model.to(device="cuda" if device == "gpu" else device, dtype=getattr(torch, dtype))
 
 
@@ -89,7 +89,8 @@ def train(
         settings: further ones of `engine.fit`.
     Returns: the loss of every step, computed before the step's update.
     Raises:
-        RunError: images and masks that do not fit, or a loss that is no finite number.
+        DataError: images and masks that do not fit.
+        RunError: a loss that is no finite number.
     Source: lecture, "Training mUnet with MSE Loss".
     """
     from torch_impl import engine  # Lightning takes seconds to import, and only training needs it
@@ -102,7 +103,7 @@ def find_device(wanted: str | None) -> str:
     """The device to run on: the one wanted, or a GPU where there is one."""
     found = "gpu" if torch.cuda.is_available() else "cpu"
     if wanted == "gpu" != found:
-        raise RunError("--device gpu must have a GPU that PyTorch sees; got device=cpu. Leave it out.")
+        raise SettingsError("--device gpu must have a GPU that PyTorch sees; got device=cpu. Leave it out.")
     return wanted or found
 
 

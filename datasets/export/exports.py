@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, RunError, SettingsError
 from datasets.prediction.reading import Reading
 from datasets.purdue_shapes import generate
 
@@ -84,7 +84,7 @@ def agree(
             could be compared.
     """
     if not samples:
-        raise RunError("there must be images to compare on; got no samples. Give some.")
+        raise SettingsError("there must be images to compare on; got no samples. Give some.")
     found = []
     for sample in samples:
         want, got = network(sample), exported(sample)
@@ -145,19 +145,19 @@ def check_samples(samples: Sequence[Floats], fixed: bool) -> None:
 
     Shapes: each (N, H, W, C).
     Raises:
-        RunError: none, one image alone in the first, or several sizes for a file of one size.
+        DataError: none, one image alone in the first, or several sizes for a file of one size.
     """
     shapes = [sample.shape for sample in samples]
     if not shapes or any(len(shape) != 4 for shape in shapes) or shapes[0][0] < 2:
-        raise RunError(
+        raise DataError(
             f"samples must be images (N, H, W, C), the first of at least two; got shapes={shapes}. Give more."
         )
     if any(sample.dtype != np.float32 for sample in samples):
-        raise RunError(
+        raise DataError(
             f"samples must be float32; got {[str(each.dtype) for each in samples]}. Convert them first."
         )
     if fixed and len({shape[1:3] for shape in shapes}) > 1:
-        raise RunError(
+        raise DataError(
             f"samples must have one size for a file of one size; got shapes={shapes}. Leave fixed out."
         )
 
@@ -167,10 +167,10 @@ def whole(path: Path) -> Iterator[Path]:
     """A path to write a file or a folder to, which takes the place of `path` only once it is whole.
 
     Raises:
-        RunError: `path` is a folder that holds something else than an earlier SavedModel.
+        SettingsError: `path` is a folder that holds something else than an earlier SavedModel.
     """
     if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").exists():
-        raise RunError(
+        raise SettingsError(
             f"--out must be new, or hold an earlier export; got the folder {path}. Choose another."
         )
     path.parent.mkdir(parents=True, exist_ok=True)

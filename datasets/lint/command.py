@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.lint.files import Item, UnreadableError, read_items
+from datasets.errors import DataError
+from datasets.lint.files import Item, read_items
 from datasets.lint.linter import Linter, Problem
 
 __all__ = ["Linter", "Problem", "lint", "main"]
@@ -41,7 +42,7 @@ def lint(
     """
     if not len(images) == len(masks) == (len(masks) if boxes is None else len(boxes)):
         got = f"{len(images)} images, {len(masks)} masks" + ("" if boxes is None else f", {len(boxes)} boxes")
-        raise ValueError(f"images, masks and boxes must be as many; got {got}. Pair them.")
+        raise DataError(f"images, masks and boxes must be as many; got {got}. Pair them.")
     linter = Linter(classes, values, ignore)
     own = [None] * len(masks) if boxes is None else boxes
     for i, (image, mask, box) in enumerate(zip(images, masks, own, strict=True)):
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         linter = Linter(**{"classes": classes, "ignore": ignore, **own})
         for item in items:
             linter.add(item)
-    except (UnreadableError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:  # a RunError is a ValueError
         print("error:", error, file=sys.stderr)
         return 2
     problems = linter.problems()

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.errors import DataError, DatasetError, SettingsError
 from datasets.files import extra
-from datasets.purdue_shapes import CLASSES, MASK_VALUES, DatasetError, load
+from datasets.purdue_shapes import CLASSES, MASK_VALUES, load
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 LOSSY = (".jpg", ".jpeg", ".webp")
@@ -19,10 +20,6 @@ LOSSY = (".jpg", ".jpeg", ".webp")
 IMAGES = ("images", "image", "imgs", "img", "JPEGImages")
 MASKS = ("masks", "mask", "labels", "annotations", "SegmentationClass", "gt")
 ENDINGS = ("_mask", "-mask", "_label", "_labels", "_gt", "_seg")
-
-
-class UnreadableError(ValueError):
-    """Data that cannot be looked at at all; its message is one line."""
 
 
 class Item(NamedTuple):
@@ -39,7 +36,7 @@ def read_items(path: Path, images: str | None, masks: str | None) -> tuple[Itera
     """The items of a file or a folder, and what is known of its classes (a Linter's arguments).
 
     Raises:
-        UnreadableError: nothing there that can be looked at.
+        DataError: nothing there that can be looked at.
     """
     if path.is_dir():
         files = sorted(path.glob("*.gz"))
@@ -47,7 +44,7 @@ def read_items(path: Path, images: str | None, masks: str | None) -> tuple[Itera
             return (item for file in files for item in _shapes(file, f"{file.name} ")), _SHAPES
         return _pictures(path, *_folders(path, images, masks)), {}
     if not path.is_file():
-        raise UnreadableError(f"DATA must be a file or a folder; got {path}. Check the path.")
+        raise DataError(f"DATA must be a file or a folder; got {path}. Check the path.")
     if path.suffix == ".npz":
         return _arrays(path), {}
     return _shapes(path, ""), _SHAPES
@@ -63,7 +60,7 @@ def _shapes(path: Path, prefix: str) -> Iterator[Item]:
     except DatasetError as error:
         first, *rest = str(error).splitlines()
         if not rest:
-            raise UnreadableError(first) from error
+            raise DataError(first) from error
         yield Item(path.name, None, None, faults=tuple(("broken-record", line.strip()) for line in rest[:-1]))
         return
     for i in range(len(data)):
@@ -77,13 +74,11 @@ def _arrays(path: Path) -> Iterator[Item]:
             names = file.files
             images, masks = (file[name] if name in names else None for name in ("images", "masks"))
     except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise UnreadableError(f"{path} must be an .npz file of plain arrays; got {error}.") from error
+        raise DataError(f"{path} must be an .npz file of plain arrays; got {error}.") from error
     if images is None or masks is None:
-        raise UnreadableError(f"{path} must hold images and masks; got {names}. Name the arrays so.")
+        raise DataError(f"{path} must hold images and masks; got {names}. Name the arrays so.")
     if len(images) != len(masks):
-        raise UnreadableError(
-            f"{path} must hold as many masks as images; got {len(images)} and {len(masks)}."
-        )
+        raise DataError(f"{path} must hold as many masks as images; got {len(images)} and {len(masks)}.")
     for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
         yield Item(f"image {i}", image, mask)
 
@@ -95,7 +90,7 @@ def _folders(path: Path, images: str | None, masks: str | None) -> tuple[Path, P
         tried = [path / given] if given else [path / one for one in usual]
         there = [one for one in tried if one.is_dir()]
         if given and not there:
-            raise UnreadableError(f"--{name} must be a folder in DATA; got {given}. Check the name.")
+            raise SettingsError(f"--{name} must be a folder in DATA; got {given}. Check the name.")
         found.append(there[0] if there else path)
     return found[0], found[1]
 
@@ -113,7 +108,7 @@ def _pictures(root: Path, images: Path, masks: Path) -> Iterator[Item]:
             stem = file.stem.removesuffix(ending) if own == "mask" else file.stem
             pairs.setdefault(stem, {})[own] = file
     if not any("mask" in pair for pair in pairs.values()):
-        raise UnreadableError(
+        raise DataError(
             f"DATA must hold images/ and masks/, or x.png beside x_mask.png; got {root}. "
             "Name the folders with --images and --masks."
         )

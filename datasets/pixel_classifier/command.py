@@ -26,7 +26,7 @@ from datasets.pixel_classifier.model import (
     PixelClassifier,
     label_map,
 )
-from datasets.purdue_shapes import Data, DatasetError
+from datasets.purdue_shapes import Data
 from datasets.scores.metrics import SegmentationMetrics, one_hot
 from datasets.training.runs import load_part
 from datasets.voc.folder import Voc
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         test = _Part(options.data, "test", options.test, options.foreground)
         classifier = _train(options, train)
         found = _score(options, classifier, test)
-    except (DatasetError, RunError) as error:
+    except RunError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     print(

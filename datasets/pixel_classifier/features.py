@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, SettingsError
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -69,13 +69,13 @@ def features_of(images: Bytes, names: str = "colour") -> Floats:
         images: raw values 0..255.
         names: one or more of FEATURES, joined by +.
     Raises:
-        RunError: no such features, one twice, or images of another shape.
+        DataError, SettingsError: no such features, one twice, or images of another shape.
     """
     chosen = names.split("+")
     if len(set(chosen)) < len(chosen) or not set(chosen) <= set(FEATURES):
-        raise RunError(
+        raise SettingsError(
             f"features must be of {', '.join(FEATURES)}, each once, joined by +; got features={names!r}. Try colour."
         )
     if images.ndim != 4 or images.shape[-1] != 3:
-        raise RunError(f"images must be (n, H, W, 3); got images.shape={images.shape}. Move its axes.")
+        raise DataError(f"images must be (n, H, W, 3); got images.shape={images.shape}. Move its axes.")
     return np.concatenate([FEATURES[name](images) for name in chosen], axis=-1)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, SettingsError
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float64]
@@ -77,7 +77,7 @@ class PixelClassifier:
             that are scaled to the sum 1.
         regularisation: added to the covariances' diagonal, 0 or more, in squared units of the features.
     Raises:
-        RunError: a class without pixels, a covariance that has no inverse, or an argument out of range.
+        DataError, SettingsError: a class without pixels, a covariance that has no inverse, or an argument out of range.
     Source: lecture, preamble (Kak & Bouman, Purdue, 2025); Duda, Hart, Stork, "Pattern Classification", section 2.6.
     """
 
@@ -90,16 +90,20 @@ class PixelClassifier:
         regularisation: float = 0.0,
     ) -> None:
         if kind not in KINDS:
-            raise RunError(f"kind must be one of {', '.join(KINDS)}; got kind={kind!r}.")
+            raise SettingsError(f"kind must be one of {', '.join(KINDS)}; got kind={kind!r}.")
         if not 0 <= regularisation < np.inf:
-            raise RunError(f"regularisation must be 0 or more; got regularisation={regularisation}. Try 1.")
+            raise SettingsError(
+                f"regularisation must be 0 or more; got regularisation={regularisation}. Try 1."
+            )
         self.classes = tuple(classes)
         if len(self.classes) != len(moments.counts):
-            raise RunError(f"classes must be {len(moments.counts)}, as moments has; got {len(self.classes)}.")
+            raise SettingsError(
+                f"classes must be {len(moments.counts)}, as moments has; got {len(self.classes)}."
+            )
         if len(self.classes) > NONE:
-            raise RunError(f"classes must be at most {NONE}; got {len(self.classes)}. Leave some out.")
+            raise SettingsError(f"classes must be at most {NONE}; got {len(self.classes)}. Leave some out.")
         if missing := [name for name, count in zip(self.classes, moments.counts, strict=True) if not count]:
-            raise RunError(
+            raise DataError(
                 f"every class must have training pixels; got none of {', '.join(missing)}. Train on more images, or "
                 "leave the class out."
             )
@@ -125,28 +129,29 @@ class PixelClassifier:
             classes: K names.
             options: kind, priors and regularisation, as the class takes them.
         Raises:
-            RunError: no batch, shapes that do not fit, labels out of range, features that are not finite, or what the
-                class refuses.
+            DataError: no batch, shapes that do not fit, labels out of range, features that are not finite, a class
+                without pixels, or a covariance that has no inverse.
+            SettingsError: an option out of range.
         """
         moments: Moments | None = None
         for values, labels in batches:
             if values.shape[:-1] != labels.shape:
-                raise RunError(
+                raise DataError(
                     "features must be (..., F) and labels (...); got "
                     f"features.shape={values.shape}, labels.shape={labels.shape}. Pair them."
                 )
             wrong = (labels != NONE) & ((labels < 0) | (labels >= len(classes)))
             if wrong.any():
-                raise RunError(
+                raise DataError(
                     f"labels must be in 0..{len(classes) - 1} or {NONE}; got {int(labels[wrong][0])}. Name every class."
                 )
             if not np.isfinite(values).all():
-                raise RunError("features must be finite; got NaN or infinity. Take such pixels out.")
+                raise DataError("features must be finite; got NaN or infinity. Take such pixels out.")
             if moments is None:
                 moments = Moments.none(len(classes), values.shape[-1])
             moments.add(values.reshape(-1, values.shape[-1]).astype(np.float64), labels.ravel())
         if moments is None:
-            raise RunError("there must be a training image; got none. Give more.")
+            raise DataError("there must be a training image; got none. Give more.")
         return cls(moments, classes, **options)
 
     def discriminants(self, values: NDArray[Any]) -> Floats:
@@ -154,10 +159,10 @@ class PixelClassifier:
 
         Shapes: values (..., F); returns (..., K).
         Raises:
-            RunError: another number of features.
+            DataError: another number of features.
         """
         if values.shape[-1:] != self.means.shape[1:]:
-            raise RunError(
+            raise DataError(
                 f"features must be (..., {self.means.shape[1]}), as in training; got features.shape={values.shape}."
             )
         flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
@@ -188,7 +193,7 @@ class PixelClassifier:
                     name, pixels = "all classes together", int(counts.sum())
                 faults.append(f"rank {rank} for {name} ({pixels} pixels)")
         if faults:
-            raise RunError(
+            raise DataError(
                 f"a covariance of {size} features must have rank {size}; got {', '.join(faults)}. Those pixels lie in "
                 "a plane: give regularisation=1 (--regularisation 1), fewer features, or more images."
             )
@@ -209,12 +214,14 @@ def _priors(priors: str | Sequence[float], counts: NDArray[np.int64]) -> Floats:
     """Priors that add up to 1, (K,)."""
     if isinstance(priors, str):
         if priors not in PRIORS:
-            raise RunError(f"priors must be one of {', '.join(PRIORS)}, or numbers; got priors={priors!r}.")
+            raise SettingsError(
+                f"priors must be one of {', '.join(PRIORS)}, or numbers; got priors={priors!r}."
+            )
         found = np.ones(len(counts)) if priors == "equal" else counts.astype(float)
     else:
         found = np.asarray(priors, float)
     if found.shape != counts.shape or not ((found > 0) & np.isfinite(found)).all():
-        raise RunError(
+        raise SettingsError(
             f"priors must be {len(counts)} numbers above 0; got priors={priors}. Give one a class."
         )
     return np.asarray(found / found.sum())

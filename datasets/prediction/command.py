@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, SettingsError
 from datasets.files import extra, replacing
 from datasets.prediction.figure import save_figure, seven_rows
 from datasets.prediction.pictures import FORMAT, class_ids, described, overlay, save_ids, save_picture
@@ -81,7 +81,7 @@ def configuration(options: argparse.Namespace) -> dict[str, Any]:
     Returns: what config.json holds; "model" with "name" and "arguments", "dtype" float32 or float64, and
         "multiple", of which the network wants height and width.
     Raises:
-        RunError: no configuration beside the checkpoint, or none that can be read.
+        DataError, SettingsError: no configuration beside the checkpoint, or none that can be read.
     """
     config = read_config(options.config or options.checkpoint.with_name("config.json"))
     model = config["model"]
@@ -90,7 +90,7 @@ def configuration(options: argparse.Namespace) -> dict[str, Any]:
     flags = ("skip_connections", "depth", "head", "schedule")
     given = {name: getattr(options, name) for name in flags if getattr(options, name) is not None}
     if model["name"] not in NETWORKS or (given and model["name"] != "mUnet"):
-        raise RunError(
+        raise SettingsError(
             f"model must be one of {', '.join(NETWORKS)}, and {', '.join(flags)} are mUnet's; "
             f"got model={model['name']}, {given}. Leave them out."
         )
@@ -107,17 +107,17 @@ def check_options(options: argparse.Namespace, reading: Reading) -> None:
     """Refuse flags that nothing can be made of, before the network is built.
 
     Raises:
-        RunError: a value out of range, or a class that the network does not know.
+        SettingsError: a value out of range, or a class that the network does not know.
     """
     for name in ("batch_size", "min_area", "limit", "count"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise RunError(f"{name} must be at least 1; got {name}={value}. Give a larger one.")
+            raise SettingsError(f"{name} must be at least 1; got {name}={value}. Give a larger one.")
     if options.threshold is not None and not 0 < options.threshold < 1:
-        raise RunError(f"threshold must be between 0 and 1; got threshold={options.threshold}. Try 0.5.")
+        raise SettingsError(f"threshold must be between 0 and 1; got threshold={options.threshold}. Try 0.5.")
     unknown = sorted(set(options.classes or ()) - set(reading.classes))
     if unknown:
-        raise RunError(
+        raise SettingsError(
             f"classes must be some of {', '.join(reading.classes)}; got {', '.join(unknown)}. Check the spelling."
         )
 
@@ -134,7 +134,7 @@ def write_predictions(
         network: gives outputs for raw images.
         multiple: of which the network wants height and width.
     Raises:
-        RunError: outputs that do not fit the classes, a picture that cannot be read.
+        DataError: outputs that do not fit the classes, a picture that cannot be read.
     """
     total = min(len(data), options.limit or len(data))
     figure = _figure(options.count, total) if isinstance(data, Data) else 0
@@ -174,7 +174,7 @@ def write_predictions(
 def _figure(wanted: int | None, total: int) -> int:
     """Images in the figure."""
     if wanted is not None and wanted > total:
-        raise RunError(f"count must be in 1..{total}; got count={wanted}. Give another one.")
+        raise SettingsError(f"count must be in 1..{total}; got count={wanted}. Give another one.")
     return min(total, FIGURE) if wanted is None else wanted
 
 
@@ -190,12 +190,12 @@ def _scored(data: Source, reading: Reading) -> tuple[str, ...]:
     """The classes that are scored: the network's; where labels exclude each other the background's too, as in training.
 
     Raises:
-        RunError: a folder with other classes than the network's.
+        DataError: a folder with other classes than the network's.
     """
     if not isinstance(data, Voc):
         return reading.classes
     if data.classes[1:] != reading.classes:
-        raise RunError(
+        raise DataError(
             f"the data must have the network's classes, {', '.join(reading.classes)}; got "
             f"{', '.join(data.classes[1:])} in {data.root}. Give the data that it was trained for, or its JPEGImages."
         )
@@ -218,7 +218,7 @@ def _measure(
 ) -> None:
     targets = data.masks[indices]
     if targets.shape[1] != masks.shape[1]:
-        raise RunError(
+        raise DataError(
             f"the data must have the network's classes; got {targets.shape[1]} masks an image, "
             f"{masks.shape[1]} outputs. Give the data that it was trained for."
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, SettingsError
 from datasets.files import extra, replacing
 from datasets.scores.boxes import boxes_of
 
@@ -54,10 +54,10 @@ def class_ids(predicted: Masks, scores: NDArray[np.floating]) -> Bytes:
         scores: what they are ranked by; of equal ones the first.
     Returns: 0 where no class is predicted, c + 1 for class c.
     Raises:
-        RunError: more classes than a byte has room for.
+        SettingsError: more classes than a byte has room for.
     """
     if predicted.shape[-3] > 255:
-        raise RunError(
+        raise SettingsError(
             f"class ids must fit a byte; got {predicted.shape[-3]} classes. Choose up to 255 with --classes."
         )
     best = np.where(predicted, scores, -np.inf).argmax(axis=-3)
@@ -177,12 +177,12 @@ def from_run_lengths(encoded: dict[str, Any]) -> Masks:
 
     Shapes: returns (H, W).
     Raises:
-        ValueError: counts that are not as many as the pixels.
+        DataError: counts that are not as many as the pixels.
     """
     height, width = encoded["size"]
     counts = np.asarray(encoded["counts"], np.int64)
     if (counts < 0).any() or counts.sum() != height * width:
-        raise ValueError(f"counts must add up to {height * width} pixels; got {int(counts.sum())}.")
+        raise DataError(f"counts must add up to {height * width} pixels; got {int(counts.sum())}.")
     inside = np.arange(len(counts)) % 2 == 1
     return np.repeat(inside, counts).reshape((height, width), order="F")
 

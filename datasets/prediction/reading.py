@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError
 from datasets.purdue_shapes import CLASSES, MASK_VALUES
 from datasets.scores.decisions import Masks, decide, raw_values
 from datasets.training.feeding import network_inputs
@@ -42,12 +42,12 @@ class Reading:
         """The reading that a run's configuration asks for; without a recipe the lecture's.
 
         Raises:
-            RunError: a loss or inputs without a meaning here.
+            DataError: a loss or inputs without a meaning here.
         """
         recipe = config.get("recipe", {})
         loss, inputs = recipe.get("loss", "mse"), recipe.get("inputs", "raw")
         if loss not in ACTIVATIONS or inputs not in INPUTS:
-            raise RunError(
+            raise DataError(
                 f"a run's loss must be one of {', '.join(ACTIVATIONS)} and its inputs of {', '.join(INPUTS)}; "
                 f"got loss={loss}, inputs={inputs}. Give the configuration that training wrote."
             )
@@ -71,12 +71,12 @@ class Reading:
                 other none.
         Returns: where each class is predicted; its score, about 0..1; the outputs in units of mask values.
         Raises:
-            RunError: as many outputs as belong to other classes.
+            DataError: as many outputs as belong to other classes.
         """
         count, values = len(self.classes), np.asarray(self.mask_values, float)[:, None, None]
         exclusive = self.activation == "softmax"
         if outputs.shape[1] != count and not (exclusive and outputs.shape[1] == count + 1):
-            raise RunError(
+            raise DataError(
                 f"a network must have one output for each of {', '.join(self.classes)}; "
                 f"got {outputs.shape[1]} outputs. Check classes and num_classes in its config.json."
             )

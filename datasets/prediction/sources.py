@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError
 from datasets.files import extra
 from datasets.purdue_shapes import Data
 from datasets.training.runs import load_part
@@ -35,7 +35,7 @@ def read_data(path: Path) -> Source:
     """What is to be predicted on: a data set, the list val of a folder in VOC's layout, or pictures' paths.
 
     Raises:
-        RunError: nothing there that can be read.
+        DataError: nothing there that can be read.
     """
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         return [path]
@@ -71,7 +71,7 @@ def read_picture(path: Path) -> Bytes:
 
     Shapes: returns (H, W, 3).
     Raises:
-        RunError: no picture of 8 bits a channel.
+        DataError: no picture of 8 bits a channel.
     """
     library, upright = extra("PIL.Image"), extra("PIL.ImageOps")
     try:
@@ -79,11 +79,11 @@ def read_picture(path: Path) -> Bytes:
             mode = picture.mode
             pixels = np.array(upright.exif_transpose(picture).convert("RGB"))
     except (OSError, ValueError, SyntaxError, library.DecompressionBombError) as error:
-        raise RunError(
+        raise DataError(
             f"a picture must be one that Pillow reads; got {path}: {error}. Check the file."
         ) from error
     if mode.startswith(("I", "F")):  # conversion would cut 16 bits off at 255
-        raise RunError(
+        raise DataError(
             f"a picture must have 8 bits a channel; got mode={mode} at {path}. Scale it to 0..255."
         )
     return pixels

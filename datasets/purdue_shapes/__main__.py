@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from datasets.errors import MissingExtra, SettingsError
 from datasets.purdue_shapes import Data, constant_mse, generate, load, save
 from datasets.purdue_shapes.records import KEYS
 
@@ -19,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except (ValueError, OSError) as error:  # a DatasetError is a ValueError
+    except (ValueError, OSError) as error:  # a RunError is a ValueError
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -64,7 +65,7 @@ def _count(text: str) -> int:
 def _generate(options: argparse.Namespace) -> None:
     """Write the files that have images in them, and say what error a network must beat."""
     if not options.train + options.test:
-        raise ValueError("--train or --test must be 1 or more; got train=0, test=0. Ask for some images.")
+        raise SettingsError("--train or --test must be 1 or more; got train=0, test=0. Ask for some images.")
     options.out.mkdir(parents=True, exist_ok=True)
     parts = [("train", options.train, options.seed), ("test", options.test, options.seed + TEST_SEED)]
     fitted_to = None
@@ -89,11 +90,11 @@ def _figure(options: argparse.Namespace) -> None:
         from datasets.purdue_shapes.figure import save_figure
     except ImportError as error:
         missing = f"figure needs {error.name}, which is not installed"
-        raise ValueError(f"{missing}. Run pip install 'segparity[report]'.") from error
+        raise MissingExtra(f"{missing}. Run pip install 'segparity[report]'.") from error
     data = load(options.data) if options.data else generate(options.count, options.seed)
     count = min(options.count, len(data))
     if not count:
-        raise ValueError("--count must be 1 or more; got count=0. Ask for some images.")
+        raise SettingsError("--count must be 1 or more; got count=0. Ask for some images.")
     save_figure(options.out, Data(data.images[:count], data.masks[:count], data.boxes[:count]))
     print(options.out)
 

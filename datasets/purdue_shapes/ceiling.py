@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DatasetError
+from datasets.errors import DatasetError, SettingsError
 from datasets.files import extra
 from datasets.purdue_shapes.data import CLASSES, Boxes, Bytes, Data
 from datasets.purdue_shapes.generator import generate_seen
@@ -25,7 +25,7 @@ def visible_ceiling(count: int = 1000, seed: int = 7, size: tuple[int, int] = (6
         1, for objects of one class that touch are one part of its mask.
     """
     if count < 1:
-        raise ValueError(f"count must be 1 or more; got count={count}. Ask for some images.")
+        raise SettingsError(f"count must be 1 or more; got count={count}. Ask for some images.")
     return _score(*generate_seen(count, seed, size))
 
 

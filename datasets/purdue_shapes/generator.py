@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.errors import SettingsError
 from datasets.purdue_shapes.data import CLASSES, MASK_VALUES, Boxes, Bytes, Data
 
 MAX_OBJECTS = 5
@@ -82,7 +83,7 @@ def generate(count: int, seed: int, size: tuple[int, int] = (64, 64)) -> Data:
     Returns:
         The data set, in memory.
     Raises:
-        ValueError: a count, a seed or a size out of range.
+        SettingsError: a count, a seed or a size out of range.
     Source:
         Lecture, slides "The PurdueShapes5MultiObject Dataset".
     """
@@ -97,9 +98,11 @@ def generate_seen(count: int, seed: int, size: tuple[int, int] = (64, 64)) -> tu
     """
     count, seed, (height, width) = index(count), index(seed), map(index, size)
     if count < 0 or seed < 0:
-        raise ValueError(f"count and seed must be 0 or more; got count={count}, seed={seed}. Raise them.")
+        raise SettingsError(f"count and seed must be 0 or more; got count={count}, seed={seed}. Raise them.")
     if min(height, width) < 32:
-        raise ValueError(f"size must be 32 or more pixels each way; got size={(height, width)}. Enlarge it.")
+        raise SettingsError(
+            f"size must be 32 or more pixels each way; got size={(height, width)}. Enlarge it."
+        )
     images = np.empty((count, height, width, 3), np.uint8)
     masks = np.empty((count, len(CLASSES), height, width), np.uint8)
     seen = np.empty((count, height, width), np.uint8)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.errors import DataError, SettingsError
 from datasets.files import extra
 
 Box: TypeAlias = Sequence[int]  # [min_x, min_y, max_x, max_y] in pixels, both corners included
@@ -25,15 +26,15 @@ def boxes_of(mask: NDArray[np.bool_], min_area: int = 1) -> list[list[int]]:
         min_area: parts of fewer pixels are left out, at least 1.
     Returns: one [min_x, min_y, max_x, max_y] a part, in pixels, both corners included.
     Raises:
-        ValueError: a mask that is not boolean, or a min_area below 1.
-        RunError: scipy is not installed.
+        DataError, SettingsError: a mask that is not boolean, or a min_area below 1.
+        MissingExtra: scipy is not installed.
     """
     if mask.ndim != 2 or mask.dtype != bool:
-        raise ValueError(
+        raise DataError(
             f"mask must be boolean (H, W); got mask.shape={mask.shape}, dtype={mask.dtype}. Compare it first."
         )
     if min_area < 1:
-        raise ValueError(f"min_area must be at least 1; got min_area={min_area}. Give a number of pixels.")
+        raise SettingsError(f"min_area must be at least 1; got min_area={min_area}. Give a number of pixels.")
     ndimage = extra("scipy.ndimage")
     parts, count = ndimage.label(mask, structure=np.ones((3, 3), int))
     areas = np.bincount(parts.ravel(), minlength=count + 1)[1:]
@@ -53,7 +54,7 @@ def overlaps(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float64]
     b = np.asarray(second, np.int64).reshape(1, -1, 4)
     for name, boxes in (("first", a), ("second", b)):
         if (boxes[..., 2:] < boxes[..., :2]).any():
-            raise ValueError(
+            raise DataError(
                 f"a box must have min_x <= max_x and min_y <= max_y; got one in {name} that has not. "
                 "Order its corners as [min_x, min_y, max_x, max_y]."
             )

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.errors import DataError, SettingsError
+
 Masks: TypeAlias = NDArray[np.bool_]
 ACTIVATIONS = ("logits", "values", "softmax")
 
@@ -22,12 +24,12 @@ def one_hot(labels: NDArray[np.integer], classes: int, ignore: int | None = 255)
         ignore: the value of pixels that do not count; None where every pixel has a label.
     Returns: the masks, empty at ignored pixels, and the valid pixels.
     Raises:
-        ValueError: a label that is neither a class nor `ignore`.
+        DataError: a label that is neither a class nor `ignore`.
     """
     valid = np.ones(labels.shape, bool) if ignore is None else labels != ignore
     wrong = valid & ((labels < 0) | (labels >= classes))
     if wrong.any():
-        raise ValueError(
+        raise DataError(
             f"labels must be in 0..{classes - 1} or ignore={ignore}; got {np.unique(labels[wrong])[:5].tolist()} "
             f"at {np.count_nonzero(wrong)} pixels, the first {tuple(np.argwhere(wrong)[0].tolist())}. "
             "Run python -m datasets.lint on the data."
@@ -69,7 +71,7 @@ def raw_values(
     """
     check_activation(activation, outputs.shape[1], mask_values)
     if activation == "softmax":
-        raise ValueError("activation must be logits or values for raw values; got activation=softmax.")
+        raise SettingsError("activation must be logits or values for raw values; got activation=softmax.")
     if activation == "values":
         return outputs
     # Of two forms, the one whose exponential cannot overflow.
@@ -81,8 +83,10 @@ def raw_values(
 def check_activation(activation: str, classes: int, mask_values: Sequence[float] | None) -> None:
     """Refuse an unknown activation, and mask values that are missing or not one a class."""
     if activation not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {ACTIVATIONS}; got activation={activation!r}.")
+        raise SettingsError(f"activation must be one of {ACTIVATIONS}; got activation={activation!r}.")
     if activation == "values" and mask_values is None:
-        raise ValueError("activation='values' needs mask_values; got mask_values=None. Give one a class.")
+        raise SettingsError("activation='values' needs mask_values; got mask_values=None. Give one a class.")
     if mask_values is not None and len(mask_values) != classes:
-        raise ValueError(f"mask_values must be {classes}, one a class; got mask_values={tuple(mask_values)}.")
+        raise SettingsError(
+            f"mask_values must be {classes}, one a class; got mask_values={tuple(mask_values)}."
+        )

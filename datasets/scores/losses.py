@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.errors import SettingsError
+
 AVERAGES = ("pixels", "images")
 
 
@@ -117,15 +119,17 @@ def cross_entropy_dice(
 def check_weights(bce_weight: float, dice_weight: float, smooth: float) -> None:
     """Refuse weights below 0, or none above it, and a smooth that does not keep the loss finite."""
     if min(bce_weight, dice_weight) < 0 or bce_weight + dice_weight <= 0:
-        raise ValueError(
+        raise SettingsError(
             "bce_weight and dice_weight must be 0 or more, and one of them above it; got "
             f"bce_weight={bce_weight}, dice_weight={dice_weight}. Try 1 and 1."
         )
     if not smooth > 0:
-        raise ValueError(f"smooth must be above 0, or an empty mask has no loss; got smooth={smooth}. Try 1.")
+        raise SettingsError(
+            f"smooth must be above 0, or an empty mask has no loss; got smooth={smooth}. Try 1."
+        )
 
 
 def check_average(average: str) -> None:
     """Refuse an average that is not one of AVERAGES."""
     if average not in AVERAGES:
-        raise ValueError(f"average must be one of {AVERAGES}; got average={average!r}.")
+        raise SettingsError(f"average must be one of {AVERAGES}; got average={average!r}.")

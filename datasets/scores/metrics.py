@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.errors import DataError, SettingsError
 from datasets.scores.boxes import Box, boxes_of, matched
 from datasets.scores.decisions import ACTIVATIONS, Masks, check_activation, decide, one_hot, raw_values
 
@@ -78,7 +79,7 @@ class SegmentationMetrics:
         boundary_width: reach of the boundary IoU in pixels; None for 2 % of the diagonal; 0 leaves it out.
         min_area: predicted parts of fewer pixels get no box.
     Raises:
-        ValueError: no class, a name twice, or a width or area out of range.
+        SettingsError: no class, a name twice, or a width or area out of range.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class SegmentationMetrics:
             targets: raw mask values, with `outputs`.
             boxes: boxes[i][c] lists image i's true boxes of class c, for the box score.
         Raises:
-            ValueError: arrays or boxes that do not belong together.
+            DataError: arrays or boxes that do not belong together.
         """
         self._check(predicted, target, valid, outputs, targets, boxes)
         if valid is None:
@@ -138,7 +139,7 @@ class SegmentationMetrics:
         """Take up what another one has counted, of other images or in another process."""
         mine, theirs = ((one.classes, one.boundary_width, one.min_area) for one in (self, other))
         if mine != theirs:
-            raise ValueError(
+            raise SettingsError(
                 "both must have the same classes, boundary_width and min_area; "
                 f"got {mine} and {theirs}. Make them alike."
             )
@@ -170,21 +171,23 @@ class SegmentationMetrics:
         named = {"predicted": predicted, "target": target, "outputs": outputs, "targets": targets}
         for name, array in named.items():
             if array is not None and (array.shape != shape or array.ndim != 4):
-                raise ValueError(
+                raise DataError(
                     f"{name} must be (N, C, H, W) as target is; got {name}.shape={array.shape}, "
                     f"target.shape={shape}. Move its axes."
                 )
         if shape[1] != len(self.classes):
-            raise ValueError(f"target must have {len(self.classes)} classes; got target.shape={shape}.")
+            raise DataError(f"target must have {len(self.classes)} classes; got target.shape={shape}.")
         for name, array in {"predicted": predicted, "target": target, "valid": valid}.items():
             if array is not None and array.dtype != bool:
-                raise ValueError(f"{name} must be boolean; got dtype={array.dtype}. Compare it first.")
+                raise DataError(f"{name} must be boolean; got dtype={array.dtype}. Compare it first.")
         if valid is not None and valid.shape != (shape[0], *shape[2:]):
-            raise ValueError(f"valid must be (N, H, W); got valid.shape={valid.shape}, target.shape={shape}.")
+            raise DataError(f"valid must be (N, H, W); got valid.shape={valid.shape}, target.shape={shape}.")
         if (outputs is None) != (targets is None):
-            raise ValueError("outputs and targets must come together; got one of them. Give both or neither.")
+            raise SettingsError(
+                "outputs and targets must come together; got one of them. Give both or neither."
+            )
         if boxes is not None and (len(boxes) != shape[0] or any(len(one) != shape[1] for one in boxes)):
-            raise ValueError(
+            raise DataError(
                 f"boxes must be a list of boxes for each of {shape[0]} images and {shape[1]} classes; "
                 f"got {len(boxes)} images. Give an empty list where a class has none."
             )
@@ -194,14 +197,14 @@ def class_names(classes: Sequence[str] | int) -> tuple[str, ...]:
     """The classes' names: those given, or the numbers from 0."""
     names = tuple(map(str, range(classes) if isinstance(classes, int) else classes))
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"classes must be one or more names, each once; got classes={classes!r}.")
+        raise SettingsError(f"classes must be one or more names, each once; got classes={classes!r}.")
     return names
 
 
 def check_width(boundary_width: int | None) -> int | None:
-    """The width itself, or a ValueError that says what is wrong with it."""
+    """The width itself, or a SettingsError that says what is wrong with it."""
     if boundary_width is not None and (boundary_width < 0 or boundary_width != int(boundary_width)):
-        raise ValueError(
+        raise SettingsError(
             f"boundary_width must be a whole number of pixels, 0 or more; got boundary_width={boundary_width}."
         )
     return boundary_width

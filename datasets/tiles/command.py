@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, RunError, SettingsError
 from datasets.tiles.cutting import KEPT, SIDES, Part, bordered, cut, parts_of
 from datasets.tiles.pictures import PERCENTILES, Scale, colours_of, read_bands, read_label_picture
 from datasets.tiles.polygons import Placement, Polygons, placement, rasterised, read_polygons
@@ -60,10 +60,12 @@ def classes_of_labels(
         border: the pixels of an object so near to another one become 255, see `bordered`.
         where: what an error calls the picture.
     Raises:
-        RunError: values that are no class's, or arguments that do not go together.
+        DataError, SettingsError: values that are no class's, or arguments that do not go together.
     """
     if border and not instances:
-        raise RunError(f"--void-border must have objects; got {border} with class indices. Give --instances.")
+        raise SettingsError(
+            f"--void-border must have objects; got {border} with class indices. Give --instances."
+        )
     if instances:
         _check_one(names, "--instances")
         labels = (values > 0).astype(np.uint8)
@@ -72,13 +74,13 @@ def classes_of_labels(
     wrong = (values != VOID) & (values >= len(names))
     if wrong.any():
         row, column = np.argwhere(wrong)[0].tolist()
-        raise RunError(
+        raise DataError(
             f"labels must be in 0..{len(names) - 1} or {VOID}; got {values[row, column]} in row {row}, column {column} "
             f"of {where}, and {np.count_nonzero(wrong)} such pixels in all. Name every class with --names, or give "
             "--instances where the values are numbers of objects."
         )
     if values.max() == VOID and not ((values > 0) & (values < VOID)).any():
-        raise RunError(
+        raise DataError(
             f"labels must hold the index of a class; got 0 and {VOID} alone in {where}, and {VOID} is no class. Give "
             "--instances for a mask: all above 0 is class 1."
         )
@@ -104,7 +106,7 @@ def classes_of_polygons(
         key: the property that holds a polygon's class, by name or index; without it all are class 1.
         border: the pixels of a polygon so near to another one become 255, see `bordered`.
     Raises:
-        RunError: a polygon of no class, or what `rasterised` refuses.
+        DataError, SettingsError: a polygon of no class, or what `rasterised` refuses.
     """
     if key is None:
         _check_one(names, "polygons without --property")
@@ -119,7 +121,7 @@ def classes_of_polygons(
 
 def _check_one(names: Sequence[str], what: str) -> None:
     if len(names) != 2:
-        raise RunError(
+        raise SettingsError(
             f"{what} must have two names, the background and a class; got {', '.join(names)}. Leave the others out."
         )
 
@@ -131,7 +133,7 @@ def _index(value: Any, names: Sequence[str], key: str, where: str) -> int:
         return names.index(text)
     if not isinstance(value, bool) and text.isdigit() and int(text) < len(names):
         return int(text)
-    raise RunError(
+    raise DataError(
         f"a polygon's {key} must be one of {', '.join(names)}, or an index of them; got {value!r} at {where}. "
         "Name every class with --names."
     )
@@ -201,20 +203,22 @@ def _flags() -> argparse.ArgumentParser:
 def _truth(options: argparse.Namespace, size: tuple[int, int]) -> Bytes:
     """The class indices (H, W) that the command line gives to a picture's pixels."""
     if options.void_border < 0:
-        raise RunError(f"--void-border must be 0 or more; got {options.void_border}. Give pixels.")
+        raise SettingsError(f"--void-border must be 0 or more; got {options.void_border}. Give pixels.")
     if options.labels:
         for flag in ("pixels", "property"):
             if getattr(options, flag):
-                raise RunError(f"--{flag} must have --polygons; got --labels {options.labels}. Leave it out.")
+                raise SettingsError(
+                    f"--{flag} must have --polygons; got --labels {options.labels}. Leave it out."
+                )
         values, where = read_label_picture(options.labels), str(options.labels)
         if values.shape != size:
-            raise RunError(
+            raise DataError(
                 f"image and labels must be of one size (HxW); got {size[0]}x{size[1]} and "
                 f"{values.shape[0]}x{values.shape[1]} at {where}. Give the labels of this picture."
             )
         return classes_of_labels(values, options.names, options.instances, options.void_border, where)
     if options.instances:
-        raise RunError(
+        raise SettingsError(
             "--instances must have --labels; got --polygons, which are objects anyway. Leave it out."
         )
     polygons = read_polygons(options.polygons)
@@ -244,7 +248,9 @@ def _run(options: argparse.Namespace) -> None:
     try:
         kept = side, float(share)
     except ValueError as error:
-        raise RunError(f"kept must be a side and a share; got {side} {share}. Try right 0.25.") from error
+        raise SettingsError(
+            f"kept must be a side and a share; got {side} {share}. Try right 0.25."
+        ) from error
     tile = tuple(options.size)
     bands = read_bands(options.image)
     pixels, colours = colours_of(bands)

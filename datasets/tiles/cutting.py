@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import SettingsError
 from datasets.files import extra, replacing
 from datasets.voc.colours import NAMES, colour_map
 from datasets.voc.files import LISTS, Size, read_list
@@ -56,15 +56,15 @@ def parts_of(
             or 1 one list gets it all.
     Returns: the parts that have a tile.
     Raises:
-        RunError: a number out of range, or a part that is smaller than a tile.
+        SettingsError: a number out of range, or a part that is smaller than a tile.
     """
     (side, share), (height, width) = kept, size
     stride = tile if stride is None else stride
     for name, pair in (("size", tile), ("stride", stride)):
         if min(pair) < 1:
-            raise RunError(f"{name} must be 1 or more pixels each; got {name}={pair}. Give H and W.")
+            raise SettingsError(f"{name} must be 1 or more pixels each; got {name}={pair}. Give H and W.")
     if side not in SIDES or not 0 <= share <= 1:
-        raise RunError(
+        raise SettingsError(
             f"kept must be {' or '.join(SIDES)} and a share of 0..1; got kept={side} {share:g}. Try right 0.25."
         )
     first = round((width if side == "right" else height) * (1 - share))
@@ -76,7 +76,7 @@ def parts_of(
         if not min(room):
             continue
         if room[0] < tile[0] or room[1] < tile[1]:
-            raise RunError(
+            raise SettingsError(
                 f"the part for {name} must hold a tile of {tile[0]}x{tile[1]}; got {room[0]}x{room[1]} pixels of "
                 f"{height}x{width} with kept={side} {share:g}. Give smaller tiles, or another share."
             )
@@ -131,11 +131,11 @@ def cut(
         name: what the tiles' names begin with.
         scale: gives the bytes of a tile, such as a `Scale`; a whole picture of them might not fit in memory.
     Raises:
-        RunError: a name that is none, a folder with other classes, or with tiles of that name in its lists.
+        SettingsError: a name that is none, a folder with other classes, or with tiles of that name in its lists.
     """
     name = "_".join(name.split())  # a list has one word a line
     if name in ("", "..") or Path(name).name != name:
-        raise RunError(f"--name must be a word, without a folder; got {name!r}. Give another one.")
+        raise SettingsError(f"--name must be a word, without a folder; got {name!r}. Give another one.")
     lists = {part: _listed(root, part) for part in ("train", "val")}
     made = {part.name: [f"{name}_{top:05}_{left:05}" for top, left in part.corners] for part in parts}
     _check_folder(
@@ -163,12 +163,12 @@ def cut(
 def _check_folder(root: Path, names: Sequence[str], there: set[str]) -> None:
     """Refuse a folder whose lists have the tiles already, or that has other classes."""
     if there:
-        raise RunError(
+        raise SettingsError(
             f"a picture must be cut once into a folder; got {len(there)} tiles that are in its lists, such as "
             f"{min(there)}, at {root}. Give another --out, or --name for another picture of that name."
         )
     if (root / NAMES).exists() and read_classes(root) != tuple(names):
-        raise RunError(
+        raise SettingsError(
             f"a folder must have one list of classes; got {', '.join(names)}, but {', '.join(read_classes(root))} "
             f"in {root / NAMES}. Give another --out."
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, RunError, SettingsError
 from datasets.files import extra
 
 Bytes = NDArray[np.uint8]
@@ -22,15 +22,15 @@ def read_bands(path: Path) -> NDArray[Any]:
 
     Shapes: returns (H, W, bands); red, green and blue first where the picture has colours.
     Raises:
-        RunError: a file that cannot be read, or that holds more than one picture.
+        DataError: a file that cannot be read, or that holds more than one picture.
     """
     pixels = _tiff(path) if path.suffix.lower() in TIFF else _other(path)
     if pixels.dtype.kind not in "buif" or not pixels.size:
-        raise RunError(
+        raise DataError(
             f"a picture must hold real numbers; got shape={pixels.shape}, dtype={pixels.dtype} at {path}. Convert it."
         )
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise RunError(
+        raise DataError(
             f"a picture's values must be finite; got {np.count_nonzero(~np.isfinite(pixels))} that are not at {path}. "
             "Fill them in."
         )
@@ -42,7 +42,7 @@ def read_label_picture(path: Path) -> NDArray[np.integer]:
 
     Shapes: returns (H, W).
     Raises:
-        RunError: no such picture, several bands, or values that are no whole numbers of 0 or more.
+        DataError: no such picture, several bands, or values that are no whole numbers of 0 or more.
     """
     if path.suffix.lower() in TIFF:
         pixels = _tiff(path)
@@ -52,14 +52,14 @@ def read_label_picture(path: Path) -> NDArray[np.integer]:
         with _pillow(path) as picture:
             mode, pixels = f"mode {picture.mode}", np.array(picture)
     if pixels.ndim != 2:
-        raise RunError(
+        raise DataError(
             f"labels must be one number a pixel; got {mode} at {path}. Save class indices, or the instances' numbers."
         )
     kind = pixels.dtype.kind
     if kind == "b":
         return pixels.astype(np.uint8)
     if kind not in "uif" or pixels.min() < 0 or (kind == "f" and not np.array_equal(pixels, np.rint(pixels))):
-        raise RunError(
+        raise DataError(
             f"labels must be whole numbers of 0 or more; got {pixels.min():g}..{pixels.max():g} of {pixels.dtype} at "
             f"{path}. Save class indices, or the instances' numbers."
         )
@@ -89,7 +89,7 @@ def _tiff(path: Path) -> NDArray[Any]:
         pixels, axes = pixels.squeeze(at), axes[:at] + axes[at + 1 :]
     bands = axes.replace("Y", "").replace("X", "")
     if "YX" not in axes or bands not in ("", "S", "C"):
-        raise RunError(
+        raise DataError(
             f"a file must hold one picture; got axes {axes} of {pixels.shape} at {path}. Save one plane of it."
         )
     if bands and axes.index(bands) == 0:
@@ -119,8 +119,8 @@ def _pillow(path: Path) -> Any:
         raise _unreadable(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> RunError:
-    return RunError(
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
         f"a picture must be one that tifffile, OpenCV or Pillow reads; got {type(error).__name__}: {error} at {path}. "
         "Check the file, or save it as PNG."
     )
@@ -156,13 +156,13 @@ class Scale:
                 None: 8 bits as they are, others by percentiles.
             values: the percentiles 0..100, or the values that become 0 and 255.
         Raises:
-            RunError: a rule that the type or the values do not admit.
+            SettingsError: a rule that the type or the values do not admit.
         """
         kind, bands = pixels.dtype, pixels.shape[-1]
         rule = rule or ("full-range" if kind in (np.uint8, np.bool_) else "percentiles")
         if rule == "full-range":
             if kind.kind not in "bu":
-                raise RunError(
+                raise SettingsError(
                     f"--full-range must have a type without negative or broken values; got dtype={kind}. "
                     "Give --percentiles or --values."
                 )
@@ -170,7 +170,7 @@ class Scale:
             return cls((0.0,) * bands, (float(high),) * bands, f"the full range of {kind}")
         first, last = values or PERCENTILES
         if not first < last or (rule == "percentiles" and not 0 <= first < last <= 100):
-            raise RunError(f"{rule} must rise; got {first:g} {last:g}. Try --percentiles 1 99.8.")
+            raise SettingsError(f"{rule} must rise; got {first:g} {last:g}. Try --percentiles 1 99.8.")
         if rule == "values":
             return cls((float(first),) * bands, (float(last),) * bands, "as given")
         found = np.percentile(pixels.reshape(-1, bands), (first, last), axis=0)

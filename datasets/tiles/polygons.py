@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError
 from datasets.files import extra
 
 Floats = NDArray[np.float64]
@@ -48,7 +48,7 @@ def placement(path: Path) -> Placement:
     """Where a GeoTIFF's tags put the picture.
 
     Raises:
-        RunError: no TIFF, or one without such tags.
+        DataError: no TIFF, or one without such tags.
     Source: OGC GeoTIFF 1.1, sections 7.1.2 (raster space) and 7.3 (the tags).
     """
     library = extra("tifffile")
@@ -61,7 +61,7 @@ def placement(path: Path) -> Placement:
                 if code in page.tags
             }
     except (OSError, ValueError, IndexError, library.TiffFileError) as error:
-        raise RunError(
+        raise DataError(
             f"polygons in the world's coordinates must have a GeoTIFF; got {type(error).__name__}: {error} at {path}. "
             "Give --pixels where they are columns and rows of the picture."
         ) from error
@@ -74,12 +74,12 @@ def placement(path: Path) -> Placement:
         matrix = np.diag([across, -down])
         shift = np.array([x, y]) - matrix @ [column, row]
     else:
-        raise RunError(
+        raise DataError(
             "a GeoTIFF must have ModelPixelScale and ModelTiepoint, or ModelTransformation; got "
             f"{sorted(tags) or 'none of them'} at {path}. Rectify it (gdalwarp), or give --pixels."
         )
     if not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
-        raise RunError(f"a pixel must have a size; got {matrix.tolist()} at {path}. Mend the file's tags.")
+        raise DataError(f"a pixel must have a size; got {matrix.tolist()} at {path}. Mend the file's tags.")
     keys = _keys(tags.get(KEYS, ()))
     if keys.get(RASTER) == POINT:  # the tags speak of pixels' centres
         shift = shift - matrix @ [0.5, 0.5]
@@ -121,7 +121,7 @@ def read_polygons(path: Path) -> Polygons:
     """The polygons of a GeoJSON file: of collections, features, or bare geometries.
 
     Raises:
-        RunError: no such file, or no polygon in it.
+        DataError: no such file, or no polygon in it.
     Source: RFC 7946; its predecessor of 2008 for "crs".
     """
     try:
@@ -138,7 +138,7 @@ def read_polygons(path: Path) -> Polygons:
             raise ValueError(f"{len(rings)} polygons, {left_out} other geometries")
         named = json.dumps(content.get("crs"))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(
+        raise DataError(
             f"polygons must be GeoJSON with Polygon or MultiPolygon; got {type(error).__name__}: {error} at {path}. "
             "Check the file."
         ) from error
@@ -181,10 +181,10 @@ def rasterised(
         place: where the picture lies.
         size: H and W of the picture.
     Raises:
-        RunError: another coordinate system, or no polygon with a pixel of the picture.
+        DataError: another coordinate system, or no polygon with a pixel of the picture.
     """
     if polygons.crs and place.crs and polygons.crs != place.crs:
-        raise RunError(
+        raise DataError(
             f"polygons must be in the picture's coordinate system, EPSG {place.crs}; got EPSG {polygons.crs} at "
             f"{polygons.where}. Convert them (ogr2ogr -t_srs EPSG:{place.crs})."
         )
@@ -200,7 +200,7 @@ def rasterised(
         corners = place.points(np.array([[0, 0], [size[1], 0], [0, size[0]], size[::-1]], float))
         span = _span(np.stack([corners.min(axis=0), corners.max(axis=0)]))
         known = f" (EPSG {place.crs})" if place.crs else ""
-        raise RunError(
+        raise DataError(
             f"a polygon must cover the centre of a pixel; got none of {len(counts)} at {polygons.where}: they span "
             f"{_span(polygons.bounds())}, the picture {span}. Give polygons in the picture's coordinates{known}, or "
             "--pixels where they are columns and rows."

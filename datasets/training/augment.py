@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, RunError, SettingsError
 from datasets.files import extra
 
 PRESETS = ("none", "flips", "standard")
@@ -38,15 +38,15 @@ class Augmentation:
             .json, .yaml or .yml.
         seed: of every draw, 0 or more.
     Raises:
-        RunError: no such preset, a file that holds no pipeline, or a negative seed.
+        DataError, SettingsError: no such preset, a file that holds no pipeline, or a negative seed.
     Source: Buslaev et al., "Albumentations: Fast and Flexible Image Augmentations", Information 11(2), 2020.
     """
 
     def __init__(self, name: str, seed: int) -> None:
         if seed < 0:
-            raise RunError(f"seed must be 0 or more; got seed={seed}. Give another one.")
+            raise SettingsError(f"seed must be 0 or more; got seed={seed}. Give another one.")
         if name not in PRESETS and not name.endswith(SUFFIXES):
-            raise RunError(
+            raise SettingsError(
                 f"augmentation must be one of {', '.join(PRESETS)} or a pipeline's {', '.join(SUFFIXES)} file; "
                 f"got augmentation={name!r}. Choose one."
             )
@@ -68,12 +68,13 @@ class Augmentation:
             epoch: 0 or more.
         Returns: new arrays; with "none" the arrays given.
         Raises:
-            RunError: arrays that do not fit together, or a pipeline that makes unlike sizes or other types.
+            DataError: arrays that do not fit together.
+            SettingsError: a pipeline that makes unlike sizes or other types.
         """
         if not len(images) == len(masks) == len(indices) or {images.dtype, masks.dtype} != {
             np.dtype("uint8")
         }:
-            raise RunError(
+            raise DataError(
                 "images, masks and indices must be as many, and uint8; got "
                 f"{len(images)} {images.dtype}, {len(masks)} {masks.dtype}, {len(indices)}. Check the batch."
             )
@@ -121,7 +122,7 @@ class Augmentation:
         try:
             result = pipeline(image=np.ascontiguousarray(image), mask=np.ascontiguousarray(plane))
         except Exception as error:  # a user's pipeline may ask for anything, a crop larger than the image
-            raise RunError(
+            raise SettingsError(
                 f"a pipeline must run on images {image.shape}; got {type(error).__name__}: {error} "
                 f"from {self.name} on image {index}. Change the pipeline."
             ) from error
@@ -131,7 +132,7 @@ class Augmentation:
         made = {(image.shape, str(image.dtype), mask.shape, str(mask.dtype)) for image, mask in changed}
         shape, kind, mask_shape, mask_kind = next(iter(made))
         if len(made) > 1 or (kind, mask_kind) != ("uint8", "uint8") or shape[:2] != mask_shape[:2]:
-            raise RunError(
+            raise SettingsError(
                 "a pipeline must give uint8 images and masks of one size; got "
                 f"{sorted(made)[:3]} from {self.name}. Take out what crops at random, scales values or converts."
             )
@@ -142,7 +143,7 @@ class Augmentation:
             allowed[before.ravel()] = allowed[0] = True
             if not allowed[after].all():
                 found = np.unique(after[~allowed[after]]).tolist()[:5]
-                raise RunError(
+                raise SettingsError(
                     f"a pipeline must keep the masks' values; got {found} from {self.name}. Set fill_mask=0."
                 )
 
@@ -201,7 +202,7 @@ def _read(path: Path) -> Any:
         except RunError:
             raise
         except Exception as error:  # the library raises anything on what is no pipeline
-            raise RunError(
+            raise DataError(
                 f"an augmentation file must be a pipeline that albumentations.save wrote; got "
                 f"{type(error).__name__}: {' '.join(str(error).split())[:200]} at {path}. Save it again."
             ) from error

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.errors import RunError
+from datasets.errors import DataError, SettingsError
 from datasets.purdue_shapes import constant_mse
 from datasets.training.augment import PRESETS
 from datasets.training.feeding import Arrays, Bytes, Source
@@ -45,7 +45,8 @@ class Training:
         """Read the command line and the data.
 
         Raises:
-            RunError: settings that do not go together, or data that cannot be read.
+            SettingsError: settings that do not go together.
+            DataError: data that cannot be read.
         """
         recipe = Recipe.from_options(options)
         voc = (options.data / LISTS).is_dir() or (options.data / NAMES).is_file()
@@ -56,12 +57,12 @@ class Training:
             given = {key: getattr(options, key) for key in MODEL if getattr(options, key) is not None}
             arguments = {**model_of(options.preset), **given, **arguments}
         elif any(getattr(options, key) is not None for key in MODEL):
-            raise RunError(
+            raise SettingsError(
                 f"{', '.join(MODEL)} are mUnet's; got model={name}. Give its arguments as in {name}(width=32)."
             )
         if known.output is None and recipe.head_bias is not None:
             if options.head_bias is not None:
-                raise RunError(
+                raise SettingsError(
                     f"head_bias needs one layer that ends the network; {name} has none. Leave --head-bias out."
                 )
             recipe = replace(recipe, head_bias=None)
@@ -75,7 +76,7 @@ class Training:
         """Everything that fixes the run, and under "device" and "versions" what it happens to run on.
 
         Raises:
-            RunError: a file that the run needs is not there.
+            DataError: a file that the run needs is not there.
         """
         read = [options.init, options.backbone]
         if self.recipe.augment not in PRESETS:
@@ -101,13 +102,13 @@ def digest(path: Path) -> str:
     """What tells a file's content from any other: SHA-256 in hexadecimal digits.
 
     Raises:
-        RunError: no such file.
+        DataError: no such file.
     """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise RunError(f"a run's files must be there; got {error}. Check the path.") from error
+        raise DataError(f"a run's files must be there; got {error}. Check the path.") from error
 
 
 Read = tuple[Source, tuple[str, ...], dict[str, Any]]
@@ -116,7 +117,7 @@ Read = tuple[Source, tuple[str, ...], dict[str, Any]]
 def _shapes(options: argparse.Namespace, recipe: Recipe) -> Read:
     """A data set of images with independent masks."""
     if options.crop or options.void:
-        raise RunError(f"--crop and --void are for VOC's folder; got {options.data}. Leave them out.")
+        raise SettingsError(f"--crop and --void are for VOC's folder; got {options.data}. Leave them out.")
     data = load_part(options.data, "train")
     return Arrays(data.images, data.masks), data.classes, {"mse_of_best_constant": constant_mse(data.masks)}
 
@@ -124,11 +125,11 @@ def _shapes(options: argparse.Namespace, recipe: Recipe) -> Read:
 def _voc(options: argparse.Namespace, recipe: Recipe) -> Read:
     """VOC's folder: the list train is trained on, the list val kept for the checks."""
     if ACTIVATIONS[recipe.loss] != "softmax":
-        raise RunError(
+        raise SettingsError(
             f"VOC's classes exclude each other; got loss={recipe.loss}. Give --loss cross-entropy or cross-entropy-dice."
         )
     if options.validation is not None:
-        raise RunError(
+        raise SettingsError(
             f"VOC has images of its own for the checks, the list val; got validation={options.validation}. "
             "Leave --validation out."
         )
@@ -147,7 +148,7 @@ class VocTraining:
             are not VOC's.
         crop, void, seed: see `Voc`; training sees another piece of each image in every epoch, the checks its middle.
     Raises:
-        RunError: what `Voc` refuses.
+        DataError, SettingsError: what `Voc` refuses.
     """
 
     labels = True

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from datasets.errors import RunError
+from datasets.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def named(text: str) -> tuple[str, dict[str, Any]]:
     """A network's name and arguments, of "DeepLabV3(backbone='resnet18', width=32)"; capitals do not matter.
 
     Raises:
-        RunError: no such network, or arguments that are no constants given by name.
+        SettingsError: no such network, or arguments that are no constants given by name.
     """
     try:
         call = ast.parse(text.strip(), mode="eval").body
@@ -54,11 +54,13 @@ def named(text: str) -> tuple[str, dict[str, Any]]:
         if "None" in arguments:  # **rest
             raise ValueError
     except (SyntaxError, ValueError) as error:
-        raise RunError(
+        raise SettingsError(
             f"model must be a name, or a name with arguments as in UNet(width=16, padded=True); got model={text!r}. "
             "Put it in quotes."
         ) from error
     known = {name.lower(): name for name in NETWORKS}
     if function.id.lower() not in known:
-        raise RunError(f"model must be one of {', '.join(NETWORKS)}; got model={function.id!r}. Choose one.")
+        raise SettingsError(
+            f"model must be one of {', '.join(NETWORKS)}; got model={function.id!r}. Choose one."
+        )
     return known[function.id.lower()], arguments

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import SettingsError
 from datasets.training.recipe import Recipe
 
 Indices = NDArray[np.int64]
@@ -48,7 +48,7 @@ class Order:
             return self.held
         number = round(self.count * self.recipe.validation)
         if self.recipe.validation and not 0 < number < self.count:
-            raise RunError(
+            raise SettingsError(
                 f"validation must leave images on both sides; got validation={self.recipe.validation} of "
                 f"{self.count} images. Give another share."
             )
@@ -90,11 +90,11 @@ class Order:
         """How many images of an epoch's last batch are left out where `world` processes share every batch equally.
 
         Raises:
-            RunError: a batch that cannot be shared.
+            SettingsError: a batch that cannot be shared.
         """
         size, last = self.recipe.batch_size, len(self.trained) % self.recipe.batch_size
         if size % world or 0 < last < world:
-            raise RunError(
+            raise SettingsError(
                 f"a batch must be shared equally by {world} processes or devices, with an image for each; got "
                 f"batch_size={size}, and {last} images in the last batch of an epoch. Give another --batch-size."
             )
@@ -104,10 +104,10 @@ class Order:
         """Refuse images kept that `world` processes cannot share equally, batch by batch.
 
         Raises:
-            RunError: their number is no multiple of the processes, or a batch is not.
+            SettingsError: their number is no multiple of the processes, or a batch is not.
         """
         if len(self.kept) % world or self.recipe.batch_size % world:
-            raise RunError(
+            raise SettingsError(
                 f"the images kept must be shared equally by {world} processes; got {len(self.kept)} images in batches "
                 f"of {self.recipe.batch_size}. Give another --validation or --batch-size."
             )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import SettingsError
 
 ACTIVATIONS = {
     "mse": "values",
@@ -37,7 +37,7 @@ class Recipe:
     ends of epochs too.
 
     Raises:
-        RunError: a value outside its range, or two that do not go together.
+        SettingsError: a value outside its range, or two that do not go together.
     Source: lecture, "Training mUnet with MSE Loss" (Kak & Bouman, Purdue, 2025).
     """
 
@@ -100,32 +100,34 @@ class Recipe:
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
-                raise RunError(f"{name} must be at least {bound}; got {name}={value}. Give a larger one.")
+                raise SettingsError(
+                    f"{name} must be at least {bound}; got {name}={value}. Give a larger one."
+                )
         if not 0 < self.learning_rate < np.inf:
-            raise RunError(
+            raise SettingsError(
                 f"learning_rate must be above 0; got learning_rate={self.learning_rate}. Try 1e-4."
             )
         for name in ("momentum", "ema", "validation", "warmup"):
             value = getattr(self, name)
             if not 0 <= value < 1:
-                raise RunError(f"{name} must be in [0, 1); got {name}={value}. Try another value.")
+                raise SettingsError(f"{name} must be in [0, 1); got {name}={value}. Try another value.")
         for name in ("weight_decay", "clip", "auxiliary"):
             value = getattr(self, name)
             if not 0 <= value < np.inf:
-                raise RunError(f"{name} must be 0 or more; got {name}={value}. Give 0 to leave it out.")
+                raise SettingsError(f"{name} must be 0 or more; got {name}={value}. Give 0 to leave it out.")
         for item in fields(self):
             choices = item.metadata["choices"]
             if choices and getattr(self, item.name) not in choices:
-                raise RunError(
+                raise SettingsError(
                     f"{item.name} must be one of {', '.join(choices)}; got {item.name}={getattr(self, item.name)}."
                 )
         if self.check_every is not None and self.check_every % self.accumulate:
-            raise RunError(
+            raise SettingsError(
                 "check_every must be a multiple of accumulate, so that no update is cut in two; got "
                 f"check_every={self.check_every}, accumulate={self.accumulate}."
             )
         if self.patience and not self.validation:
-            raise RunError(
+            raise SettingsError(
                 f"patience must have images to check on; got patience={self.patience}, validation=0. "
                 "Give --validation 0.05."
             )
@@ -200,7 +202,7 @@ class Machine:
         processes: how many share every batch, on one machine or on many.
         process: which of them this is, from 0.
     Raises:
-        RunError: numbers that do not go together.
+        SettingsError: numbers that do not go together.
     """
 
     dtype: str = "float32"
@@ -215,12 +217,12 @@ class Machine:
 
     def __post_init__(self) -> None:
         if self.devices < 1 or self.processes < 1 or not 0 <= self.process < self.processes:
-            raise RunError(
+            raise SettingsError(
                 "devices and processes must be at least 1, and process one of 0..processes-1; got "
                 f"devices={self.devices}, processes={self.processes}, process={self.process}."
             )
         if self.processes > 1 and not self.coordinator:
-            raise RunError(
+            raise SettingsError(
                 f"processes={self.processes} must have a coordinator; got none. Give --coordinator HOST:PORT, the "
                 "same in every process, with a free port of the machine of process 0."
             )

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from datasets.errors import RunError
+from datasets.errors import RunError, SettingsError
 from datasets.files import extra, replacing
 from datasets.training.order import Batch, Order
 
@@ -79,7 +79,7 @@ class RunLog:
         tensorboard: bool = True,
     ) -> None:
         if log_every < 1:
-            raise RunError(f"log_every must be at least 1; got log_every={log_every}. Try 1000.")
+            raise SettingsError(f"log_every must be at least 1; got log_every={log_every}. Try 1000.")
         self.progress = progress
         self.name = "MSE loss" if order.recipe.loss == "mse" else "loss"
         self.log_every = min(log_every, order.steps_per_epoch, order.total)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, RunError, SettingsError
 from datasets.files import replacing
-from datasets.purdue_shapes import Data, DatasetError, load
+from datasets.purdue_shapes import Data, load
 from datasets.training.networks import NETWORKS
 from datasets.training.recipe import PRESETS, Recipe
 from datasets.voc.folder import VOIDS
@@ -133,7 +133,7 @@ def exit_code(command: Callable[[argparse.Namespace], None], options: argparse.N
     """Run a command; an error of the data or of the run is one line on stderr and exit code 2."""
     try:
         command(options)
-    except (DatasetError, RunError) as error:
+    except RunError as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     return 0
@@ -145,14 +145,14 @@ def load_part(path: Path, part: str) -> Data:
         found = sorted(path.glob(f"*{part}*.gz"))
         if len(found) != 1:
             names = [file.name for file in found]
-            raise RunError(
+            raise DataError(
                 f"a folder must hold one *{part}*.gz; got {names} in {path}. Give the file itself."
             )
         path = found[0]
     try:
         data = load(path)
     except OSError as error:
-        raise RunError(f"--data must be a file that can be read; got {error}. Check the path.") from error
+        raise DataError(f"--data must be a file that can be read; got {error}. Check the path.") from error
     check_pairs(data.images, data.masks)
     return data
 
@@ -180,7 +180,7 @@ def read_config(path: Path) -> dict[str, Any]:
             "dtype": str(config["dtype"]),
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
+        raise DataError(
             f"a run's folder must hold its config.json; got {type(error).__name__} at {path}. "
             "Give a folder that the training script wrote."
         ) from error
@@ -196,7 +196,7 @@ def claim(folder: Path, config: dict[str, Any]) -> None:
         differ = {key: (there.get(key), config[key]) for key in fixed if there.get(key) != config[key]}
         if differ:
             key, (old, new) = next(iter(differ.items()))
-            raise RunError(
+            raise SettingsError(
                 f"--out must be a new folder or one of the same run; got {key}={new}, but {old} in {path}. "
                 "Choose another folder."
             )
@@ -214,14 +214,14 @@ def check_pairs(images: NDArray[np.uint8], masks: NDArray[np.uint8]) -> None:
 
     Shapes: images (N, H, W, 3); masks (N, C, H, W).
     Raises:
-        RunError: no image, or shapes that do not fit.
+        DataError: no image, or shapes that do not fit.
     """
     if not (
         len(images) == len(masks) > 0
         and (images.ndim, masks.ndim, images.shape[-1]) == (4, 4, 3)
         and images.shape[1:3] == masks.shape[2:4]
     ):
-        raise RunError(
+        raise DataError(
             "images must be (N, H, W, 3) and masks (N, C, H, W) with N > 0; got "
             f"images.shape={images.shape}, masks.shape={masks.shape}. Check the data."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.errors import DataError, SettingsError
 from datasets.files import extra
 
 
@@ -27,7 +28,7 @@ def weight_map(instances: NDArray[np.integer], w0: float = 10.0, sigma: float = 
         Weights of at least 0, in float32.
 
     Raises:
-        ValueError: the labels are no picture of whole numbers of at least 0, or a number is out of range.
+        DataError, SettingsError: the labels are no picture of whole numbers of at least 0, or a number is out of range.
 
     Source: Ronneberger, Fischer & Brox, "U-Net", equation 2 and figure 3.
     """
@@ -57,11 +58,11 @@ def _check(instances: NDArray[np.integer], w0: float, sigma: float) -> None:
     """Refuse what is no label picture, and numbers out of range."""
     kind = instances.dtype.kind
     if instances.ndim != 2 or kind not in "iu" or instances.size == 0 or instances.min() < 0:
-        raise ValueError(
+        raise DataError(
             "instances must be (H, W) whole numbers of at least 0, with a pixel at least; got "
             f"shape={instances.shape}, dtype={instances.dtype}. Number the objects from 1."
         )
     if w0 < 0 or sigma <= 0:
-        raise ValueError(
+        raise SettingsError(
             f"w0 must be at least 0 and sigma above 0; got w0={w0}, sigma={sigma}. The paper has 10 and 5."
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError
 from datasets.files import extra
 from datasets.voc.colours import CLASSES, VOID
 from datasets.voc.files import Size, picture_paths, read_list, read_pair
@@ -68,7 +68,8 @@ def check(
         parts: lists in ImageSets/Segmentation.
         crop: H and W for the count of large images.
     Raises:
-        RunError: Pillow is not installed, or a class_names.txt that names no classes.
+        MissingExtra: Pillow is not installed.
+        DataError: a class_names.txt that names no classes.
     """
     root = Path(root)
     found = Found(crop, read_classes(root))
@@ -77,7 +78,7 @@ def check(
     for part in parts:
         try:
             lists[part] = read_list(root, part)
-        except RunError as error:
+        except DataError as error:
             found.faults.append(str(error))
     _compare(lists, found)
     sizes: dict[str, Size] = {}
@@ -90,7 +91,7 @@ def check(
             continue
         try:
             image, labels = read_pair(root, name, found.classes)
-        except RunError as error:
+        except DataError as error:
             found.faults.append(str(error))
             continue
         sizes[name] = (image.shape[0], image.shape[1])

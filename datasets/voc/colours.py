@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, SettingsError
 
 Bytes = NDArray[np.uint8]
 CLASSES = (
@@ -47,11 +47,13 @@ def colour_map(count: int = 256) -> Bytes:
     Args:
         count: indices from 0, at most 256.
     Raises:
-        RunError: a count out of range.
+        SettingsError: a count out of range.
     Source: the VOC2012 development kit, VOClabelcolormap.
     """
     if not 0 < count <= 256:
-        raise RunError(f"count must be in 1..256; got count={count}. VOC has 21 classes and the border, 255.")
+        raise SettingsError(
+            f"count must be in 1..256; got count={count}. VOC has 21 classes and the border, 255."
+        )
     index = np.arange(count)[:, None]
     colours = np.zeros((count, 3), int)
     for place in range(3):
@@ -70,10 +72,10 @@ def colours_to_labels(colours: Bytes, where: str = "the picture", classes: Seque
         classes: their names; VOC's, when left out.
     Returns: 0..len(classes) - 1, and 255 on the border.
     Raises:
-        RunError: no such array, or a colour that is neither a class's nor the border's, with its pixel.
+        DataError: no such array, or a colour that is neither a class's nor the border's, with its pixel.
     """
     if colours.ndim != 3 or colours.shape[-1] != 3 or colours.dtype != np.uint8:
-        raise RunError(
+        raise DataError(
             f"colours must be uint8 (H, W, 3); got shape={colours.shape}, dtype={colours.dtype} at {where}. "
             "Give red, green and blue of every pixel."
         )
@@ -88,7 +90,7 @@ def colours_to_labels(colours: Bytes, where: str = "the picture", classes: Seque
         if not _are_vocs(classes):
             whose = f"one of the colour map's first {len(classes)}"
             advice = f", save indices in grey, or name further classes in {NAMES}"
-        raise RunError(
+        raise DataError(
             f"a label's colour must be {whose} or the border's; got "
             f"{tuple(colours[row, column].tolist())} in row {row}, column {column} of {where}, and "
             f"{np.count_nonzero(wrong)} such pixels in all. Keep label pictures from scaling and lossy formats{advice}."
@@ -104,11 +106,11 @@ def labels_to_colours(labels: NDArray[np.integer], classes: Sequence[str] = CLAS
         labels: 0..len(classes) - 1, and 255 for the border.
         classes: their names; VOC's, when left out.
     Raises:
-        RunError: another index, with its place.
+        DataError: another index, with its place.
     """
     wrong = ~np.isin(labels, _allowed(classes))
     if wrong.any():
-        raise RunError(
+        raise DataError(
             f"labels must be in 0..{len(classes) - 1} or {VOID}; got {int(labels[wrong][0])} at "
             f"{tuple(np.argwhere(wrong)[0].tolist())}. Map other indices first."
         )
@@ -130,7 +132,7 @@ def check_indices(
         where: the picture's path.
         classes: their names.
     Raises:
-        RunError: naming the first such pixel.
+        DataError: naming the first such pixel.
     """
     present = np.flatnonzero(
         np.bincount(labels.ravel(), minlength=256)
@@ -140,7 +142,7 @@ def check_indices(
         row, column = np.argwhere(wrong)[0].tolist()
         own = f"Name a class for it in {NAMES}, whose first line is index 0, or correct the picture"
         advice = "Take VOC's own files" if _are_vocs(classes) else own
-        raise RunError(
+        raise DataError(
             f"a label's index must be in 0..{len(classes) - 1} or {VOID}; got {labels[row, column]} in row {row}, "
             f"column {column} of {where}, and {np.count_nonzero(wrong)} such pixels in all. {advice}."
         )
@@ -161,7 +163,7 @@ def _check_palette(
             advice = "Its indices are not VOC's: save the picture as RGB"
             if not _are_vocs(classes):
                 advice = "Index and colour say different classes: save the right one, indices in grey or colours as RGB"
-            raise RunError(
+            raise DataError(
                 f"a palette must show index {index} as {known}; got {shown or 'no colour'} in "
                 f"row {row}, column {column} of {where}. {advice}."
             )

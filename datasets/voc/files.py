@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, RunError
 from datasets.files import extra
 from datasets.voc.colours import CLASSES, check_indices, colours_to_labels
 
@@ -28,28 +28,28 @@ def read_list(root: Path, part: str) -> tuple[str, ...]:
         root: the folder that holds JPEGImages, SegmentationClass and ImageSets.
         part: train, val, trainval, or the name of another list there.
     Raises:
-        RunError: no list, an empty one, or lines that are not one new name each.
+        DataError: no list, an empty one, or lines that are not one new name each.
     """
     path = root / LISTS / f"{part}.txt"
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error
-        raise RunError(
+        raise DataError(
             f"a VOC folder must have the list {LISTS / part}.txt; got {reason} at {path}. {_advice(root)}."
         ) from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise RunError(f"a list must name an image; got none in {path}. Write a name a line.")
+        raise DataError(f"a list must name an image; got none in {path}. Write a name a line.")
     seen: set[str] = set()
     for name in names:
         if len(name.split()) > 1 or Path(name).name != name:
-            raise RunError(
+            raise DataError(
                 f"a list must have one name a line, without folder and suffix; got {name[:80]!r} in {path}. "
                 "Write 2007_000032 and the like."
             )
         if name in seen:
-            raise RunError(f"a list must name an image once; got {name} twice in {path}. Take one out.")
+            raise DataError(f"a list must name an image once; got {name} twice in {path}. Take one out.")
         seen.add(name)
     return tuple(names)
 
@@ -77,11 +77,11 @@ def sizes_of(root: Path, names: tuple[str, ...]) -> NDArray[np.int64]:
 
     Shapes: returns (N, 2), H and W.
     Raises:
-        RunError: pictures that are missing or cannot be opened, or labels of another size than their image.
+        DataError: pictures that are missing or cannot be opened, or labels of another size than their image.
     """
     missing = [str(path) for name in names for path in picture_paths(root, name) if not path.is_file()]
     if missing:
-        raise RunError(
+        raise DataError(
             f"every image of the list must be there with its label picture; got {len(missing)} files missing: "
             f"{_some(missing)}. Unpack the data set again, or take the names out of the list."
         )
@@ -92,7 +92,7 @@ def sizes_of(root: Path, names: tuple[str, ...]) -> NDArray[np.int64]:
         if image != label
     ]
     if differ:
-        raise RunError(
+        raise DataError(
             f"image and label must be of one size (HxW); got {len(differ)} that differ: {_some(differ)} in {root}. "
             "Take both from the same release."
         )
@@ -110,11 +110,11 @@ def read_image(path: Path) -> Bytes:
 
     Shapes: returns (H, W, 3).
     Raises:
-        RunError: no picture that Pillow reads, or more than 8 bits a channel.
+        DataError: no picture that Pillow reads, or more than 8 bits a channel.
     """
     with _opened(path) as picture:
         if picture.mode.startswith(("I", "F")):  # conversion would cut 16 bits off at 255
-            raise RunError(
+            raise DataError(
                 f"an image must have 8 bits a channel; got mode={picture.mode} at {path}. Scale it to 0..255, as "
                 "python -m datasets.tiles does."
             )
@@ -130,7 +130,7 @@ def read_labels(path: Path, classes: Sequence[str] = CLASSES) -> Bytes:
         classes: their names; VOC's, when left out.
     Returns: 0..len(classes) - 1, and 255 on the border.
     Raises:
-        RunError: no picture, another mode, an index or a colour of no class, or a palette that contradicts.
+        DataError: no picture, another mode, an index or a colour of no class, or a palette that contradicts.
     """
     with _opened(path) as picture:
         mode, pixels = picture.mode, np.array(picture)
@@ -138,7 +138,7 @@ def read_labels(path: Path, classes: Sequence[str] = CLASSES) -> Bytes:
     if mode == "RGB":
         return colours_to_labels(pixels, str(path), classes)
     if mode not in ("P", "L"):
-        raise RunError(
+        raise DataError(
             f"a label picture must have a palette, 8 bits of grey that are indices, or RGB colours; got mode={mode} "
             f"at {path}. Save it as one of these."
         )
@@ -151,12 +151,12 @@ def read_pair(root: Path, name: str, classes: Sequence[str] = CLASSES) -> tuple[
 
     Shapes: returns (H, W, 3) and (H, W).
     Raises:
-        RunError: pictures that cannot be read, or of two sizes.
+        DataError: pictures that cannot be read, or of two sizes.
     """
     image_path, label_path = picture_paths(root, name)
     image, labels = read_image(image_path), read_labels(label_path, classes)
     if image.shape[:2] != labels.shape:
-        raise RunError(
+        raise DataError(
             f"image and label must be of one size (HxW); got {image.shape[:2]} and {labels.shape} at {label_path}. "
             "Take both from the same release."
         )
@@ -173,7 +173,7 @@ def _opened(path: Path) -> Iterator[Any]:
     except RunError:
         raise
     except (OSError, ValueError, SyntaxError, library.DecompressionBombError) as error:
-        raise RunError(
+        raise DataError(
             f"a picture must be one that Pillow reads; got {type(error).__name__}: {error} at {path}. "
             "Unpack the data set again."
         ) from error

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.errors import DataError, RunError, SettingsError
 from datasets.voc.checking import check
 from datasets.voc.colours import CLASSES, NAMES, VOID, colour_map, colours_to_labels, labels_to_colours
 from datasets.voc.files import (
@@ -84,7 +84,8 @@ class Voc:
         small: images with a side below the crop's: "leave-out", as the chapter does; "pad" puts them at the top
             left, the rest ImageNet's mean colour, labelled as the border is (255, or 0).
     Raises:
-        RunError: a list or files that are missing or unequal in size, no image left, or an argument out of range.
+        DataError: a list or files that are missing or unequal in size, or no image left.
+        SettingsError: an argument out of range.
     Source: Everingham et al., "The PASCAL Visual Object Classes Challenge 2012"; Zhang, Lipton, Li, Smola, "Dive
         into Deep Learning", the chapter on semantic segmentation and its data set.
     """
@@ -101,12 +102,12 @@ class Voc:
         small: str = "leave-out",
     ) -> None:
         if len(crop) != 2 or min(crop) < 1:
-            raise RunError(f"crop must be H and W, 1 or more pixels each; got crop={crop}. Try {CROP}.")
+            raise SettingsError(f"crop must be H and W, 1 or more pixels each; got crop={crop}. Try {CROP}.")
         for name, value, choices in (("void", void, VOIDS), ("small", small, SMALL)):
             if value not in choices:
-                raise RunError(f"{name} must be one of {', '.join(choices)}; got {name}={value!r}.")
+                raise SettingsError(f"{name} must be one of {', '.join(choices)}; got {name}={value!r}.")
         if seed < 0:
-            raise RunError(f"seed must be 0 or more; got seed={seed}. Give another one.")
+            raise SettingsError(f"seed must be 0 or more; got seed={seed}. Give another one.")
         self.root, self.part, self.crop = Path(root), part, (operator.index(crop[0]), operator.index(crop[1]))
         self.void, self.seed, self.small = void, seed, small
         self.classes = read_classes(self.root)
@@ -114,7 +115,7 @@ class Voc:
         sizes = sizes_of(self.root, names)
         fits = np.logical_and.reduce(sizes >= self.crop, axis=1) | (small == "pad")
         if not fits.any():
-            raise RunError(
+            raise DataError(
                 f"an image of {part} must be at least crop={self.crop[0]}x{self.crop[1]}; got none of {len(names)}, "
                 f"the largest {sizes.max(axis=0).tolist()} in {root}. Give a smaller crop, or small='pad'."
             )
@@ -134,7 +135,7 @@ class Voc:
         Returns: values 0..255; indices of `classes`, and 255 on the border unless it is background.
         Raises:
             IndexError: no such image.
-            RunError: pictures that cannot be read, or a label with a colour or index of no class.
+            DataError: pictures that cannot be read, or a label with a colour or index of no class.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in 0..{len(self) - 1}; got index={index}.")
@@ -154,10 +155,10 @@ class Voc:
         Returns: values 0..255; class indices, and 255 on the border and in padding unless they are background.
         Raises:
             IndexError: no such image.
-            RunError: a negative epoch, or what `load` refuses.
+            DataError, SettingsError: a negative epoch, or what `load` refuses.
         """
         if epoch is not None and epoch < 0:
-            raise RunError(f"epoch must be 0 or more; got epoch={epoch}. Count from 0 or 1.")
+            raise SettingsError(f"epoch must be 0 or more; got epoch={epoch}. Count from 0 or 1.")
         images = np.empty((len(indices), *self.crop, 3), np.uint8)
         labels = np.empty((len(indices), *self.crop), np.uint8)
         for place, index in enumerate(indices):
@@ -195,7 +196,7 @@ class Voc:
 
     def _checked(self, pixels: Bytes, index: int) -> Bytes:
         if pixels.shape[:2] != tuple(self.sizes[index].tolist()):
-            raise RunError(
+            raise DataError(
                 f"a picture must keep the size that it had at the start, {self.sizes[index].tolist()}; got "
                 f"{pixels.shape[:2]} for {self.names[index]} in {self.root}. Start again."
             )
@@ -264,11 +265,11 @@ def normalise(images: NDArray[Any], dtype: str = "float32") -> NDArray[Any]:
         images: raw values 0..255.
         dtype: of the result, float32 or float64.
     Raises:
-        RunError: another last axis.
+        DataError: another last axis.
     Source: the means and deviations published with the pretrained networks, as the chapter uses them.
     """
     if images.shape[-1:] != (3,):
-        raise RunError(
+        raise DataError(
             f"images must be (..., 3); got images.shape={images.shape}. Move the channels to the end."
         )
     values = images.astype(dtype) / np.asarray(255, dtype)

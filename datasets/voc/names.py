@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.errors import RunError
+from datasets.errors import DataError
 from datasets.voc.colours import CLASSES, NAMES, VOID
 
 IGNORE = "__ignore__"  # labelme's name for what has no class; its labels hold 255 there
@@ -20,7 +20,7 @@ def read_classes(root: Path) -> tuple[str, ...]:
             first line `__ignore__` is passed over.
     Returns: VOC's 21 where there is no such file.
     Raises:
-        RunError: a file that is no text, or names that `check_names` refuses.
+        DataError: a file that is no text, or names that `check_names` refuses.
     Source: labelme, the example labelme2voc, which writes such a file beside JPEGImages and SegmentationClass.
     """
     path = root / NAMES
@@ -29,7 +29,7 @@ def read_classes(root: Path) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, ValueError) as error:
-        raise RunError(
+        raise DataError(
             f"{NAMES} must be a text with a name a line; got {error} at {path}. Save it as UTF-8."
         ) from error
     names = tuple(line for line in lines if line)
@@ -43,25 +43,25 @@ def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
         names: of the classes, the background's first.
         where: what an error calls their place.
     Raises:
-        RunError: no class beside the background, a name twice, more than bytes have indices, or a background
+        DataError: no class beside the background, a name twice, more than bytes have indices, or a background
             that is not the first.
     """
     if len(names) < 2:
-        raise RunError(
+        raise DataError(
             f"classes must be named, the background first and one more at least; got {list(names) or 'none'} in "
             f"{where}. Write background, then a name for each further index."
         )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise RunError(f"a class must be named once; got {', '.join(twice)} twice in {where}. Rename one.")
+        raise DataError(f"a class must be named once; got {', '.join(twice)} twice in {where}. Rename one.")
     if len(names) > VOID:
-        raise RunError(
+        raise DataError(
             f"classes must be at most {VOID}, for index {VOID} is no class; got {len(names)} names in {where}. "
             "Join some."
         )
     later = [name for name in names[1:] if name.lower() in BACKGROUND]
     if later:
-        raise RunError(
+        raise DataError(
             f"the background must be named first, for its index is 0; got {later[0]} as index "
             f"{list(names).index(later[0])} in {where}. Put the names in the order of the indices."
         )

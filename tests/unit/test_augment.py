@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import datasets.training.augment
-from datasets.files import RunError
+from datasets.errors import RunError
 from datasets.purdue_shapes import MASK_VALUES, generate
 from datasets.training.augment import augmentation
 
