@@ -90,6 +90,8 @@ def pyramid_keras() -> Any:
     y = y * ops.hard_sigmoid(gate)
     y = bottleneck_keras(y, "neck_", 5, 7)
     y = L.Conv2DTranspose(6, 3, strides=2, padding="same", name="up")(y)
+    y = L.GroupNormalization(3, epsilon=1e-5, name="groups")(y)
+    y = y + L.Conv2D(6, 3, padding="same", name="again")(y)
     y = ops.image.resize(y, (20, 28), interpolation="bilinear")
     y = ops.softmax(L.Conv2D(5, 1, name="head")(y), axis=-1)
     small = ops.image.resize(y, (7, 9), interpolation="bilinear")
@@ -109,6 +111,7 @@ class Pyramid(nn.Module):
         self.gate = nn.Conv2d(28, 28, 1)
         self.neck = Bottleneck(28, 5, 7)
         self.up = CroppedConvTranspose2d(7, 6, 3, stride=2)
+        self.groups, self.again = nn.GroupNorm(3, 6), nn.Conv2d(6, 6, 3, padding=1)
         self.head, self.score = nn.Conv2d(6, 5, 1), nn.Linear(7 * 9 * 5, 4)
         self.norm = nn.LayerNorm(7 * 9 * 5)
 
@@ -119,7 +122,8 @@ class Pyramid(nn.Module):
         right = F.gelu(self.grouped(pooled))
         y = F.max_pool2d(self.deep(torch.cat([left, right], 1)), 3, 2)
         y = y * F.hardsigmoid(self.gate(y.mean((2, 3), keepdim=True)))
-        y = self.up(self.neck(y))
+        y = self.groups(self.up(self.neck(y)))
+        y = torch.add(y, self.again(y))
         y = F.interpolate(y, size=(20, 28), mode="bilinear")
         y = F.softmax(self.head(y), 1)
         small = F.interpolate(y, size=(7, 9), mode="bilinear")
@@ -153,6 +157,7 @@ class ResidualKeras(keras.Model):
         self.refine = L.Conv2DTranspose(7, 3, padding="same")
         self.resize = L.Resizing(6, 8, interpolation="bilinear")
         self.group = L.GroupNormalization(7, epsilon=1e-5)
+        self.again = L.Conv2D(7, 3, padding="same")
         self.flat, self.hidden = L.Flatten(), L.Dense(11)
         self.token_norm, self.act4 = L.LayerNormalization(epsilon=1e-5), L.Activation("tanh")
         self.classes, self.probabilities = L.Dense(4), L.Softmax()
@@ -164,6 +169,7 @@ class ResidualKeras(keras.Model):
         x = self.deep(self.neck(self.shrink(self.pool(x))))
         x = x * self.gate_act(self.gate(ops.mean(x, axis=(1, 2))))[:, None, None, :]
         x = self.group(self.resize(self.refine(self.up(x))))
+        x = x + self.again(x)
         x = self.act4(self.token_norm(self.hidden(self.flat(x))))
         return self.probabilities(self.classes(x))
 
@@ -185,6 +191,7 @@ class Residual(nn.Module):
         self.gate, self.gate_act = nn.Linear(27, 27), nn.Hardsigmoid()
         self.up = nn.ConvTranspose2d(27, 7, 4, stride=2, dilation=2, padding=1)
         self.refine, self.group = nn.ConvTranspose2d(7, 7, 3, padding=1), nn.GroupNorm(7, 7)
+        self.again = nn.Conv2d(7, 7, 3, padding=1)
         self.flat, self.hidden = nn.Flatten(), nn.Linear(7 * 6 * 8, 11)
         self.token_norm, self.act4 = nn.LayerNorm(11), nn.Tanh()
         self.classes, self.probabilities = nn.Linear(11, 4), nn.Softmax(1)
@@ -196,6 +203,7 @@ class Residual(nn.Module):
         x = self.deep(self.neck(self.shrink(self.pool(x))))
         x = x * self.gate_act(self.gate(x.mean((2, 3))))[:, :, None, None]
         x = self.group(F.interpolate(self.refine(self.up(x)), size=(6, 8), mode="bilinear"))
+        x = torch.add(x, self.again(x))
         x = self.act4(self.token_norm(self.hidden(self.flat(x))))
         return self.probabilities(self.classes(x))
 
@@ -217,6 +225,8 @@ def decoder_keras() -> Any:
     x = ops.silu(encoder(image))
     x = L.Add(name="twice")([x, L.ReLU(max_value=6.0, name="six")(x)])
     x = bottleneck_keras(x, "squeeze_", 6, 8)
+    x = L.GroupNormalization(4, epsilon=1e-5, name="groups")(x)
+    x = L.Add(name="echoed")([x, L.Conv2D(8, 1, name="echo")(x)])
     up = L.Conv2DTranspose(5, (3, 4), strides=2, padding="valid", name="up1")(x)
     up = L.LeakyReLU(negative_slope=0.3, name="leak")(up)
     grid = {"stride": 2, "dilation": 2, "padding": 2, "output_padding": 1}
@@ -246,13 +256,24 @@ def decoder_keras() -> Any:
     return keras.Model(image, [z, L.Dense(3, name="out")(flat)], name="decoder")
 
 
+class Echo(nn.Module):
+    """A shortcut around a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Any) -> Any:
+        return x + self.conv(x)
+
+
 class Decoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encoder = nn.Sequential(
             nn.Conv2d(3, 8, 3, padding=1), nn.PReLU(8), nn.Conv2d(8, 10, 1, bias=False), nn.BatchNorm2d(10)
         )
-        self.squeeze = Bottleneck(10, 6, 8)
+        self.squeeze, self.groups, self.echo = Bottleneck(10, 6, 8), nn.GroupNorm(4, 8), Echo(8)
         self.up1, self.leak = nn.ConvTranspose2d(8, 5, (3, 4), stride=2), nn.LeakyReLU(0.3)
         self.spread = nn.ConvTranspose2d(5, 8, 3, stride=2, dilation=2, padding=2, output_padding=1)
         self.side = nn.Conv2d(5, 8, (5, 1), padding=(2, 0))
@@ -267,7 +288,7 @@ class Decoder(nn.Module):
 
     def forward(self, x: Any) -> Any:
         x = F.silu(self.encoder(x))
-        x = self.squeeze(x + F.relu6(x))
+        x = self.echo(self.groups(self.squeeze(x + F.relu6(x))))
         up = self.leak(self.up1(x))
         y = torch.cat([self.spread(up), self.side(F.interpolate(up, scale_factor=2))], 1)
         y = self.squash(self.tokens(y.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
