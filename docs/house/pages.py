@@ -62,7 +62,7 @@ def halves_table(house: House, halves: Sequence[str]) -> str:
         owners = [half for half in halves if f"{half}.{name}" in house.modules]
         said = _sentence(_path(house, f"{owners[0]}.{name}"))
         label = f"`{name}/`" if house.modules[f"{owners[0]}.{name}"] else f"`{name}.py`"
-        alone = f" ({owners[0]} alone)" if len(owners) == 1 else ""
+        alone = f" (only in {owners[0]})" if len(owners) == 1 else ""
         lines.append(f"| {label} | {said}{alone} |")
     return "\n".join(["| file | |", "|---|---|", *lines])
 
