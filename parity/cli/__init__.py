@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from parity.cli.exits import DONE, FAILED
 from parity.cli.parser import parser
+from parity.cli.terminal import complain
 from parity.core.errors import UsageError
 
 
@@ -27,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except (UsageError, OSError) as error:
-        print(f"parity: {error}", file=sys.stderr)
+        complain(str(error))
     except Exception as error:  # a model's own code raises what it likes: its traceback says where
         if type(error).__name__ != "DatasetError":
             traceback.print_exc()
-        print(f"parity: could not go on; got {type(error).__name__}: {error}", file=sys.stderr)
+        complain(f"could not go on; got {type(error).__name__}: {error}")
     return FAILED

@@ -5,30 +5,45 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+from rich.text import Text
+
 from parity.adapters.frameworks import import_frameworks
 from parity.check import check_pair
 from parity.cli import asked
+from parity.cli.terminal import COLOURS, Column, Screen, coloured, findings, table, waiting
 from parity.core.verdict import Verdict, verdict_of
-from parity.report import files, text
+from parity.report import files
 from parity.report.result import Result
+from parity.report.text import short
+
+FIGURES = (
+    Column("parameters", 11, number=True),
+    Column("float64", 9, number=True),
+    Column("float32", 9, number=True),
+    Column("seconds", 7, number=True),
+    Column("verdict", len(Verdict.INCONCLUSIVE)),
+)
+"""The table's columns behind the name. Differences are relative to the output's greatest magnitude."""
+
+FEW = tuple(column for column in FIGURES if column.head in {"float64", "verdict"})
+"""Those for a narrow terminal."""
 
 
 def run(options: argparse.Namespace) -> int:
     """Copy weights both ways, evaluate both sides on the same pictures, and compare element by element."""
     pairs, settings = asked.pairs(options), asked.settings(options)
-    width = max(len(pair.short) for pair in pairs)
+    screen = Screen()
+    columns = _columns(screen, max(len("system"), *(len(pair.short) for pair in pairs)))
+    screen.show(table(columns, []))
     results = []
-    print(text.header(width))
     for result in _results(pairs, settings, options.jobs):
-        _progress("")
-        print(text.row(result, width), flush=True)
-        for line in text.listed(result.findings):
-            print(line)
+        screen.show(table(columns, [_row(result, columns)], heads=False))
+        if result.findings:
+            screen.show(findings(result.findings, screen))
         results.append(result)
     if options.json:
         files.write_json(options.json, results)
@@ -36,10 +51,33 @@ def run(options: argparse.Namespace) -> int:
         files.write_html(options.html, results)
     for pair in pairs:
         if pair.short != pair.name:
-            print(f"{pair.short} is {pair.name}")
-    verdicts = [result.verdict for result in results]
-    print(f"{verdicts.count(Verdict.EQUAL)} of {len(verdicts)} EQUAL")
-    return verdict_of((), evaluated=bool(results), parts=verdicts).exit_code
+            screen.show(f"{pair.short} is {pair.name}")
+    verdict = verdict_of((), evaluated=bool(results), parts=[result.verdict for result in results])
+    equal = sum(result.verdict is Verdict.EQUAL for result in results)
+    screen.show(Text(f"{equal} of {len(results)} EQUAL", COLOURS[verdict]))
+    return verdict.exit_code
+
+
+def _columns(screen: Screen, longest: int) -> list[Column]:
+    """The columns that fit; a name that does not fit is folded."""
+    figures = FIGURES if screen.width >= _width(FIGURES) + min(longest, 20) else FEW
+    return [Column("system", max(min(longest, screen.width - _width(figures)), 1)), *figures]
+
+
+def _width(columns: Sequence[Column]) -> int:
+    return sum(2 + column.width for column in columns)
+
+
+def _row(result: Result, columns: Sequence[Column]) -> list[str | Text]:
+    cells: dict[str, str | Text] = {
+        "system": short(result.name),
+        "parameters": f"{result.parameters:,}",
+        "float64": f"{result.max_rel_diff:.1e}",
+        "float32": "-" if result.float32 is None else f"{result.float32:.1e}",
+        "seconds": f"{result.seconds:.1f}",
+        "verdict": coloured(result.verdict),
+    }
+    return [cells[column.head] for column in columns]
 
 
 def _results(pairs: Sequence[asked.Pair], settings: Mapping[str, Any], jobs: int) -> Iterator[Result]:
@@ -47,16 +85,18 @@ def _results(pairs: Sequence[asked.Pair], settings: Mapping[str, Any], jobs: int
     jobs = min(jobs, len(pairs))
     if jobs < 2:
         for number, pair in enumerate(pairs, 1):
-            _progress(f"[{number}/{len(pairs)}] {pair.name} ...")
-            yield _checked(pair, settings)
+            with waiting(f"[{number}/{len(pairs)}] {pair.name}"):
+                result = _checked(pair, settings)
+            yield result
         return
     threads = max((os.cpu_count() or 1) // jobs, 1)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_few_threads, initargs=(threads,)) as pool:
         futures = [pool.submit(_checked, pair, settings) for pair in pairs]
         for number, (pair, future) in enumerate(zip(pairs, futures, strict=True), 1):
-            _progress(f"[{number}/{len(pairs)}] {pair.name} ...")
-            yield future.result()
+            with waiting(f"[{number}/{len(pairs)}] {pair.name}"):
+                result = future.result()
+            yield result
 
 
 def _few_threads(threads: int) -> None:
@@ -67,9 +107,3 @@ def _few_threads(threads: int) -> None:
 def _checked(pair: asked.Pair, settings: Mapping[str, Any]) -> Result:
     import_frameworks()
     return check_pair(pair.name, pair.keras, pair.torch, pair.pictures, mapping=pair.mapping, **settings)
-
-
-def _progress(line: str) -> None:
-    """A line that the next one overwrites, where a person is watching."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ from parity import catalog
 from parity.adapters.frameworks import import_frameworks
 from parity.cli.asked import read_mapping
 from parity.cli.exits import DONE
+from parity.cli.terminal import waiting
 from parity.core.errors import UsageError
 from parity.weights import checkpoint
 
@@ -22,7 +23,8 @@ def run(options: argparse.Namespace) -> int:
         keras, torch = options.keras, options.torch
     else:
         raise UsageError("convert must know the model; got neither --model nor both of --keras and --torch.")
-    import_frameworks()
-    count = checkpoint.convert(options.source, options.destination, keras, torch, mapping)
+    with waiting(f"{options.source} to {options.destination}"):
+        import_frameworks()
+        count = checkpoint.convert(options.source, options.destination, keras, torch, mapping)
     print(f"{options.destination}: {count} tensors, read back bit for bit")
     return DONE

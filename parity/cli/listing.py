@@ -9,27 +9,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from parity import catalog
 from parity.adapters.frameworks import import_frameworks
 from parity.adapters.spec import load_model
 from parity.causes import CAUSES
 from parity.cli.exits import DONE
-from parity.report.text import paragraphs
+from parity.cli.terminal import Column, Screen, named, table, waiting
 
 
 def models(options: argparse.Namespace) -> int:
     """List every pair: generation, trainable parameters, and source."""
-    import_frameworks()
     rows = []
-    for entry in catalog.entries().values():
-        module = load_model(entry.torch)
-        count = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-        rows.append({"name": entry.name, "generation": entry.generation, "source": entry.source, "parameters": count,
-                     "keras": entry.keras, "torch": entry.torch})  # fmt: skip
-    width = max(len(row["name"]) for row in rows)
-    print(f"{'name':<{width}}  generation  {'parameters':>11}  source")
-    for row in rows:
-        print(f"{row['name']:<{width}}  {row['generation']:<10}  {row['parameters']:>11,}  {row['source']}")
+    with waiting("building the torch side of every pair"):
+        import_frameworks()
+        for entry in catalog.entries().values():
+            module = load_model(entry.torch)
+            count = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+            rows.append({"name": entry.name, "generation": entry.generation, "source": entry.source,
+                         "parameters": count, "keras": entry.keras, "torch": entry.torch})  # fmt: skip
+    columns = (Column("name"), Column("generation"), Column("parameters", number=True), Column("source"))
+    cells = [[row["name"], row["generation"], f"{row['parameters']:,}", row["source"]] for row in rows]
+    Screen().show(table(columns, cells))
     _write(options.json, rows)
     return DONE
 
@@ -37,10 +39,10 @@ def models(options: argparse.Namespace) -> int:
 def causes(options: argparse.Namespace) -> int:
     """List every known cause: its identifier, what was done, what the difference looks like, and what fixes it."""
     rows = [asdict(cause) for cause in CAUSES.values()]
+    screen = Screen()
     for row in rows:
-        print(row["name"])
-        for name in ("mechanism", "signature", "fix"):
-            print(paragraphs(row[name], f"  {name + ':':<11}"))
+        screen.show(Text(row["name"], "bold"))
+        screen.show(named({name: row[name] for name in ("mechanism", "signature", "fix")}))
     _write(options.json, rows)
     return DONE
 

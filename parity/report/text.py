@@ -1,4 +1,4 @@
-"""Reports for a terminal: they fit one screen."""
+"""Reports as text."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from parity.core.finding import Finding
 from parity.pairing.messages import counted
-from parity.report.data import Comparison, Result
+from parity.report.data import Comparison
 
 SHOWN = 12
 FEW_UNMATCHED = 3
 """Tensors without a counterpart that are still listed one by one."""
-WIDTH = 100
 
 
 def summary(report: Comparison) -> str:
@@ -26,13 +25,18 @@ def summary(report: Comparison) -> str:
 
 def listed(findings: Sequence[Finding]) -> list[str]:
     """The findings, numbered from 1, in execution order; the first dozen, and what is unmatched by kind and counted."""
+    single, rest = parted(findings)
+    return [*(f"  {i}. {finding}" for i, finding in single), *(f"  {line}" for line in rest)]
+
+
+def parted(findings: Sequence[Finding]) -> tuple[list[tuple[int, Finding]], list[str]]:
+    """The findings that are shown one by one, with their numbers, and lines on all others."""
     unmatched = [finding.problem for finding in findings if finding.problem is not None]
     few = len(unmatched) <= FEW_UNMATCHED
     single = [(i, finding) for i, finding in enumerate(findings, 1) if few or finding.problem is None]
-    lines = [f"  {i}. {finding}" for i, finding in single[:SHOWN]]
     left = len(single) - SHOWN
-    lines += [f"  ... and {left} more (--json and --html hold all)"] if left > 0 else []
-    return lines if few else [*lines, *(f"  {line}" for line in counted(unmatched))]
+    rest = [f"... and {left} more (--json and --html hold all)"] if left > 0 else []
+    return single[:SHOWN], rest if few else [*rest, *counted(unmatched)]
 
 
 def short(name: str, most: int = 24) -> str:
@@ -40,34 +44,12 @@ def short(name: str, most: int = 24) -> str:
     return name if len(name) <= most or "(" not in name else name.partition("(")[0] + "(...)"
 
 
-def header(width: int) -> str:
-    """The head of the table; differences are relative to the output's greatest magnitude."""
-    return f"{'system':<{width}}  {'parameters':>11}  {'float64':>9}  {'float32':>9}  {'seconds':>7}  verdict"
-
-
-def row(result: Result, width: int) -> str:
-    """One line of the table."""
-    single = f"{result.float32:9.1e}" if result.float32 is not None else f"{'-':>9}"
-    return (
-        f"{short(result.name):<{width}}  {result.parameters:>11,}  {result.max_rel_diff:9.1e}  {single}  "
-        f"{result.seconds:7.1f}  {result.verdict}"
-    )
-
-
-def paragraphs(text: str, head: str, width: int = WIDTH) -> str:
-    """The text after its head, wrapped and indented under itself; long words (paths) are not broken."""
-    return textwrap.fill(
-        text, width, initial_indent=head, subsequent_indent=" " * len(head),
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
-
-
 def screen(report: Comparison, hint: Sequence[str] = (), height: int = 20, width: int = 72) -> str:
     """The report as it fits a terminal of 80 by 24, with room for pytest's margin and its own line or two.
 
     Args:
-        report: what to tell: the verdict, and of the first findings the cause, the evidence and the fix.
-        hint: lines for the end; they are not broken, so that paths and commands can be copied.
+        report: its verdict is shown, and of the first findings the cause, the evidence and the fix.
+        hint: last lines; they are not broken, so that paths and commands can be copied.
         height: lines at most.
         width: columns at most, of all but the hint.
     """
@@ -78,14 +60,14 @@ def screen(report: Comparison, hint: Sequence[str] = (), height: int = 20, width
     ]
     room = height - len(hint) - len(head) - 1
     lines: list[str] = []
-    told = 0
+    shown = 0
     for number, finding in enumerate(report.findings, 1):
         block = _block(number, finding, width)
-        if told and len(lines) + len(block) > room:
+        if shown and len(lines) + len(block) > room:
             break
         lines += block[:room]
-        told = number
-    more = len(report.findings) - told
+        shown = number
+    more = len(report.findings) - shown
     rest = [f"... and {more} more finding{'s' if more > 1 else ''}"] if more else []
     return "\n".join([*head, *lines, *rest, *hint])
 

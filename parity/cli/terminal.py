@@ -1,0 +1,161 @@
+"""What commands print: in colours and wrapped for a person, as plain lines of any length for a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
+from rich.padding import Padding
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from parity.core.finding import Finding
+from parity.core.verdict import Verdict
+from parity.report.text import listed, parted
+
+ANY = 100_000
+"""Columns of a pipe: no line is broken there."""
+
+READABLE = 100
+"""Columns at most of running text, however wide the terminal is."""
+
+COLOURS: Mapping[Verdict, str] = {
+    Verdict.EQUAL: "bold green",
+    Verdict.DIVERGED: "bold red",
+    Verdict.INCONCLUSIVE: "bold yellow",
+}
+
+
+class Screen(Console):
+    """Standard output.
+
+    Attributes:
+        watched: whether it is a terminal, so that a person reads it.
+    """
+
+    def __init__(self) -> None:
+        self.watched = sys.stdout.isatty()
+        width, height = (None, None) if self.watched else (ANY, 100)
+        super().__init__(width=width, height=height, highlight=False, markup=False, emoji=False)
+
+    def show(self, what: RenderableType) -> None:
+        """Print; in a pipe without the spaces that fill a line up."""
+        if self.watched:
+            self.print(what)
+            return
+        with self.capture() as held:
+            self.print(what)
+        self.file.write("\n".join(line.rstrip() for line in held.get().split("\n")))
+        self.file.flush()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        head: its head.
+        width: of a text that is folded at it, or the least of a number; 0 fits the contents.
+        number: whether it holds numbers, which stand to the right.
+    """
+
+    head: str
+    width: int = 0
+    number: bool = False
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], heads: bool = True) -> Table:
+    """Rows under their heads, two spaces between columns."""
+    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=heads)
+    for column in columns:
+        made.add_column(
+            column.head,
+            justify="right" if column.number else "left",
+            width=None if column.number else column.width or None,
+            min_width=column.width if column.number else None,
+            no_wrap=column.number,
+            overflow="fold",
+        )
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def named(texts: Mapping[str, str]) -> RenderableType:
+    """Texts behind their names, wrapped under themselves."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, text in texts.items():
+        grid.add_row(f"{name}:", text)
+    return Constrain(Padding(grid, (0, 0, 0, 2)), READABLE)
+
+
+def coloured(verdict: Verdict) -> Text:
+    """The verdict's word in its colour."""
+    return Text(verdict.value, COLOURS[verdict])
+
+
+def findings(found: Sequence[Finding], screen: Screen) -> RenderableType:
+    """The first dozen findings: each in a line for a pipe, each as a block for a person."""
+    if not screen.watched:
+        return Text("\n".join(listed(found)))
+    single, rest = parted(found)
+    blocks = [_block(number, finding) for number, finding in single]
+    return Constrain(Group(*blocks, *(Padding(Text(line), (0, 0, 0, 2)) for line in rest)), READABLE)
+
+
+def _block(number: int, finding: Finding) -> RenderableType:
+    """Place and cause, what was measured, and the fix, indented under their number."""
+    head = Text.assemble(f"{finding.kind} at ", (finding.place, "bold"))
+    if finding.cause:
+        head.append(f" [{finding.cause}]", "bold magenta")
+    measured = Table.grid(padding=(0, 1, 0, 0))
+    measured.add_column(style="dim")
+    measured.add_column(overflow="fold")
+    for part in finding.evidence.split("; "):
+        measured.add_row("·", Text(part))
+    parts: list[RenderableType] = [head, measured]
+    if finding.fix:
+        tried = " (verified)" if finding.fix_verified else ""
+        parts.append(Text.assemble((f"Fix{tried}:", "bold green"), f" {finding.fix}"))
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(justify="right", width=5, style="dim")
+    grid.add_column(overflow="fold")
+    grid.add_row(f"{number}.", Group(*parts))
+    return Padding(grid, (0, 0, 1, 0))
+
+
+def complain(message: str) -> None:
+    """Say on standard error why a command stops."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    console.print(Text.assemble(("parity:", "bold red"), f" {message}"), soft_wrap=True)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show what is under way, and for how long, while it is; nothing where nobody watches.
+
+    It writes to a copy of standard error, which stays where it is while frameworks that load are kept quiet.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    with open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding) as stream:
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        progress = Progress(
+            *columns,
+            console=Console(file=stream),
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=False,
+        )
+        with progress:
+            progress.add_task(text, total=None)
+            yield
