@@ -37,7 +37,10 @@ def attribute(target: Any, name: str, value: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        setattr(target, name, before) if own or not callable(value) else delattr(target, name)
+        if not own and name in vars(target):  # the class has it
+            delattr(target, name)
+        else:
+            setattr(target, name, before)
 
 
 @contextmanager
