@@ -1,7 +1,7 @@
-"""A pytest plugin: the fixture `assert_parity`, and what device, precision and report it works with.
+"""A pytest plugin: the fixture `assert_parity`, and options for its device, precision and reports.
 
-Loaded by every pytest run where segparity is installed, so it imports neither framework, and parity only
-when the fixture is used.
+Every pytest run where segparity is installed loads it. So it imports neither framework, and the rest of parity
+only when the fixture is used.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def assert_parity(request: pytest.FixtureRequest) -> Callable[..., Report]:
-    """Compare a Keras model with a torch module; the test fails, and says where and why, unless they are equal.
+    """Compare a Keras model with a torch module. Unless they are equal, the test fails and says where and why.
 
     Args of the function that the fixture gives:
         keras_model: a built Keras model or layer.
@@ -73,7 +73,7 @@ def assert_parity(request: pytest.FixtureRequest) -> Callable[..., Report]:
 
 
 def file_name(nodeid: str, count: int) -> str:
-    """A short file name, without suffix, of a test's how-many-th failing comparison."""
+    """A short file name, without suffix, for a test's failing comparison; `count` counts them from 1."""
     plain = re.sub(r"[^0-9A-Za-z_=.]+", "-", nodeid.replace(".py::", "-")).strip("-")
     if len(plain) > LONGEST_NAME:
         plain = f"{plain[:LONGEST_NAME]}-{sha256(nodeid.encode()).hexdigest()[:8]}"

@@ -18,6 +18,9 @@ def shapes(shape: Sequence[int], data: Path | None, seed: int = 0) -> Array:
         shape: (N, H, W, C) wanted; images are tiled or cropped to H and W, channels mixed to C.
         data: a file of the data set or a folder that holds one; None generates images.
         seed: of the generator and the channel mix.
+
+    Raises:
+        UsageError: there is no such file, or it does not hold the data set.
     """
     from datasets import purdue_shapes
 
@@ -30,7 +33,10 @@ def shapes(shape: Sequence[int], data: Path | None, seed: int = 0) -> Array:
                 f"--data must be a data-set file or a folder with one; got {data}. Make one with "
                 "python -m datasets.purdue_shapes generate."
             )
-        images = purdue_shapes.load(files[0]).images
+        try:
+            images = purdue_shapes.load(files[0]).images
+        except purdue_shapes.DatasetError as error:
+            raise UsageError(str(error)) from error
     return _fitted(np.asarray(images[: shape[0]]), shape, seed)
 
 

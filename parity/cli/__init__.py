@@ -30,7 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, OSError) as error:
         complain(str(error))
     except Exception as error:  # a model's own code raises what it likes: its traceback says where
-        if type(error).__name__ != "DatasetError":
-            traceback.print_exc()
+        traceback.print_exc()
         complain(f"could not go on; got {type(error).__name__}: {error}")
     return FAILED

@@ -27,8 +27,8 @@ class Comparison:
             output's scale.
         pairs: (Keras path, torch path or paths).
         layers: a row for each call of a paired layer in execution order: keras, torch, keras_kind, torch_kind,
-            shape, own (relative error on identical inputs; None where shapes differ), arrived (relative error of
-            what arrived; likewise) and finding (its index in `findings`, or None). Empty where the outputs agree.
+            shape, own (relative error on identical inputs; None where shapes differ), arrived (the same of
+            what arrived) and finding (its index in `findings`, or None). Empty where the outputs agree.
         graphs: nodes and edges of each side's forward pass, by "keras" and "torch"; empty where the outputs agree.
         elements: output elements compared.
         seconds: time that the comparison took.

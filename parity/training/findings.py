@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy as np
-
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
 from parity.core.finding import Finding, Kind, in_a_line
@@ -106,19 +104,10 @@ def add_training(
     known = {(finding.keras, finding.torch, finding.cause) for finding in report.findings if finding.cause}
     report.findings += [f for f in result.findings if (f.keras, f.torch, f.cause) not in known]
     report.notes += result.notes
-    report.training = finite(result.figures)
+    report.training = result.figures
     report.verdict = verdict_of(
         report.findings,
         evaluated=bool(result.figures),
         noisy={*noisy, *result.noisy},
         parts=[report.verdict],
     )
-
-
-def finite(value: Any) -> Any:
-    """The same figures, None for those that are not finite, which JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

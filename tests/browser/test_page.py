@@ -87,7 +87,7 @@ def test_a_thousand_layers_are_shown_quickly(browse: Any, thousand: Path) -> Non
     assert thousand.stat().st_size < 5e6
     dom = browse(thousand)
     first = int(dom.of("html")[0]["data-ready"])
-    # Milliseconds: less than 3,000 on an idle machine, 4,784 and 5,571 beside two other jobs.
+    # Milliseconds: less than 3,000 on an idle machine, 4,784 and 5,571 next to two other jobs.
     assert first < 15_000
     assert dom.counts == ["1000 of 1000 calls"]
     rows = [a for a in dom.of("tr") if "data-text" in a]

@@ -59,6 +59,7 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "map.json").write_text('{"conv": "first"}')
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "bad.gz").write_bytes(b"no data set")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mynet.py").write_text(PAIR.replace("channels=4", "channels=5"))
     monkeypatch.chdir(tmp_path)
@@ -90,6 +91,8 @@ CASES: list[tuple[list[str], int, str]] = [
     (["NoSuchPair"], 2, "NoSuchPair"),
     (["Conv2d", "--train-steps", "1", "--optimizer", "nosuch"], 2, "rmsprop"),
     (["Conv2d(bad name)"], 2, "literals"),
+    (["Conv2d", "--data", "bad.gz"], 2, "parity: bad.gz"),
+    (["Conv2d", "--data", "other"], 2, "--data must be"),
     (["--keras", "mynet.py", "--torch", NET], 2, "module:attribute"),
     (["--keras", "mynet.py:nothing", "--torch", NET], 2, "nothing"),
     (["--keras", "nowhere.py:x", "--torch", NET], 2, "nowhere.py"),
@@ -214,7 +217,7 @@ for arguments in {cases}:
 """
 WRONG = [arguments for arguments, code, text in CASES if code == 2 and text in {
     "--mapping", "nowhere.json", "--input", "go together", "one pair", "no name", "NoSuchPair", "rmsprop", "literals",
-    "module:attribute", "nowhere.py", "no_such_module",
+    "module:attribute", "nowhere.py", "no_such_module", "parity: bad.gz", "--data must be",
 }]  # fmt: skip
 
 

@@ -137,10 +137,10 @@ def test_the_message_fits_one_screen(count: int, long: bool) -> None:
     assert max(map(len, lines)) <= 72
     assert lines[0].startswith("DIVERGED")
     assert lines[-2:] == ["a hint", "another"]
-    told = sum(line.lstrip()[0].isdigit() for line in lines[1:])
+    shown = sum(line.lstrip()[0].isdigit() for line in lines[1:])
     left = [line for line in lines if line.startswith("... and")]
-    assert told >= min(count, 2)
-    assert (f"... and {count - told} more" in left[0]) if told < count else not left
+    assert shown >= min(count, 2)
+    assert (f"... and {count - shown} more" in left[0]) if shown < count else not left
     if long and count:
         assert "1. layer at block.0.conv / stage.0.c [kernel-flip]" in lines
         assert any(line.startswith("   fix (verified): turn turn") for line in lines)

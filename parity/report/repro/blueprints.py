@@ -1,4 +1,4 @@
-"""How a finding's two layers are built anew: blueprints that a script can follow, each tried before it is kept."""
+"""How a script builds a finding's two layers again: blueprints, each tried before it is kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from parity.core.tolerance import difference
 from parity.core.types import Array
 
 CONFIRMED = 1e-12
-"""What a layer's own result may be off, relative to its scale, from what was saved of it."""
+"""The most that a layer's own result may differ from the saved one, relative to its scale."""
 
 
 def with_blueprints(
@@ -24,9 +24,9 @@ def with_blueprints(
     torch: Adapter,
     flattened: Mapping[str, tuple[int, ...]] | None = None,
 ) -> list[Finding]:
-    """The findings with how to build their layers anew, and the layers' weights, where that can be.
+    """Add blueprints of the layers, and the layers' weights, to the findings that can have them.
 
-    A side is built anew only where its layer alone, run on the saved input, gives the saved output.
+    A side gets a blueprint only where its layer alone, run on the saved input, gives the saved output.
 
     Args:
         findings: in any order; those without tensors, or of another kind than "layer" and "shape", stay.
@@ -44,7 +44,7 @@ def with_blueprints(
 def _with_blueprint(
     finding: Finding, keras: Adapter, torch: Adapter, flattened: Mapping[str, tuple[int, ...]]
 ) -> Finding:
-    """One finding: each side is built anew or, where it has no blueprint, left to the saved tensors."""
+    """One finding with the blueprint of each side that has one; the saved tensors stand for the other."""
     if not finding.tensors or finding.kind not in {Kind.LAYER, Kind.SHAPE}:
         return finding
     blueprint: dict[str, Any] = {"keras": None, "torch": None}

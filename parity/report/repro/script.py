@@ -35,7 +35,7 @@ SAVED = load_file(Path(__file__).with_suffix(".safetensors"))
 {reported}
 
 def saved(start):
-    """The saved tensors whose names start so, by the rest of their names."""
+    """The saved tensors whose names begin with `start`, by the rest of their names."""
     return {{name[len(start):]: value for name, value in SAVED.items() if name.startswith(start)}}
 
 
@@ -46,7 +46,7 @@ def in_order(start):
 
 
 def as_keras(value, wanted):
-    """A torch tensor, channels first, as Keras lays it out; as it is where only that fits, or fits better."""
+    """A torch tensor, channels first, in the Keras layout, or as it is where that alone fits or fits better."""
     readings = [value, np.moveaxis(value, 1, -1)] if value.ndim > 2 else [value]
     fitting = [reading for reading in readings if reading.shape == wanted.shape]
     gaps = [np.nan_to_num(np.abs(reading - wanted), nan=np.inf).max(initial=0) for reading in fitting]
@@ -59,7 +59,7 @@ KERAS_LAYER = {config}
 
 
 def keras_side():
-    """What the Keras layer makes of the input, in float64."""
+    """What the Keras layer gives for the input, in float64."""
     keras.config.set_floatx("float64")
     layer = keras.layers.deserialize(KERAS_LAYER)
     inputs = [keras.ops.convert_to_tensor(value) for value in in_order("keras_input.")]
@@ -78,7 +78,7 @@ def keras_side():
 TORCH = '''
 
 def torch_side():
-    """What the torch module makes of the same input, in float64."""
+    """What the torch module gives for the same input, in float64."""
     module = nn.Sequential({modules}).double().eval()
     module.load_state_dict({{name: torch.from_numpy(value) for name, value in saved("torch_weight.").items()}})
     with torch.no_grad():
@@ -139,14 +139,15 @@ def script(
 
     Args:
         finding: as in a report's JSON, with its blueprint.
-        tensors: of the finding, as they will lie beside the script.
+        tensors: of the finding, as they will lie next to the script.
         environment: of the report.
         source: where the finding comes from, in words.
     """
     pair = compared(dict(tensors))
     gap = gap_of(dict(tensors))
     what = "output" if "keras_output.0" in tensors and "torch_output.0" in tensors else "input"
-    blueprint = finding.get("blueprint") or {"keras": None, "torch": None}
+    blueprint = finding.get("blueprint") or finding.get("recipe")  # its name in reports of version 0.1
+    blueprint = blueprint or {"keras": None, "torch": None}
     rebuilt = [side for side in ("keras", "torch") if blueprint[side] is not None]
     why = REASONS["layer" if what == "output" else "wiring"]
     key = _differing(tensors, pair, what)
@@ -198,9 +199,9 @@ def _plain(text: str) -> str:
 
 def _does(rebuilt: list[str], what: str) -> str:
     if len(rebuilt) == 2:
-        return "Both layers are built anew and run in float64 on one input; the reported difference must be there."
+        return "Both layers are built again and run in float64 on one input; the reported difference must be there."
     if rebuilt:
-        return f"The {rebuilt[0]} layer is built anew and run in float64; the other side's {what} is the saved one."
+        return f"The {rebuilt[0]} layer is built again and run in float64; the {what} of the other side is the saved one."
     return f"It compares the saved {what}s alone."
 
 

@@ -16,9 +16,9 @@ def write(report: Path, number: int, destination: Path, pair: str | None = None)
     """Write the script and its .safetensors file.
 
     Args:
-        report: a JSON file of `Report.to_json` or `parity check --json`, with its tensors beside it.
+        report: a JSON file of `Report.to_json` or `parity check --json`, with its tensors next to it.
         number: of the finding, counted from 1 as the report prints them.
-        destination: the script; the tensors go beside it.
+        destination: the script; the tensors go next to it.
         pair: which result of a report on several pairs.
 
     Returns:
@@ -79,7 +79,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _chosen(results: list[dict[str, Any]], pair: str | None, path: Path) -> dict[str, Any]:
-    """The result of that name; without a name, the only one that has findings."""
+    """The result of that name, or without a name the only one that has findings."""
     candidates = [item for item in results if (item.get("name") == pair if pair else item["findings"])]
     if len(candidates) != 1:
         names = ", ".join(str(item.get("name", "comparison")) for item in results if item["findings"])
