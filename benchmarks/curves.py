@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from datasets.errors import RunError
 from datasets.files import extra
-from datasets.training.runs import exit_code, read_config
+from datasets.training.flags import exit_code
+from datasets.training.runs import read_config
 
 COLOURS = {"torch_impl": "#d1495b", "tf_impl": "#00798c"}
 STYLES = ("-", "--", ":", "-.")

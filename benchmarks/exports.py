@@ -24,7 +24,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from datasets.errors import RunError
-from datasets.export.exports import STEP, Agreement, Floats
+from datasets.export.agreement import Agreement, Floats
+from datasets.export.command import STEP
 from parity import catalog
 from parity.adapters import adapt
 from parity.adapters.probe import randomise

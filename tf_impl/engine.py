@@ -23,14 +23,12 @@ from datasets.training.feeding import (
     Kept,
     Section,
     Source,
-    framed,
     middle,
-    network_inputs,
-    network_targets,
+    network_batch,
 )
 from datasets.training.order import Batch, Order
 from datasets.training.recipe import Machine, Recipe, scored_as
-from datasets.training.runlog import Progress, RunLog, finite
+from datasets.training.runlog import Progress, RunLog, checked, finite
 from tf_impl import losses, optimizers
 from tf_impl._aside import aside
 from tf_impl._backend import precision
@@ -178,9 +176,7 @@ class _Batches(keras.utils.PyDataset):
         return len(self.batches)
 
     def __getitem__(self, number: int) -> tuple[Any, Any]:
-        images, masks = self.batches[number]
-        inputs = network_inputs(framed(images, self.network), self.recipe.inputs, self.dtype)
-        targets = network_targets(masks, self.recipe.loss, self.dtype, self.batches.source.labels)
+        inputs, targets = network_batch(self.batches, number, self.network, self.recipe, self.dtype)
         return inputs, np.moveaxis(targets, 1, -1) if targets.ndim == 4 else targets
 
 
@@ -305,10 +301,8 @@ def _check(
             # Several devices: inside the step each knows its own counts alone.
             result = {"loss": result["loss"], **engine.scores.result()}
             values = {f"val_{name}": float(value) for name, value in result.items()}
-        if log is not None:
-            best = log.check(place, float(engine.rates[steps[-1] // recipe.accumulate]), values)
-        else:
-            best = progress.check(place.step, {"loss": float(np.mean(found[-len(steps) :])), **values})
+        rate = float(engine.rates[steps[-1] // recipe.accumulate])
+        best = checked(place, rate, values, found[-len(steps) :], log, progress)
         if folder is not None:
             with aside():
                 save_weights(engine.network, folder / CHECKPOINT)

@@ -17,21 +17,10 @@ import keras
 import numpy as np
 
 from datasets.errors import DataError, RunError, SettingsError
-from datasets.export.exports import (
-    Agreement,
-    Floats,
-    Run,
-    agree,
-    check_samples,
-    export_flags,
-    first_line,
-    nudge,
-    said,
-    sample_images,
-    whole,
-)
-from datasets.prediction.command import configuration
-from datasets.training.runs import exit_code
+from datasets.export import command
+from datasets.export.agreement import Agreement, Floats, Run, agree, nudge
+from datasets.export.command import check_samples, export_flags, first_line, whole
+from datasets.training.flags import exit_code
 from tf_impl.checkpoints import read_checkpoint
 from tf_impl.train import make_model
 
@@ -225,15 +214,17 @@ def _tensorflow() -> Any:
     return importlib.import_module("tensorflow")
 
 
-def run(options: argparse.Namespace) -> None:
-    """Carry out one command line of the script."""
-    config = configuration(options)
+def _opened(checkpoint: Path, config: dict[str, Any]) -> Any:
+    """The network of a configuration with its checkpoint's weights, on the CPU."""
     network = config["model"]
     model = make_model(network["arguments"], config["dtype"], "cpu", name=network["name"])
-    read_checkpoint(model, options.checkpoint, network, config["dtype"])
-    samples = sample_images(config, options.size, options.fixed)
-    found = export(model, options.out, samples, options.format, options.fixed)
-    print(*said(options.out, config, found, options.fixed), sep="\n")
+    read_checkpoint(model, checkpoint, network, config["dtype"])
+    return model
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry out one command line of the script."""
+    command.run(options, _opened, export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,11 +13,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.prediction.command import check_options, configuration, prediction_flags, write_predictions
-from datasets.prediction.reading import Reading
-from datasets.prediction.sources import read_data
+from datasets.prediction import command
+from datasets.prediction.reading import Network, Reading
 from datasets.training.feeding import framed, middle
-from datasets.training.runs import exit_code
+from datasets.training.flags import exit_code
 from tf_impl.checkpoints import read_checkpoint
 from tf_impl.train import find_device, from_network, make_model, to_network
 
@@ -41,25 +41,25 @@ def predict(
     return found[:, :, *middle(found.shape[2:], images.shape[1:3])]
 
 
-def run(options: argparse.Namespace) -> None:
-    """Carry out one command line of the script."""
-    config = configuration(options)
-    reading = Reading.of(config)
-    check_options(options, reading)
-    data = read_data(options.data)
+@contextlib.contextmanager
+def _opened(options: argparse.Namespace, config: dict[str, Any], reading: Reading) -> Iterator[Network]:
+    """The network with its checkpoint's weights, on the device."""
     network, dtype = config["model"], config["dtype"]
     device = find_device(options.device)
     model = make_model(network["arguments"], dtype, device, name=network["name"])
     read_checkpoint(model, options.checkpoint, network, dtype)
     with keras.device(f"{device}:0"):
-        write_predictions(
-            options, data, reading, partial(predict, model, reading=reading), config["multiple"]
-        )
+        yield partial(predict, model, reading=reading)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry out one command line of the script."""
+    command.run(options, _opened)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The script: returns 0, or 2 after one line that says what is wrong."""
-    return exit_code(run, prediction_flags("tf_impl").parse_args(arguments))
+    return exit_code(run, command.prediction_flags("tf_impl").parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 
 import tf_impl
 from datasets.errors import SettingsError
-from datasets.training.augment import augmentation
+from datasets.training import script
 from datasets.training.command import Training
 from datasets.training.feeding import Arrays
-from datasets.training.networks import NETWORKS
-from datasets.training.order import Batch, Order
+from datasets.training.flags import exit_code, training_flags
+from datasets.training.order import Batch
 from datasets.training.recipe import Machine, Recipe
-from datasets.training.runlog import Progress, RunLog
-from datasets.training.runs import check_pairs, claim, exit_code, machine_settings, training_flags
-from tf_impl import engine
+from datasets.training.runs import check_pairs
+from datasets.training.script import Half, Seat
+from tf_impl import checkpoints, engine
 from tf_impl._backend import make_deterministic, precision
-from tf_impl.checkpoints import load_weights, read_backbone, read_progress
 from tf_impl.distribution import joined
 
 
@@ -108,56 +107,39 @@ def find_device(wanted: str | None) -> str:
     return wanted or found
 
 
-def run(options: argparse.Namespace) -> None:
-    """Carry out one command line of the script."""
-    wanted = Training.of(options)
-    recipe, source = wanted.recipe, wanted.source
-    order = Order(len(source), recipe, source.held)
-    machine = Machine(options.dtype, options.device, **machine_settings(options))
+@contextlib.contextmanager
+def _started(machine: Machine) -> Iterator[Seat]:
+    """Join the other processes, and compute on the device that is found."""
     if machine.deterministic:
         make_deterministic()
-    with contextlib.ExitStack() as files:
-        rank, world = files.enter_context(joined(machine))
-        device = find_device(options.device)  # not before: it would start the backend alone
-        left_out = order.left_out(max(world, machine.devices))
-        if machine.devices == machine.processes == 1:
-            files.enter_context(keras.device(f"{device}:0"))
-        name, arguments = wanted.network.values()
-        model = make_model(arguments, machine.dtype, None, recipe.seed, name)
-        last = NETWORKS[name].output
-        if recipe.head_bias is not None and last:
-            bias = getattr(model, last).bias
-            bias.assign(np.full(bias.shape, recipe.head_bias))
-        if options.backbone:
-            parts = read_backbone(model, options.backbone, wanted.network, model.variable_dtype)
-            if rank == 0:
-                print(f"{options.backbone.name}: the weights of {', '.join(parts)}")
-        if options.init:
-            load_weights(model, options.init)
-        progress = (read_progress(options.out) if options.resume else None) or Progress()
-        log = None
-        if rank == 0:
-            versions = {"keras": keras.__version__, "backend": keras.config.backend()}
-            claim(options.out, wanted.config("tf_impl", options, device, **versions))
-            if left_out:
-                print(
-                    f"{left_out} images of the last batch of every epoch are left out: equal parts are shared"
-                )
-            log = files.enter_context(
-                RunLog(options.out, order, progress, options.log_every, options.quiet, options.tensorboard)
-            )
-        engine.fit(
-            model,
-            source,
-            recipe,
-            classes=wanted.classes,
-            augment=augmentation(recipe.augment, recipe.seed),
-            machine=machine,
-            report=log or (lambda batch, loss: None),
-            log=log,
-            folder=options.out,
-            progress=progress,
-        )
+    with joined(machine) as (rank, world):
+        device = find_device(machine.device)  # not before: it would start the backend alone
+        alone = machine.devices == machine.processes == 1
+        with keras.device(f"{device}:0") if alone else contextlib.nullcontext():
+            yield Seat(rank, world, device)
+
+
+def _built(wanted: Training, machine: Machine, device: str) -> keras.Model:
+    """The network with its first weights, where Keras' device scope or distribution puts it."""
+    name, arguments = wanted.network.values()
+    model = make_model(arguments, machine.dtype, None, wanted.recipe.seed, name)
+    if wanted.first_bias is not None:
+        layer, value = wanted.first_bias
+        bias = getattr(model, layer).bias
+        bias.assign(np.full(bias.shape, value))
+    return model
+
+
+def _versions() -> dict[str, str]:
+    return {"keras": keras.__version__, "backend": keras.config.backend()}
+
+
+HALF = Half("tf_impl", _versions, _started, _built, checkpoints, engine.fit)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry out one command line of the script."""
+    script.run(options, HALF)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

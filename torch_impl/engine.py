@@ -24,14 +24,12 @@ from datasets.training.feeding import (
     Kept,
     Section,
     Source,
-    framed,
     middle,
-    network_inputs,
-    network_targets,
+    network_batch,
 )
 from datasets.training.order import Batch, Order
 from datasets.training.recipe import Machine, Recipe, scored_as
-from datasets.training.runlog import Progress, RunLog, finite
+from datasets.training.runlog import Progress, RunLog, checked, finite
 from torch_impl import losses, optimizers
 from torch_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights
 from torch_impl.distribution import place
@@ -175,11 +173,8 @@ class _Batches(torch.utils.data.Dataset):
         return len(self.batches)
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        images, masks = self.batches[number]
-        images = framed(images, self.network)
-        inputs = torch.from_numpy(network_inputs(images, self.recipe.inputs, self.dtype))
-        labels = self.batches.source.labels
-        targets = torch.from_numpy(network_targets(masks, self.recipe.loss, self.dtype, labels))
+        arrays = network_batch(self.batches, number, self.network, self.recipe, self.dtype)
+        inputs, targets = (torch.from_numpy(array) for array in arrays)
         return inputs.permute(0, 3, 1, 2), targets.long() if targets.dtype == torch.int32 else targets
 
 
@@ -196,7 +191,7 @@ class _Feed(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self.network, self.source, self.order, self.augment = network, source, order, augment
-        self.workers, self.dtype = machine.workers, _weights_dtype(machine)
+        self.workers, self.dtype = machine.workers, machine.weights_dtype
 
     def _loader(self, batches: Section | Kept) -> Any:
         data = _Batches(batches, self.order.recipe, self.dtype, self.network)
@@ -247,11 +242,7 @@ class _Watch(lightning.Callback):
         steps = self.order.sections[trainer.current_epoch]
         place, rate = self.order.batch(steps[-1]), self.rates[steps[-1] // self.order.recipe.accumulate]
         values = pl_module.found() if len(self.order.kept) else {}
-        if self.runlog is not None:
-            best = self.runlog.check(place, float(rate), values)
-        else:
-            mean = float(np.mean(self.losses[-len(steps) :]))
-            best = self.progress.check(place.step, {"loss": mean, **values})
+        best = checked(place, float(rate), values, self.losses[-len(steps) :], self.runlog, self.progress)
         patience = self.order.recipe.patience
         if patience and self.progress.waited >= patience:
             trainer.should_stop = True
@@ -364,7 +355,3 @@ def _trainer(
 
 def _dtype(network: torch.nn.Module) -> str:
     return str(next(network.parameters()).dtype).removeprefix("torch.")
-
-
-def _weights_dtype(machine: Machine) -> str:
-    return "float64" if machine.dtype == "float64" else "float32"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 import torch_impl
 from datasets.errors import SettingsError
-from datasets.training.augment import augmentation
+from datasets.training import script
 from datasets.training.command import Training
 from datasets.training.feeding import Arrays
-from datasets.training.networks import NETWORKS
-from datasets.training.order import Batch, Order
+from datasets.training.flags import exit_code, training_flags
+from datasets.training.order import Batch
 from datasets.training.recipe import Machine, Recipe
-from datasets.training.runlog import Progress, RunLog
-from datasets.training.runs import check_pairs, claim, exit_code, machine_settings, training_flags
-from torch_impl.checkpoints import load_weights, read_backbone, read_progress
+from datasets.training.runs import check_pairs
+from datasets.training.script import Half, Seat
+from torch_impl import checkpoints
 from torch_impl.distribution import joined
 
 
@@ -107,53 +107,40 @@ def find_device(wanted: str | None) -> str:
     return wanted or found
 
 
-def run(options: argparse.Namespace) -> None:
-    """Carry out one command line of the script."""
+@contextlib.contextmanager
+def _started(machine: Machine) -> Iterator[Seat]:
+    """Say where the other processes are, and find the device."""
+    device = find_device(machine.device)
+    with joined(machine) as (rank, world):
+        yield Seat(rank, world, device)
+
+
+def _built(wanted: Training, machine: Machine, device: str) -> torch.nn.Module:
+    """The network with its first weights, on the device."""
+    name, arguments = wanted.network.values()
+    model = make_model(arguments, machine.weights_dtype, device, wanted.recipe.seed, name)
+    if wanted.first_bias is not None:
+        layer, value = wanted.first_bias
+        torch.nn.init.constant_(model.get_submodule(layer).bias, value)
+    return model
+
+
+def _versions() -> dict[str, str]:
+    return {"torch": torch.__version__}
+
+
+def _fit(*arguments: Any, **settings: Any) -> list[float]:
     from torch_impl import engine  # Lightning takes seconds to import, and only training needs it
 
-    device = find_device(options.device)
-    machine = Machine(options.dtype, device, **machine_settings(options))
-    wanted = Training.of(options)
-    recipe, source = wanted.recipe, wanted.source
-    order = Order(len(source), recipe, source.held)
-    with contextlib.ExitStack() as files:
-        rank, world = files.enter_context(joined(machine))
-        left_out = order.left_out(max(world, machine.devices))
-        weights = "float64" if machine.dtype == "float64" else "float32"
-        name, arguments = wanted.network.values()
-        model = make_model(arguments, weights, device, recipe.seed, name)
-        last = NETWORKS[name].output
-        if recipe.head_bias is not None and last:
-            torch.nn.init.constant_(model.get_submodule(last).bias, recipe.head_bias)
-        if options.backbone:
-            parts = read_backbone(model, options.backbone, wanted.network, weights)
-            if rank == 0:
-                print(f"{options.backbone.name}: the weights of {', '.join(parts)}")
-        if options.init:
-            load_weights(model, options.init)
-        progress = (read_progress(options.out) if options.resume else None) or Progress()
-        log = None
-        if rank == 0:
-            claim(options.out, wanted.config("torch_impl", options, device, torch=torch.__version__))
-            if left_out:
-                print(
-                    f"{left_out} images of the last batch of every epoch are left out: equal parts are shared"
-                )
-            log = files.enter_context(
-                RunLog(options.out, order, progress, options.log_every, options.quiet, options.tensorboard)
-            )
-        engine.fit(
-            model,
-            source,
-            recipe,
-            classes=wanted.classes,
-            augment=augmentation(recipe.augment, recipe.seed),
-            machine=machine,
-            report=log or (lambda batch, loss: None),
-            log=log,
-            folder=options.out,
-            progress=progress,
-        )
+    return engine.fit(*arguments, **settings)
+
+
+HALF = Half("torch_impl", _versions, _started, _built, checkpoints, _fit)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Carry out one command line of the script."""
+    script.run(options, HALF)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,10 +15,11 @@ from datasets.errors import DataError, SettingsError
 from datasets.purdue_shapes import constant_mse
 from datasets.training.augment import PRESETS
 from datasets.training.feeding import Arrays, Bytes, Source
+from datasets.training.flags import machine_settings
 from datasets.training.networks import NETWORKS, named
 from datasets.training.order import Indices
 from datasets.training.recipe import ACTIVATIONS, MODEL, Recipe, model_of
-from datasets.training.runs import load_part, machine_settings
+from datasets.training.runs import load_part
 from datasets.voc.folder import CROP, LISTS, NAMES, VOIDS, Voc
 
 
@@ -69,6 +70,12 @@ class Training:
         channels = len(classes) + (ACTIVATIONS[recipe.loss] == "softmax")  # the background is a class there
         network = {"name": name, "arguments": {**known.fixed, **arguments, "num_classes": channels}}
         return cls(source, classes, network, recipe, about)
+
+    @property
+    def first_bias(self) -> tuple[str, float] | None:
+        """The layer whose bias the recipe gives a first value, and that value."""
+        layer, value = NETWORKS[self.network["name"]].output, self.recipe.head_bias
+        return None if layer is None or value is None else (layer, value)
 
     def config(
         self, package: str, options: argparse.Namespace, device: str, **versions: str

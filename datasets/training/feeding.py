@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.training.order import Indices, Order, share_of
+from datasets.training.recipe import Recipe
 from datasets.voc.folder import normalise
 
 CONTRAST = 64  # grey levels of contrast that become 1: near ImageNet's deviation, 57
@@ -148,6 +149,24 @@ def network_targets(masks: Bytes, loss: str, dtype: str, labels: bool = False) -
         return (masks > 0).astype(dtype)
     present = np.concatenate([np.ones_like(masks[:, :1]), masks > 0], axis=1)
     return (len(present[0]) - 1 - present[:, ::-1].argmax(axis=1)).astype("int32")  # the last class on top
+
+
+def network_batch(
+    batches: Section | Kept, number: int, network: Any, recipe: Recipe, dtype: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A batch's inputs and targets, as a network is trained on them.
+
+    Shapes: returns (n, H, W, 3), with a rim where the network asks for one, and what `network_targets` gives.
+    Args:
+        batches: those of a section, or of the images kept.
+        number: of the batch.
+        network: may say by `input_size` that its outputs are smaller than its inputs.
+        recipe: gives the inputs' units and the loss.
+        dtype: of the arrays.
+    """
+    images, masks = batches[number]
+    inputs = network_inputs(framed(images, network), recipe.inputs, dtype)
+    return inputs, network_targets(masks, recipe.loss, dtype, batches.source.labels)
 
 
 def surrounded(images: Bytes, size: tuple[int, int]) -> Bytes:

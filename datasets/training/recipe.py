@@ -215,6 +215,11 @@ class Machine:
     processes: int = 1
     process: int = 0
 
+    @property
+    def weights_dtype(self) -> str:
+        """The dtype of the weights: bfloat16 computes with float32 ones."""
+        return "float64" if self.dtype == "float64" else "float32"
+
     def __post_init__(self) -> None:
         if self.devices < 1 or self.processes < 1 or not 0 <= self.process < self.processes:
             raise SettingsError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -191,6 +191,27 @@ class RunLog:
             writer = csv.DictWriter(file, list(row), extrasaction="ignore")
             writer.writeheader()
             writer.writerows([*rows, {name: repr(value) for name, value in row.items()}])
+
+
+def checked(
+    batch: Batch,
+    learning_rate: float,
+    values: Mapping[str, float],
+    losses: Sequence[float],
+    log: RunLog | None,
+    progress: Progress,
+) -> bool:
+    """Record what the end of a section found; returns whether it is the best so far.
+
+    Args:
+        batch, learning_rate, values: see `RunLog.check`.
+        losses: of the section's steps.
+        log: where it is written; without one the progress alone is brought up to date.
+        progress: of the run.
+    """
+    if log is not None:
+        return log.check(batch, learning_rate, values)
+    return progress.check(batch.step, {"loss": float(np.mean(losses)), **values})
 
 
 def _place(name: str) -> tuple[bool, bool, str]:

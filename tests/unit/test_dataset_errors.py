@@ -18,11 +18,12 @@ from datasets.files import extra
 from datasets.purdue_shapes import generate, load
 from datasets.scores.metrics import SegmentationMetrics
 from datasets.tiles import parts_of, read_polygons
+from datasets.training.flags import exit_code
 from datasets.training.networks import named
 from datasets.training.order import Batch
 from datasets.training.recipe import Recipe
 from datasets.training.runlog import finite
-from datasets.training.runs import check_pairs, exit_code
+from datasets.training.runs import check_pairs
 from datasets.voc.files import read_list
 
 ROOT = Path(__file__).resolve().parents[2]

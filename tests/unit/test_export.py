@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from datasets.errors import RunError
-from datasets.export.exports import Agreement, agree, nudge, whole
+from datasets.export.agreement import Agreement, agree, nudge
+from datasets.export.command import whole
 from datasets.purdue_shapes import CLASSES
 from tests.conftest import needs
 from tests.networks import make

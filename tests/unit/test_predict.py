@@ -176,7 +176,7 @@ def test_pictures_of_any_size(run: Any, tmp_path: Path) -> None:
     assert run.predict.main(flags(run, out, "--skip-connections", data=tmp_path / "a.png")) == 0
     assert {path.name for path in out.iterdir()} == {"predictions.json", "masks", "overlays"}
     model = run.train.make_model({**ARGUMENTS, "skip_connections": True})
-    run.train.load_weights(model, run.checkpoint)
+    run.train.checkpoints.load_weights(model, run.checkpoint)
     mirrored = np.pad(image, ((0, 3), (0, 7), (0, 0)), mode="reflect")[None]
     found, own = (
         run.predict.predict(network, mirrored)[0, :, :37, :41] > np.array(MASK_VALUES)[:, None, None] / 2

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from datasets.errors import RunError
-from datasets.prediction.command import check_options, configuration, prediction_flags, write_predictions
+from datasets.prediction.command import check_options, configuration, prediction_flags
 from datasets.prediction.pictures import from_run_lengths
 from datasets.prediction.reading import Reading, padded
 from datasets.prediction.sources import Picture, batches_of_one_size, pictures_of, read_data, read_picture
+from datasets.prediction.writing import write_predictions
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, generate, save
 
 VALUES = np.array(MASK_VALUES)[:, None, None]

@@ -13,10 +13,10 @@ import pytest
 
 from datasets.errors import RunError
 from datasets.training.feeding import Arrays, Kept, Section, network_inputs, network_targets
+from datasets.training.flags import training_flags
 from datasets.training.order import Order, share_of
 from datasets.training.recipe import PRESETS, Machine, Recipe
 from datasets.training.runlog import Progress, RunLog, finite
-from datasets.training.runs import training_flags
 
 
 def recipe(*flags: str) -> Recipe:

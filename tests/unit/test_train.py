@@ -22,10 +22,11 @@ from datasets.errors import RunError
 from datasets.files import replacing
 from datasets.prediction.command import prediction_flags
 from datasets.purdue_shapes import generate, save
+from datasets.training.flags import training_flags
 from datasets.training.order import Order, batches
 from datasets.training.recipe import Recipe, model_of
 from datasets.training.runlog import Progress, RunLog, finite
-from datasets.training.runs import check_pairs, training_flags
+from datasets.training.runs import check_pairs
 from tests.conftest import needs
 
 HALVES = {"tf_impl": "keras", "torch_impl": "torch"}
