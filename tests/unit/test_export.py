@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from datasets.errors import RunError
+from datasets.export import agreement
 from datasets.export.agreement import Agreement, agree, nudge
 from datasets.export.command import whole
 from datasets.purdue_shapes import CLASSES
+from parity.core import tolerance
 from tests.conftest import needs
 from tests.networks import make
 
@@ -279,6 +281,16 @@ def test_inputs_that_say_nothing_are_refused(half: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="float32"):
         export.export(layer, tmp_path / "out", [two[0].astype(np.float64)])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["PRECISION_FACTOR", "COORDINATE_FACTOR"])
+def test_the_bound_is_that_of_parity(name: str) -> None:
+    """`datasets` imports nothing of parity, so the bound is written down twice."""
+    assert getattr(agreement, name) == getattr(tolerance, name)
+
+
+def test_the_roundoff_is_that_of_parity() -> None:
+    assert tolerance.UNIT_ROUNDOFF["float32"] == agreement.ROUNDOFF
 
 
 def test_an_agreement_is_true_within_what_rounding_explains() -> None:

@@ -1,4 +1,4 @@
-"""U-Net of both halves: the published sizes and count, the padded variant, equal outputs, and the weight map."""
+"""U-Net of both halves: the published sizes and count, the padded variant, and equal outputs."""
 
 from __future__ import annotations
 
