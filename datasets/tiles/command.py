@@ -110,7 +110,7 @@ def classes_of_polygons(
     """
     if key is None:
         _check_one(names, "polygons without --property")
-        indices = [1] * len(polygons.rings)
+        indices = [1] * len(polygons.shapes)
     else:
         indices = [_index(own.get(key), names, key, polygons.where) for own in polygons.properties]
     found, counts = rasterised(polygons, place, size)

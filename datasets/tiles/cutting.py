@@ -99,7 +99,7 @@ def bordered(instances: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
     if width == 0:
         return np.zeros(instances.shape, bool)
     instances = instances.astype(np.int64)
-    filters, reach = extra("scipy.ndimage"), 2 * width + 1
+    filters, reach = extra("scipy.ndimage", "tiles"), 2 * width + 1
     objects = np.where(instances > 0, instances, instances.max() + 1)
     greatest = filters.maximum_filter(
         instances, reach, mode="nearest"
@@ -143,7 +143,7 @@ def cut(
     )
     for folder in ("JPEGImages", "SegmentationClass", LISTS):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    pillow, palette = extra("PIL.Image"), colour_map().ravel().tolist()
+    pillow, palette = extra("PIL.Image", "tiles"), colour_map().ravel().tolist()
     for part in parts:
         for each, (top, left) in zip(made[part.name], part.corners, strict=True):
             piece = slice(top, top + part.tile[0]), slice(left, left + part.tile[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,39 +68,55 @@ def read_label_picture(path: Path) -> NDArray[np.integer]:
 
 
 def _tiff(path: Path) -> NDArray[Any]:
-    """(H, W, bands) of a TIFF; where tifffile wants a codec that is not there, by OpenCV."""
-    library = extra("tifffile")
+    """(H, W, bands) of a TIFF; where tifffile lacks the codec, by GDAL, which does not know an instrument's axes."""
+    library = extra("tifffile", "tiles")
     try:
         with library.TiffFile(path) as file:
             series = file.series[0]
-            axes = str(series.axes)
+            axes = _one_picture(series, path)
             try:
-                pixels = np.asarray(series.asarray())
+                pixels = np.asarray(series.asarray()).reshape([series.shape[i] for i in axes.values()])
             except ValueError as error:  # compressed
-                indices = series.keyframe.photometric == library.PHOTOMETRIC.PALETTE
-                if "imagecodecs" not in str(error) or indices:
+                if "imagecodecs" not in str(error):
                     raise
-                return _other(path)
+                return _decoded(path)
     except RunError:
         raise
     except (OSError, ValueError, IndexError, library.TiffFileError) as error:
         raise _unreadable(path, error) from error
-    while pixels.ndim > 3 and 1 in pixels.shape:
-        at = pixels.shape.index(1)
-        pixels, axes = pixels.squeeze(at), axes[:at] + axes[at + 1 :]
-    bands = axes.replace("Y", "").replace("X", "")
-    if "YX" not in axes or bands not in ("", "S", "C"):
-        raise DataError(
-            f"a file must hold one picture; got axes {axes} of {pixels.shape} at {path}. Save one plane of it."
-        )
-    if bands and axes.index(bands) == 0:
+    if len(axes) == 3 and next(iter(axes)) not in "YX":
         pixels = np.moveaxis(pixels, 0, 2)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
+def _one_picture(series: Any, path: Path) -> dict[str, int]:
+    """The axes of a TIFF's first series and their places: rows, columns and perhaps bands.
+
+    Raises:
+        DataError: the series has further planes.
+    """
+    axes = str(series.axes)
+    kept = {axis: i for i, axis in enumerate(axes) if axis in "YX" or series.shape[i] > 1}
+    order = "".join(kept)
+    if "YX" not in order or order.replace("YX", "") not in ("", "S", "C") or len(kept) > 3:
+        raise DataError(
+            f"a file must hold one picture; got axes {axes} of {series.shape} at {path}. Save one plane of it."
+        )
+    return kept
+
+
+def _decoded(path: Path) -> NDArray[Any]:
+    """(H, W, bands) of a compressed TIFF."""
+    library = extra("rasterio", "tiles")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", library.errors.NotGeoreferencedWarning)  # where it lies is not asked
+        with library.open(path, driver="GTiff") as file:
+            return np.ascontiguousarray(np.moveaxis(file.read(), 0, 2))
+
+
 def _other(path: Path) -> NDArray[Any]:
     """(H, W, bands) of what OpenCV reads; Pillow would make 8 bits of coloured 16."""
-    library = extra("cv2")
+    library = extra("cv2", "tiles")
     try:
         pixels = library.imdecode(np.frombuffer(path.read_bytes(), np.uint8), library.IMREAD_UNCHANGED)
     except (OSError, library.error) as error:
@@ -112,7 +129,7 @@ def _other(path: Path) -> NDArray[Any]:
 
 
 def _pillow(path: Path) -> Any:
-    library = extra("PIL.Image")
+    library = extra("PIL.Image", "tiles")
     try:
         return library.open(path)
     except (OSError, ValueError, SyntaxError) as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,8 @@ from datasets.errors import DataError
 from datasets.files import extra
 
 Floats = NDArray[np.float64]
-SCALE, TIEPOINT, TRANSFORMATION, KEYS = 33550, 33922, 34264, 34735  # GeoTIFF's tags
-RASTER, GEOGRAPHIC, PROJECTED = 1025, 2048, 3072  # keys in the last one
-POINT, USER_DEFINED = 2, 32767
+SCALE, TIEPOINT, TRANSFORMATION = 33550, 33922, 34264  # GeoTIFF's tags
+SURFACE = 2  # dimensions of a polygon, to shapely
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,52 +45,39 @@ class Placement:
 
 
 def placement(path: Path) -> Placement:
-    """Where a GeoTIFF's tags put the picture.
+    """Where a picture lies, by its GeoTIFF tags or by the world file next to it.
 
     Raises:
-        DataError: no TIFF, or one without such tags.
-    Source: OGC GeoTIFF 1.1, sections 7.1.2 (raster space) and 7.3 (the tags).
+        DataError: no picture, or one that nothing places.
+        MissingExtra: rasterio is not installed.
+    Source: OGC GeoTIFF 1.1; GDAL reads it, tags that speak of pixels' centres included.
     """
-    library = extra("tifffile")
+    library, tiff = extra("rasterio", "tiles"), extra("tifffile", "tiles")
     try:
-        with library.TiffFile(path) as file:
-            page = file.pages[0]
-            tags = {
-                code: page.tags[code].value
-                for code in (SCALE, TIEPOINT, TRANSFORMATION, KEYS)
-                if code in page.tags
-            }
-    except (OSError, ValueError, IndexError, library.TiffFileError) as error:
+        with tiff.TiffFile(path) as file:
+            tags = {SCALE, TIEPOINT, TRANSFORMATION} & {tag.code for tag in file.pages[0].tags}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", library.errors.NotGeoreferencedWarning)  # it is refused below
+            with library.open(path, driver="GTiff") as file:
+                transform, crs, sidecars = file.transform, file.crs, len(file.files) > 1
+                epsg = crs.to_epsg() if crs else None
+    except (OSError, ValueError, IndexError, tiff.TiffFileError, library.errors.RasterioError) as error:
         raise DataError(
             f"polygons in the world's coordinates must have a GeoTIFF; got {type(error).__name__}: {error} at {path}. "
             "Give --pixels where they are columns and rows of the picture."
         ) from error
-    if TRANSFORMATION in tags:
-        whole = np.array(tags[TRANSFORMATION], float).reshape(4, 4)
-        matrix, shift = whole[:2, :2], whole[:2, 3]
-    elif SCALE in tags and TIEPOINT in tags:
-        across, down = tags[SCALE][:2]
-        column, row, _, x, y = tags[TIEPOINT][:5]
-        matrix = np.diag([across, -down])
-        shift = np.array([x, y]) - matrix @ [column, row]
-    else:
+    # A scale alone would be placed at the origin, without a word.
+    if transform.is_identity or not (tags & {TIEPOINT, TRANSFORMATION} or sidecars):
         raise DataError(
             "a GeoTIFF must have ModelPixelScale and ModelTiepoint, or ModelTransformation; got "
-            f"{sorted(tags) or 'none of them'} at {path}. Rectify it (gdalwarp), or give --pixels."
+            f"{sorted(tags) or 'none of them'} and no world file at {path}. Rectify it (gdalwarp), or give --pixels."
         )
+    matrix = np.array([[transform.a, transform.b], [transform.d, transform.e]])
     if not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
-        raise DataError(f"a pixel must have a size; got {matrix.tolist()} at {path}. Mend the file's tags.")
-    keys = _keys(tags.get(KEYS, ()))
-    if keys.get(RASTER) == POINT:  # the tags speak of pixels' centres
-        shift = shift - matrix @ [0.5, 0.5]
-    crs = keys.get(PROJECTED) or keys.get(GEOGRAPHIC)
-    return Placement(matrix, shift, None if crs == USER_DEFINED else crs)
-
-
-def _keys(directory: Sequence[int]) -> dict[int, int]:
-    """The short values of a GeoKeyDirectory: after a head of four, rows of key, place, count, value."""
-    rows = [directory[start : start + 4] for start in range(4, len(directory) - 3, 4)]
-    return {int(key): int(value) for key, place, _, value in rows if place == 0}
+        raise DataError(
+            f"a pixel must have a size; got {matrix.tolist()} at {path}. Correct the file's tags."
+        )
+    return Placement(matrix, np.array([transform.c, transform.f]), epsg)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +85,14 @@ class Polygons:
     """The polygons of a file.
 
     Args:
-        rings: of each its rings, (n, 2) of x and y; the first is its outline, the others are holes.
+        shapes: the polygons, shapely's.
         properties: of the feature that each belongs to.
         left_out: features that are no polygons.
         crs: the number of their coordinate system in the EPSG's list, where the file says it.
         where: the file's path.
     """
 
-    rings: list[list[Floats]]
+    shapes: list[Any]
     properties: list[dict[str, Any]]
     left_out: int
     crs: int | None
@@ -113,8 +100,7 @@ class Polygons:
 
     def bounds(self) -> Floats:
         """(2, 2): the least and the greatest x and y."""
-        every = np.concatenate([ring for rings in self.rings for ring in rings])
-        return np.stack([every.min(axis=0), every.max(axis=0)])
+        return np.asarray(extra("shapely", "tiles").total_bounds(self.shapes), np.float64).reshape(2, 2)
 
 
 def read_polygons(path: Path) -> Polygons:
@@ -124,31 +110,39 @@ def read_polygons(path: Path) -> Polygons:
         DataError: no such file, or no polygon in it.
     Source: RFC 7946; its predecessor of 2008 for "crs".
     """
+    library = extra("shapely", "tiles")
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-        rings, properties, left_out = [], [], 0
-        for kind, coordinates, own in _geometries(content, {}):
-            if kind not in ("Polygon", "MultiPolygon"):
+        shapes, properties, left_out = [], [], 0
+        for geometry, own in _geometries(content, {}):
+            if geometry["type"] not in ("Polygon", "MultiPolygon"):
                 left_out += 1
                 continue
-            for polygon in [coordinates] if kind == "Polygon" else coordinates:
-                rings.append([_ring(ring) for ring in polygon])
-                properties.append(own)
-        if not all(rings) or not rings:
-            raise ValueError(f"{len(rings)} polygons, {left_out} other geometries")
+            parts = library.get_parts(library.force_2d(_shape(geometry))).tolist()
+            shapes += parts
+            properties += [own] * len(parts)
+        if not shapes:
+            raise ValueError(f"no polygon, {left_out} other geometries")
         named = json.dumps(content.get("crs"))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        library.errors.ShapelyError,
+    ) as error:
         raise DataError(
             f"polygons must be GeoJSON with Polygon or MultiPolygon; got {type(error).__name__}: {error} at {path}. "
             "Check the file."
         ) from error
     number = re.search(r"EPSG:+(\d+)", named, re.IGNORECASE)
     crs = 4326 if "CRS84" in named else int(number[1]) if number else None
-    return Polygons(rings, properties, left_out, crs, str(path))
+    return Polygons(shapes, properties, left_out, crs, str(path))
 
 
-def _geometries(item: dict[str, Any], own: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Kind, coordinates and the feature's properties of every geometry in an object of GeoJSON."""
+def _geometries(item: dict[str, Any], own: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every geometry in an object of GeoJSON, with the properties of the feature that it belongs to."""
     kind = item["type"]
     if kind == "FeatureCollection":
         for feature in item["features"]:
@@ -159,15 +153,21 @@ def _geometries(item: dict[str, Any], own: dict[str, Any]) -> Iterator[tuple[str
         for geometry in item["geometries"]:
             yield from _geometries(geometry, own)
     else:
-        yield kind, item.get("coordinates"), own
+        yield item, own
 
 
-def _ring(points: list[list[float]]) -> Floats:
-    """(n, 2) of a ring; heights are left out."""
-    ring = np.array([point[:2] for point in points], float)
-    if ring.ndim != 2 or ring.shape[0] < 3 or ring.shape[1] != 2 or not np.isfinite(ring).all():
-        raise ValueError(f"a ring of {len(points)} points that encloses nothing")
-    return ring
+def _shape(geometry: dict[str, Any]) -> Any:
+    """A geometry as shapely's, with at least one ring and numbers alone."""
+    library = extra("shapely", "tiles")
+    shape = extra("shapely.geometry", "tiles").shape(geometry)
+    rings = library.get_rings(library.get_parts(shape))
+    if (
+        not len(rings)
+        or library.is_empty(rings).any()
+        or not np.isfinite(library.get_coordinates(rings)).all()
+    ):
+        raise ValueError("a ring without points, or with points that are no numbers")
+    return shape
 
 
 def rasterised(
@@ -190,12 +190,10 @@ def rasterised(
         )
     found = np.zeros(size, np.int32)
     counts = []
-    for number, rings in enumerate(polygons.rings, 1):
-        outline, *holes = (_inside(place.pixels(ring), size) for ring in rings)
-        for hole in holes:
-            outline = np.setdiff1d(outline, hole, assume_unique=True)
-        found.flat[outline] = number
-        counts.append(len(outline))
+    for number, shape in enumerate(polygons.shapes, 1):
+        window, inside = _inside(extra("shapely", "tiles").transform(shape, place.pixels), size)
+        found[window][inside] = number
+        counts.append(int(np.count_nonzero(inside)))
     if not any(counts):
         corners = place.points(np.array([[0, 0], [size[1], 0], [0, size[0]], size[::-1]], float))
         span = _span(np.stack([corners.min(axis=0), corners.max(axis=0)]))
@@ -208,11 +206,27 @@ def rasterised(
     return found, counts
 
 
-def _inside(ring: Floats, size: tuple[int, int]) -> NDArray[np.int64]:
-    """The pixels, counted along the rows, whose centres a ring of columns and rows (n, 2) encloses."""
-    columns, rows = ring.T - 0.5  # of a pixel's centre both are whole numbers
-    found = extra("skimage.draw").polygon(rows, columns, size)
-    return np.asarray(found[0] * size[1] + found[1], np.int64)
+def _inside(shape: Any, size: tuple[int, int]) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
+    """Whether pixels' centres lie in a polygon of columns and rows: a window of the picture, and its pixels.
+
+    A centre that lies on the edge of two polygons is in one of them.
+    """
+    library = extra("shapely", "tiles")
+    if not shape.is_valid:  # an outline that crosses itself, or a hole that leaves it
+        rings = [shape.exterior, *shape.interiors]
+        outline, *holes = (library.make_valid(library.Polygon(ring)) for ring in rings)
+        shape = outline.difference(library.union_all(holes))
+    parts = [part for part in library.get_parts(shape) if library.get_dimensions(part) == SURFACE]
+    # Drawn in its own rows and columns: a map has thousands of small polygons.
+    bounds = np.nan_to_num(library.total_bounds(library.GeometryCollection(parts)))
+    left, top = np.floor(bounds[:2]).clip(0, size[::-1]).astype(int).tolist()
+    right, bottom = np.ceil(bounds[2:]).clip(0, size[::-1]).astype(int).tolist()
+    window = slice(top, bottom), slice(left, right)
+    if right <= left or bottom <= top:
+        return window, np.zeros((max(bottom - top, 0), max(right - left, 0)), bool)
+    moved = extra("rasterio", "tiles").Affine.translation(left, top)
+    draw = extra("rasterio.features", "tiles").rasterize
+    return window, np.asarray(draw(parts, out_shape=(bottom - top, right - left), transform=moved) == 1)
 
 
 def _span(bounds: Floats) -> str:

@@ -41,14 +41,16 @@ class Reader:
             DataError: no checkpoint, or one that does not fit.
             MissingExtra: the file is the other framework's, which is not installed.
         """
+        own = path.name.endswith(self.suffixes)
+        if not own:
+            with self._asking():
+                self.parity().side_of_file(path)  # refuses a suffix of neither framework
         if not path.is_file():
             raise DataError(f"a checkpoint must be a file; got {path}. Check the path.")
-        if path.name.endswith(self.suffixes):
+        if own:
             self.load(model, path)
-            return
-        with self._asking():
-            self.parity().side_of_file(path)  # refuses a suffix of neither framework
-        self.read_through(model, path, network, dtype, "load_weights")
+        else:
+            self.read_through(model, path, network, dtype, "load_weights")
 
     def read_through(
         self, model: Any, path: Path, network: Mapping[str, Any], dtype: str, read: str

@@ -61,7 +61,7 @@ def test_a_wrong_drawing_is_noticed() -> None:
 
 
 GENERAL = {
-    "datasets/export/exports.py",
+    "datasets/export/agreement.py",
     "datasets/training/runlog.py",
     "tf_impl/export.py",
     "torch_impl/export.py",

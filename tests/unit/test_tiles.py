@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import rasterio.errors
 import tifffile
 from PIL import Image
 
@@ -147,7 +149,7 @@ def test_polygons_holes_and_several_at_once(tmp_path: Path) -> None:
         crs="urn:ogc:def:crs:EPSG::32616",
     )
     polygons = read_polygons(path)
-    assert (len(polygons.rings), polygons.left_out, polygons.crs) == (4, 2, 32616)
+    assert (len(polygons.shapes), polygons.left_out, polygons.crs) == (4, 2, 32616)
     found, counts = classes_of_polygons(polygons, placement(placed(tmp_path / "a.tif")), SIZE, NAMES)
     expected = drawn((2, 1, 8, 7), (10, 1, 12, 3), (11, 6, 14, 9), (0, 7, 3, 9))
     expected[2:5, 4:6] = 0
@@ -165,6 +167,63 @@ def test_a_pixel_belongs_to_where_its_centre_is(tmp_path: Path) -> None:
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
     labels, _ = classes_of_polygons(polygons, Placement(), SIZE, NAMES)
     assert np.array_equal(labels, columns / 14 + rows / 9 < 1)
+
+
+def crossings(ring: Any, points: Any) -> np.ndarray:
+    """Whether a ray from each point crosses a ring an odd number of times, by the definition."""
+    ring, inside = np.asarray(ring, float), np.zeros(len(points), bool)
+    for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+        spans = (y0 > points[:, 1]) != (y1 > points[:, 1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = x0 + (points[:, 1] - y0) * (x1 - x0) / (y1 - y0)
+        inside ^= spans & (points[:, 0] < at)
+    return inside
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_polygon_pixel_by_pixel(tmp_path: Path, seed: int) -> None:
+    """Outlines that cross themselves or leave the picture, and holes that leave their outline."""
+    rng = np.random.default_rng(seed)
+    outline, hole = rng.uniform(-6, 20, (7, 2)), rng.uniform(-2, 12, (4, 2))
+    rings = [[*ring.tolist(), ring[0].tolist()] for ring in (outline, hole)]
+    labels, counts = classes_of_polygons(
+        read_polygons(geojson(tmp_path / "a.json", polygon(*rings))), Placement(), SIZE, NAMES
+    )
+    centres = np.stack(np.mgrid[: SIZE[0], : SIZE[1]][::-1], axis=-1).reshape(-1, 2) + 0.5
+    expected = crossings(outline, centres) & ~crossings(hole, centres)
+    assert np.array_equal(labels.ravel(), expected)
+    assert counts == [expected.sum()]
+    assert counts[0] > 0
+
+
+def test_a_centre_on_a_shared_edge_is_in_one_polygon(tmp_path: Path) -> None:
+    """Nine boxes side by side whose edges all pass pixels' centres: together they are one box."""
+    starts = [(left, top) for left in (1.5, 4.5, 7.5) for top in (0.5, 2.5, 4.5)]
+    boxes = [polygon(box(left, top, left + 3, top + 2)) for left, top in starts]
+    labels, counts = classes_of_polygons(
+        read_polygons(geojson(tmp_path / "a.json", *boxes)), Placement(), SIZE, NAMES
+    )
+    assert counts == [6] * 9
+    assert labels.sum() == 54
+
+
+def test_a_polygon_without_a_surface_has_no_pixel(tmp_path: Path) -> None:
+    line = polygon([[0.0, 0.5], [9.0, 0.5], [4.0, 0.5]])
+    polygons = read_polygons(geojson(tmp_path / "a.json", line, polygon(box(0, 2, 3, 4))))
+    assert classes_of_polygons(polygons, Placement(), SIZE, NAMES)[1] == [0, 6]
+
+
+def test_a_world_file_places_a_picture(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(SIZE, np.uint8))
+    with pytest.raises(RunError, match=r"got none of them and no world file at .*a\.tif"):
+        placement(tmp_path / "a.tif")
+    (tmp_path / "a.tfw").write_text(
+        "0.5\n0\n0\n-0.25\n100.25\n39.875\n"
+    )  # it speaks of the first pixel's centre
+    assert placement(tmp_path / "a.tif").points(np.array([[0, 0], [14, 9]])).tolist() == [
+        [100, 40],
+        [107, 37.75],
+    ]
 
 
 def test_tags_that_speak_of_centres_move_by_half_a_pixel(tmp_path: Path) -> None:
@@ -312,7 +371,8 @@ def test_label_pictures_of_any_kind(tmp_path: Path) -> None:
     Image.fromarray(labels.astype(np.uint16) * 300).save(tmp_path / "deep.png")
     for name, kind in (("a.tif", np.uint16), ("b.tif", np.float32), ("c.tif", np.int32)):
         tifffile.imwrite(tmp_path / name, labels.astype(kind))
-    for path in (tmp_path / name for name in ("palette.png", "a.tif", "b.tif", "c.tif")):
+    packed_tiff(tmp_path / "d.tif", labels[..., None], {i: (9 * i, 100, 7) for i in range(4)})
+    for path in (tmp_path / name for name in ("palette.png", "a.tif", "b.tif", "c.tif", "d.tif")):
         assert np.array_equal(read_label_picture(path), labels), path
     assert np.array_equal(read_label_picture(tmp_path / "deep.png"), labels.astype(int) * 300)
     Image.fromarray(labels_to_colours(labels)).save(tmp_path / "colour.png")
@@ -330,6 +390,18 @@ def test_label_pictures_of_any_kind(tmp_path: Path) -> None:
 # ---- pictures and their values --------------------------------------------------------------------------------
 
 
+def packed_tiff(path: Path, pixels: Any, colours: dict[int, tuple[int, int, int]] | None = None) -> None:
+    """A TIFF of (H, W, bands) with LZW, which tifffile alone cannot read."""
+    height, width, count = pixels.shape
+    size = {"height": height, "width": width, "count": count, "dtype": str(pixels.dtype)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(path, "w", driver="GTiff", compress="lzw", **size) as file:
+            file.write(np.moveaxis(pixels, 2, 0))
+            if colours:
+                file.write_colormap(1, colours)
+
+
 def test_pictures_of_any_kind(tmp_path: Path) -> None:
     """Colours in their order and 16 bits whole, whatever library wrote them."""
     rng = np.random.default_rng(0)
@@ -343,7 +415,9 @@ def test_pictures_of_any_kind(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "colour.png"), colour[..., ::-1])
     cv2.imwrite(str(tmp_path / "four.png"), four[..., [2, 1, 0, 3]])
     cv2.imwrite(str(tmp_path / "packed.tif"), colour[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 5])  # LZW
-    expected = {"grey": grey, "colour": colour, "planes": four, "four": four, "packed": colour}
+    many = rng.integers(0, 65536, (*SIZE, 6)).astype(np.uint16)
+    packed_tiff(tmp_path / "many.tif", many)
+    expected = {"grey": grey, "colour": colour, "planes": four, "four": four, "packed": colour, "many": many}
     for path in sorted(tmp_path.iterdir()):
         found = read_bands(path)
         assert (found.dtype, found.shape) == (np.uint16, expected[path.stem].shape), path

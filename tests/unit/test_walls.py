@@ -53,6 +53,8 @@ CASES = {
         "PIL",
         "skimage",
         "scipy",
+        "rasterio",
+        "shapely",
     },
     "parity.adapters.torch.adapter": {"keras", "tensorflow", "jax", "tf_impl", "torch_impl"},
     "parity.adapters.keras.adapter": {"torch", "tf_impl", "torch_impl"},
