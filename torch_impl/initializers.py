@@ -5,37 +5,32 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from torch_impl._shared.arguments import IntPair, Pair, pair
+from torch_impl._shared.arguments import IntPair, pair
+from torch_impl._shared.bilinear import (
+    diagonal_kernel,
+    difference_inside,
+    interpolation_arguments,
+    photograph,
+    run,
+)
 
-
-def _triangle(size: int) -> np.ndarray:
-    """Weights of linear interpolation along one axis: a triangle of half width (size+1)//2."""
-    factor = (size + 1) // 2
-    center = factor - 1 if size % 2 else factor - 0.5
-    weights: np.ndarray = 1 - np.abs(np.arange(size) - center) / factor
-    return weights
-
-
-def _diagonal_kernel(in_channels: int, out_channels: int, kernel_size: Pair) -> np.ndarray:
-    """Give every channel the bilinear filter towards itself, zeros towards the others: (in, out, kH, kW)."""
-    if in_channels != out_channels or in_channels < 1:
-        raise ValueError(
-            f"in_channels and out_channels must be equal and at least 1, since each channel is enlarged by "
-            f"itself; got in_channels={in_channels}, out_channels={out_channels}. Use one number for both."
-        )
-    weight = np.zeros((in_channels, out_channels, *kernel_size))
-    channels = np.arange(in_channels)
-    weight[channels, channels] = np.outer(_triangle(kernel_size[0]), _triangle(kernel_size[1]))
-    return weight
+__all__ = [
+    "BilinearKernel",
+    "bilinear_kernel",
+    "compare",
+    "enlarge",
+    "interpolation_arguments",
+    "main",
+    "photograph",
+    "resize",
+]
 
 
 def bilinear_kernel(
@@ -60,7 +55,7 @@ def bilinear_kernel(
     Source: Dive into Deep Learning, fully convolutional networks; Long et al., "Fully Convolutional Networks
         for Semantic Segmentation" (2015).
     """
-    weight = _diagonal_kernel(in_channels, out_channels, pair("kernel_size", kernel_size, 1))
+    weight = diagonal_kernel(in_channels, out_channels, pair("kernel_size", kernel_size, 1))
     return torch.tensor(weight, dtype=dtype or torch.get_default_dtype())
 
 
@@ -100,24 +95,6 @@ class BilinearKernel:
         in_channels, out_channels, height, width = tensor.shape
         with torch.no_grad():
             return tensor.copy_(bilinear_kernel(in_channels, out_channels, (height, width), tensor.dtype))
-
-
-def interpolation_arguments(scale: int) -> dict[str, int]:
-    """Arguments with which a transposed convolution enlarges by a whole factor as a half-pixel resize does.
-
-    Args:
-        scale: the factor (>= 1).
-
-    Returns:
-        kernel_size, stride and padding, in pixels.
-
-    Raises:
-        ValueError: scale is not a whole number of at least 1.
-
-    Source: Dive into Deep Learning, fully convolutional networks (kernel 2s, stride s, padding s/2).
-    """
-    scale = pair("scale", scale, 1)[0]
-    return {"kernel_size": 2 * scale - scale % 2, "stride": scale, "padding": scale // 2}
 
 
 def enlarge(images: Tensor, scale: int = 2) -> Tensor:
@@ -160,24 +137,6 @@ def resize(images: Tensor, scale: int = 2) -> Tensor:
     return F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
 
 
-def photograph() -> np.ndarray:
-    """A photograph that scikit-image ships: a woman in an astronaut's suit (NASA, public domain).
-
-    Shapes: (400, 512, 3), uint8.
-
-    Raises:
-        ModuleNotFoundError: scikit-image is not installed.
-    """
-    try:
-        from skimage import data
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "the photograph must come from scikit-image; got no module skimage. pip install scikit-image."
-        ) from error
-    image: np.ndarray = data.astronaut()[:400]
-    return image
-
-
 def compare(
     image: np.ndarray, scale: int = 2, dtype: str = "float64"
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -197,63 +156,13 @@ def compare(
         ValueError: scale is not a whole number of at least 1, or nothing lies inside the border.
     """
     images = torch.tensor(image).permute(2, 0, 1)[None].to(getattr(torch, dtype))  # (1, C, H, W)
-    ours, theirs = (f(images, scale)[0].permute(1, 2, 0).double().numpy() for f in (enlarge, resize))
-    border = scale // 2
-    inside = np.abs(ours - theirs)[border : len(ours) - border, border : ours.shape[1] - border]
-    if not inside.size:
-        raise ValueError(
-            f"image must have pixels inside the border; got shape {image.shape} with scale={scale}. "
-            f"Pass at least 2 x 2 pixels."
-        )
-    return ours, theirs, float(inside.max())
-
-
-def draw(image: np.ndarray, scale: int, path: str) -> None:
-    """Write a picture of a photograph, both enlargements and their difference.
-
-    Shapes: image (H, W, 3), 0..255.
-
-    Args:
-        image: the photograph.
-        scale: a whole factor (>= 1).
-        path: where to write; the suffix says the format.
-    """
-    from matplotlib.figure import Figure
-
-    ours, theirs, inside = compare(image, scale)
-    difference = np.abs(ours - theirs).max(axis=2)
-    panels: dict[str, Any] = {
-        f"photograph, {image.shape[0]} x {image.shape[1]}": image / 255,
-        f"transposed convolution, {ours.shape[0]} x {ours.shape[1]}": ours / 255,
-        f"bilinear resize, {theirs.shape[0]} x {theirs.shape[1]}": theirs / 255,
-        f"difference: {inside:.3g} inside, {difference.max():.3g} on the border": difference,
-    }
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    for place, (title, panel) in zip(figure.subplots(2, 2).flat, panels.items(), strict=True):
-        shown = place.imshow(panel, cmap="Reds", interpolation="nearest")
-        place.set(title=title, xticks=[], yticks=[])
-    figure.colorbar(shown, ax=place, label="of 255", shrink=0.8)
-    figure.savefig(path, dpi=100)
+    convolved, resized = (f(images, scale)[0].permute(1, 2, 0).double().numpy() for f in (enlarge, resize))
+    return convolved, resized, difference_inside(convolved, resized, scale)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the greatest difference between the two enlargements of a photograph, and draw both."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--out", help="the picture to write, such as bilinear.png")
-    parser.add_argument("--scale", type=int, default=2, help="a whole factor (default 2)")
-    options = parser.parse_args(arguments)
-    try:
-        image = photograph()
-        print(f"transposed convolution {interpolation_arguments(options.scale)} against the bilinear resize")
-        for dtype in ("float64", "float32"):
-            inside = compare(image, options.scale, dtype)[2]
-            print(f"{dtype}: greatest difference inside the border {inside:.3g} of 255")
-        if options.out:
-            draw(image[72:144, 176:272], options.scale, options.out)
-            print(f"wrote {options.out}")
-    except (ModuleNotFoundError, ValueError, OSError) as error:
-        parser.exit(2, f"{error}\n")
-    return 0
+    return run(arguments, compare)
 
 
 if __name__ == "__main__":

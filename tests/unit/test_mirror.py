@@ -62,9 +62,11 @@ def is_public(method: str, half: str) -> bool:
 
 
 def surface(source: str, half: str) -> dict[str, list[tuple[str, str | None]]]:
-    """Arguments of every public function and method of a file, by name."""
+    """Arguments of every public function and method of a file, by name, and the names that it passes on."""
     found: dict[str, list[tuple[str, str | None]]] = {}
     for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            found |= {f"__all__: {name}": [] for name in ast.literal_eval(node.value)}
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             found[node.name] = arguments(node)
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name not in READY_MADE:
@@ -99,6 +101,7 @@ def test_a_changed_argument_is_noticed() -> None:
     before = "def f(x, stride=1): ..."
     assert surface(before, "tf_impl") != surface("def f(x, stride=2): ...", "tf_impl")
     assert surface(before, "tf_impl") != surface("def f(x, strides=1): ...", "tf_impl")
+    assert surface("__all__ = ['f']", "tf_impl") != surface("__all__ = ['g']", "tf_impl")
 
 
 def test_the_halves_export_the_same_names() -> None:

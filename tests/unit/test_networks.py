@@ -288,7 +288,7 @@ def test_images_are_framed_and_outputs_cut_at_the_same_places() -> None:
 @pytest.mark.parametrize("half", HALVES)
 def test_unets_input_is_the_smallest_that_covers(half: str) -> None:
     needs(HALVES[half])
-    own = importlib.import_module(f"{half}._unet")
+    own = importlib.import_module(f"{half}._shared.unet")
     for size in (1, 4, 5, 64, 100, 388, 389):
         found = own.input_size(size, False)
         own.check_image((found, found), False)
