@@ -83,7 +83,7 @@ def test_vgg_gives_the_same_features(output_stride: int) -> None:
 @pytest.mark.parametrize("half", HALVES)
 def test_the_offsets_let_the_centres_of_pixels_meet(half: str) -> None:
     """Worked out in pixels of the image, where a map's pixel i has its centre at stride * i + start."""
-    numbers = importlib.import_module(f"{half}._fcn")
+    numbers = importlib.import_module(f"{half}._shared.fcn")
     first = 1 - numbers.BACKBONE_PADDING  # of the first convolution's pixel 0
     pool3, pool4, pool5 = ((s, first + (s - 1) / 2) for s in (8, 16, 32))
     score = (32, pool5[1] + 3 * 32)  # fc6 takes 7 x 7 without padding
