@@ -54,8 +54,8 @@ test: lint types
 check: env
 	$(BIN)/python -c 'import triton' 2>/dev/null || [ -d build/triton ] || \
 		$(BIN)/pip install -q --no-deps --target build/triton triton==3.7.1
-	$(BIN)/pytest -n $(JOBS) --require=$(REQUIRE),triton tests/unit/test_triton.py
-	$(BIN)/parity check 'mUnet(depth=4)' --gradients --train-steps 1
+	$(BIN)/pytest -n $(JOBS) --require=triton tests/unit/test_triton.py
+	$(BIN)/parity check SkipBlockDN --gradients --train-steps 1
 	$(BIN)/parity doctor
 
 bench: env

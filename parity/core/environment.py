@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import warnings
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 
 PACKAGES = ("segparity", "numpy", "keras", "tensorflow", "jax", "torch", "triton", "safetensors", "h5py")
 
@@ -25,9 +27,20 @@ def environment() -> dict[str, str]:
     torch = sys.modules.get("torch")
     if torch is not None:
         facts["torch threads"] = str(torch.get_num_threads())
-        if torch.cuda.is_available():
+        if _has_gpu(torch):
             facts["gpu"] = torch.cuda.get_device_name(0)
             facts["tf32"] = (
                 f"matmul {torch.backends.cuda.matmul.allow_tf32}, cudnn {torch.backends.cudnn.allow_tf32}"
             )
     return facts
+
+
+def _has_gpu(torch: ModuleType) -> bool:
+    """Whether torch can use a GPU.
+
+    Without one, torch's CUDA build warns where TensorFlow looked for a GPU before torch was imported. A question
+    that only describes the machine must not fail where warnings are errors.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(torch.cuda.is_available())
