@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from datasets.scores.metrics import SegmentationMetrics, one_hot
-from datasets.voc.folder import VOID, Voc
+from datasets.voc import VOID, Voc
 
 RIGHT, MISSED, FALSE, UNKNOWN = (255, 255, 255), (230, 159, 0), (86, 180, 233), (90, 90, 90)
 Bytes = NDArray[np.uint8]

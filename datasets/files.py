@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and modules of an extra that are imported when first needed."""
+"""Files that are complete or do not appear, and modules of an extra that are imported when first needed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from datasets.errors import MissingExtra
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; the file takes the place of `path` only once it is whole."""
-    partial = path.with_name("partial-" + path.name)  # the suffix stays: Keras tells formats apart by it
+    """A path to write to. The file replaces `path` when the block ends without an error."""
+    partial = path.with_name("partial-" + path.name)  # the suffix stays: Keras chooses the format by it
     try:
         yield partial
         os.replace(partial, path)
@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`, and rename it to that once it is written without an error.
+    """Open a temporary file next to `path`; rename it to `path` when it is written without an error.
 
     Raises:
         OSError: the folder cannot be written to.

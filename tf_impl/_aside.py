@@ -10,7 +10,7 @@ import keras
 
 @contextlib.contextmanager
 def aside() -> Iterator[None]:
-    """What is made inside is this process's own.
+    """What is made inside belongs to this process alone.
 
     Keras makes an optimizer while it saves; shared by all, the process that saves would wait for the others.
     """

@@ -51,7 +51,7 @@ def spread(
     grid of that step alone, so the rest runs at low resolution and zeros are put between its results. What
     remains is Keras' own transposed convolution where that can do it (no dilation), else `correlate`.
     What can be cut before the zeros come is; Keras' "same" never computes it.
-    Groups run one after the other: TensorFlow compiles a grouped convolution anew at each call on a CPU.
+    Groups run one after the other: TensorFlow compiles a grouped convolution again at each call on a CPU.
     """
     if groups > 1:
         parts = zip(ops.split(x, groups, axis=-1), ops.split(kernel, groups, axis=-1), strict=True)
@@ -86,7 +86,7 @@ def _split(cuts: Pair, step: int, dilation: int, taps: int) -> tuple[Pair, Pair]
 
 
 def correlate(x: Tensor, kernel: Tensor, stride: Pair, dilation: Pair) -> Tensor:
-    """Do what `spread` does by the lecture's way, which takes every stride with every dilation.
+    """Do what `spread` does in the lecture's way, which works for every stride with every dilation.
 
     Zeros between the input's pixels, N = dilation*(kernel_size - 1) zeros around them (the layer cuts its
     `padding` off later), and a correlation with the kernel turned by 180 degrees, in and out exchanged.
@@ -100,7 +100,7 @@ def correlate(x: Tensor, kernel: Tensor, stride: Pair, dilation: Pair) -> Tensor
 def bilinear(x: Tensor, factor: int, axis: int) -> Tensor:
     """Enlarge one spatial axis (1 or 2) by interpolation at half-pixel centres, repeating the border.
 
-    keras.ops.image.resize computes in float32 whatever the input's dtype on TensorFlow; this does not.
+    keras.ops.image.resize computes in float32 on TensorFlow for every input dtype; this does not.
     """
 
     def part(start: int, stop: int | None) -> Tensor:

@@ -66,7 +66,7 @@ class CeilMaxPool2d(MaxPool2d):
         super().__init__(kernel_size, **kwargs)
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Pool `inputs`, behind as much of minus infinity as the last window may need."""
+        """Pool `inputs`, followed by as much minus infinity as the last window may need."""
         down, right = (size - 1 for size in self.kernel_size)
         x = ops.pad(inputs, ((0, 0), (0, down), (0, right), (0, 0)), constant_values=-math.inf)
         return super().call(x)

@@ -84,7 +84,7 @@ def conv_unit(
 def separable_unit(
     in_channels: int, out_channels: int, kernel_size: int = 3, rate: int = 1, **kwargs: Any
 ) -> Chain:
-    """Make what `conv_unit` does of two: a kernel for each channel, then 1 x 1, both normalised and with ReLU.
+    """Make `conv_unit` of two convolutions: a kernel for each channel, then 1 x 1, both normalised and with ReLU.
 
     Shapes: (N, H, W, in_channels) -> (N, H, W, out_channels).
 

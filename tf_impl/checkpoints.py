@@ -1,4 +1,4 @@
-"""What a run leaves: its weights, the best of them, and everything that it needs to go on."""
+"""What a run leaves: the last weights, the best ones, and everything that it needs to go on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATE = "last.weights.h5"
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Write the weights and nothing else, whole or not at all."""
+    """Write the weights and nothing else; the file is complete or it does not appear."""
     with replacing(path) as partial:
         model.save_weights(partial)
 
@@ -58,9 +58,9 @@ def load_weights(model: keras.Model, path: Path) -> None:
     own = Counter(tuple(weight.shape) for weight in model.weights)
     shapes = Counter(shape for shape, _ in stored)
     wrong = [f"{shape} missing" for shape in (own - shapes).elements()]
-    # Keras itself would skip, without a word, what the file holds beyond the network's weights.
+    # Keras itself would silently skip what the file holds beyond the network's weights.
     wrong += [f"{shape} left over" for shape in (shapes - own).elements()]
-    # Widening float32 to float64 is exact; narrowing would round the weights, again without a word.
+    # Widening float32 to float64 is exact; narrowing would round the weights silently.
     wrong += [str(dtype) for _, dtype in stored if not np.can_cast(dtype, model.variable_dtype)]
     if wrong:
         raise DataError(

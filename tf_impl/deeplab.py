@@ -45,7 +45,7 @@ class DilatedFCN(keras.Model):
         num_classes: channels of the output.
         backbone: "resnet18", "resnet34", "resnet50", "resnet101", the v2 forms of the first two, or "vgg16".
         output_stride: of the features, 32, 16 or 8.
-        auxiliary: whether a second head gives scores from the last stage but one, to be trained beside.
+        auxiliary: whether a second head gives scores from the last stage but one, for training on both.
         width: channels of the backbone's first stage.
 
     Raises:
@@ -181,8 +181,8 @@ class DeepLabV3(keras.Model):
         output_stride: of the features, 32, 16 or 8.
         rates: of ASPP, in pixels; None is 6, 12, 18 at stride 16, and twice that at stride 8.
         multi_grid: a rate for each block of the backbone's last stage, such as (1, 2, 4); None for all alike.
-        auxiliary: whether a second head gives scores from the last stage but one, to be trained beside.
-        channels: of ASPP and of the layer behind it.
+        auxiliary: whether a second head gives scores from the last stage but one, for training on both.
+        channels: of ASPP and of the layer after it.
         width: channels of the backbone's first stage.
 
     Raises:
@@ -255,7 +255,7 @@ class DeepLabV3(keras.Model):
 
 @register
 class DeepLabV3Plus(keras.Model):
-    """DeepLab v3's features enlarged, put beside few of stride 4, refined by two 3 x 3 convolutions, and enlarged.
+    """DeepLab v3's features, enlarged, joined with a few of stride 4, refined by two 3 x 3 convolutions, and enlarged.
 
     Shapes: (N, H, W, 3) -> (N, H, W, num_classes).
 

@@ -1,4 +1,4 @@
-"""The engine behind train.py: keras.Model.fit, with the batches, the checks and the files that torch_impl has too."""
+"""The engine of train.py: keras.Model.fit with the same batches, checks and files as in torch_impl."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class _Engine(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The loss, kept as it is: Keras itself tells only its mean since the epoch began."""
+        """The loss of this batch: Keras itself reports only the mean since the epoch began."""
         first, *others = (_where(each, y) for each in y_pred)
         loss = super().compute_loss(x, y, first, sample_weight, training)
         for each in () if self._testing else others:
@@ -100,7 +100,7 @@ class _Engine(keras.Model):
             self._testing = False
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """What the logs hold: the loss of this batch, or where it is tested the mean so far."""
+        """What the logs hold: the loss of this batch, or in a test the mean so far."""
         if not self._testing:
             return {"step_loss": self.step_loss.result()}
         self.scores.update_state(y, _where(y_pred[0], y))
@@ -108,7 +108,7 @@ class _Engine(keras.Model):
 
 
 def _where(outputs: Any, targets: Any) -> Any:
-    """Outputs where the targets are; they may cover more."""
+    """The part of the outputs that lies on the targets; outputs may cover more."""
     if outputs.shape[1:3] == targets.shape[1:3]:
         return outputs
     return outputs[:, *middle(outputs.shape[1:3], targets.shape[1:3])]
@@ -198,7 +198,7 @@ class _Watch(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def _averaged(engine: _Engine) -> Iterator[None]:
-    """The moving average in the place of the weights, where the recipe keeps one."""
+    """Put the moving average in the place of the weights, if the recipe keeps one."""
     if not engine.recipe.ema:
         yield
         return
@@ -225,7 +225,7 @@ def fit(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[float]:
-    """Train a network in place; at the end it has the averaged weights, where the recipe averages them.
+    """Train a network in place. At the end it has the averaged weights if the recipe averages them.
 
     Args:
         network: its weights give the dtype.
@@ -314,7 +314,7 @@ def _check(
 
 
 def _save_state(engine: _Engine, path: Path, progress: Progress) -> None:
-    """Write all that a run needs to go on in one file, whole or not at all."""
+    """Write all that a run needs to go on into one file; it is complete or it does not appear."""
     with replacing(path) as partial:
         engine.save_weights(partial)
         with h5py.File(partial, "a") as file:

@@ -32,14 +32,14 @@ LITERT_FILE = "model.tflite"
 def export(
     model: Any, path: Path | str, samples: Sequence[Floats], format: str = FORMATS[0], fixed: bool = False
 ) -> list[Agreement]:
-    """Write a network for another runtime, and hold what was written against the network.
+    """Write a network for another runtime, and compare what was written with the network.
 
     What is written takes any batch, and images of any size that the network takes.
 
     Shapes: samples (N, H, W, C) each; the input of what is written is the same.
     Args:
         model: the network, in float32 and on the CPU.
-        path: the folder (or for litert a .tflite file); nothing is left of one that differs.
+        path: the folder (or for litert a .tflite file); an export that differs is removed.
         samples: inputs to try, the first of at least two images.
         format: savedmodel or litert, which has LiteRT's own operations alone.
         fixed: whether it is for images of the first sample's size alone.
@@ -61,7 +61,7 @@ def export(
 def verify(
     model: Any, path: Path | str, samples: Sequence[Floats], format: str = FORMATS[0]
 ) -> list[Agreement]:
-    """Hold what was exported against the network.
+    """Compare what was exported with the network.
 
     Shapes: samples (N, H, W, C) each.
     Args:
@@ -165,7 +165,7 @@ def _convert(model: Any, path: Path, shape: Sequence[int | None]) -> None:
 
 @contextlib.contextmanager
 def _expressing(format: str) -> Iterator[None]:
-    """Tell in one line what a format cannot express."""
+    """Report in one line what a format cannot express."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of TensorFlow about its own old names
@@ -191,7 +191,7 @@ def _arrays(outputs: Any) -> list[Floats]:
 
 @contextlib.contextmanager
 def _nudged(model: Any, share: float) -> Iterator[None]:
-    """Every weight off by a share of it; afterwards as before, to the bit."""
+    """Change every weight by a share of it; afterwards every bit is as before."""
     rng = np.random.default_rng(0)
     weights = [value for value in model.weights if "float" in value.dtype]
     kept = [keras.ops.convert_to_numpy(value).copy() for value in weights]

@@ -137,7 +137,7 @@ def resize(images: Tensor, scale: int = 2) -> Tensor:
     Returns:
         The enlarged images, in the same dtype.
 
-    Source: Keras, keras.ops.image.resize. (On TensorFlow it computes in float32, whatever the dtype.)
+    Source: Keras, keras.ops.image.resize. (On TensorFlow it computes in float32 for every dtype.)
     """
     size = (images.shape[1] * scale, images.shape[2] * scale)
     return ops.image.resize(images, size, interpolation="bilinear", data_format="channels_last")

@@ -214,13 +214,13 @@ class CrossEntropyDiceLoss(CrossEntropyLoss):
 
 
 def _mean(x: Tensor, axis: tuple[int, ...] | None = None) -> Tensor:
-    """The mean; keras.ops.mean takes it in float32 on JAX, whatever the type."""
+    """The mean; on JAX keras.ops.mean computes in float32 for every type."""
     total = ops.sum(x, axis=axis)
     return total / ops.cast(ops.size(x) // ops.size(total), total.dtype)
 
 
 def _same_shape(outputs: Any, targets: Any) -> None:
-    """Refuse what would broadcast without a word."""
+    """Refuse what would broadcast silently."""
     if not agree(outputs, targets):
         raise ValueError(
             f"outputs and targets must have the same N, H, W (and C); got {tuple(outputs)} and "

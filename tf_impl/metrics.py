@@ -27,10 +27,10 @@ LIMB = 2**20  # a total is high * LIMB + low: float32 holds both exactly, and ev
 
 @register
 class SegmentationMetrics(keras.metrics.Metric):
-    """Adds up what `datasets.metrics.SegmentationMetrics` does, but for boxes, from outputs and targets.
+    """Adds up what `datasets.metrics.SegmentationMetrics` does, except boxes, from outputs and targets.
 
-    The totals are exact integers and add up over processes. The box score is work for the host: it is in
-    `datasets.metrics` alone.
+    The totals are exact integers and add up over processes. The box score is computed on the host, by
+    `datasets.metrics`.
 
     Shapes: outputs (N, H, W, C); targets (N, H, W, C), or (N, H, W) for class indices; sample_weight (N, H, W).
 
@@ -64,7 +64,9 @@ class SegmentationMetrics(keras.metrics.Metric):
         self.mask_values = None if mask_values is None else tuple(mask_values)
         self.boundary_width = check_width(boundary_width)
         self.ignore_index = ignore_index
-        groups = 3 if self.boundary_width == 0 else 6  # of one total a class, behind pixels and right ones
+        groups = (
+            3 if self.boundary_width == 0 else 6
+        )  # of one total a class, after the pixels and the right ones
         size = 2 + groups * len(self.classes)
         self.totals = self.add_variable((2, size), "zeros", "float32", name="totals")  # low, high
         # A sum and what its rounding lost: float64 where a device has only float32.

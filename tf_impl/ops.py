@@ -1,7 +1,7 @@
 """Convolution arithmetic: transposed convolution, convolution as a matrix, dilated kernels and sizes.
 
-Everything here works on one channel of one image, in floating point: float64 stays float64; an integer tensor
-takes the floating dtype beside it, or keras.config.floatx() where there is none; two different ones are an
+Everything here works on one channel of one image, in floating point. float64 stays float64. An integer tensor takes
+the floating dtype of the other tensor, or keras.config.floatx() if there is none. Two different floating dtypes are an
 error. (JAX has no float64 unless jax_enable_x64 is set.)
 """
 

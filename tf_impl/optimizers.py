@@ -56,7 +56,7 @@ class _Optimizer(keras.optimizers.Optimizer):
         raise NotImplementedError
 
     def _clip_gradients(self, grads: list[Any]) -> list[Any]:
-        """Keras' clipping, but for global_clipnorm: that is `torch.nn.utils.clip_grad_norm_`, with its 1e-6."""
+        """Keras' clipping, except global_clipnorm: that is `torch.nn.utils.clip_grad_norm_`, with its 1e-6."""
         given = [gradient for gradient in grads if gradient is not None]
         if not self.global_clipnorm or self.clipnorm or not given:
             return super()._clip_gradients(grads)

@@ -23,7 +23,7 @@ class DoubleConv(keras.layers.Layer):
         in_channels: channels of the input.
         out_channels: channels of both convolutions' outputs.
         padded: whether the size is kept by a rim of zeros.
-        batch_norm: whether each convolution has a normalisation behind it, in place of its bias.
+        batch_norm: whether a normalisation follows each convolution, in place of its bias.
 
     Source: Ronneberger, Fischer & Brox, "U-Net", section 2.
     """
@@ -56,7 +56,7 @@ class DoubleConv(keras.layers.Layer):
 
 @register
 class UNet(keras.Model):
-    """Down four halvings and up again; on the way up, what was seen on the way down is put beside it.
+    """Down four halvings and up again; on the way up, features of the way down are joined to it.
 
     As published, the convolutions take no padding: 572 x 572 pixels give 388 x 388, those in the middle, and
     copies are cropped to fit. With `padded` the output has the input's size.

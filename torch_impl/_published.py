@@ -14,7 +14,7 @@ CONVOLVED = {"fc6": "classifier.0", "fc7": "classifier.3"}
 
 
 def load_backbone(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) -> list[str]:
-    """Put a classifier's weights into a network's `backbone`, but for those of its last layer.
+    """Put a classifier's weights, except those of its last layer, into a network's `backbone`.
 
     The two dense layers of a VGG16 go into the convolutions fc6 and fc7 where the network has them in their size.
 

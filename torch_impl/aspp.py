@@ -50,7 +50,7 @@ def conv_unit(in_channels: int, out_channels: int, kernel_size: int = 1, rate: i
 
 
 def separable_unit(in_channels: int, out_channels: int, kernel_size: int = 3, rate: int = 1) -> nn.Sequential:
-    """Make what `conv_unit` does of two: a kernel for each channel, then 1 x 1, both normalised and with ReLU.
+    """Make `conv_unit` of two convolutions: a kernel for each channel, then 1 x 1, both normalised and with ReLU.
 
     Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W).
 

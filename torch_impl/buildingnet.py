@@ -66,7 +66,7 @@ class UncertaintyAttention(nn.Module):
     Args:
         channels: of the features.
 
-    Source: lecture, slide 26 (Kak & Bouman, Purdue, 2025) names it; `_buildingnet.py` says what is ours.
+    Source: lecture, slide 26 (Kak & Bouman, Purdue, 2025) names it; `_shared/buildingnet.py` lists what this package chose.
     """
 
     def __init__(self, channels: int) -> None:
@@ -84,7 +84,7 @@ class UncertaintyAttention(nn.Module):
 class BuildingNet(nn.Module):
     """A U of bottleneck blocks with ASPP at the bottom, and skip connections that attend to what is undecided.
 
-    This is a reconstruction from the lecture's description; `_buildingnet.py` lists every choice that is ours.
+    This is a reconstruction from the lecture's description; `_shared/buildingnet.py` lists this package's choices.
 
     Shapes: (N, 3, H, W) -> a list of five (N, num_classes, H, W), the finest prediction first; without
         `deep_supervision` that one alone.
@@ -93,7 +93,7 @@ class BuildingNet(nn.Module):
         num_classes: channels of the outputs: independent masks.
         width: channels of the finest level, a multiple of 4; each halving doubles them.
         rates: of ASPP's 3 x 3 convolutions, in pixels of the bottom.
-        deep_supervision: whether every level's prediction is given, to be trained beside.
+        deep_supervision: whether every level's prediction is given, for training on all of them.
 
     Raises:
         ValueError: an option without a meaning, or an input that is no batch of RGB images.

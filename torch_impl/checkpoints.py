@@ -1,4 +1,4 @@
-"""What a run leaves: its weights, the best of them, and everything that it needs to go on."""
+"""What a run leaves: the last weights, the best ones, and everything that it needs to go on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATE = "last.ckpt"
 
 
 def save_weights(model: torch.nn.Module, path: Path) -> None:
-    """Write the weights and nothing else, whole or not at all."""
+    """Write the weights and nothing else; the file is complete or it does not appear."""
     with replacing(path) as partial:
         torch.save({name: value.cpu() for name, value in model.state_dict().items()}, partial)
 
@@ -55,7 +55,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         if name not in own
         or name not in stored
         or own[name][0] != stored[name][0]
-        # Widening float32 to float64 is exact; narrowing would round the weights without a word.
+        # Widening float32 to float64 is exact; narrowing would round the weights silently.
         or torch.promote_types(own[name][1], stored[name][1]) != own[name][1]
     ]
     if wrong:

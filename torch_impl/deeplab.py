@@ -39,7 +39,7 @@ class DilatedFCN(nn.Module):
         num_classes: channels of the output.
         backbone: "resnet18", "resnet34", "resnet50", "resnet101", the v2 forms of the first two, or "vgg16".
         output_stride: of the features, 32, 16 or 8.
-        auxiliary: whether a second head gives scores from the last stage but one, to be trained beside.
+        auxiliary: whether a second head gives scores from the last stage but one, for training on both.
         width: channels of the backbone's first stage.
 
     Raises:
@@ -134,8 +134,8 @@ class DeepLabV3(nn.Module):
         output_stride: of the features, 32, 16 or 8.
         rates: of ASPP, in pixels; None is 6, 12, 18 at stride 16, and twice that at stride 8.
         multi_grid: a rate for each block of the backbone's last stage, such as (1, 2, 4); None for all alike.
-        auxiliary: whether a second head gives scores from the last stage but one, to be trained beside.
-        channels: of ASPP and of the layer behind it.
+        auxiliary: whether a second head gives scores from the last stage but one, for training on both.
+        channels: of ASPP and of the layer after it.
         width: channels of the backbone's first stage.
 
     Raises:
@@ -184,7 +184,7 @@ class DeepLabV3(nn.Module):
 
 
 class DeepLabV3Plus(nn.Module):
-    """DeepLab v3's features enlarged, put beside few of stride 4, refined by two 3 x 3 convolutions, and enlarged.
+    """DeepLab v3's features, enlarged, joined with a few of stride 4, refined by two 3 x 3 convolutions, and enlarged.
 
     Shapes: (N, 3, H, W) -> (N, num_classes, H, W).
 

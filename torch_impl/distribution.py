@@ -1,4 +1,4 @@
-"""Several devices or processes that share every batch: torchrun, or processes that are told of one another."""
+"""Several devices or processes that share every batch: torchrun, or processes that know one another by the flags."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from datasets.training.recipe import Machine
 
 @contextlib.contextmanager
 def joined(machine: Machine) -> Iterator[tuple[int, int]]:
-    """Tell this process where the others are; Lightning joins them when the training begins.
+    """Set where this process finds the others; Lightning joins them when the training begins.
 
-    torchrun tells it by itself. Gradients are averaged by DistributedDataParallel; each process has running
+    torchrun sets it by itself. Gradients are averaged by DistributedDataParallel; each process has running
     statistics of its own, of its own part of every batch.
 
     Args:

@@ -1,4 +1,4 @@
-"""The engine behind train.py: Lightning, with the batches, the checks and the files that tf_impl has too."""
+"""The engine of train.py: Lightning with the same batches, checks and files as in tf_impl."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class _Engine(lightning.LightningModule):
         self.metrics.update(outputs, targets)
 
     def on_validation_epoch_start(self) -> None:
-        """Begin anew."""
+        """Clear what earlier checks counted."""
         self.kept_losses.clear()
         self.metrics.reset()
 
@@ -278,7 +278,7 @@ def fit(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> list[float]:
-    """Train a network in place; at the end it has the averaged weights, where the recipe averages them.
+    """Train a network in place. At the end it has the averaged weights if the recipe averages them.
 
     Args:
         network: its weights give the dtype.

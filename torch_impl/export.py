@@ -30,14 +30,14 @@ FORMATS = ("onnx",)
 def export(
     model: Any, path: Path | str, samples: Sequence[Floats], format: str = FORMATS[0], fixed: bool = False
 ) -> list[Agreement]:
-    """Write a network for another runtime, and hold what was written against the network.
+    """Write a network for another runtime, and compare what was written with the network.
 
     The file takes any batch, and images of any size that the network takes.
 
     Shapes: samples (N, H, W, C) each; the file's input is (N, C, H, W).
     Args:
         model: the network, in float32 and on the CPU.
-        path: the file; nothing is left of one that differs.
+        path: the file; an export that differs is removed.
         samples: inputs to try, the first of at least two images.
         format: onnx.
         fixed: whether the file is for images of the first sample's size alone.
@@ -55,7 +55,7 @@ def export(
 def verify(
     model: Any, path: Path | str, samples: Sequence[Floats], format: str = FORMATS[0]
 ) -> list[Agreement]:
-    """Hold an exported file against the network.
+    """Compare an exported file with the network.
 
     Shapes: samples (N, H, W, C) each.
     Args:
@@ -141,7 +141,7 @@ def _outputs(model: torch.nn.Module, images: Floats) -> list[Floats]:
 
 @contextlib.contextmanager
 def _nudged(model: torch.nn.Module, share: float) -> Iterator[None]:
-    """Every weight off by a share of it; afterwards as before, to the bit."""
+    """Change every weight by a share of it; afterwards every bit is as before."""
     rng = np.random.default_rng(0)
     weights = [value for value in model.state_dict().values() if value.is_floating_point()]
     kept = [value.clone() for value in weights]

@@ -178,7 +178,7 @@ def _wide(outputs: Tensor) -> Tensor:
 
 
 def _same_shape(outputs: Tensor, targets: Tensor) -> None:
-    """Refuse what would broadcast without a word."""
+    """Refuse what would broadcast silently."""
     if outputs.shape != targets.shape:
         raise ValueError(
             f"outputs and targets must have the same N, H, W (and C); got {tuple(outputs.shape)} and "

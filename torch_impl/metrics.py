@@ -23,10 +23,10 @@ from datasets.scores.metrics import (
 
 
 class SegmentationMetrics(Metric):
-    """Adds up what `datasets.metrics.SegmentationMetrics` does, but for boxes, from outputs and targets.
+    """Adds up what `datasets.metrics.SegmentationMetrics` does, except boxes, from outputs and targets.
 
-    The totals are exact integers and add up over processes. The box score is work for the host: it is in
-    `datasets.metrics` alone.
+    The totals are exact integers and add up over processes. The box score is computed on the host, by
+    `datasets.metrics`.
 
     Shapes: outputs (N, C, H, W); targets (N, C, H, W), or (N, H, W) for class indices; valid (N, H, W).
 
@@ -65,7 +65,9 @@ class SegmentationMetrics(Metric):
         self.mask_values = None if mask_values is None else tuple(mask_values)
         self.boundary_width = check_width(boundary_width)
         self.ignore_index = ignore_index
-        groups = 3 if self.boundary_width == 0 else 6  # of one total a class, behind pixels and right ones
+        groups = (
+            3 if self.boundary_width == 0 else 6
+        )  # of one total a class, after the pixels and the right ones
         size = 2 + groups * len(self.classes)
         self.add_state("totals", torch.zeros(size, dtype=torch.int64), dist_reduce_fx="sum")
         # A sum and what its rounding lost: float64 where a device has only float32.
@@ -116,11 +118,11 @@ class SegmentationMetrics(Metric):
 
     def counts(self) -> dict[str, Any]:
         """The totals on the host, over all processes, as `datasets.metrics.scores` takes them."""
-        apart = not self._is_synced
+        unsynced = not self._is_synced
         with self.sync_context(
             dist_sync_fn=self.dist_sync_fn,
-            should_sync=apart,
-            should_unsync=apart,
+            should_sync=unsynced,
+            should_unsync=unsynced,
             distributed_available=self.distributed_available_fn,
         ):
             totals = self.totals.cpu().numpy()

@@ -1,7 +1,8 @@
 """Convolution arithmetic: transposed convolution, convolution as a matrix, dilated kernels and sizes.
 
-Everything here works on one channel of one image, in floating point: float64 stays float64; an integer tensor
-takes the floating dtype beside it, or the default one where there is none; two different ones are an error.
+Everything here works on one channel of one image, in floating point. float64 stays float64. An integer tensor takes
+the floating dtype of the other tensor, or PyTorch's default dtype if there is none. Two different floating dtypes are an
+error.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class VGG16(nn.Module):
 
     Args:
         output_stride: 32, 16 or 8; below 32 all poolings take 3 x 3 windows, the last ones do not halve, and
-            the convolutions behind them dilate, as in DeepLab.
+            the convolutions after them dilate, as in DeepLab.
         padding: zeros at each side of the image, at least 1.
         ceil_mode: whether a pooling keeps an odd last row, as Caffe does.
         width: channels of the first convolution.

@@ -18,10 +18,10 @@ Run: TypeAlias = Callable[[Floats], list[Floats]]
 
 ROUNDOFF = 2.0**-24  # of float32
 PRECISION_FACTOR = 64.0
-"""How many times the effect of one roundoff in every weight and input two float32 runs may be apart. It is the
-bound of parity.core.tolerance."""
+"""Two float32 runs may differ by this many times the effect of one roundoff in every weight and input. It is the
+bound of parity.core.tolerance; a test compares the two."""
 COORDINATE_FACTOR = 2.0
-"""A resize rounds its coordinates: n pixels from the origin they are n roundoffs off; see parity.core.tolerance."""
+"""A resize rounds its coordinates: n pixels from the origin the error is n roundoffs; see parity.core.tolerance."""
 NUDGE = 1024
 """Roundoffs by which the effect is measured: far above rounding itself, far below where networks bend."""
 
@@ -119,13 +119,13 @@ def _worst(output: int, shape: tuple[int, ...], want: Floats, got: Floats, moved
     """The element that is furthest off; what is not finite must be the same on both sides."""
     scale = float(np.abs(want, where=np.isfinite(want), out=np.zeros_like(want)).max(initial=0.0))
     with np.errstate(invalid="ignore"):
-        apart = np.abs(want.astype(np.float64) - got)
+        gap = np.abs(want.astype(np.float64) - got)
         same = (want == got) | (np.isnan(want) & np.isnan(got))
-    apart = np.where(same, 0.0, np.where(np.isfinite(apart), apart, np.inf))
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), apart.shape)) if apart.size else ()
+    gap = np.where(same, 0.0, np.where(np.isfinite(gap), gap, np.inf))
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(gap)), gap.shape)) if gap.size else ()
     with np.errstate(invalid="ignore"):
         gaps = np.abs(moved.astype(np.float64) - want)
     effect = float(gaps[np.isfinite(gaps)].max(initial=0.0)) / NUDGE
     coordinates = COORDINATE_FACTOR * max(want.shape) * ROUNDOFF * scale
     allowed = max(PRECISION_FACTOR * effect, coordinates)
-    return Agreement(shape, float(apart.max(initial=0.0)), allowed, scale, index, output)
+    return Agreement(shape, float(gap.max(initial=0.0)), allowed, scale, index, output)

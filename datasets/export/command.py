@@ -46,10 +46,10 @@ def check_samples(samples: Sequence[Floats], fixed: bool) -> None:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path to write a file or a folder to, which takes the place of `path` only once it is whole.
+    """A path to write a file or a folder to. It replaces `path` when the block ends without an error.
 
     Raises:
-        SettingsError: `path` is a folder that holds something else than an earlier SavedModel.
+        SettingsError: `path` is a folder that holds something other than an earlier SavedModel.
     """
     if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").exists():
         raise SettingsError(
@@ -94,7 +94,7 @@ def export_flags(package: str, formats: Sequence[str]) -> argparse.ArgumentParse
         required=True,
         help="weights of either framework (.pt .pth .safetensors .weights.h5 .keras)",
     )
-    parser.add_argument("--config", type=Path, help="default: config.json beside the checkpoint")
+    parser.add_argument("--config", type=Path, help="default: config.json next to the checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="file or folder to write")
     parser.add_argument("--format", choices=tuple(formats), default=formats[0], help="default: %(default)s")
     parser.add_argument(
@@ -106,7 +106,7 @@ def export_flags(package: str, formats: Sequence[str]) -> argparse.ArgumentParse
     parser.add_argument(
         "--fixed", action="store_true", help="for images of that size alone; default: any size"
     )
-    # What datasets.prediction.command.configuration asks for besides.
+    # What datasets.prediction.command.configuration needs in addition.
     parser.set_defaults(dtype="float32", depth=None, head=None, schedule=None, skip_connections=None)
     return parser
 

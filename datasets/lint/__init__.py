@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from datasets.lint.command import Linter, Problem, lint, main
+from datasets.lint.command import lint, main
+from datasets.lint.linter import Linter, Problem
 
 __all__ = ["Linter", "Problem", "lint", "main"]

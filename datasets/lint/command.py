@@ -17,8 +17,6 @@ from datasets.errors import DataError
 from datasets.lint.files import Item, read_items
 from datasets.lint.linter import Linter, Problem
 
-__all__ = ["Linter", "Problem", "lint", "main"]
-
 
 def lint(
     images: Sequence[NDArray[Any]] | NDArray[Any],

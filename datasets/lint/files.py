@@ -97,9 +97,9 @@ def _folders(path: Path, images: str | None, masks: str | None) -> tuple[Path, P
 
 def _pictures(root: Path, images: Path, masks: Path) -> Iterator[Item]:
     """Images and masks of the same name."""
-    apart = images != masks
+    separate = images != masks
     pairs: dict[str, dict[str, Path]] = {}
-    for folder, kind in ((images, "image"), (masks, "mask")) if apart else ((images, ""),):
+    for folder, kind in ((images, "image"), (masks, "mask")) if separate else ((images, ""),):
         for file in sorted(folder.iterdir()):
             if file.suffix.lower() not in SUFFIXES:
                 continue
@@ -109,7 +109,7 @@ def _pictures(root: Path, images: Path, masks: Path) -> Iterator[Item]:
             pairs.setdefault(stem, {})[own] = file
     if not any("mask" in pair for pair in pairs.values()):
         raise DataError(
-            f"DATA must hold images/ and masks/, or x.png beside x_mask.png; got {root}. "
+            f"DATA must hold images/ and masks/, or x.png next to x_mask.png; got {root}. "
             "Name the folders with --images and --masks."
         )
     for stem, pair in sorted(pairs.items()):

@@ -1,4 +1,4 @@
-"""Looks at one image and mask after another, and says what is wrong with them and with the whole set."""
+"""Checks one image and mask after another, and reports what is wrong with them and with the whole set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Problem:
 
     Args:
         code: its stable name.
-        severity: "error": training on it goes wrong; "warning": look whether it is meant.
+        severity: "error": training on it goes wrong; "warning": check whether it is intended.
         message: what must hold, and what the first place has instead.
         places: the first images or files that have it.
         count: how many have it.
@@ -242,7 +242,7 @@ def _digest(array: NDArray[Any]) -> bytes:
 
 
 def _blended(labels: NDArray[np.int64], ignore: int | None) -> float:
-    """Share of the edges between classes two or more apart that lead through a value between them.
+    """Share of the edges between classes that differ by two or more and lead through a value between them.
 
     Counted over triples of neighbours in rows and columns: a sharp edge, a a b b, makes two without such a
     value. Masks with hardly an edge give 0.

@@ -1,4 +1,4 @@
-"""The lecture's maximum-likelihood pixel classifier: what can be had from a pixel's own values, as a baseline.
+"""The lecture's maximum-likelihood pixel classifier: what a pixel's own values can give, as a baseline.
 
 `python -m datasets.pixel_classifier --data FOLDER` learns it from the training images and scores it on the others.
 """
@@ -22,7 +22,6 @@ from datasets.pixel_classifier.model import (
     PRIORS,
     Bytes,
     Floats,
-    Moments,
     PixelClassifier,
     label_map,
 )
@@ -30,8 +29,6 @@ from datasets.purdue_shapes import Data
 from datasets.scores.metrics import SegmentationMetrics, one_hot
 from datasets.training.runs import load_part
 from datasets.voc.folder import Voc
-
-__all__ = ["FEATURES", "KINDS", "Moments", "PixelClassifier", "features_of", "label_map", "main"]
 
 BATCH = 64  # images at a time
 Batch: TypeAlias = tuple[Bytes, NDArray[np.bool_], NDArray[np.bool_]]

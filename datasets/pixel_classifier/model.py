@@ -1,4 +1,4 @@
-"""Classes as normal distributions of a pixel's features: learned batch by batch, told apart by discriminants."""
+"""Classes as normal distributions of a pixel's features, learned batch by batch and decided by discriminants."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class PixelClassifier:
     Args:
         moments: of the training pixels, by class.
         kind: "quadratic" gives each class its own covariance, "linear" the classes one in common, the mean of
-            theirs weighted by their pixels; borders between classes are quadrics or planes.
+            all, weighted by their pixels; borders between classes are quadrics or planes.
         priors: "equal", the lecture's; "observed", the classes' shares of the training pixels; or K numbers above 0
             that are scaled to the sum 1.
         regularisation: added to the covariances' diagonal, 0 or more, in squared units of the features.
@@ -201,7 +201,7 @@ class PixelClassifier:
 
 
 def _rank(covariance: Floats, mean: Floats) -> int:
-    """The rank of a covariance (F, F), whatever the features' units; what rounding of the mean leaves is nothing."""
+    """The rank of a covariance (F, F), independent of the features' units; rounding of the mean does not count."""
     variances = np.diagonal(covariance)
     varies = variances > (64 * np.finfo(np.float64).eps * mean) ** 2
     scale = np.sqrt(variances[varies])

@@ -32,7 +32,7 @@ def prediction_flags(package: str) -> argparse.ArgumentParser:
         required=True,
         help="weights of either framework (.pt .pth .safetensors .weights.h5 .keras)",
     )
-    run.add_argument("--config", type=Path, help="default: config.json beside the checkpoint")
+    run.add_argument("--config", type=Path, help="default: config.json next to the checkpoint")
     run.add_argument(
         "--data",
         type=Path,
@@ -69,12 +69,12 @@ def prediction_flags(package: str) -> argparse.ArgumentParser:
 
 
 def configuration(options: argparse.Namespace) -> dict[str, Any]:
-    """The run's configuration, with the flags given now in place of its own.
+    """The run's configuration; flags that are given now replace its entries.
 
     Returns: what config.json holds; "model" with "name" and "arguments", "dtype" float32 or float64, and
-        "multiple", of which the network wants height and width.
+        "multiple", which height and width must be multiples of.
     Raises:
-        DataError, SettingsError: no configuration beside the checkpoint, or none that can be read.
+        DataError, SettingsError: no configuration next to the checkpoint, or one that cannot be read.
     """
     config = read_config(options.config or options.checkpoint.with_name("config.json"))
     model = config["model"]
@@ -97,7 +97,7 @@ def configuration(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_options(options: argparse.Namespace, reading: Reading) -> None:
-    """Refuse flags that nothing can be made of, before the network is built.
+    """Refuse flags without a meaning before the network is built.
 
     Raises:
         SettingsError: a value out of range, or a class that the network does not know.

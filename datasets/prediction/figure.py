@@ -57,7 +57,7 @@ def _grey(values: NDArray[np.floating], white: float) -> NDArray[np.uint8]:
 
 
 def save_figure(path: Path, rows: NDArray[np.uint8], title: str) -> None:
-    """Draw the pixels of `seven_rows` with a name beside every row, as one PNG file.
+    """Draw the pixels of `seven_rows` with a name next to every row, as one PNG file.
 
     Shapes: rows (7, N, H, W, 3).
     """

@@ -16,7 +16,7 @@ from datasets.scores.boxes import boxes_of
 
 Bytes = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
-# Told apart by eyes of every kind: Okabe & Ito, "Color Universal Design", 2008, without its black and grey.
+# Distinct for colour-blind readers too: Okabe & Ito, "Color Universal Design", 2008, without its black and grey.
 COLOURS = (
     (230, 159, 0),
     (86, 180, 233),
@@ -32,11 +32,11 @@ TEXT = 15  # pixels: the legend's letters, at least
 
 
 def class_colours(count: int) -> Bytes:
-    """A colour for each class; the first seven are told apart by colour-blind eyes too.
+    """A colour for each class; colour-blind readers can distinguish the first seven too.
 
     Shapes: returns (count, 3).
     """
-    # Further hues are a golden section apart: no two of any number of classes are alike.
+    # Further hues differ by a golden section: no two of any number of classes are alike.
     further = (
         colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.55 + 0.4 * (number % 2), 0.95 - 0.3 * (number % 3 == 0))
         for number in range(count - len(COLOURS))
@@ -78,9 +78,9 @@ def save_ids(path: Path, ids: Bytes) -> None:
 
 
 def overlay(image: Bytes, predicted: Masks, classes: Sequence[str]) -> Bytes:
-    """The photograph with each class's area tinted and outlined, and a legend of the classes that are found.
+    """The picture with each class's area tinted and outlined, and a legend of the classes that were found.
 
-    A small image is enlarged, its pixels square, so that outlines and legend can be read.
+    A small image is enlarged by repeating pixels, so that outlines and legend can be read.
 
     Shapes: image (H, W, 3); predicted (C, H, W); returns (H', W', 3).
     Args:
@@ -193,7 +193,7 @@ FORMAT = {
     "score": "mean score of the mask's pixels, 0..1",
     "classes": "those that are predicted anywhere; the others are left out",
 }
-"""What the entries of `described` mean; it is written beside them."""
+"""What the entries of `described` mean; it is written with them."""
 
 
 def described(

@@ -27,7 +27,7 @@ class Reading:
     Args:
         inputs: their units; see `datasets.training.feeding.network_inputs`.
         activation: of the outputs: "values" in units of mask values, "logits" of independent masks, "softmax"
-            of classes that exclude each other, behind the background where there is one output more.
+            of classes that exclude each other, after the background where there is one output more.
         classes: their names.
         mask_values: the classes' values in the masks.
     """
@@ -39,7 +39,7 @@ class Reading:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Reading:
-        """The reading that a run's configuration asks for; without a recipe the lecture's.
+        """The reading that a run's configuration asks for; without a recipe, the lecture's.
 
         Raises:
             DataError: a loss or inputs without a meaning here.
@@ -64,14 +64,14 @@ class Reading:
     ) -> tuple[Masks, NDArray[np.floating], NDArray[np.floating]]:
         """What a network's outputs say.
 
-        Shapes: outputs (N, C, H, W), or (N, C + 1, H, W) with the background first; returns (N, C, H, W) thrice.
+        Shapes: outputs (N, C, H, W), or (N, C + 1, H, W) with the background first; returns three of (N, C, H, W).
         Args:
             outputs: as the network gives them.
-            threshold: the least score of a class, 0..1; None is one half, and for classes that exclude each
-                other none.
+            threshold: the least score of a class, 0..1; None is one half, and no threshold for classes that exclude each
+                other.
         Returns: where each class is predicted; its score, about 0..1; the outputs in units of mask values.
         Raises:
-            DataError: as many outputs as belong to other classes.
+            DataError: a number of outputs that does not fit the classes.
         """
         count, values = len(self.classes), np.asarray(self.mask_values, float)[:, None, None]
         exclusive = self.activation == "softmax"

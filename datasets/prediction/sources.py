@@ -14,7 +14,9 @@ from datasets.errors import DataError
 from datasets.files import extra
 from datasets.purdue_shapes import Data
 from datasets.training.runs import load_part
-from datasets.voc.folder import LISTS, NAMES, Voc, picture_paths
+from datasets.voc.colours import NAMES
+from datasets.voc.files import LISTS, picture_paths
+from datasets.voc.folder import Voc
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Source: TypeAlias = Data | Voc | list[Path]
@@ -23,7 +25,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One image to predict on, (H, W, 3), its place among all, and the name that its results bear."""
+    """One image to predict on, (H, W, 3), its place among all, and the name of its results."""
 
     index: int
     name: str
@@ -32,7 +34,7 @@ class Picture:
 
 
 def read_data(path: Path) -> Source:
-    """What is to be predicted on: a data set, the list val of a folder in VOC's layout, or pictures' paths.
+    """What to predict on: a data set, the list val of a folder in VOC's layout, or paths of pictures.
 
     Raises:
         DataError: nothing there that can be read.
@@ -49,7 +51,7 @@ def read_data(path: Path) -> Source:
 
 
 def pictures_of(data: Source, limit: int | None) -> Iterator[Picture]:
-    """The images one after another; a folder's are read only as they are needed."""
+    """The images one after another; those of a folder are read when they are needed."""
     if isinstance(data, Data):
         for index, image in enumerate(data.images[:limit]):
             yield Picture(index, f"{index:05d}", "", image)
@@ -90,7 +92,7 @@ def read_picture(path: Path) -> Bytes:
 
 
 def batches_of_one_size(pictures: Iterable[Picture], batch_size: int) -> Iterator[list[Picture]]:
-    """Pictures in batches of equal size, as soon as a batch is full, and at last what is left."""
+    """Pictures of equal size in batches: a batch as soon as it is full, then what is left."""
     waiting: dict[tuple[int, ...], list[Picture]] = {}
     for picture in pictures:
         batch = waiting.setdefault(picture.image.shape, [])

@@ -35,7 +35,7 @@ def write_predictions(
         data: from read_data.
         reading: how the network's outputs are understood.
         network: gives outputs for raw images.
-        multiple: of which the network wants height and width.
+        multiple: the network needs heights and widths that are multiples of this.
     Raises:
         DataError: outputs that do not fit the classes, a picture that cannot be read.
     """
@@ -69,7 +69,7 @@ def write_predictions(
     elif isinstance(data, Voc):
         result = metrics.result()
         write_json(options.out / "metrics.json", {"images": total, **result, **sources})
-        print(f"mean IoU: {_told(result['mean_iou'])} on {total} images")
+        print(f"mean IoU: {_shown(result['mean_iou'])} on {total} images")
     else:
         print(f"{total} images: {options.out / 'predictions.json'}")
 
@@ -82,7 +82,7 @@ def _figure(wanted: int | None, total: int) -> int:
 
 
 def _write_lines(path: Path, head: dict[str, Any], images: list[dict[str, Any]]) -> None:
-    """One JSON file with one line an image, so that it can be read by eye and line by line."""
+    """One JSON file with a line for each image, so that people and programs can read it line by line."""
     start = json.dumps(head, indent=2).removesuffix("\n}")
     lines = ",\n".join("    " + json.dumps(image) for image in images)
     with replacing(path) as partial:
@@ -90,7 +90,7 @@ def _write_lines(path: Path, head: dict[str, Any], images: list[dict[str, Any]])
 
 
 def _scored(data: Source, reading: Reading) -> tuple[str, ...]:
-    """The classes that are scored: the network's; where labels exclude each other the background's too, as in training.
+    """The classes to score: the network's, and the background where labels exclude each other, as in training.
 
     Raises:
         DataError: a folder with other classes than the network's.
@@ -112,7 +112,7 @@ def _measure_labels(metrics: SegmentationMetrics, data: Voc, indices: list[int],
     metrics.update(np.concatenate([~masks.any(axis=1, keepdims=True), masks], axis=1), target, valid)
 
 
-def _told(score: float | None) -> str:
+def _shown(score: float | None) -> str:
     return "none" if score is None else f"{score:.4f}"
 
 
@@ -163,7 +163,7 @@ def _write_scores(
     first = {"images": count, "mse": result["mse"], "mse_of_best_constant": constant}
     write_json(options.out / "metrics.json", {**first, **result, **sources})
     print(f"MSE: {result['mse']:.3f} on {count} images; best constant: {constant:.3f}")
-    iou = _told(result["mean_iou"])
+    iou = _shown(result["mean_iou"])
     print(f"mean IoU: {iou}")
     drawn = slice(len(shown))
     rows = seven_rows(data.images[drawn], np.stack([shown[key] for key in sorted(shown)]), data.boxes[drawn])

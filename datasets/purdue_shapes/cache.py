@@ -25,7 +25,7 @@ SHORT, LONG = np.dtype("<u4"), np.dtype("<i4")
 def load(path: str | os.PathLike[str], *, cache: bool = True, max_bytes: int = MAX_BYTES) -> Data:
     """Read a data set from a file in the documented format; both key styles of the box map are understood.
 
-    The first load unpacks and checks the file, and writes the arrays to a cache beside it or, where that is
+    The first load unpacks and checks the file, and writes the arrays to a cache next to it or, where that is
     not allowed, to the user's cache folder. Later loads map the cache into memory, if the file still has the
     same size, time and content (by the checksum with which a gzip file ends).
 
@@ -58,10 +58,10 @@ def load(path: str | os.PathLike[str], *, cache: bool = True, max_bytes: int = M
             except OSError:
                 continue
             return open_cache(place, source) or _frozen(data)
-        told = (
-            f"the cache of {path} must go beside it or into the user's cache folder; neither can be written"
+        text = (
+            f"the cache of {path} must go next to it or into the user's cache folder; neither can be written"
         )
-        warnings.warn(f"{told}. Make room or give permission, or pass cache=False.", stacklevel=2)
+        warnings.warn(f"{text}. Make room or give permission, or pass cache=False.", stacklevel=2)
     return _frozen(data)
 
 
@@ -119,10 +119,10 @@ def open_cache(place: Path, source: list[int | str]) -> Data | None:
 def _map(file: BinaryIO, source: list[int | str]) -> Data | None:
     header = file.read(HEADER)
     words = header[8:].rstrip()
-    told: dict[str, Any] = json.loads(words)
-    if told["format"] != FORMAT or told["source"] != source:
+    head: dict[str, Any] = json.loads(words)
+    if head["format"] != FORMAT or head["source"] != source:
         return None
-    count, height, width, total = told["shape"]
+    count, height, width, total = head["shape"]
     pixels = count * height * width
     start = HEADER + pixels * (3 + len(CLASSES))
     file.seek(start)

@@ -78,7 +78,7 @@ def _seen(image: Bytes, masks: NDArray[np.bool_], boxes: Boxes, number: int) -> 
 
 def _refuse(number: int, got: str) -> DatasetError:
     return DatasetError(
-        f"every object must have one colour, apart from the background's, to see which hides which; got {got} "
+        f"every object must have one colour, other than the background's, to see which hides which; got {got} "
         f"in image {number}. Generate images with a seed instead."
     )
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from datasets.purdue_shapes.data import CLASSES, MASK_VALUES, Bytes, Data
 
-# By class; colour-blind readers can tell them apart.
+# By class; colour-blind readers can distinguish them.
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#d55e00")
 ROWS = ("image", "masks", "boxes")
 

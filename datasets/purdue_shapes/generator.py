@@ -30,7 +30,7 @@ ASPECTS = {
 }
 STAR_NOTCH = 0.382  # inner over outer radius of the pentagram
 
-# Images are drawn in blocks of this many, each from its own random stream: whatever `count` is, image i is
+# Images are drawn in blocks of this many, each from its own random stream: for every `count`, image i is
 # always entry i % BLOCK of block i // BLOCK. Changing it changes every data set.
 BLOCK = 256
 REACH = 18  # pixels from the centre to the window's edge; no shape of MAX_SIDE is wider

@@ -18,7 +18,7 @@ from datasets.purdue_shapes.plain_types import PickleError, TooLargeError
 from datasets.purdue_shapes.records import KEYS, Faults, RecordError, check_mask_values, parse_boxes, to_data
 from datasets.purdue_shapes.safe_pickle import read_plain
 
-MAX_BYTES = 2 * 1024**3  # some 35,000 images of 64 x 64; enough to stop a file that unpacks for ever
+MAX_BYTES = 2 * 1024**3  # some 35,000 images of 64 x 64; enough to stop a file that unpacks without end
 PROTOCOL = 3  # the first with an opcode for bytes; the next has frames, and records could not be joined
 LEVEL = 6  # gzip's; 9 takes eight times as long for 5 % less
 BLOCK = 64  # images that are turned into opcodes at a time

@@ -75,7 +75,7 @@ class Array:
 
 
 def reconstruct(*kind: Any) -> Array:
-    """Stand for NumPy's _reconstruct: an array that BUILD fills, whatever size is asked for here."""
+    """Stand for NumPy's _reconstruct: an array that BUILD fills; the size that is asked for here does not count."""
     return Array()
 
 

@@ -230,7 +230,7 @@ def _box(values: Any, height: int, width: int) -> list[int]:
 
 
 def describe(value: Any) -> str:
-    """Say in a few words what a value is, whatever its size."""
+    """Say in a few words what a value is, also of a very large one."""
     if isinstance(value, list | tuple) and len(value) > 6:
         return f"a {type(value).__name__} of {len(value)}"
     short = reprlib.Repr()

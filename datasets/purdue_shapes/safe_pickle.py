@@ -215,7 +215,7 @@ class DataUnpickler(pickle._Unpickler):
 
     def _set(self, items: list[Any]) -> None:
         keys, values, target = items[::2], items[1::2], self.stack[-1]
-        # Hashing a tuple of tuples that share their parts can take for ever.
+        # Hashing a tuple of tuples that share their parts can take without end.
         if type(target) is not dict or not all(type(key) in (int, str) for key in keys):
             raise PickleError("dicts must have integers or strings as keys; got something else")
         target.update(zip(keys, values, strict=True))

@@ -17,8 +17,8 @@ Box: TypeAlias = Sequence[int]  # [min_x, min_y, max_x, max_y] in pixels, both c
 def boxes_of(mask: NDArray[np.bool_], min_area: int = 1) -> list[list[int]]:
     """The boxes of a mask's connected parts, in the order of their first pixels.
 
-    Pixels that touch at a corner are connected: the tips of a slanted object are one pixel wide. Objects of one
-    class that touch or overlap are one part, whatever painted the mask.
+    Pixels that touch at a corner are connected, because the tips of a slanted object are one pixel wide. Objects
+    of one class that touch or overlap are one part.
 
     Shapes: mask (H, W).
     Args:

@@ -117,7 +117,7 @@ def cross_entropy_dice(
 
 
 def check_weights(bce_weight: float, dice_weight: float, smooth: float) -> None:
-    """Refuse weights below 0, or none above it, and a smooth that does not keep the loss finite."""
+    """Refuse negative weights, weights that are all 0, and a smooth that does not keep the loss finite."""
     if min(bce_weight, dice_weight) < 0 or bce_weight + dice_weight <= 0:
         raise SettingsError(
             "bce_weight and dice_weight must be 0 or more, and one of them above it; got "

@@ -68,9 +68,9 @@ def boundary(masks: Masks, distance: int) -> Masks:
 
 
 class SegmentationMetrics:
-    """Adds up, batch by batch, how well predicted masks fit the true ones; the order of the batches is nothing.
+    """Adds up, batch by batch, how well predicted masks fit the true ones. The order of the batches does not matter.
 
-    Scores are those of the whole set, from totals over all of its pixels; they are no means over images. A class
+    Scores come from totals over all pixels of the whole set; they are not means over images. A class
     that is neither predicted nor true anywhere has no score: None, and it does not enter the mean. A class that
     is predicted but never true scores 0, and so does one that is true but never predicted.
 
@@ -136,12 +136,12 @@ class SegmentationMetrics:
             self._add_boxes(predicted, boxes)
 
     def merge(self, other: SegmentationMetrics) -> None:
-        """Take up what another one has counted, of other images or in another process."""
-        mine, theirs = ((one.classes, one.boundary_width, one.min_area) for one in (self, other))
-        if mine != theirs:
+        """Add what another one has counted, from other images or in another process."""
+        first, second = ((one.classes, one.boundary_width, one.min_area) for one in (self, other))
+        if first != second:
             raise SettingsError(
                 "both must have the same classes, boundary_width and min_area; "
-                f"got {mine} and {theirs}. Make them alike."
+                f"got {first} and {second}. Make them alike."
             )
         for name, value in other.counts.items():
             self._add(name, value)
@@ -160,7 +160,7 @@ class SegmentationMetrics:
     def _add_boxes(self, predicted: Masks, boxes: Sequence[Sequence[Sequence[Box]]]) -> None:
         for masks, true in zip(predicted, boxes, strict=True):
             found = [boxes_of(mask, self.min_area) for mask in masks]
-            pairs = [matched(mine, theirs) for mine, theirs in zip(found, true, strict=True)]
+            pairs = [matched(*each) for each in zip(found, true, strict=True)]
             self._add("box_overlap", [pair.sum() for pair in pairs])
             counted: tuple[Sequence[Any], ...] = (pairs, found, true)
             for name, lists in zip(BOXES, counted, strict=True):

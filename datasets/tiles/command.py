@@ -21,25 +21,6 @@ from datasets.tiles.polygons import Placement, Polygons, placement, rasterised, 
 from datasets.voc.colours import VOID
 from datasets.voc.names import check_names
 
-__all__ = [
-    "KEPT",
-    "Part",
-    "Placement",
-    "Polygons",
-    "Scale",
-    "bordered",
-    "classes_of_labels",
-    "classes_of_polygons",
-    "cut",
-    "main",
-    "parts_of",
-    "placement",
-    "rasterised",
-    "read_bands",
-    "read_label_picture",
-    "read_polygons",
-]
-
 Bytes: TypeAlias = NDArray[np.uint8]
 
 
@@ -57,7 +38,7 @@ def classes_of_labels(
         values: class indices, and 255 where a pixel has no class; or with `instances` a number for each object.
         names: of the classes, the background's first.
         instances: whether every value above 0 is an object of class 1.
-        border: the pixels of an object so near to another one become 255, see `bordered`.
+        border: pixels of an object within this distance of another one become 255, see `bordered`.
         where: what an error calls the picture.
     Raises:
         DataError, SettingsError: values that are no class's, or arguments that do not go together.
@@ -95,7 +76,7 @@ def classes_of_polygons(
     key: str | None = None,
     border: int = 0,
 ) -> tuple[Bytes, list[int]]:
-    """The class indices that polygons give to pixels; where several lie over one another, the last of the file.
+    """The class indices that polygons give to pixels; where several overlap, the last one in the file.
 
     Shapes: returns (H, W), and the pixels of each polygon.
     Args:
@@ -104,7 +85,7 @@ def classes_of_polygons(
         size: H and W of the picture.
         names: of the classes, the background's first.
         key: the property that holds a polygon's class, by name or index; without it all are class 1.
-        border: the pixels of a polygon so near to another one become 255, see `bordered`.
+        border: pixels of a polygon within this distance of another one become 255, see `bordered`.
     Raises:
         DataError, SettingsError: a polygon of no class, or what `rasterised` refuses.
     """
@@ -234,7 +215,7 @@ def _truth(options: argparse.Namespace, size: tuple[int, int]) -> Bytes:
 
 
 def _scale(options: argparse.Namespace, pixels: NDArray[Any], parts: Sequence[Part]) -> Scale:
-    """The scale that the command line asks for; percentiles are of what is trained on, so far as there is any."""
+    """The scale that the command line asks for; percentiles are those of the part that is trained on, if there is one."""
     (first, last), (left, right) = parts[0].rows, parts[0].columns
     for rule in ("percentiles", "values"):
         if pair := getattr(options, rule):

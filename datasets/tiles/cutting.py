@@ -27,7 +27,7 @@ class Part:
 
     Args:
         name: of the list, train or val.
-        rows, columns: of the picture that belong to it, first and behind the last.
+        rows, columns: of the picture that belong to it: the first, and the one after the last.
         tile: H and W of each tile.
         corners: row and column of each tile's first pixel.
     """
@@ -44,8 +44,8 @@ def parts_of(
 ) -> list[Part]:
     """Where the tiles of the lists train and val lie; no pixel is in both lists.
 
-    Tiles stand side by side, or `stride` apart in the list train. Where they do not end with their part, the last
-    ones are moved back to its edge and lie over their neighbours.
+    Tiles are next to each other; in the list train they start every `stride` pixels. Where the last tiles would
+    leave their part, they are moved back to its edge and overlap their neighbours.
 
     Args:
         size: H and W of the picture.
@@ -94,7 +94,7 @@ def bordered(instances: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
     Shapes: instances (H, W), 0 for the background; returns (H, W).
     Args:
         instances: numbers of 0 or more.
-        width: reach in pixels, rows and columns alike; 1 for touching ones' own rims, 0 for none.
+        width: reach in pixels, along rows and columns; 1 marks the rims of touching instances, 0 nothing.
     """
     if width == 0:
         return np.zeros(instances.shape, bool)
@@ -119,7 +119,7 @@ def cut(
 ) -> None:
     """Write the tiles of a picture: JPEGImages/*.png, SegmentationClass/*.png, the lists and class_names.txt.
 
-    A folder that holds tiles of other pictures with the same classes gets these besides.
+    The folder may hold tiles of other pictures with the same classes; these are added.
 
     Shapes: image (H, W, 1) or (H, W, 3); labels (H, W).
     Args:

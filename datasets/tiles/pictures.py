@@ -1,4 +1,4 @@
-"""Pictures as instruments and annotation tools write them: any bits, grey or bands; and their values as bytes."""
+"""Pictures as instruments and annotation tools write them, of any depth and bands, and their values as bytes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_bands(path: Path) -> NDArray[Any]:
 
 
 def read_label_picture(path: Path) -> NDArray[np.integer]:
-    """The whole numbers of a label picture: of a palette's the indices, of grey the values.
+    """The whole numbers of a label picture: a palette picture's indices, a grey picture's values.
 
     Shapes: returns (H, W).
     Raises:
@@ -68,7 +68,7 @@ def read_label_picture(path: Path) -> NDArray[np.integer]:
 
 
 def _tiff(path: Path) -> NDArray[Any]:
-    """(H, W, bands) of a TIFF; where tifffile lacks the codec, by GDAL, which does not know an instrument's axes."""
+    """(H, W, bands) of a TIFF. GDAL reads it where tifffile lacks the codec; only tifffile knows an instrument's axes."""
     library = extra("tifffile", "tiles")
     try:
         with library.TiffFile(path) as file:
@@ -145,7 +145,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 @dataclass(frozen=True)
 class Scale:
-    """Which values become 0 and 255; what lies between them becomes 0..255 in a straight line, the rest 0 or 255.
+    """Which values become 0 and 255. Values between them are scaled linearly; the rest become 0 or 255.
 
     Shapes: low, high (bands,).
     Args:
@@ -191,8 +191,8 @@ class Scale:
         if rule == "values":
             return cls((float(first),) * bands, (float(last),) * bands, "as given")
         found = np.percentile(pixels.reshape(-1, bands), (first, last), axis=0)
-        told = f"percentiles {first:g} and {last:g}" + ", each band's own" * (bands > 1)
-        return cls(tuple(found[0].tolist()), tuple(found[1].tolist()), told)
+        words = f"percentiles {first:g} and {last:g}" + ", each band's own" * (bands > 1)
+        return cls(tuple(found[0].tolist()), tuple(found[1].tolist()), words)
 
     def __call__(self, pixels: NDArray[Any]) -> Bytes:
         """Values as bytes; a band without a difference becomes 0.
@@ -209,12 +209,12 @@ class Scale:
 
 
 def colours_of(bands: NDArray[Any]) -> tuple[NDArray[Any], str]:
-    """The bands that are taken, and in words which they are.
+    """The bands that are used, and a text that names them.
 
     Shapes: bands (H, W, bands); returns (H, W, 1) of grey, or (H, W, 3) of red, green and blue.
     """
     count = bands.shape[2]
     if count < 3:
         return bands[..., :1], "grey" if count == 1 else "2 bands, the first as grey"
-    told = "red, green, blue"
-    return bands[..., :3], told if count == 3 else f"{count} bands, the first three as {told}"
+    words = "red, green, blue"
+    return bands[..., :3], words if count == 3 else f"{count} bands, the first three as {words}"

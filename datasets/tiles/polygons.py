@@ -66,7 +66,7 @@ def placement(path: Path) -> Placement:
             f"polygons in the world's coordinates must have a GeoTIFF; got {type(error).__name__}: {error} at {path}. "
             "Give --pixels where they are columns and rows of the picture."
         ) from error
-    # A scale alone would be placed at the origin, without a word.
+    # GDAL would silently place a scale alone at the origin.
     if transform.is_identity or not (tags & {TIEPOINT, TRANSFORMATION} or sidecars):
         raise DataError(
             "a GeoTIFF must have ModelPixelScale and ModelTiepoint, or ModelTransformation; got "
@@ -173,7 +173,7 @@ def _shape(geometry: dict[str, Any]) -> Any:
 def rasterised(
     polygons: Polygons, place: Placement, size: tuple[int, int]
 ) -> tuple[NDArray[np.int32], list[int]]:
-    """The number of the polygon that each pixel's centre lies in, counted from 1; the last of several, and 0 of none.
+    """For each pixel the number, from 1, of the polygon that contains its centre: the last of several, 0 for none.
 
     Shapes: returns (H, W), and the pixels of each polygon.
     Args:
@@ -207,7 +207,7 @@ def rasterised(
 
 
 def _inside(shape: Any, size: tuple[int, int]) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
-    """Whether pixels' centres lie in a polygon of columns and rows: a window of the picture, and its pixels.
+    """Which pixels' centres lie in a polygon of columns and rows: a window of the picture, and a mask of it.
 
     A centre that lies on the edge of two polygons is in one of them.
     """

@@ -19,17 +19,15 @@ from datasets.files import extra
 
 PRESETS = ("none", "flips", "standard")
 SUFFIXES = (".json", ".yaml", ".yml")
-STREAM = (
-    0xA06  # keeps these draws apart from every other use of the same seed, the batch order's first of all
-)
+STREAM = 0xA06  # separates these draws from every other use of the same seed, the batch order's first
 Bytes = NDArray[np.uint8]
 
 
 class Augmentation:
-    """Random changes of images and their masks, each image's fixed by the seed, the epoch and its index alone.
+    """Random changes of images and their masks. Seed, epoch and index alone decide how an image changes.
 
-    What an image becomes does not depend on the batch it is in, on what was drawn before, or on the process
-    that draws it: sharding and resuming change nothing.
+    The change does not depend on the batch, on earlier draws or on the process that draws: sharding and
+    resuming change nothing.
 
     Args:
         name: "none"; "flips", the symmetries of the image's frame (eight of a square, four of another
@@ -82,7 +80,7 @@ class Augmentation:
             return images, masks
         pipeline = self._pipeline(images.shape[1] == images.shape[2])
         values = masks.max(axis=(2, 3))
-        # One plane of bits is moved in place of C planes of values, where every channel has one value beside 0.
+        # Where every channel has one value and 0, one plane of bits is moved instead of C planes of values.
         packs = self.name in PRESETS and masks.shape[1] <= 8 and _is_binary(masks, values)
         planes = _pack(masks) if packs else masks.transpose(0, 2, 3, 1)
         changed = [
@@ -97,13 +95,13 @@ class Augmentation:
         return new_images, np.ascontiguousarray(new_masks)
 
     def settings(self) -> dict[str, Any]:
-        """Name, seed and the whole pipeline, for a run's configuration: a file may change, this does not."""
+        """Name, seed and the whole pipeline for a run's configuration: a pipeline's file may change later."""
         if self.name == "none":
             return {"name": self.name, "seed": self.seed}
         return {"name": self.name, "seed": self.seed, "pipeline": self._pipeline(square=True).to_dict()}
 
     def _pipeline(self, square: bool) -> Any:
-        if square not in self._pipelines:  # built once, and anew in a process that it was sent to
+        if square not in self._pipelines:  # built once, and once more in a process that receives it
             self._pipelines[square] = _preset(self.name, square)
         return self._pipelines[square]
 
@@ -116,8 +114,8 @@ class Augmentation:
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         stream = np.random.SeedSequence([self.seed, epoch, index], spawn_key=(STREAM,))
         generator = np.random.Generator(np.random.PCG64(stream))
-        # One generator for every transform: set_random_seed gives each its own, all alike, and then all of
-        # those with the same probability act together or not at all.
+        # One generator for every transform. set_random_seed gives each its own, all alike: then all transforms
+        # with the same probability act together or not at all.
         pipeline.set_random_state(generator, random.Random(int(generator.integers(2**63))))
         try:
             result = pipeline(image=np.ascontiguousarray(image), mask=np.ascontiguousarray(plane))
@@ -155,11 +153,11 @@ def augmentation(name: str, seed: int) -> Augmentation:
 
 @contextlib.contextmanager
 def _library() -> Iterator[Any]:
-    """albumentations, without a look at the network, and without PyTorch where that is not loaded already."""
+    """Albumentations without its look at the network, and without PyTorch unless that is loaded already."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     without = "torch" not in sys.modules and "albumentations.pytorch" not in sys.modules
     if without:
-        # Its bridge to PyTorch, which importing it and reading a pipeline try, and which it can do without.
+        # Its bridge to PyTorch: importing it and reading a pipeline try the bridge, and both work without.
         sys.modules["albumentations.pytorch"] = None  # type: ignore[assignment]
     try:
         yield extra("albumentations")

@@ -1,4 +1,4 @@
-"""Weights of either framework, read into a network of one of them: each half hands in its own `load`."""
+"""Weights of either framework, read into a network of one: each half hands in its own `load`."""
 
 from __future__ import annotations
 

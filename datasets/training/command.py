@@ -20,7 +20,9 @@ from datasets.training.networks import NETWORKS, named
 from datasets.training.order import Indices
 from datasets.training.recipe import ACTIVATIONS, MODEL, Recipe, model_of
 from datasets.training.runs import load_part
-from datasets.voc.folder import CROP, LISTS, NAMES, VOIDS, Voc
+from datasets.voc.colours import NAMES
+from datasets.voc.files import LISTS
+from datasets.voc.folder import CROP, VOIDS, Voc
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Training:
         classes: the masks' names, without the background.
         network: "name" and "arguments".
         recipe: how it is trained.
-        about: what else is to be told of the data.
+        about: what the configuration records of the data.
     """
 
     source: Source
@@ -106,7 +108,7 @@ class Training:
 
 
 def digest(path: Path) -> str:
-    """What tells a file's content from any other: SHA-256 in hexadecimal digits.
+    """A file's SHA-256 in hexadecimal digits: another content gives another digest.
 
     Raises:
         DataError: no such file.
@@ -130,7 +132,7 @@ def _shapes(options: argparse.Namespace, recipe: Recipe) -> Read:
 
 
 def _voc(options: argparse.Namespace, recipe: Recipe) -> Read:
-    """VOC's folder: the list train is trained on, the list val kept for the checks."""
+    """VOC's folder: training uses the list train, the checks the list val."""
     if ACTIVATIONS[recipe.loss] != "softmax":
         raise SettingsError(
             f"VOC's classes exclude each other; got loss={recipe.loss}. Give --loss cross-entropy or cross-entropy-dice."
@@ -147,13 +149,13 @@ def _voc(options: argparse.Namespace, recipe: Recipe) -> Read:
 
 
 class VocTraining:
-    """VOC's two lists as one source: those of train first, then those of val, which are kept for the checks.
+    """VOC's two lists as one source: first the images of train, then those of val, which only the checks use.
 
     Shapes: `take` gives (n, *crop, 3) and (n, 1, *crop).
     Args:
         root: the folder that holds JPEGImages, SegmentationClass, ImageSets, and class_names.txt where the classes
             are not VOC's.
-        crop, void, seed: see `Voc`; training sees another piece of each image in every epoch, the checks its middle.
+        crop, void, seed: see `Voc`. Training sees another piece of each image in every epoch; the checks see its middle.
     Raises:
         DataError, SettingsError: what `Voc` refuses.
     """

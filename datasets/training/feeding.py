@@ -1,4 +1,4 @@
-"""The pixels of each batch, as both packages read them: nothing is in memory but what a batch needs."""
+"""The pixels of each batch, as both packages read them. Memory holds only what a batch needs."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Source(Protocol):
 
     @property
     def labels(self) -> bool:
-        """Whether masks are one map of class indices each, (N, 1, H, W), 255 where a pixel has no class.
+        """Whether each mask is one map of class indices, (N, 1, H, W), with 255 where a pixel has no class.
 
-        Else they are raw values of independent masks, (N, C, H, W).
+        Otherwise masks are raw values of independent masks, (N, C, H, W).
         """
         ...
 
     @property
     def held(self) -> Indices | None:
-        """Images that are never trained on but kept for the checks; None leaves that to the recipe."""
+        """Images for the checks alone, never for training; None leaves the choice to the recipe."""
         ...
 
     def __len__(self) -> int: ...
@@ -44,7 +44,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """A source of arrays; mapped from a file they are read as they are needed.
+    """A source of arrays. Arrays that are mapped from a file are read when a batch needs them.
 
     Shapes: images (N, H, W, 3), masks (N, C, H, W).
     """
@@ -64,7 +64,7 @@ class Arrays:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """The batches of one section of a run, by their number in it.
+    """The batches of one section of a run, indexed by their number in it.
 
     Shapes: an item is (images, masks) of one batch, or of this process's part of it.
     Args:
@@ -96,7 +96,7 @@ class Section:
 class Kept:
     """The images that are kept for the checks, batch by batch, unchanged and in their own order.
 
-    Of several processes each has an equal part of every batch; `Order.check_kept` sees that nothing is left out.
+    Several processes have equal parts of every batch; `Order.check_kept` refuses what would leave images out.
     """
 
     source: Source
@@ -170,7 +170,7 @@ def network_batch(
 
 
 def surrounded(images: Bytes, size: tuple[int, int]) -> Bytes:
-    """Images with a rim in which they are mirrored, as wide on all sides, so that they have a size.
+    """Enlarge images to a size by a rim in which they are mirrored, equally wide on opposite sides.
 
     Shapes: images (N, H, W, 3); returns (N, *size, 3).
     Source: Ronneberger, Fischer & Brox, "U-Net", figure 2.
@@ -183,7 +183,7 @@ def surrounded(images: Bytes, size: tuple[int, int]) -> Bytes:
 
 
 def framed(images: Bytes, network: Any) -> Bytes:
-    """Images surrounded so that the outputs cover them, where a network says that it needs that by `input_size`."""
+    """Surround images so that the outputs cover them, if the network asks for that by its `input_size`."""
     wanted = getattr(network, "input_size", None)
     return surrounded(images, wanted(*images.shape[1:3])) if wanted else images
 

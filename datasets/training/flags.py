@@ -137,5 +137,5 @@ MACHINE = ("devices", "workers", "compile", "deterministic", "coordinator", "pro
 
 
 def machine_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What the command line says of the machine, but for dtype and device."""
+    """What the command line says of the machine, except dtype and device."""
     return {name: getattr(options, name) for name in MACHINE}

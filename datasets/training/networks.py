@@ -12,12 +12,12 @@ from datasets.errors import SettingsError
 
 @dataclass(frozen=True)
 class Network:
-    """What a script must know of a network besides its name, which is its class's in both packages.
+    """What a script must know of a network. Its name is its class's name in both packages.
 
     Attributes:
         fixed: arguments that RGB images ask for.
-        multiple: of which height and width must be multiples.
-        output: the layer whose bias is added to the output last, where there is one alone.
+        multiple: height and width must be multiples of this.
+        output: the one layer whose bias is added to the output last, if there is such a layer.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Which images are in which batch: a function of the seed alone, whatever was run before."""
+"""Which images are in which batch: a function of the seed alone, not of what ran before."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Order:
 
     @cached_property
     def sections(self) -> list[range]:
-        """The steps, counted from 0, from each check to the next; a section never cuts an update in two."""
+        """The steps, counted from 0, from each check to the next. No section cuts an update in two."""
         every, whole = self.recipe.check_every, self.recipe.accumulate
         length = every or self.steps_per_epoch
         ends = {min(-(-end // whole) * whole, self.total) for end in range(length, self.total, length)}
@@ -134,7 +134,7 @@ def batches(count: int, recipe: Recipe) -> Iterator[Batch]:
 
 
 def share_of(indices: Indices, rank: int, world: int) -> Indices:
-    """One process's part of a batch: equal parts, so that the mean of their losses is the batch's.
+    """One process's part of a batch. The parts are equal, so that the mean of their losses is the batch's loss.
 
     Images beyond a multiple of `world`, which only an epoch's last batch can have, are left out.
     """

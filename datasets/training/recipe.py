@@ -1,4 +1,4 @@
-"""How a network is trained: every setting, the two presets, and what follows from them alone."""
+"""How a network is trained: every setting, the two presets, and what follows from the settings."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def _setting(default: Any, group: str, help: str, choices: tuple[str, ...] | Non
 class Recipe:
     """How a network is trained; the defaults are the lecture's recipe.
 
-    A step is one batch. With `accumulate` above 1 so many batches make one update of the weights, across the
-    ends of epochs too.
+    A step is one batch. With `accumulate` above 1, that many batches make one update of the weights, also across
+    the end of an epoch.
 
     Raises:
         SettingsError: a value outside its range, or two that do not go together.
@@ -134,7 +134,7 @@ class Recipe:
 
     @classmethod
     def from_options(cls, options: Namespace) -> Recipe:
-        """The recipe that a command line gives: the preset's, with every flag that was given in its place."""
+        """The recipe of a command line: the preset's, changed by every flag that was given."""
         preset = recipe_of(options.preset)
         given = {item.name: getattr(options, item.name) for item in fields(cls)}
         chosen: dict[str, Any] = {
@@ -155,9 +155,9 @@ class Recipe:
     def learning_rates(self, count: int) -> NDArray[np.float64]:
         """The learning rate of every update of the run on `count` images.
 
-        It rises in a straight line over the share `warmup` of the updates; then it stays ("constant"), falls to
-        0 along half a cosine ("cosine"), or falls so to 1/10,000 of what it began with, having begun with 1/25
-        ("one-cycle", whose rise is along a cosine too).
+        It rises in a straight line over the share `warmup` of the updates. Then it stays ("constant") or falls to 0
+        along half a cosine ("cosine"). "one-cycle" begins at 1/25 of the greatest rate, rises along a cosine, and
+        falls along one to 1/10,000 of where it began.
 
         Shapes: returns (updates,).
         Source: Loshchilov & Hutter, "SGDR", 2017, equation 5; Smith & Topin, "Super-convergence", 2018.
@@ -189,13 +189,13 @@ def scored_as(
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run runs on; none of it changes what is computed, but for rounding.
+    """What a run runs on. It changes nothing that is computed, except rounding.
 
     Args:
         dtype: float32, float64, or bfloat16, which computes in it with float32 weights.
         device: cpu or gpu; None takes what there is.
         devices: how many of this machine share every batch.
-        workers: processes that read and change images ahead of the training; 0 does it in between.
+        workers: processes that read and change images ahead of the training; with 0 the training waits for its images.
         compile: torch.compile, or XLA for Keras.
         deterministic: refuse or replace operations whose result may change from run to run.
         coordinator: HOST:PORT of the first process, where there are several.

@@ -1,4 +1,4 @@
-"""What a run tells while it goes: loss.csv, metrics.csv, train.log, TensorBoard's events, a progress bar."""
+"""What a run reports: loss.csv, metrics.csv, train.log, TensorBoard's events, a progress bar."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Progress:
         return asdict(self)
 
     def check(self, step: int, values: Mapping[str, float]) -> bool:
-        """Take in one check's values; returns whether it is the best so far.
+        """Record one check's values; returns whether it is the best so far.
 
         The score is the mean IoU of the images kept, else their loss, else the training loss.
         """
@@ -57,14 +57,14 @@ class Progress:
 
 
 class RunLog:
-    """Writes what a run tells; after a resumption it goes on where the checkpoint was.
+    """Writes what a run reports. A resumed run goes on where its checkpoint is.
 
     Args:
         folder: where the files go.
         order: the run's batches.
         progress: how far the run has come; the files are cut back to there.
         log_every: batches a loss line; an epoch shorter than that gets one line at its end.
-        quiet: show no progress bar; there is none either when stderr is no terminal.
+        quiet: show no progress bar; without a terminal on stderr there is none anyway.
         tensorboard: whether to write TensorBoard's events.
     Source: lecture, "Training mUnet with MSE Loss", for the loss lines.
     """
@@ -121,7 +121,7 @@ class RunLog:
         return self._files.enter_context(open(path, "a", newline="", buffering=1))
 
     def _writer(self, folder: Path) -> Any:
-        """TensorBoard's events; those of steps beyond the checkpoint, from before a break, are marked as void."""
+        """TensorBoard's writer. Events of steps beyond the checkpoint, from before an interruption, are marked as void."""
         purge = self.progress.step + 1 if self.progress.step else None
         writer = extra("tensorboardX").SummaryWriter(str(folder), purge_step=purge, flush_secs=10)
         self._files.callback(writer.close)
@@ -132,7 +132,7 @@ class RunLog:
         if batch.number == 1:
             self._window.clear()
         self._window.append(loss)
-        if not self._section:  # the first step of a section waits for what is made ready once
+        if not self._section:  # the first step of a section waits for what is prepared once
             self._images, self._begun = -len(batch.indices), time.perf_counter()
         self._section.append(loss)
         self._images += len(batch.indices)
@@ -175,14 +175,14 @@ class RunLog:
                 ):  # a class that is nowhere has no score
                     self._events.add_scalar(tag, value, batch.step)
         shown = [name for name in values if name == "val_loss" or ("iou" in name and "boundary" not in name)]
-        told = ", ".join(f"{name.removeprefix('val_')} {values[name]:.4g}" for name in shown)
-        if told:
-            self._say(f"[step:{batch.step}] kept images: {told}{' (best so far)' if best else ''}")
+        shown_values = ", ".join(f"{name.removeprefix('val_')} {values[name]:.4g}" for name in shown)
+        if shown_values:
+            self._say(f"[step:{batch.step}] kept images: {shown_values}{' (best so far)' if best else ''}")
         self._section.clear()
         return best
 
     def _add_row(self, row: Mapping[str, Any]) -> None:
-        """Add one row to metrics.csv, after the rows that the run has come past; written whole."""
+        """Add one row to metrics.csv and drop rows of later steps; the file is replaced as a whole."""
         rows: list[dict[str, Any]] = []
         if self._metrics_path.exists():
             with open(self._metrics_path, newline="") as file:
@@ -206,7 +206,7 @@ def checked(
     Args:
         batch, learning_rate, values: see `RunLog.check`.
         losses: of the section's steps.
-        log: where it is written; without one the progress alone is brought up to date.
+        log: where it is written; without one only the progress is updated.
         progress: of the run.
     """
     if log is not None:

@@ -15,7 +15,7 @@ from datasets.purdue_shapes import Data, load
 
 
 def load_part(path: Path, part: str) -> Data:
-    """The data of a file, or of the one file in a folder whose name has the part, train or test, in it."""
+    """The data of a file, or of the one file in a folder whose name contains the part, train or test."""
     if path.is_dir():
         found = sorted(path.glob(f"*{part}*.gz"))
         if len(found) != 1:
@@ -71,7 +71,7 @@ def claim(folder: Path, config: dict[str, Any]) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write one JSON file, whole or not at all."""
+    """Write one JSON file; it is complete or it does not appear."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
 

@@ -48,7 +48,7 @@ class Half:
         package: its name.
         versions: gives the versions that the configuration records, by name.
         started: joins the processes that share the run and chooses the device; a context.
-        built: gives the network with its first weights, of the command line's wishes, a machine and a device.
+        built: builds the network with its first weights from the command line, the machine and the device.
         checkpoints: the half's module of that name.
         fit: the half's `engine.fit`.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from datasets.voc.folder import main
+from datasets.voc.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Looks VOC's folder over: how many images and pixels of each class there are, and all that is wrong."""
+"""Checks VOC's folder: counts images and pixels of each class, and lists everything that is wrong."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Found:
 def check(
     root: str | Path, parts: Sequence[str] = ("train", "val", "trainval"), crop: Size = (320, 480)
 ) -> Found:
-    """Read every image and label of a VOC folder once, one after another, and go on after faults.
+    """Read every image and label of a VOC folder once, and go on after faults.
 
     Args:
         root: the folder that holds JPEGImages, SegmentationClass, ImageSets, and perhaps class_names.txt.

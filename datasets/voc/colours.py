@@ -1,4 +1,4 @@
-"""VOC's classes and their colours, and label pictures as class indices and back, without a pixel in doubt."""
+"""VOC's classes and colours; label pictures to class indices and back, with every pixel decided."""
 
 from __future__ import annotations
 

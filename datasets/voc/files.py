@@ -165,7 +165,7 @@ def read_pair(root: Path, name: str, classes: Sequence[str] = CLASSES) -> tuple[
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """A picture, closed afterwards; whatever Pillow says against it is one error."""
+    """A picture, closed afterwards; every complaint of Pillow becomes one error."""
     library = extra("PIL.Image")
     try:
         with library.open(path) as picture:

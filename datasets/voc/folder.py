@@ -1,13 +1,8 @@
-"""PASCAL VOC2012's segmentation data from its own folder, or one's own in that layout.
-
-`python -m datasets.voc check ROOT` looks a folder over.
-"""
+"""PASCAL VOC2012's segmentation data from its own folder, or one's own in that layout."""
 
 from __future__ import annotations
 
-import argparse
 import operator
-import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DataError, RunError, SettingsError
-from datasets.voc.checking import check
-from datasets.voc.colours import CLASSES, NAMES, VOID, colour_map, colours_to_labels, labels_to_colours
+from datasets.errors import DataError, SettingsError
+from datasets.voc.colours import VOID
 from datasets.voc.files import (
-    LISTS,
-    PARTS,
     Size,
     picture_paths,
     read_image,
@@ -32,44 +24,20 @@ from datasets.voc.files import (
 )
 from datasets.voc.names import read_classes
 
-__all__ = [
-    "CLASSES",
-    "CROP",
-    "LISTS",
-    "MEAN",
-    "NAMES",
-    "PARTS",
-    "SMALL",
-    "STD",
-    "VOID",
-    "VOIDS",
-    "Crops",
-    "Voc",
-    "check",
-    "colour_map",
-    "colours_to_labels",
-    "labels_to_colours",
-    "main",
-    "normalise",
-    "picture_paths",
-    "read_classes",
-    "read_labels",
-]
-
 Bytes: TypeAlias = NDArray[np.uint8]
 Indices: TypeAlias = Sequence[int] | NDArray[np.integer]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of values 0..1
 PADDING = tuple(round(255 * value) for value in MEAN)  # 0 after `normalise`, nearly
 CROP = (320, 480)  # the chapter's
-STREAM = 0x50C  # keeps these draws apart from other uses of the same seed
+STREAM = 0x50C  # separates these draws from other uses of the same seed
 VOIDS, SMALL = ("ignore", "background"), ("leave-out", "pad")
 
 
 class Voc:
-    """The images of one part with their class indices, read as they are asked for: memory holds names and sizes.
+    """The images of one part with their class indices, read on demand: memory holds only names and sizes.
 
-    Making one opens every file's head, so that missing files and unequal sizes are told before training. It can be
-    sent to other processes, and used from several threads.
+    The constructor opens every file's head, so that missing files and unequal sizes are reported before training.
+    The object can be sent to other processes and used from several threads.
 
     Shapes:
         images: (N, H, W, 3), labels: (N, H, W), the middles of all images, as `Crops`.
@@ -143,10 +111,10 @@ class Voc:
         return self._checked(image, index), self._without_void(labels)
 
     def crops(self, indices: Indices, epoch: int | None = None) -> tuple[Bytes, Bytes]:
-        """Equal pieces of some images and of their labels, cut at the same places; nothing is interpolated.
+        """Pieces of equal size of images and of their labels, cut at the same places, without interpolation.
 
-        A piece's place depends on the seed, the epoch and the index alone: not on the batch, on what was read
-        before, or on the process that reads.
+        A piece's place depends on seed, epoch and index alone, not on the batch, on earlier reads or on the
+        process that reads.
 
         Shapes: returns (n, H, W, 3) and (n, H, W), H and W the crop's.
         Args:
@@ -225,7 +193,7 @@ class Voc:
 
 
 class Crops:
-    """Arrays of one shape that are read when they are indexed, as an array of them all would be along its first axis.
+    """Arrays of one shape that are read when they are indexed, like an array along its first axis.
 
     Shapes: (count, *shape); an integer index gives (*shape), a slice, a list or an array of n gives (n, *shape).
     Args:
@@ -274,31 +242,3 @@ def normalise(images: NDArray[Any], dtype: str = "float32") -> NDArray[Any]:
         )
     values = images.astype(dtype) / np.asarray(255, dtype)
     return (values - np.asarray(MEAN, dtype)) / np.asarray(STD, dtype)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0 when nothing is wrong, 2 with faults."""
-    parser = argparse.ArgumentParser("python -m datasets.voc", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    look = commands.add_parser("check", help="count images and classes, and say what is wrong")
-    look.add_argument("root", type=Path, metavar="ROOT", help="the folder that holds JPEGImages")
-    look.add_argument("--parts", nargs="+", default=PARTS, metavar="PART", help="lists (train val trainval)")
-    look.add_argument("--crop", type=_size, default=CROP, metavar="HxW", help="smaller are counted (320x480)")
-    options = parser.parse_args(arguments)
-    try:
-        found = check(options.root, options.parts, options.crop)
-    except RunError as error:  # what no further file would change: Pillow is not there
-        print("error:", error, file=sys.stderr)
-        return 2
-    print(found)
-    for fault in found.faults:
-        print("fault:", fault, file=sys.stderr)
-    return 2 if found.faults else 0
-
-
-def _size(text: str) -> Size:
-    """Read 320x480."""
-    height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit()):
-        raise argparse.ArgumentTypeError(f"must be HxW in pixels, such as 320x480; got {text}")
-    return int(height), int(width)

@@ -21,7 +21,7 @@ def read_classes(root: Path) -> tuple[str, ...]:
     Returns: VOC's 21 where there is no such file.
     Raises:
         DataError: a file that is no text, or names that `check_names` refuses.
-    Source: labelme, the example labelme2voc, which writes such a file beside JPEGImages and SegmentationClass.
+    Source: labelme, the example labelme2voc, which writes such a file next to JPEGImages and SegmentationClass.
     """
     path = root / NAMES
     if not path.exists():
@@ -43,7 +43,7 @@ def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
         names: of the classes, the background's first.
         where: what an error calls their place.
     Raises:
-        DataError: no class beside the background, a name twice, more than bytes have indices, or a background
+        DataError: no class except the background, a name twice, more than bytes have indices, or a background
             that is not the first.
     """
     if len(names) < 2:

@@ -100,7 +100,7 @@ def in_directory(folder: Path) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.reference
 def test_ours_and_hugging_face_s_live_in_one_environment(wheel: Path, tmp_path: Path) -> None:
-    """Ours alone; theirs installed over it; theirs alone again; ours installed over theirs."""
+    """Segparity alone; Hugging Face's installed over it; that alone; segparity installed over it."""
     needs("reference")
     venv.create(tmp_path / "env", with_pip=True)
     python = next(path for path in (tmp_path / "env").glob("*/python*") if path.stem == "python")
@@ -116,8 +116,8 @@ def test_ours_and_hugging_face_s_live_in_one_environment(wheel: Path, tmp_path: 
     assert pip("install", "--no-deps", str(wheel)).returncode == 0
     run(python, ALONE + OURS, folder)
     packages = next((tmp_path / "env").rglob("site-packages")) / "datasets"
-    ours = in_directory(packages)
-    assert "purdue_shapes" in ours
+    segparity = in_directory(packages)
+    assert "purdue_shapes" in segparity
 
     installed = pip("install", "datasets")
     assert installed.returncode == 0, installed.stderr
@@ -126,9 +126,9 @@ def test_ours_and_hugging_face_s_live_in_one_environment(wheel: Path, tmp_path: 
 
     assert pip("uninstall", "-y", "segparity").returncode == 0
     run(python, THEIRS, folder)
-    theirs = in_directory(packages)
-    assert {"arrow_dataset", "utils"} <= theirs
-    assert not ours & theirs
+    hugging_face = in_directory(packages)
+    assert {"arrow_dataset", "utils"} <= hugging_face
+    assert not segparity & hugging_face
 
     assert pip("install", "--no-deps", str(wheel)).returncode == 0
     run(python, OURS + THEIRS, folder)

@@ -194,11 +194,11 @@ def test_a_photograph_is_enlarged_as_the_frameworks_resize_does(module: ModuleTy
     """Pixels are whole numbers and the weights sixteenths: inside the border not one bit may differ."""
     image = module.photograph()[:201, :334]  # odd, and wider than high
     assert image.std() > 50  # a real picture
-    ours, theirs, inside = module.compare(image, 2, dtype)
-    assert ours.shape == theirs.shape == (402, 668, 3)
+    convolved, resized, inside = module.compare(image, 2, dtype)
+    assert convolved.shape == resized.shape == (402, 668, 3)
     assert inside == 0
-    np.testing.assert_array_equal(ours[1:-1, 1:-1], theirs[1:-1, 1:-1])
-    difference = np.abs(ours - theirs)
+    np.testing.assert_array_equal(convolved[1:-1, 1:-1], resized[1:-1, 1:-1])
+    difference = np.abs(convolved - resized)
     assert difference[0].max() > 1  # the outermost pixels do differ, and would be noticed
     assert difference[:, -1].max() > 1
 

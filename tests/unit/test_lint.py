@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.lint.command import lint, main
+from datasets.lint import lint, main
 from datasets.lint.rules import RULES
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, generate, save
 

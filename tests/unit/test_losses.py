@@ -275,10 +275,10 @@ def test_what_does_not_fit_is_refused() -> None:
     needs("keras")
     import torch
 
-    from tf_impl import losses as ours
-    from torch_impl import losses as theirs
+    from tf_impl import losses as keras_losses
+    from torch_impl import losses as torch_losses
 
-    for half in (ours, theirs):
+    for half in (keras_losses, torch_losses):
         with pytest.raises(ValueError, match="got bce_weight=-1"):
             half.BCEDiceLoss(bce_weight=-1)
         with pytest.raises(ValueError, match="got bce_weight=0, dice_weight=0"):
@@ -287,7 +287,7 @@ def test_what_does_not_fit_is_refused() -> None:
             half.BCEDiceLoss(smooth=0)
         with pytest.raises(ValueError, match="average='all'"):
             half.CrossEntropyLoss(average="all")
-        make = torch.ones if half is theirs else np.ones
+        make = torch.ones if half is torch_losses else np.ones
         for name in FUNCTIONS:
             with pytest.raises(ValueError, match="same N, H, W"):
                 getattr(half, name)()(make((2, 4, 4, 4)), make((1, 4, 4, 4)))

@@ -186,9 +186,9 @@ def test_boxes_equal_scikit_images(seed: int) -> None:
 
     mask = np.random.default_rng(seed).random((21, 34)) > 0.75
     regions = [region for region in regionprops(label(mask, connectivity=2)) if region.area >= 3]
-    theirs = [[left, top, right - 1, bottom - 1] for top, left, bottom, right in (r.bbox for r in regions)]
-    assert sorted(boxes_of(mask, 3)) == sorted(theirs)
-    assert len(theirs) > 3
+    expected = [[left, top, right - 1, bottom - 1] for top, left, bottom, right in (r.bbox for r in regions)]
+    assert sorted(boxes_of(mask, 3)) == sorted(expected)
+    assert len(expected) > 3
 
 
 @pytest.mark.parametrize("seed", range(3))

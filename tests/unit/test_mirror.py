@@ -92,9 +92,9 @@ def test_the_halves_have_the_same_files() -> None:
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_halves_have_the_same_names_and_arguments(file: str) -> None:
-    ours, theirs = (surface((ROOT / half / file).read_text(), half) for half in HALVES)
-    assert ours == theirs
-    assert ours, f"{file} has nothing public to compare"
+    keras, torch = (surface((ROOT / half / file).read_text(), half) for half in HALVES)
+    assert keras == torch
+    assert keras, f"{file} has nothing public to compare"
 
 
 def test_a_changed_argument_is_noticed() -> None:
@@ -107,9 +107,9 @@ def test_a_changed_argument_is_noticed() -> None:
 def test_the_halves_export_the_same_names() -> None:
     needs("keras")
     needs("torch")
-    ours, theirs = (importlib.import_module(half) for half in HALVES)
-    assert ours.__all__ == theirs.__all__
-    assert all(hasattr(half, name) for half in (ours, theirs) for name in ours.__all__)
+    keras, torch = (importlib.import_module(half) for half in HALVES)
+    assert keras.__all__ == torch.__all__
+    assert all(hasattr(half, name) for half in (keras, torch) for name in keras.__all__)
 
 
 INSTANCES: dict[str, dict[str, Any]] = {
@@ -214,14 +214,14 @@ def test_instances_have_the_same_attributes(name: str) -> None:
     """Every constructor argument is an attribute on both sides, with the same value where it was given."""
     needs("keras")
     needs("torch")
-    ours, theirs = (getattr(importlib.import_module(half), name)(**INSTANCES[name]) for half in HALVES)
+    keras, torch = (getattr(importlib.import_module(half), name)(**INSTANCES[name]) for half in HALVES)
     compared = 0
     for argument, given in INSTANCES[name].items():
         attribute = (
             "backbone_name" if argument == "backbone" else argument
         )  # `backbone` is the network itself
-        mine, other = getattr(ours, attribute), getattr(theirs, attribute)
-        assert pair(mine) == pair(other) == pair(given), argument
+        values = [pair(getattr(side, attribute)) for side in (keras, torch)]
+        assert values == [pair(given)] * 2, argument
         compared += 1
     assert compared == len(INSTANCES[name])
 
@@ -237,10 +237,10 @@ def test_composite_classes_have_the_same_sublayers(name: str) -> None:
     needs("torch")
     from parity.adapters import adapt
 
-    ours, theirs = (
+    keras, torch = (
         adapt(getattr(importlib.import_module(half), name)(**INSTANCES[name])).layers() for half in HALVES
     )
-    weighted = [{path for path, layer in side.items() if layer.tensors} for side in (ours, theirs)]
+    weighted = [{path for path, layer in side.items() if layer.tensors} for side in (keras, torch)]
     assert weighted[0] == weighted[1]
     assert weighted[0]
 
@@ -263,7 +263,7 @@ def shared_files(root: Path) -> dict[str, tuple[bytes | None, bytes | None]]:
 def test_the_shared_folders_are_the_same_byte_for_byte() -> None:
     files = shared_files(ROOT)
     assert len(files) >= 10
-    assert [name for name, (ours, theirs) in files.items() if ours != theirs] == []
+    assert [name for name, (keras, torch) in files.items() if keras != torch] == []
 
 
 @pytest.mark.parametrize("fault", ["an edit", "a file more", "a file less"])
@@ -278,5 +278,5 @@ def test_a_shared_folder_that_drifts_is_noticed(tmp_path: Path, fault: str) -> N
     else:
         victim = victim.with_name("more.py")
         victim.write_text("")
-    apart = [name for name, (ours, theirs) in shared_files(tmp_path).items() if ours != theirs]
-    assert apart == [victim.name]
+    differing = [name for name, (keras, torch) in shared_files(tmp_path).items() if keras != torch]
+    assert differing == [victim.name]

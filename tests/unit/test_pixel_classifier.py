@@ -11,9 +11,9 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from datasets.errors import RunError
-from datasets.pixel_classifier.command import Moments, PixelClassifier, features_of, label_map, main
+from datasets.pixel_classifier import Moments, PixelClassifier, features_of, label_map, main
 from datasets.purdue_shapes import CLASSES, generate, save
-from datasets.voc.folder import Voc
+from datasets.voc import Voc
 from tests import voc_folder
 
 NAMES = ("background", "one", "two", "three")

@@ -237,8 +237,10 @@ def test_either_frameworks_checkpoint_gives_both_the_same(half: str, tmp_path: P
     assert any(entry["classes"] for entry in found[0])
     assert found[0] == found[1]
     assert metrics[0]["mse"] == pytest.approx(metrics[1]["mse"], rel=1e-11)
-    for ours in (tmp_path / "tf_impl" / "masks").iterdir():
-        np.testing.assert_array_equal(pixels(ours), pixels(tmp_path / "torch_impl" / "masks" / ours.name))
+    for keras_mask in (tmp_path / "tf_impl" / "masks").iterdir():
+        np.testing.assert_array_equal(
+            pixels(keras_mask), pixels(tmp_path / "torch_impl" / "masks" / keras_mask.name)
+        )
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".safetensors"])

@@ -225,7 +225,7 @@ def test_files_of_one_name_in_two_folders_have_two_caches(tmp_path: Path, home: 
 def test_nowhere_to_write(path: Path, data: Data, tmp_path: Path) -> None:
     path.with_name(f"{NAME}.cache").mkdir()
     (tmp_path / "home").touch()
-    with pytest.warns(UserWarning, match=rf"the cache of .*{NAME} must go beside it .*or pass cache=False"):
+    with pytest.warns(UserWarning, match=rf"the cache of .*{NAME} must go next to it .*or pass cache=False"):
         loaded = load(path)
     assert_same(loaded, data)
     assert not loaded.images.flags.writeable

@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image
 
 from datasets.errors import RunError
-from datasets.tiles.command import (
+from datasets.tiles import (
     Placement,
     Scale,
     bordered,
@@ -31,7 +31,7 @@ from datasets.tiles.command import (
     read_label_picture,
     read_polygons,
 )
-from datasets.voc.folder import Voc, check, labels_to_colours, read_labels
+from datasets.voc import Voc, check, labels_to_colours, read_labels
 
 NAMES = ("background", "house")
 SIZE = (9, 14)  # H, W

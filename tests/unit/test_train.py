@@ -186,9 +186,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flags", [training_flags, prediction_flags])
 def test_both_packages_have_the_same_flags(flags: Callable[[str], Any]) -> None:
-    ours, theirs = (flags(package).format_help().replace(package, "") for package in HALVES)
-    assert ours.split() == theirs.split()
-    assert "--depth" in ours
+    keras_side, torch_side = (flags(package).format_help().replace(package, "") for package in HALVES)
+    assert keras_side.split() == torch_side.split()
+    assert "--depth" in keras_side
 
 
 LECTURE = {
@@ -552,8 +552,8 @@ def test_keras_trains_the_same_on_jax(folder: Path, tmp_path: Path) -> None:
         JAX_PLATFORMS="cpu",
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    ours, theirs = (
+    tensorflow, jax = (
         np.loadtxt(tmp_path / name / "loss.csv", delimiter=",", skiprows=1)[:, 2] for name in ("tf", "jax")
     )
-    np.testing.assert_allclose(theirs, ours, rtol=1e-9)
+    np.testing.assert_allclose(jax, tensorflow, rtol=1e-9)
     assert json.loads((tmp_path / "jax" / "config.json").read_text())["versions"]["backend"] == "jax"

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from datasets.errors import RunError
-from datasets.voc.folder import (
+from datasets.voc import (
     CLASSES,
     MEAN,
     STD,

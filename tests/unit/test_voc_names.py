@@ -15,7 +15,7 @@ from PIL import Image
 from datasets.errors import RunError
 from datasets.training.command import Training
 from datasets.training.flags import training_flags
-from datasets.voc.folder import CLASSES, Voc, check, labels_to_colours, main
+from datasets.voc import CLASSES, Voc, check, labels_to_colours, main
 
 OWN = ("_background_", "cell wall", "nucleus")
 

@@ -13,7 +13,7 @@ STRIDE = 8  # three halvings: the pooling and the two downsamplers
 
 
 class Slices(NamedTuple):
-    """Which entries of three arrays run at the three places where the schedules differ."""
+    """Which entries of three arrays run at the three places at which the schedules differ."""
 
     down128: slice  # skip128DN_arr after the third save
     up128: slice  # skip128UP_arr after bn1UP

@@ -21,7 +21,7 @@ class Convolution(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """Convolutions and the stride of the pooling behind them."""
+    """Convolutions and the stride of the pooling after them."""
 
     convolutions: tuple[Convolution, ...]
     stride: int

@@ -1,7 +1,7 @@
 """What the building network's reconstruction chose: the same file in both packages.
 
 The lecture gives: a U whose arms are residual bottleneck blocks of convolutions and transposed convolutions; a
-bottleneck layer at the bottom; ASPP behind it with 1 x 1, 3 x 3 at rates 2, 4 and 6, and global context, joined
+bottleneck layer at the bottom; ASPP after it with 1 x 1, 3 x 3 at rates 2, 4 and 6, and global context, joined
 by a 3 x 3 convolution; a 1 x 1 convolution from ASPP to a coarse prediction; and skip connections that pass through
 an Uncertainty Attention Module. It leaves open everything below. The paper's own choices may differ.
 """
