@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -22,7 +24,7 @@ from parity.adapters import adapt
 from parity.adapters.probe import randomise
 from parity.cli import main
 from parity.core.errors import CheckpointError, PairingError
-from parity.weights.checkpoint import convert, load_weights, save_weights, side_of_file
+from parity.weights.checkpoint import Twin, convert, load_weights, read_through, save_weights, side_of_file
 
 SUFFIXES = (".pt", ".pth", ".safetensors", ".weights.h5", ".keras")
 KERAS, TORCH = f"{__file__}:keras_model", f"{__file__}:Net"
@@ -297,3 +299,53 @@ def test_a_state_dict_of_dlstudio(tmp_path: Path) -> None:
     load_weights(model, tmp_path / "ours.weights.h5")
     kernel = model.skip64DN_arr[1].conv1.kernel.value.numpy()
     assert np.array_equal(kernel, theirs.skip64DN_arr[1].convo1.weight.detach().numpy().transpose(2, 3, 1, 0))
+
+
+# ---- through a twin that a string names ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def twin(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A module that nobody imports: it makes a Keras model and reads a file into it."""
+    module = SimpleNamespace(make=keras_model, read=load_weights)
+    monkeypatch.setitem(sys.modules, "a_twin", module)  # type: ignore[arg-type]
+    return module
+
+
+NAMED = Twin("a_twin:make", "a_twin:read", {})
+
+
+def test_a_file_is_read_through_a_twin(tmp_path: Path, twin: SimpleNamespace) -> None:
+    path, direct = tmp_path / "a.weights.h5", tmp_path / "a.pt"
+    saved(path)
+    model = Net()
+    assert read_through(model, path, NAMED) == ()
+    convert(path, direct, KERAS, TORCH)
+    assert state(model) == loaded(direct)
+
+
+def test_parts_alone_are_carried_over(tmp_path: Path, twin: SimpleNamespace) -> None:
+    path = tmp_path / "a.weights.h5"
+    saved(path)
+    twin.read = lambda model, file: load_weights(model, file) or ["conv"]
+
+    def make() -> Any:
+        model = keras_model()
+        model.conv = model.get_layer("conv")  # parts are attributes, as in a model that is a class
+        return model
+
+    twin.make = make
+    model = Net()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert read_through(model, path, NAMED) == ("conv",)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"conv.weight", "conv.bias"}
+
+
+def test_a_twin_that_does_not_fit_or_is_not_there(tmp_path: Path, twin: SimpleNamespace) -> None:
+    path = tmp_path / "a.weights.h5"
+    twin.make, twin.read = lambda: keras.Sequential([keras.Input((4,)), L.Dense(2)]), lambda model, file: None
+    with pytest.raises(CheckpointError, match=r"a\.weights\.h5 must fit the network; got: every layer"):
+        read_through(Net(), path, NAMED)
+    with pytest.raises(ModuleNotFoundError, match="no_such_twin"):
+        read_through(Net(), path, Twin("no_such_twin:make", "no_such_twin:read", {}))
