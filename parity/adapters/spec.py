@@ -13,6 +13,7 @@ from typing import Any
 
 from parity.adapters import side_of
 from parity.adapters.frameworks import import_torch
+from parity.adapters.numbering import numbered_alike
 from parity.core.errors import UsageError
 from parity.core.types import Side
 
@@ -74,6 +75,8 @@ def read_spec(spec: str) -> tuple[str, str, Arguments | None]:
 def load_model(spec: str, side: Side | None = None) -> Any:
     """The model that a string names: an object as it is, or what a class or function returns when called.
 
+    Layers without a name get the same automatic names in each call.
+
     Args:
         spec: as `read_spec` takes it.
         side: "keras" or "torch", where the model must be of that framework.
@@ -82,6 +85,23 @@ def load_model(spec: str, side: Side | None = None) -> Any:
         UsageError: it does not name a module and an attribute, or the result is not a model.
     """
     location, name, arguments = read_spec(spec)
+    if not location.endswith(".py"):
+        _module(location, spec)  # what an import builds is built once, and keeps its names
+    value = numbered_alike(lambda: _named(spec, location, name, arguments))
+    if side_of(value) is None:
+        raise UsageError(
+            f"{spec!r} must be, or return, a Keras model or a torch module; got {type(value).__name__}. "
+            "Name the model object, or a function that builds and returns it."
+        )
+    if side is not None and side_of(value) != side:
+        raise UsageError(
+            f"--{side} must name a {side} model; got {spec!r}, which is a {side_of(value)} model. Swap them."
+        )
+    return value
+
+
+def _named(spec: str, location: str, name: str, arguments: Arguments | None) -> Any:
+    """What a string names: a file is run, and a class or function is called."""
     value: Any = _module(location, spec)
     for part in name.split("."):
         if not hasattr(value, part):
@@ -92,15 +112,6 @@ def load_model(spec: str, side: Side | None = None) -> Any:
     if arguments is not None or (callable(value) and side_of(value) is None):
         positional, named = arguments or ([], {})
         value = value(*positional, **named)
-    if side_of(value) is None:
-        raise UsageError(
-            f"{spec!r} must be, or return, a Keras model or a torch module; got {type(value).__name__}. "
-            "Name the model object, or a function that builds and returns it."
-        )
-    if side is not None and side_of(value) != side:
-        raise UsageError(
-            f"--{side} must name a {side} model; got {spec!r}, which is a {side_of(value)} model. Swap them."
-        )
     return value
 
 

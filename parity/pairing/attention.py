@@ -1,4 +1,4 @@
-"""Multi-head attention: Keras holds query, key and value apart and by heads, torch in the rows of one matrix."""
+"""Multi-head attention: Keras holds query, key and value in weights of their own, by heads; torch in rows of one matrix."""
 
 from __future__ import annotations
 
@@ -11,52 +11,55 @@ from parity.pairing.dataflow.graph import Unit
 from parity.pairing.slots import Slot, Slots
 
 PARTS = ("query", "key", "value")
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def attention_slots(
-    unit: Unit, mate: Unit, keras: Mapping[str, LayerInfo], torch: Mapping[str, LayerInfo]
+    keras: Unit, torch: Unit, keras_layers: Mapping[str, LayerInfo], torch_layers: Mapping[str, LayerInfo]
 ) -> Slots | None:
     """The tensors of a Keras MultiHeadAttention and of a torch MultiheadAttention; None where the two are not these."""
-    if keras[unit.path].kind != "MultiHeadAttention" or torch[mate.path].kind != "MultiheadAttention":
+    kinds = keras_layers[keras.path].kind, torch_layers[torch.path].kind
+    if kinds != ("MultiHeadAttention", "MultiheadAttention"):
         return None
-    ours = {path.removeprefix(f"{unit.path}.").replace("_dense.", "."): path for path in unit.tensors}
-    theirs = {path.removeprefix(f"{mate.path}." if mate.path else ""): path for path in mate.tensors}
+    variables = {path.removeprefix(f"{keras.path}.").replace("_dense.", "."): path for path in keras.tensors}
+    tensors = {path.removeprefix(f"{torch.path}." if torch.path else ""): path for path in torch.tensors}
     shapes = {
         tensor.path: tensor.shape
-        for layers in (keras, torch)
+        for layers in (keras_layers, torch_layers)
         for layer in layers.values()
         for tensor in layer.tensors
     }
     slots = Slots()
     for i, part in enumerate(PARTS):
-        for name, packed in (("kernel", "in_proj_weight"), ("bias", "in_proj_bias")):
-            own, other = ours.get(f"{part}.{name}"), theirs.get(packed)
-            if own is not None and other is not None:
-                _add(slots, own, other, shapes, i)
-            apart = theirs.get(f"{part[0]}_proj_weight")
-            if own is not None and other is None and name == "kernel" and apart is not None:
-                _add(slots, own, apart, shapes, None)
-    for name in ("kernel", "bias"):
-        own, other = (
-            ours.get(f"attention_output.{name}", ours.get(f"output.{name}")),
-            theirs.get("out_proj.weight" if name == "kernel" else "out_proj.bias"),
-        )
-        if own is not None and other is not None:
-            _add(slots, own, other, shapes, None)
-    slots.left_keras = [path for path in unit.tensors if path not in {slot.keras for slot in slots.found}]
-    slots.left_torch = [path for path in mate.tensors if path not in {slot.torch for slot in slots.found}]
+        kernel, bias = variables.get(f"{part}.kernel"), variables.get(f"{part}.bias")
+        if "in_proj_weight" in tensors:
+            slots.found += _slot(kernel, tensors["in_proj_weight"], shapes, i)
+        else:
+            slots.found += _slot(kernel, tensors.get(f"{part[0]}_proj_weight"), shapes)
+        slots.found += _slot(bias, tensors.get("in_proj_bias"), shapes, i)
+    for name, torch_name in (("kernel", "out_proj.weight"), ("bias", "out_proj.bias")):
+        variable = variables.get(f"attention_output.{name}", variables.get(f"output.{name}"))
+        slots.found += _slot(variable, tensors.get(torch_name), shapes)
+    slots.left_keras = [path for path in keras.tensors if path not in {slot.keras for slot in slots.found}]
+    slots.left_torch = [path for path in torch.tensors if path not in {slot.torch for slot in slots.found}]
     return slots
 
 
-def _add(
-    slots: Slots, own: str, other: str, shapes: Mapping[str, tuple[int, ...]], third: int | None
-) -> None:
-    """One slot, where the sizes fit: rows of the torch tensor, transposed, by heads."""
-    whole, shape = shapes[other], shapes[own]
-    size = whole[0] // 3 if third is not None else whole[0]
+def _slot(keras: str | None, torch: str | None, shapes: Shapes, third: int | None = None) -> list[Slot]:
+    """One slot, where both tensors are there and their sizes fit: rows of the torch tensor, transposed, by heads.
+
+    Args:
+        keras: path of the Keras variable.
+        torch: path of the torch tensor.
+        shapes: by path.
+        third: which third of the torch tensor's rows it is; None for all of them.
+    """
+    if keras is None or torch is None:
+        return []
+    whole, shape = shapes[torch], shapes[keras]
+    size = whole[0] if third is None else whole[0] // 3
     rows = None if third is None else (third * size, (third + 1) * size)
     part = (size, *whole[1:])
-    if prod(shape) == prod(part):
-        slots.found.append(
-            Slot(own, other, Layout(whole, part, tuple(reversed(range(len(part)))), shape, rows))
-        )
+    if prod(shape) != prod(part):
+        return []
+    return [Slot(keras, torch, Layout(whole, part, tuple(reversed(range(len(part)))), shape, rows))]

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from parity.core.adapter import Adapter
 from parity.core.trace import Trace, settle_flattened
 from parity.pairing.by_dataflow import Structure
-from parity.pairing.by_name import LayerPair, MappingLike, Matcher, Pairing
+from parity.pairing.by_name import Matcher
+from parity.pairing.mapping import MappingLike
+from parity.pairing.pairs import LayerPair, Pairing
 
 __all__ = ["LayerPair", "MappingLike", "Pairing", "pair"]
 
@@ -46,6 +48,7 @@ def pair(
     def matcher() -> Matcher:
         fresh = Matcher(keras.layers(), torch.layers(), dict(flattened or {}))
         fresh.by_mapping(mapping)
+        fresh.names.count_anew()
         fresh.by_sequence()
         return fresh
 
@@ -54,4 +57,4 @@ def pair(
     if traces is None:
         named.by_signature()
         return named.result(keras, torch)
-    return Structure(keras, torch, traces).decide(named, matcher())
+    return Structure(keras, torch, traces, named, matcher()).decide()

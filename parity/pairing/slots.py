@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from parity.core.layout import Layout, convolution, identity, reshaped, vector_after_flatten, weight_layout
 from parity.core.types import NORMALISATIONS, LayerInfo, Side, TensorInfo
-from parity.pairing.problems import Problem, misshapen
+from parity.pairing.problems.problem import Problem, misshapen
 
 # torch's name for a tensor -> the names that Keras layers give to its counterpart.
 SYNONYMS = {
@@ -88,80 +88,82 @@ def slots_of(keras: LayerInfo, torch: tuple[LayerInfo, ...], image: tuple[int, .
     if keras.family == "separable" and len(torch) == 2:
         return _separable(keras, torch)
     slots = Slots()
-    free = {tensor.name: tensor for tensor in keras.tensors}
-    for layer in torch:
-        for tensor in layer.tensors:
-            mate = counterpart(tensor.name, free.values())
-            if mate is None:
+    free = {variable.name: variable for variable in keras.tensors}
+    for module in torch:
+        for tensor in module.tensors:
+            variable = counterpart(tensor.name, free.values())
+            if variable is None:
                 slots.left_torch.append(tensor.path)
                 continue
-            del free[mate.name]
-            families = (keras.family, layer.family)
-            slots.add((keras, mate), (layer, tensor), layout_of(families, tensor, mate, image), families)
-    slots.left_keras += [tensor.path for tensor in free.values()]
+            del free[variable.name]
+            families = (keras.family, module.family)
+            layout = layout_of(families, variable, tensor, image)
+            slots.add((keras, variable), (module, tensor), layout, families)
+    slots.left_keras += [variable.path for variable in free.values()]
     if len(torch) == 1 and keras.family == torch[0].family and keras.family in NORMALISATIONS:
-        _without_scale_or_centre(slots, keras, torch[0])
+        slots.constants += _neutral("keras", slots.left_keras, torch[0])
+        slots.constants += _neutral("torch", slots.left_torch, keras)
     return slots
 
 
-def _without_scale_or_centre(slots: Slots, keras: LayerInfo, torch: LayerInfo) -> None:
-    """A missing scale is one and a missing centre zero."""
-    for side, left, other in (("keras", slots.left_keras, torch), ("torch", slots.left_torch, keras)):
-        for path in list(left):
-            name = path.rpartition(".")[2]
-            if name in NEUTRAL:
-                left.remove(path)
-                slots.constants.append(
-                    Constant("keras" if side == "keras" else "torch", path, NEUTRAL[name], (other.path,))
-                )
+def _neutral(side: Side, left: list[str], lacking: LayerInfo) -> list[Constant]:
+    """A missing scale is one and a missing centre zero: what is left of one side, taken off the list."""
+    named = {path: path.rpartition(".")[2] for path in left}
+    found = [
+        Constant(side, path, NEUTRAL[name], (lacking.path,))
+        for path, name in named.items()
+        if name in NEUTRAL
+    ]
+    left[:] = [path for path, name in named.items() if name not in NEUTRAL]
+    return found
 
 
 def raw_slots(
     keras: tuple[LayerInfo, TensorInfo], torch: tuple[LayerInfo, TensorInfo], family: str | None
 ) -> Slots:
     """One tensor against another, of layers or functional steps whatever they are: by kind, else by their sizes."""
-    (layer, mate), (other, tensor) = keras, torch
+    shapes = keras[1].shape, torch[1].shape
     slots = Slots()
-    families = (family, family) if family else (layer.family, other.family)
-    squeezed = [tuple(size for size in shape if size != 1) for shape in (mate.shape, tensor.shape)]
-    rule = weight_layout(families, tensor.shape, mate.shape) if families != (None, None) else None
-    if rule is None and squeezed[0] == squeezed[1] and (families == (None, None) or len(squeezed[0]) < 2):
-        rule = reshaped(tensor.shape, mate.shape)
-    if rule is None and len(tensor.shape) > 1 and convolution(tensor.shape).keras_shape == mate.shape:
-        rule = convolution(tensor.shape)
+    families = (family, family) if family else (keras[0].family, torch[0].family)
+    slim = [tuple(size for size in shape if size != 1) for shape in shapes]
+    rule = weight_layout(families, shapes[1], shapes[0]) if families != (None, None) else None
+    if rule is None and slim[0] == slim[1] and (families == (None, None) or len(slim[0]) < 2):
+        rule = reshaped(shapes[1], shapes[0])
+    if rule is None and len(shapes[1]) > 1 and convolution(shapes[1]).keras_shape == shapes[0]:
+        rule = convolution(shapes[1])
     slots.add(keras, torch, rule, families)
     return slots
 
 
-def counterpart(torch_name: str, keras_tensors: Iterable[TensorInfo]) -> TensorInfo | None:
-    """The Keras tensor for a torch tensor's name: of the same name, held by that attribute, or its one synonym."""
-    tensors = list(keras_tensors)
+def counterpart(torch_name: str, variables: Iterable[TensorInfo]) -> TensorInfo | None:
+    """The Keras variable for a torch tensor's name: of the same name, held by that attribute, or its one synonym."""
+    free = list(variables)
     for names in ((torch_name,), SYNONYMS.get(torch_name, ())):
-        for goes_by in (lambda tensor: (tensor.name,), lambda tensor: tensor.aliases):
-            found = [tensor for tensor in tensors if any(name in names for name in goes_by(tensor))]
+        for known in (lambda variable: (variable.name,), lambda variable: variable.aliases):
+            found = [variable for variable in free if any(name in names for name in known(variable))]
             if len(found) == 1:
                 return found[0]
     return None
 
 
 def layout_of(
-    families: Families, torch: TensorInfo, mate: TensorInfo, image: tuple[int, ...] | None
+    families: Families, keras: TensorInfo, torch: TensorInfo, image: tuple[int, ...] | None
 ) -> Layout | None:
     """The layout rule between two tensors; None where none gives the Keras shape.
 
     Layers of unknown kinds that call the tensor `weight` here and `kernel` there follow the frameworks'
     convention for convolutions and dense layers; tensors of the same name are the same as they are.
     """
-    same = identity(torch.shape) if torch.shape == mate.shape else None
+    same = identity(torch.shape) if torch.shape == keras.shape else None
     if torch.name == "weight" and families != (None, None):
-        rule = weight_layout(families, torch.shape, mate.shape, image)
+        rule = weight_layout(families, torch.shape, keras.shape, image)
         if rule is not None and not (image and len(torch.shape) == 1):
             return rule
         if None not in families and len(torch.shape) > 1:
             return None
-    if torch.name == "weight" and mate.name == "kernel" and len(torch.shape) > 1:
+    if torch.name == "weight" and keras.name == "kernel" and len(torch.shape) > 1:
         rule = convolution(torch.shape)
-        return rule if rule.keras_shape == mate.shape else same
+        return rule if rule.keras_shape == keras.shape else same
     if image and families[0] in {"batchnorm", "layernorm"} and same:
         return vector_after_flatten(torch.shape, image)
     return same
@@ -169,23 +171,26 @@ def layout_of(
 
 def _separable(keras: LayerInfo, torch: tuple[LayerInfo, ...]) -> Slots:
     """A Keras separable convolution is a depthwise and a pointwise one in torch."""
-    mates = {tensor.name: tensor for tensor in keras.tensors}
+    variables = {variable.name: variable for variable in keras.tensors}
     slots = Slots()
     used: set[str] = set()
-    for layer, name, mate_name, family in (
+    for module, name, keras_name, family in (
         (torch[0], "weight", "depthwise_kernel", "depthwise"),
         (torch[1], "weight", "pointwise_kernel", "conv"),
         (torch[1], "bias", "bias", None),
     ):
-        tensor = next((tensor for tensor in layer.tensors if tensor.name == name), None)
-        mate = mates.get(mate_name)
-        if tensor is None or mate is None:
+        tensor = next((tensor for tensor in module.tensors if tensor.name == name), None)
+        variable = variables.get(keras_name)
+        if tensor is None or variable is None:
             continue
-        used |= {tensor.path, mate.path}
-        rule = weight_layout((family, family), tensor.shape, mate.shape) if family else identity(tensor.shape)
-        slots.add((keras, mate), (layer, tensor), rule, (family, family))
-    slots.left_keras = [tensor.path for tensor in keras.tensors if tensor.path not in used]
-    slots.left_torch = [tensor.path for layer in torch for tensor in layer.tensors if tensor.path not in used]
+        used |= {tensor.path, variable.path}
+        layout = identity(tensor.shape)
+        rule = weight_layout((family, family), tensor.shape, variable.shape) if family else layout
+        slots.add((keras, variable), (module, tensor), rule, (family, family))
+    slots.left_keras = [variable.path for variable in keras.tensors if variable.path not in used]
+    slots.left_torch = [
+        tensor.path for module in torch for tensor in module.tensors if tensor.path not in used
+    ]
     return slots
 
 

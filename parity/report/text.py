@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from parity.core.finding import Finding
-from parity.pairing.messages import counted
+from parity.pairing.problems.grouped import counted
 from parity.report.data import Comparison
 
 SHOWN = 12

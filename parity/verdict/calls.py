@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.types import LayerInfo
+from parity.pairing.names import Names
 from parity.pairing.pair import Pairing
 from parity.replay.located import Call, Located
 
@@ -39,11 +40,14 @@ def mirrored(keras: Mapping[str, LayerInfo], torch: Mapping[str, LayerInfo]) -> 
     """
     by_name = {name: path for path, layer in torch.items() for name in (*layer.aliases, path)}
     loose = {re.sub(r"[^0-9a-zA-Z]+", "_", name): path for name, path in by_name.items()}
+    names = Names(keras, torch)
+    names.count_anew()
     found = {}
     for path, layer in keras.items():
-        torch_path = by_name.get(path) or loose.get(re.sub(r"[^0-9a-zA-Z]+", "_", path))
+        own, *aliases = names.of(path)
+        torch_path = by_name.get(own) or loose.get(re.sub(r"[^0-9a-zA-Z]+", "_", own))
         if torch_path is None:
-            known = [by_name[name] for name in layer.aliases if name in by_name]
+            known = [by_name[name] for name in aliases if name in by_name]
             torch_path = next(
                 (name for name in known if not layer.leaf or _alike(layer.kind, torch[name].kind)), None
             )

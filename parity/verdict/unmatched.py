@@ -8,7 +8,8 @@ from parity.core.adapter import Adapter
 from parity.core.finding import ROOT, Finding, Kind
 from parity.core.tolerance import difference
 from parity.pairing.pair import Pairing
-from parity.pairing.problems import Problem
+from parity.pairing.problems.problem import Problem
+from parity.pairing.problems.sentences import sentence
 from parity.replay.settings import differing_settings
 from parity.weights.transfer import tensor_differences
 
@@ -26,7 +27,7 @@ def with_unmatched(
             at_keras = problem.keras is not None and problem.keras == finding.keras
             at_torch = problem.torch is not None and problem.torch == finding.torch
             if finding.kind is Kind.LAYER and (at_keras or at_torch):
-                found[i] = replace(finding, evidence=f"{finding.evidence}; {problem.text}")
+                found[i] = replace(finding, evidence=f"{finding.evidence}; {sentence(problem)}")
                 break
         else:
             found.append(_unmatched(problem, pairing))
@@ -61,8 +62,8 @@ def _unmatched(problem: Problem, pairing: Pairing) -> Finding:
             keras, torch = pair.keras or ROOT, ", ".join(pair.torch) or ROOT
             lacking = f"torch layer {torch}" if problem.keras == pair.keras else f"Keras layer {keras}"
             fix = f"give {lacking} a bias"
-            return Finding(keras, torch, Kind.UNMATCHED, "missing-bias", problem.text, fix)
-    return Finding(problem.keras, problem.torch, Kind.UNMATCHED, None, problem.text, problem=problem)
+            return Finding(keras, torch, Kind.UNMATCHED, "missing-bias", sentence(problem), fix)
+    return Finding(problem.keras, problem.torch, Kind.UNMATCHED, None, sentence(problem), problem=problem)
 
 
 def with_differing_values(

@@ -25,6 +25,7 @@ import numpy as np
 from parity.adapters import adapt
 from parity.adapters.spec import load_model
 from parity.core.errors import CheckpointError, UsageError
+from parity.core.types import Array
 from parity.pairing.pair import MappingLike
 from parity.weights.transfer import transfer
 
@@ -80,9 +81,7 @@ def convert(
         model = other
     with _atomic(destination) as temporary:
         save_weights(model, temporary)
-        again = load_model(specs[sides[1]])
-        load_weights(again, temporary)
-        return _same_state(model, again, destination)
+        return _read_back(model, load_model(specs[sides[1]]), temporary, destination)
 
 
 @dataclass(frozen=True)
@@ -229,20 +228,52 @@ def _datasets(path: Path) -> set[str]:
     return {name for name in names if not name.startswith("optimizer/")}
 
 
-def _same_state(model: Any, again: Any, path: Path) -> int:
-    ours, theirs = adapt(model), adapt(again)
-    tensors = [tensor for layer in ours.layers().values() for tensor in layer.tensors]
-    changed = [
-        tensor.path
-        for tensor in tensors
-        if not np.array_equal(ours.read(tensor.path), theirs.read(tensor.path))
-    ]
-    if changed or not tensors:
+def _read_back(model: Any, again: Any, file: Path, path: Path) -> int:
+    """Read a file into a model that was built anew, and see that it then holds each tensor of the one that was saved.
+
+    Tensors are compared in their order: layers without a name may have other names in each build.
+
+    Args:
+        model: what was saved.
+        again: the same model built anew; it may be the same object, where the models were named as objects.
+        file: what was written.
+        path: where it is to go, for messages.
+
+    Returns:
+        Number of tensors.
+    """
+    kept = _tensors(model)
+    fresh = adapt(again)
+    spoiled = _tensors(again)
+    if [(name, value.shape) for _, name, value in kept] != [
+        (name, value.shape) for _, name, value in spoiled
+    ]:
         raise CheckpointError(
-            f"{path} must read back bit for bit; got {len(changed)} of {len(tensors)} tensors changed: "
+            f"{type(model).__name__} must have the same tensors each time it is built; got {len(kept)} and then "
+            f"{len(spoiled)}, or others. Convert with a function that builds one model."
+        )
+    for (_, _, value), (tensor, _, _) in zip(kept, spoiled, strict=True):
+        # No element keeps its value, so that reading the file must set each one.
+        fresh.write(tensor, np.where(value == 0, 1, 0).astype(value.dtype))
+    load_weights(again, file)
+    changed = [
+        tensor
+        for (tensor, _, value), (_, _, now) in zip(kept, _tensors(again), strict=True)
+        if value.tobytes() != now.tobytes()
+    ]
+    if changed or not kept:
+        raise CheckpointError(
+            f"{path} must read back bit for bit; got {len(changed)} of {len(kept)} tensors changed: "
             f"{', '.join(changed[:10])}. The model's own saving loses them; nothing was written."
         )
-    return len(tensors)
+    return len(kept)
+
+
+def _tensors(model: Any) -> list[tuple[str, str, Array]]:
+    """(path, name, value) of every tensor, in the model's order."""
+    adapter = adapt(model)
+    tensors = [tensor for layer in adapter.layers().values() for tensor in layer.tensors]
+    return [(tensor.path, tensor.name, adapter.read(tensor.path)) for tensor in tensors]
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from parity.core.errors import UsageError
 from parity.core.layout import identity
 from parity.core.trace import Trace
 from parity.core.types import Array
-from parity.pairing.messages import pairing_error
 from parity.pairing.pair import MappingLike, Pairing
 from parity.pairing.pair import pair as paired
-from parity.pairing.problems import Problem, ProblemKind, held
+from parity.pairing.problems.grouped import pairing_error
+from parity.pairing.problems.problem import Problem, ProblemKind, held
 from parity.pairing.slots import Slot, tensor_at
 
 
@@ -151,7 +151,7 @@ def given(pairing: Pairing, keras: Adapter, torch: Adapter, mapping: MappingLike
 def pair_models(keras: Adapter, torch: Adapter, mapping: MappingLike | None, inputs: Any) -> Pairing:
     """Pair two models: by name where that settles every tensor, else from one traced forward pass of each."""
     named = paired(keras, torch, mapping)
-    if not named.complete or any(item.how not in {"path", "mapping"} for item in named.pairs):
+    if not named.complete or any(not item.evidence.of_names for item in named.pairs):
         traces = traces_of(keras, torch, inputs)
         if isinstance(traces, tuple):
             return paired(keras, torch, mapping, traces[0].flattened, traces)

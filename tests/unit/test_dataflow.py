@@ -18,7 +18,9 @@ import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise, to_torch_inputs
 from parity.pairing.dataflow.graph import graph_of
+from parity.pairing.evidence import Evidence
 from parity.pairing.pair import Pairing, pair
+from parity.pairing.problems.sentences import sentence
 from parity.weights.transfer import pair_models
 from tests.zoo_apart import CASES, Torch, image
 
@@ -47,10 +49,10 @@ def test_written_apart(name: str) -> None:
 def test_either_would_do_is_said() -> None:
     model, module, inputs, _ = CASES["branches that may change places"]()
     pairing = pair_models(adapt(model), adapt(module), None, inputs)
-    assert {item.keras: item.how for item in pairing.pairs} == {
-        "p": "dataflow, where either would do",
-        "q": "dataflow, where either would do",
-        "out": "dataflow",
+    assert {item.keras: item.evidence for item in pairing.pairs} == {
+        "p": Evidence.DATAFLOW_EITHER,
+        "q": Evidence.DATAFLOW_EITHER,
+        "out": Evidence.DATAFLOW,
     }
 
 
@@ -242,7 +244,7 @@ def test_models_that_have_nothing_to_do_with_each_other() -> None:
             done = {slot.keras for slot in slots} | {
                 constant.path for item in pairing.pairs for constant in item.constants
             }
-            listed = " ".join(problem.text for problem in pairing.problems)
+            listed = " ".join(sentence(problem) for problem in pairing.problems)
             assert all(path in done or path in listed or path in pairing.unmatched_keras for path in held)
             assert pairing.problems or not (pairing.unmatched_keras or pairing.unmatched_torch)
 

@@ -9,9 +9,11 @@ import pytest
 
 from parity.core.errors import PairingError, UsageError
 from parity.core.types import LayerInfo, TensorInfo
-from parity.pairing.messages import LONGEST, grouped, pairing_error
+from parity.pairing.evidence import Evidence
 from parity.pairing.pair import Pairing, pair
-from parity.pairing.problems import Problem, ProblemKind
+from parity.pairing.problems.grouped import LONGEST, grouped, pairing_error
+from parity.pairing.problems.problem import Problem, ProblemKind
+from parity.pairing.problems.sentences import sentence
 
 
 class Model:
@@ -59,29 +61,30 @@ def paired(
     return pair(Model("keras", keras, aliases), Model("torch", torch), mapping)  # type: ignore[arg-type]
 
 
-PAIRED: dict[str, tuple[Pairing, dict[str, str], str]] = {
-    "same paths": (paired({"a": K, "b": K}, {"b": T, "a": T}), {"a": "a", "b": "b"}, "path"),
+PAIRED: dict[str, tuple[Pairing, dict[str, str], Evidence]] = {
+    "same paths": (paired({"a": K, "b": K}, {"b": T, "a": T}), {"a": "a", "b": "b"}, Evidence.PATH),
     "punctuation": (paired({"block_0_conv": K}, {"block": BLOCK, "block.0": BLOCK, "block.0.conv": T}),
-                    {"block_0_conv": "block.0.conv"}, "path"),
+                    {"block_0_conv": "block.0.conv"}, Evidence.PATH),
     "an alias": (paired({"s.conv2d_7": K}, {"s": BLOCK, "s.0": T}, aliases={"s.conv2d_7": ("s.0",)}),
-                 {"s.conv2d_7": "s.0"}, "path"),
-    "the only one of its kind": (paired({"x": K}, {"y": T}), {"x": "y"}, "shape"),
+                 {"s.conv2d_7": "s.0"}, Evidence.PATH),
+    "the only one of its kind": (paired({"x": K}, {"y": T}), {"x": "y"}, Evidence.SHAPE),
     "of two sizes": (paired({"x": K, "z": conv("keras", 7)}, {"p": conv("torch", 7), "q": T}),
-                     {"x": "q", "z": "p"}, "shape"),
+                     {"x": "q", "z": "p"}, Evidence.SHAPE),
     "order in sequences, not numbers": (
         paired({"s": SEQUENCE, "s.c": K, "s.d": K}, {"s": SEQUENCE, "s.0": T, "s.2": T},
                aliases={"s.c": ("s.0",), "s.d": ("s.1",)}),
-        {"s.c": "s.0", "s.d": "s.2"}, "path"),
-    "the mapping first": (paired({"a": K, "b": K}, {"a": T, "b": T}, {"a": "b", "b": "a"}), {"a": "b", "b": "a"}, "mapping"),
+        {"s.c": "s.0", "s.d": "s.2"}, Evidence.PATH),
+    "the mapping first": (paired({"a": K, "b": K}, {"a": T, "b": T}, {"a": "b", "b": "a"}),
+                          {"a": "b", "b": "a"}, Evidence.MAPPING),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PAIRED)
 def test_pairs(name: str) -> None:
-    pairing, wanted, how = PAIRED[name]
+    pairing, wanted, evidence = PAIRED[name]
     assert pairing.complete, pairing.problems
     assert {item.keras: item.torch[0] for item in pairing.pairs} == wanted
-    assert {item.how for item in pairing.pairs} == {how}
+    assert {item.evidence for item in pairing.pairs} == {evidence}
     assert all(len(item.slots) == 2 for item in pairing.pairs)
 
 
@@ -113,7 +116,7 @@ def test_a_mapping_must_be_made_of_paths(mapping: Any) -> None:
 
 
 def texts(pairing: Pairing) -> list[str]:
-    return [problem.text for problem in pairing.problems]
+    return [sentence(problem) for problem in pairing.problems]
 
 
 def test_a_tensor_without_a_counterpart_is_said_with_path_shape_and_class() -> None:
@@ -144,7 +147,7 @@ def test_what_computes_a_weight_is_said_of_that_weight_alone(layer: str, call: s
 def test_a_lone_bias_is_known_by_its_fields() -> None:
     (problem,) = paired({"a": ("conv", {"kernel": (3, 3, 3, 4)})}, {"b": T}, {"a": "b"}).problems
     assert (problem.lacks, problem.torch, problem.partner) == ("bias", "b", ("a",))
-    assert "in Keras a, with which its layer is paired" in problem.text
+    assert "in Keras a, with which its layer is paired" in sentence(problem)
     (misfit,) = paired({"a": conv("keras", 5)}, {"a": T}).problems
     assert misfit.lacks is None
     assert misfit.misfit == ("a.kernel", "a.weight")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import keras
@@ -119,15 +121,18 @@ def _layers_in(value: Any) -> Iterator[tuple[str, Any]]:
 def own_variables(layer: Any) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     """(name, further names, variable) of the variables that the layer itself owns.
 
-    A variable is known by its own name and by the attribute that holds it. Random-seed states are not weights.
+    A variable is known by its own name and by the attribute that holds it; one without either, by its place among
+    those of its layer. Random-seed states are not weights.
     """
     attributes = {id(value): name for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
     used: set[str] = set()
+    unnamed = count()
     for variable in [*layer._trainable_variables, *layer._non_trainable_variables]:
         attribute = attributes.get(id(variable))
         name = variable.name
-        if attribute and name.startswith("variable"):  # no name was given: the attribute's says more
-            name = attribute
+        if re.fullmatch(r"variable(_\d+)?", name):  # Keras made it up, and numbers it on through the process
+            number = next(unnamed)
+            name = attribute or (f"variable_{number}" if number else "variable")
         while name in used:
             name = f"{name}_"
         used.add(name)

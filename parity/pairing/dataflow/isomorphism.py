@@ -14,6 +14,7 @@ from functools import cached_property
 
 from parity.pairing.dataflow.graph import Graph, Unit, Vertex
 from parity.pairing.dataflow.marks import Marks
+from parity.pairing.evidence import Evidence
 
 LEVELS = ("marks", "order", "edges")
 """How much the edges say: everything; the order of operands, slices and offsets alone; nothing."""
@@ -30,14 +31,14 @@ class Match:
         vertices: Keras vertex -> torch vertex.
         level: the one of LEVELS at which the whole graphs are the same; None where they are not.
         free: Keras units for which another choice would have done as well (y = a(x) + b(x)).
-        evidence: Keras unit -> on what grounds it was paired.
+        evidence: Keras unit -> on what grounds it was paired; None where it was paired before.
     """
 
     units: dict[Unit, Unit] = field(default_factory=dict)
     vertices: dict[int, int] = field(default_factory=dict)
     level: str | None = None
     free: set[Unit] = field(default_factory=set)
-    evidence: dict[Unit, str] = field(default_factory=dict)
+    evidence: dict[Unit, Evidence | None] = field(default_factory=dict)
 
 
 def isomorphism(ours: Graph, theirs: Graph, prefer: Prefer, known: Mapping[Unit, Unit]) -> Match | None:
@@ -171,7 +172,8 @@ class _Joint:
                 continue
             if match.units.setdefault(unit, mate) != mate:
                 return None
-            match.evidence[unit] = "dataflow, where either would do" if unit in match.free else "dataflow"
+            free = unit in match.free
+            match.evidence[unit] = Evidence.DATAFLOW_EITHER if free else Evidence.DATAFLOW
         return match if len(set(match.units.values())) == len(match.units) else None
 
     def _refined(self, colour: list[int]) -> list[int]:

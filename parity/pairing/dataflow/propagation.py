@@ -11,6 +11,7 @@ from parity.pairing.dataflow.distance import Positions
 from parity.pairing.dataflow.graph import Graph, Unit
 from parity.pairing.dataflow.isomorphism import Match, Prefer, own_colours
 from parity.pairing.dataflow.marks import Marks
+from parity.pairing.evidence import Evidence
 
 Compatible = Callable[[Unit, Unit], bool]
 MARGIN = 1e-9
@@ -38,7 +39,7 @@ def propagate(
     """
     state = _Propagation(ours, theirs, compatible, prefer)
     for unit, mate in known.items():
-        state.take(unit, mate, "known")
+        state.take(unit, mate, None)
     state.unique_kinds()
     state.grow()
     state.in_order()
@@ -84,7 +85,7 @@ class _Propagation:
         self.ours, self.theirs = _Side(ours), _Side(theirs)
         self.compatible, self.prefer = compatible, prefer
         self.units: dict[Unit, Unit] = {}
-        self.evidence: dict[Unit, str] = {}
+        self.evidence: dict[Unit, Evidence | None] = {}
         self.taken: set[Unit] = set()
         self.points: dict[Unit, dict[Unit, float]] = {}
         self._fits: dict[tuple[Unit, Unit], bool] = {}
@@ -103,7 +104,7 @@ class _Propagation:
             self._fits[unit, mate] = alike and self.compatible(unit, mate)
         return self._fits[unit, mate]
 
-    def take(self, unit: Unit, mate: Unit, evidence: str) -> None:
+    def take(self, unit: Unit, mate: Unit, evidence: Evidence | None) -> None:
         """Pair two units, and let that speak for their neighbours."""
         if unit in self.units or mate in self.taken:
             return
@@ -133,7 +134,7 @@ class _Propagation:
         for label, units in ours.items():
             mates = theirs.get(label, [])
             if len(units) == len(mates) == 1 and self.fits(units[0], mates[0]):
-                self.take(units[0], mates[0], "the only one of its kind")
+                self.take(units[0], mates[0], Evidence.ONLY_ONE)
 
     def grow(self) -> None:
         """The unit and mate that share most of their neighbours and stand where the other stands, while that is unique."""
@@ -170,7 +171,7 @@ class _Propagation:
             self._distances[unit, mate] = self._positions.apart(unit, mate)
         return self._distances[unit, mate]
 
-    def _best(self) -> list[tuple[Unit, Unit, str]]:
+    def _best(self) -> list[tuple[Unit, Unit, Evidence]]:
         """Pairs that are each other's one best choice, the best of them; else one that other evidence decides."""
         scores = self._scores()
         rivals: dict[Unit, list[float]] = {}
@@ -189,15 +190,15 @@ class _Propagation:
                     tied.append((top, unit, mate, near))
         if sure:
             top = max(score for score, _, _ in sure)
-            return [(unit, mate, "neighbours") for score, unit, mate in sure if score > top - STEP]
+            return [(unit, mate, Evidence.NEIGHBOURS) for score, unit, mate in sure if score > top - STEP]
         for _, unit, mate, near in tied:
             if len(near) > 1 and self.prefer(unit, near) == mate:
-                return [(unit, mate, "neighbours and names")]
+                return [(unit, mate, Evidence.NEIGHBOURS_AND_NAMES)]
         turns = self._turns() if tied else {}
         tied.sort(key=lambda item: (-item[0], abs(turns[0, item[1]] - turns[1, item[2]])))
         for _, unit, mate, near in tied:
             if self._same_for(near, unit, mate, scores):
-                return [(unit, mate, "neighbours, where either would do")]
+                return [(unit, mate, Evidence.NEIGHBOURS_EITHER)]
         return []
 
     def _same_for(
@@ -238,7 +239,7 @@ class _Propagation:
             ours, theirs = _chain(free, self.ours), _chain(mates, self.theirs)
             if ours and theirs and all(map(self.fits, ours, theirs)):
                 for unit, mate in zip(ours, theirs, strict=True):
-                    self.take(unit, mate, "order in the dataflow")
+                    self.take(unit, mate, Evidence.ORDER)
 
     def ambiguous(self) -> list[Ambiguity]:
         """What is left, with the units that it could go to."""
@@ -250,7 +251,7 @@ class _Propagation:
                 ]
                 best = self.prefer(unit, mates) if mates else None
                 if best is not None:
-                    self.take(unit, best, "names")
+                    self.take(unit, best, Evidence.NAMES)
                 elif mates:
                     found.append(Ambiguity(unit, mates))
         return found

@@ -9,16 +9,8 @@ from math import prod
 from parity.core.errors import PairingError
 from parity.core.finding import ROOT
 from parity.core.types import Side
-from parity.pairing.problems import (
-    NAMES,
-    Held,
-    Parametrized,
-    Problem,
-    ProblemKind,
-    few,
-    misfit_row,
-    parametrized,
-)
+from parity.pairing.problems.problem import Held, Parametrized, Problem, ProblemKind, parametrized
+from parity.pairing.problems.sentences import NAMES, few, misfit_row, plainly, sentence
 
 LONGEST = 3000
 """Characters of the whole text."""
@@ -41,7 +33,7 @@ def pairing_error(problems: Sequence[Problem], unrun: str | None = None) -> Pair
         f"every layer and tensor must have exactly one counterpart; got {_count(len(problems), 'problem')}."
     )
     text = f"{head}\n{grouped(problems, unrun, LONGEST - len(head) - 1)}"
-    return PairingError([problem.text for problem in problems], text)
+    return PairingError([sentence(problem) for problem in problems], text)
 
 
 def grouped(problems: Sequence[Problem], unrun: str | None = None, longest: int = LONGEST) -> str:
@@ -72,7 +64,7 @@ Group = Callable[[int], list[str]]
 def _groups(problems: Sequence[Problem]) -> list[Group]:
     """A group for each kind of problem that there is; tensors without a counterpart form one for each side."""
     found: list[Group] = []
-    mapping = [problem.text for problem in problems if problem.kind in MAPPING]
+    mapping = [sentence(problem) for problem in problems if problem.kind in MAPPING]
     if mapping:
         found.append(_group("Entries of the mapping that cannot be followed", mapping))
     for side, other in (("keras", "torch"), ("torch", "keras")):
@@ -96,7 +88,7 @@ def _groups(problems: Sequence[Problem]) -> list[Group]:
         (ProblemKind.VALUES, "Values that the target has no place for"),
         (ProblemKind.TIED, "Tied tensors of the target"),
     ):
-        rows = [problem.text for problem in problems if problem.kind is kind]
+        rows = [sentence(problem) for problem in problems if problem.kind is kind]
         if rows:
             found.append(_group(heading, rows))
     return found
@@ -143,7 +135,7 @@ def _advice(problems: Sequence[Problem], unrun: str | None) -> list[str]:
             f"What the models compute could not be compared: {_cut(unrun)}. Give inputs that both models take "
             "(inputs=, in the Keras layout), and layers are paired by what they compute."
         )
-    found += [f"{weight.text}." for weight in computed[:2]]
+    found += [f"{plainly(weight)}." for weight in computed[:2]]
     if {problem.held[0].side for problem in whole} == {"keras", "torch"}:
         found.append(
             f"For a layer that the other model has under another name, pass mapping={{{_example(whole)}}} "
