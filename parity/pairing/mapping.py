@@ -10,13 +10,13 @@ from parity.pairing.names import counted_anew, made_up
 from parity.pairing.slots import tensor_at
 
 MappingLike = Mapping[str, str | Sequence[str]] | Sequence[tuple[str, str | Sequence[str]]]
-Entry = tuple[str, tuple[str, ...]]
+MappedPaths = tuple[str, tuple[str, ...]]
 """A Keras path and the torch paths that correspond."""
 SHOWN = 3
 """Names listed in one note."""
 
 
-def entries(mapping: MappingLike | None) -> list[Entry]:
+def entries(mapping: MappingLike | None) -> list[MappedPaths]:
     """(Keras path, torch paths) of a mapping, in its order.
 
     Raises:
@@ -41,7 +41,9 @@ def entries(mapping: MappingLike | None) -> list[Entry]:
     return found
 
 
-def of_this_build(wanted: Sequence[Entry], keras: Mapping[str, LayerInfo]) -> tuple[list[Entry], list[str]]:
+def of_this_build(
+    wanted: Sequence[MappedPaths], keras: Mapping[str, LayerInfo]
+) -> tuple[list[MappedPaths], list[str]]:
     """The mapping with the paths that the Keras layers have in this build, and what is worth noting of it.
 
     Keras makes up the names of layers that have none, and counts through the whole process: what one build calls
