@@ -10,25 +10,37 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from parity.cli.exits import DONE, FAILED
+from parity.cli.exits import FAILED
 from parity.cli.parser import parser
+from parity.cli.supervisor import supervised
 from parity.cli.terminal import complain
 from parity.core.errors import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; returns the exit code.
+
+    From the shell (no arguments) a command that runs the models' own code runs in a process of its own, so that this
+    code cannot end the command with a code that means EQUAL.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     options = parser().parse_args(arguments)
+    if arguments is None and options.models_run:
+        return supervised(sys.argv[1:])
+    return run(arguments)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one command in this process; returns the exit code, whatever the models' own code raises."""
+    options = parser().parse_args(arguments)
     try:
-        code = int(options.run(options))
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return int(options.run(options))
     except (UsageError, OSError) as error:
-        complain(str(error))
+        complain(str(error) or type(error).__name__)
+    except SystemExit as error:  # the models' code, not ours: argparse has done its work before
+        complain(
+            f"the models' own code must not end the process; got sys.exit({error.code!r}) before a verdict."
+        )
     except Exception as error:  # a model's own code raises what it likes: its traceback says where
         traceback.print_exc()
         complain(f"could not go on; got {type(error).__name__}: {error}")

@@ -11,29 +11,31 @@ from parity.cli import check, convert, doctor, listing, repro
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser; `run` among the parsed options is the function that carries the command out."""
+    """The parser; among the parsed options `run` carries the command out, and `models_run` says that it runs models."""
     made = argparse.ArgumentParser(
         prog="parity", description="Are a Keras model and a torch module the same?"
     )
     commands = made.add_subparsers(required=True, metavar="COMMAND")
-    _check(_command(commands, "check", check.run, "copy weights, evaluate both sides, compare"))
+    _check(
+        _command(commands, "check", check.run, "copy weights, evaluate both sides, compare", models_run=True)
+    )
     _repro(_command(commands, "repro", repro.run, "write a script that shows one finding"))
-    _convert(_command(commands, "convert", convert.run, "carry a weight file over"))
+    _convert(_command(commands, "convert", convert.run, "carry a weight file over", models_run=True))
     for name, run, text in (
         ("models", listing.models, "list the catalogue"),
         ("causes", listing.causes, "list the known causes"),
     ):
-        added = _command(commands, name, run, text)
+        added = _command(commands, name, run, text, models_run=name == "models")
         added.add_argument("--json", type=Path, metavar="F", help="write the list as JSON")
     _command(commands, "doctor", doctor.run, "look at the environment")
     return made
 
 
 def _command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str, models_run: bool = False
 ) -> argparse.ArgumentParser:
     added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=run.__doc__)
-    added.set_defaults(run=run)
+    added.set_defaults(run=run, models_run=models_run)
     return added
 
 

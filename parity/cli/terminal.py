@@ -45,7 +45,17 @@ class Screen(Console):
         super().__init__(width=width, height=height, highlight=False, markup=False, emoji=False)
 
     def show(self, what: RenderableType) -> None:
-        """Print; in a pipe without the spaces that fill a line up."""
+        """Print; in a pipe without the spaces that fill a line up.
+
+        Where the reader (head, less) has seen enough and closed the pipe, the rest goes nowhere: the command goes on
+        to its verdict, which its exit code still tells.
+        """
+        try:
+            self._show(what)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _show(self, what: RenderableType) -> None:
         if self.watched:
             self.print(what)
             return

@@ -1,0 +1,22 @@
+"""One command in a process of its own, whose exit code goes to the file that the supervisor names."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from parity.cli import run
+from parity.cli.supervisor import REPORT
+
+
+def main() -> int:
+    """Run the command and report its exit code; the file's name is out of the models' sight before they load."""
+    report = Path(os.environ.pop(REPORT))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("parity: interrupted", file=sys.stderr)
+        code = 130
+    report.write_text(str(code), encoding="utf-8")
+    return code
