@@ -103,7 +103,7 @@ class TraceBuilder:
         replacement = self.observer.after(node, Values(made, self.framework.to_numpy))
         if replacement is None:
             return None
-        fresh: list[Any] = self.framework.replaced(list(outputs), replacement)
+        fresh: list[Any] = self._replaced(list(outputs), replacement)
         self._made(node, self._tensors(fresh))
         return fresh
 
@@ -141,7 +141,7 @@ class TraceBuilder:
         if self.observer is not None and tensors:
             replacement = self.observer.before(node, Values(tensors, self.framework.to_numpy))
             if replacement is not None:
-                args, kwargs = self.framework.replaced((args, kwargs), replacement)
+                args, kwargs = self._replaced((args, kwargs), replacement)
         outputs = self._run(function, args, kwargs)
         made = self._tensors(outputs)
         written = [
@@ -174,6 +174,10 @@ class TraceBuilder:
             self.opaque -= 1
             self.watch(True)
 
+    def _replaced(self, structure: Any, values: Sequence[Array]) -> Any:
+        """The structure with other values; making tensors of them is no step of the model."""
+        return self._run(self.framework.replaced, (structure, values), {})
+
     def _observed(self, node: Node, outputs: Any, made: Sequence[Any]) -> Any:
         """The outputs, or what the observer puts in their place."""
         if self.observer is None or not made:
@@ -181,7 +185,7 @@ class TraceBuilder:
         replacement = self.observer.after(node, Values(list(made), self.framework.to_numpy))
         if replacement is None:
             return outputs
-        outputs = self.framework.replaced(outputs, replacement)
+        outputs = self._replaced(outputs, replacement)
         for i, tensor in enumerate(self._tensors(outputs)):
             self._bind(tensor, node.id, i)
         return outputs

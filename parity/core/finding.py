@@ -35,6 +35,7 @@ class Kind(StrEnum):
     PRECISION = "precision", "one side is far less exact than its dtype allows", True
     GRADIENT = "gradient", "the loss's gradient differs although the outputs agree", True
     TRAINING = "training", "the models agree in inference and differ in training", True
+    WEIGHT = "weight", "paired tensors hold different values, which this input does not show", True
     UNMATCHED = "unmatched", "a layer or tensor has no counterpart", False
     ROUND_TRIP = "round-trip", "a tensor that was copied over and back is not what it was", False
     CONSTANT_OUTPUT = (

@@ -16,12 +16,13 @@ from parity.core.tolerance import UNIT_ROUNDOFF
 from parity.core.types import Array, Side
 from parity.core.verdict import Verdict, verdict_of
 from parity.pairing.pair import MappingLike, Pairing
+from parity.replay.spread import spread
 from parity.report.repro.blueprints import with_blueprints
 from parity.report.result import Report
 from parity.training.findings import add_training
 from parity.verdict.evaluate import evaluated, unrepeatable
 from parity.verdict.localise import localise
-from parity.verdict.outputs import Judged, Outputs, agree, cast, judge, vacuous
+from parity.verdict.outputs import Judged, Limits, Outputs, cast, judge, limits_of, vacuous
 from parity.verdict.precision import Precision, compare_in
 from parity.verdict.unmatched import with_differing_values, with_unmatched
 from parity.weights.transfer import (
@@ -127,6 +128,7 @@ class _Comparison:
         self.sides, self.pairing, self.dtype = (keras, torch), pairing, dtype
         self.inputs: dict[Side, list[Array]] = {"keras": values, "torch": to_torch_inputs(values, keras)}
         self.noisy: set[Side] = set()
+        self.limits: Limits = {}
         self.findings: list[Finding] = []
         self.notes: list[str] = list(pairing.notes)
         self.layers: list[dict[str, Any]] = []
@@ -136,10 +138,10 @@ class _Comparison:
         """Run everything and put the report together."""
         outputs = self._structure()
         self.findings = with_unmatched(self.findings, self.sides, self.pairing)
-        located = any(finding.kind is not Kind.UNMATCHED for finding in self.findings)
+        located = any(finding.kind not in {Kind.UNMATCHED, Kind.WEIGHT} for finding in self.findings)
         judged = Judged(float("inf"), float("inf"))
         if outputs:
-            judged = judge(outputs["keras"], outputs["torch"], located)
+            judged = judge(outputs["keras"], outputs["torch"], self.limits, located)
             self.findings += judged.findings
             if judged.elements and not located and not any(f.kind is Kind.SHAPE for f in judged.findings):
                 self.findings += vacuous(self.sides, self.inputs, outputs)
@@ -179,10 +181,16 @@ class _Comparison:
                 self.findings += errors
                 if found is not None:
                     outputs[model.side] = found
-            if len(outputs) < 2 or not agree(outputs["keras"], outputs["torch"]):
+            agree = False
+            if len(outputs) == 2:
+                sides = {model.side: model for model in self.sides}
+                self.limits, agree = limits_of(
+                    outputs["keras"], outputs["torch"], lambda side: spread(sides[side], inputs[side])
+                )
+            if not agree:
                 self._locate(inputs)
-            self.findings, notes = with_differing_values(self.findings, self.sides, self.pairing)
-            self.notes += notes
+            evaluated_both = len(outputs) == 2
+            self.findings = with_differing_values(self.findings, self.sides, self.pairing, evaluated_both)
         return outputs if len(outputs) == 2 else {}
 
     def _locate(self, inputs: dict[Side, list[Array]]) -> None:

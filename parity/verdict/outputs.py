@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
-from parity.core.layout import aligned
-from parity.core.tolerance import STRUCTURE, Difference, difference
+from parity.core.layout import activation_to_keras, aligned
+from parity.core.tolerance import Difference, difference, limits
 from parity.core.types import Array, Side
 
 Outputs = list[tuple[str, Array]]
@@ -51,12 +51,72 @@ def side_by_side(keras: Outputs, torch: Outputs) -> list[tuple[str, Array, Array
     ]
 
 
-def agree(keras: Outputs, torch: Outputs) -> bool:
-    """Whether both sides give outputs, as many, and each pair is the same within the bound for the structure."""
+Limits = dict[str, Array]
+"""How far the sides may differ at each element of an output, by the output's name, in the Keras layout."""
+
+
+def limits_of(keras: Outputs, torch: Outputs, spreads: Callable[[Side], list[Array]]) -> tuple[Limits, bool]:
+    """Limits for every output, and whether both sides agree within them.
+
+    An element's own rounding is looked at first. Where that does not explain a difference, the torch side's spread is
+    measured, and where that does not either, the Keras side's.
+
+    Args:
+        keras: outputs of the Keras side, in float64.
+        torch: outputs of the torch side, likewise.
+        spreads: measures one side: the spread of each output, in its own layout.
+    """
     if len(keras) != len(torch) or not keras:
-        return False
-    gaps = (_gap(keras_value, torch_value) for _, keras_value, torch_value in side_by_side(keras, torch))
-    return all(gap is not None and gap.within(STRUCTURE) for gap in gaps)
+        return {}, False
+    found: Limits = {}
+    open_pairs = []
+    for name, keras_value, torch_value in side_by_side(keras, torch):
+        if aligned(keras_value, torch_value) is None:
+            return {}, False
+        found[name] = limits(keras_value)
+        open_pairs.append((name, keras_value, torch_value))
+    for side in ("torch", "keras"):
+        open_pairs = [pair for pair in open_pairs if not _within(pair[1], pair[2], found[pair[0]])]
+        if not open_pairs or any(_one_sided(pair[1], pair[2]) for pair in open_pairs):
+            break
+        measured = dict(
+            zip([name for name, _ in (torch if side == "torch" else keras)], spreads(side), strict=True)
+        )
+        names = dict(_names(keras, torch))
+        for name, keras_value, torch_value in open_pairs:
+            own = measured[name if side == "keras" else names[name]]
+            found[name] = np.maximum(
+                found[name], limits(keras_value, _as_keras(own, keras_value, torch_value, side))
+            )
+    open_pairs = [pair for pair in open_pairs if not _within(pair[1], pair[2], found[pair[0]])]
+    return found, not open_pairs
+
+
+def _names(keras: Outputs, torch: Outputs) -> list[tuple[str, str]]:
+    """(Keras name, torch name) of the outputs that are held against each other."""
+    if {name for name, _ in keras} == {name for name, _ in torch}:
+        return [(name, name) for name, _ in keras]
+    return [(first, second) for (first, _), (second, _) in zip(keras, torch, strict=True)]
+
+
+def _as_keras(spread: Array, keras: Array, torch: Array, side: Side) -> Array:
+    """A spread in the layout of the Keras output."""
+    if side == "keras":
+        return spread
+    fit = aligned(keras, torch)
+    assert fit is not None
+    return activation_to_keras(spread) if fit[1] == "channels first" else spread.reshape(keras.shape)
+
+
+def _within(keras: Array, torch: Array, limit: Array) -> bool:
+    gap = _gap(keras, torch, limit)
+    return gap is not None and gap.size > 0 and gap.mismatched == 0
+
+
+def _one_sided(keras: Array, torch: Array) -> bool:
+    """Whether NaN or infinity is on one side alone: no rounding explains that."""
+    gap = _gap(keras, torch)
+    return gap is None or not np.isfinite(gap.max_abs)
 
 
 def greatest(keras: Outputs, torch: Outputs) -> tuple[float, float]:
@@ -73,12 +133,13 @@ def extent(outputs: Outputs) -> int:
     return max((max(value.shape[1:-1]) for _, value in outputs if value.ndim > 3), default=0)
 
 
-def judge(keras: Outputs, torch: Outputs, located: bool) -> Judged:
+def judge(keras: Outputs, torch: Outputs, limit: Limits, located: bool) -> Judged:
     """Hold the outputs against each other.
 
     Args:
         keras: outputs of the Keras side, in float64.
         torch: outputs of the torch side, likewise.
+        limit: how far the sides may differ at each element (`limits_of`).
         located: whether findings say already where the sides differ; then no output is blamed again.
     """
     if len(keras) != len(torch) or not keras:
@@ -86,7 +147,7 @@ def judge(keras: Outputs, torch: Outputs, located: bool) -> Judged:
         return Judged(float("inf"), float("inf"), 0, [Finding(None, None, Kind.SHAPE, None, text)])
     found = Judged()
     for name, keras_value, torch_value in side_by_side(keras, torch):
-        gap = _gap(keras_value, torch_value)
+        gap = _gap(keras_value, torch_value, limit.get(name))
         if gap is None:
             text = f"output {name}: shape {keras_value.shape} in Keras, {torch_value.shape} in torch"
             if not located:
@@ -96,7 +157,7 @@ def judge(keras: Outputs, torch: Outputs, located: bool) -> Judged:
         found.max_abs, found.max_rel = max(found.max_abs, gap.max_abs), max(found.max_rel, gap.max_rel)
         if gap.non_finite:
             found.findings.append(_not_finite(name, gap))
-        elif gap.size and not gap.within() and not located:
+        elif gap.size and gap.mismatched and not located:
             found.findings.append(
                 Finding(None, None, Kind.OUTPUT, None, f"output {name}: {gap}, not located")
             )
@@ -106,10 +167,10 @@ def judge(keras: Outputs, torch: Outputs, located: bool) -> Judged:
     return found
 
 
-def _gap(keras: Array, torch: Array) -> Difference | None:
+def _gap(keras: Array, torch: Array, limit: Array | None = None) -> Difference | None:
     """How far two outputs differ; None where their shapes do not correspond."""
     fit = aligned(keras, torch)
-    return None if fit is None else difference(keras, fit[0])
+    return None if fit is None else difference(keras, fit[0], limit=limit)
 
 
 def _not_finite(name: str, gap: Difference) -> Finding:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from parity.core.adapter import Adapter
 from parity.core.finding import ROOT, Finding, Kind
-from parity.core.tolerance import difference
+from parity.core.tolerance import FLUSHED, difference
 from parity.pairing.pair import Pairing
 from parity.pairing.problems.problem import Problem
 from parity.pairing.problems.sentences import sentence
@@ -14,7 +14,10 @@ from parity.replay.settings import differing_settings
 from parity.weights.transfer import tensor_differences
 
 SHOWN = 5
-"""Layers that a note names before it only counts."""
+"""Layers with a finding of their own before the rest is counted."""
+
+UNSEEN = "this input does not show it"
+COPY = "copy the weights (parity.transfer), or take the same weight file on both sides"
 
 
 def with_unmatched(
@@ -67,19 +70,24 @@ def _unmatched(problem: Problem, pairing: Pairing) -> Finding:
 
 
 def with_differing_values(
-    findings: list[Finding], sides: tuple[Adapter, Adapter], pairing: Pairing
-) -> tuple[list[Finding], list[str]]:
-    """Each differing layer with the weights and settings that are not the same; a note on those without effect.
+    findings: list[Finding], sides: tuple[Adapter, Adapter], pairing: Pairing, evaluated: bool
+) -> list[Finding]:
+    """The findings, each differing layer with its weights and settings that are not the same.
 
-    Returns:
-        The findings, and notes.
+    Weights that differ are a difference, whatever this input shows: a dead channel, the rows of an embedding that no
+    token met. Where no finding is at their layer already, they are findings themselves, the first few each and the
+    rest as one. Where a side could not be evaluated they are none: the input was not what the pairing was made for.
     """
     texts: dict[str, list[str]] = {}
+    torch_paths: dict[str, str] = {}
     for path, (slot, keras, torch) in tensor_differences(pairing, *sides).items():
         layer, _, name = path.rpartition(".")
         gap = difference(keras, torch)
+        if gap.max_abs <= FLUSHED:  # one framework reads its own denormals as zero
+            continue
         text = f"{name} is not torch's {slot.torch} ({gap.mismatched} of {gap.size} values, by up to {gap.max_abs:.3g})"
         texts.setdefault(layer, []).append(text)
+        torch_paths.setdefault(layer, slot.torch.rpartition(".")[0])
     layers = sides[0].layers(), sides[1].layers()
     found = list(findings)
     for i, finding in enumerate(found):
@@ -90,7 +98,12 @@ def with_differing_values(
             )
             more = texts.pop(str(finding.keras), []) + settings
             found[i] = replace(finding, evidence="; ".join([finding.evidence, *more]))
-    if not texts:
-        return found, []
-    shown = ", ".join(list(texts)[:SHOWN]) + (" ..." if len(texts) > SHOWN else "")
-    return found, [f"weights of {len(texts)} layers differ without effect on this output: {shown}"]
+    rest = list(texts) if evaluated else []
+    for layer in rest[:SHOWN]:
+        evidence = "; ".join([*texts[layer], UNSEEN])
+        found.append(Finding(layer or ROOT, torch_paths[layer] or ROOT, Kind.WEIGHT, None, evidence, COPY))
+    if len(rest) > SHOWN:
+        named = ", ".join(rest[SHOWN : 2 * SHOWN]) + (" ..." if len(rest) > 2 * SHOWN else "")
+        text = f"the weights of {len(rest) - SHOWN} layers more differ ({named}); {UNSEEN}"
+        found.append(Finding(None, None, Kind.WEIGHT, None, text, COPY))
+    return found

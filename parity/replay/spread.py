@@ -1,0 +1,143 @@
+"""How far one rounding in every weight, input and step moves each element of the outputs.
+
+Stochastic arithmetic: the model is run again, with every floating value that rounding can touch moved by one unit
+in its last place, up or down at random. What moves an element far is rounding that it enlarges, and two sides
+may differ by as much there. Where nothing is enlarged they may not, whatever the magnitude of their neighbours.
+
+Source: Vignes, "Discrete Stochastic Arithmetic for Validating Results of Numerical Software", 2004 (CADNA);
+Févotte and Lathuilière, "Verrou: a CESTAC evaluation without recompilation", 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from parity.core.adapter import Adapter
+from parity.core.trace import Node, NodeObserver, Values
+from parity.core.types import Array
+
+DRAWS = 3
+"""Runs with other roundings. An element's spread is the greatest that it moves in any of them."""
+
+UNIT = 2.0**-52
+"""One unit in the last place of a float64 between 1 and 2; the smallest step that surely changes a value."""
+
+EXACT = {"reshape", "transpose", "slice", "concat", "stack", "pad", "relu"}
+"""Kinds of steps that round nothing: they move or select values."""
+
+
+def shaken(rng: np.random.Generator, value: Array, unit: float = UNIT) -> Array:
+    """Each floating element moved by one unit in the last place, up or down; zeros and what is not finite stay."""
+    if value.dtype.kind != "f" or value.size == 0:
+        return value
+    signs = 2.0 * rng.integers(0, 2, value.shape, dtype=np.int8) - 1.0
+    return np.asarray(value * (1.0 + unit * signs))
+
+
+SUBTRACTING = {"logsoftmax"}
+"""Kinds of steps that subtract values as great as their operand within: an element of the result carries the
+operand's rounding there, however small it is itself."""
+
+
+RESIZING = {"resize"}
+"""Kinds of steps that compute where they read: n pixels from the origin a coordinate is n roundoffs off."""
+
+
+class _Shaker(NodeObserver):
+    """Rounds every step's result otherwise."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self._operand: Array | None = None
+
+    def before(self, node: Node, inputs: Values) -> None:
+        """Keep the operand of a step whose result carries its rounding."""
+        values = inputs() if _subtracts(node) else []
+        self._operand = values[0] if values else None
+
+    def after(self, node: Node, outputs: Values) -> list[Array] | None:
+        """What the step gave, each element moved."""
+        if node.kind in EXACT or node.sort == "constant":
+            return None
+        moved = [shaken(self.rng, value) for value in outputs()]
+        if node.kind in RESIZING:
+            moved = [_other_coordinates(self.rng, value) for value in moved]
+        if self._operand is not None and moved[0].shape == self._operand.shape:
+            moved[0] = moved[0] + (shaken(self.rng, self._operand) - self._operand)
+        return moved
+
+
+def _other_coordinates(rng: np.random.Generator, image: Array) -> Array:
+    """A resized image, read as far away as its rounded coordinates allow: a share of the way to its neighbours."""
+    if image.dtype.kind != "f" or image.ndim < 3:
+        return image
+    moved = image
+    for axis in range(1, image.ndim):
+        size = image.shape[axis]
+        if size > 1:
+            steps = np.gradient(image, axis=axis)
+            signs = 2.0 * rng.integers(0, 2, image.shape, dtype=np.int8) - 1.0
+            moved = moved + UNIT * size * signs * steps
+    return moved
+
+
+def _subtracts(node: Node) -> bool:
+    return node.kind.replace("_", "") in SUBTRACTING
+
+
+def spread(model: Adapter, inputs: Sequence[Array], draws: int = DRAWS, seed: int = 0) -> list[Array]:
+    """How far each element of each output moves, in the output's own layout and units.
+
+    The model must be held in float64 already (`Adapter.precision`); its weights come back as they were.
+
+    Args:
+        model: one side.
+        inputs: model inputs in its own layout, in float64.
+        draws: runs with other roundings.
+        seed: of the roundings.
+
+    Returns:
+        For each output the greatest absolute movement of each element, in the shape of the output. Zero everywhere
+        where the model is not repeatable: its movements are noise then, and excuse nothing.
+    """
+    floating = {
+        tensor.path: model.read(tensor.path)
+        for layer in model.layers().values()
+        for tensor in layer.tensors
+        if tensor.dtype.startswith(("float", "bfloat"))
+    }
+    plain = [value for _, value in model.forward(inputs)]
+    greatest = [np.zeros(value.shape) for value in plain]
+    again = [value for _, value in model.forward(inputs)]
+    if any(_distance(first, second).any() for first, second in zip(plain, again, strict=True)):
+        return greatest
+    try:
+        for draw in range(draws):
+            rng = np.random.default_rng((seed, draw))
+            for path, value in floating.items():
+                model.write(path, shaken(rng, value))
+            moved = _moved(model, [shaken(rng, value) for value in inputs], rng)
+            for i, (_, value) in enumerate(moved):
+                greatest[i] = np.maximum(greatest[i], _distance(plain[i], value))
+    finally:
+        for path, value in floating.items():
+            model.write(path, value)
+    return greatest
+
+
+def _moved(model: Adapter, inputs: Sequence[Array], rng: np.random.Generator) -> list[tuple[str, Array]]:
+    """One run with every step's result rounded otherwise; of a model that cannot be traced, the run as it is."""
+    try:
+        return model.trace(inputs, _Shaker(rng))[0]
+    except Exception:  # any model, any error: its weights and inputs are moved all the same
+        return model.forward(inputs)
+
+
+def _distance(plain: Array, moved: Array) -> Array:
+    """|moved - plain|; zero where they are the same, infinities too, and infinite where one alone is finite."""
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(np.asarray(moved, dtype=np.float64) - np.asarray(plain, dtype=np.float64))
+    same = (plain == moved) | (np.isnan(plain) & np.isnan(moved))
+    return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))

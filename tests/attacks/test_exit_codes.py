@@ -1,0 +1,71 @@
+"""Exit 0 means EQUAL: nothing that a model's own code does ends `parity check` with 0 before a verdict."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODELS = """
+import os, sys
+import torch, keras
+from torch import nn
+
+def right():
+    return keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+
+class Net(nn.Module):
+    def __init__(self, how):
+        super().__init__()
+        self.layer, self.how = nn.Linear(4, 2), how
+        if how == "a broken pipe in the builder":
+            raise BrokenPipeError("made")
+        if how == "sys.exit in the builder":
+            sys.exit(0)
+
+    def forward(self, x):
+        if self.how == "os._exit in forward":
+            os._exit(0)
+        if self.how == "sys.exit in forward":
+            sys.exit(0)
+        return self.layer(x) * (2.0 if self.how == "another result" else 1.0)
+"""
+
+CASES = {
+    "nothing": (0, "1 of 1 EQUAL"),
+    "another result": (1, "0 of 1 EQUAL"),
+    "a broken pipe in the builder": (2, "parity: made"),
+    "sys.exit in the builder": (2, "must not end the process; got sys.exit(0)"),
+    "sys.exit in forward": (2, "must not end the process; got sys.exit(0)"),
+    "os._exit in forward": (2, "must not end the process; it ended with code 0"),
+}
+
+
+def check(folder: Path, how: str, **more: object) -> subprocess.CompletedProcess[str]:
+    (folder / "models_of_mine.py").write_text(MODELS)
+    command = [sys.executable, "-m", "parity", "check", "--keras", "models_of_mine.py:right"]
+    return subprocess.run(
+        [*command, "--torch", f"models_of_mine.py:Net({how!r})"],
+        cwd=folder, text=True, timeout=300, check=False, **more,  # type: ignore[call-overload]
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", CASES)
+def test_only_a_verdict_gives_the_exit_code(how: str, tmp_path: Path, keras_torch: None) -> None:
+    code, said = CASES[how]
+    done = check(tmp_path, how, capture_output=True)
+    assert done.returncode == code, done.stdout + done.stderr[-2000:]
+    assert said in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_closed_pipe_hides_no_difference(tmp_path: Path, keras_torch: None) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = check(tmp_path, "another result", stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert done.returncode == 1, done.stderr[-2000:]
