@@ -57,6 +57,7 @@ def trajectories(
     seed: int = 0,
     dtypes: Sequence[str] = DTYPES,
     preset: str = "lecture",
+    halves: Sequence[str] = tuple(HALVES),
     **recipes: Recipe,
 ) -> Curves:
     """The losses of both packages from the same initial weights on the same batches.
@@ -67,6 +68,7 @@ def trajectories(
         seed: of the images, of the initial weights and of the batch order.
         dtypes: float64, float32 or both.
         preset: of the recipe and of the network.
+        halves: "tf", "torch" or both.
         recipes: "tf" and "torch", in place of the preset's, to see what a difference between them does.
     Returns: by ("tf" or "torch", dtype) the loss of every step.
     """
@@ -74,7 +76,8 @@ def trajectories(
     # Every run starts from the same float32 numbers, which float64 holds exactly.
     first = torch_impl.train.make_model(arguments, seed=seed)
     curves = {}
-    for name, half in HALVES.items():
+    for name in halves:
+        half = HALVES[name]
         for dtype in dtypes:
             model = half.make_model(arguments, dtype)
             if name == "torch":

@@ -10,6 +10,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# JAX compiles in half the time, for all processes that tests start; one of test_train.py's takes it back.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 # Keras' own test configuration imports torch before TensorFlow, citing a segmentation fault.
 if importlib.util.find_spec("torch"):

@@ -1,6 +1,7 @@
-"""One process of a run that several share: python tests/distributed.py HALF OUT JSON-of-the-machine [frozen].
+"""One process of runs that several share: python tests/distributed.py HALF OUT JSON-of-the-machine KIND ...
 
-Writes the loss of every step. The network is small, with BatchNorm, and the same in both halves.
+A kind is "frozen" or "normalised", by what BatchNorm does. Writes the loss of every step of each.
+The network is small, with BatchNorm, and the same in both halves.
 """
 
 from __future__ import annotations
@@ -63,21 +64,23 @@ def torch_network() -> Any:
     return torch.nn.Sequential(*layers)
 
 
-def main(half: str, out: str, machine: str, frozen: str = "") -> None:
+def main(half: str, out: str, machine: str, *kinds: str) -> None:
     """Train on 30 generated images and write what was found."""
     if half == "torch_impl":
         from torch_impl import distribution, train
     else:
         from tf_impl import distribution, train  # type: ignore[no-redef]
     data = generate(30, 5, SIZE)
-    recipe = Recipe(**RECIPE, freeze_batchnorm=bool(frozen))
     settings = Machine(**json.loads(machine))
     with distribution.joined(settings) as (rank, world):
-        network = torch_network() if half == "torch_impl" else keras_network()
-        losses = train.train(network, data.images, data.masks, recipe, machine=settings)
+        losses = {}
+        for kind in kinds:
+            network = torch_network() if half == "torch_impl" else keras_network()
+            recipe = Recipe(**RECIPE, freeze_batchnorm=kind == "frozen")
+            losses[kind] = train.train(network, data.images, data.masks, recipe, machine=settings)
+            assert np.isfinite(losses[kind]).all()
         found = {"rank": rank, "world": world, "losses": losses}
         Path(out).with_suffix(f".{rank}.json").write_text(json.dumps(found))
-    assert np.isfinite(losses).all()
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ where the normalisation is frozen. On JAX the statistics are the whole batch's.
 from __future__ import annotations
 
 import csv
-import functools
+import importlib
 import json
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from datasets.errors import RunError
 from datasets.purdue_shapes import generate, save
 from datasets.training.recipe import Machine
+from tests import distributed
 from tests.conftest import needs
 
 WORKER = Path(__file__).resolve().parents[1] / "distributed.py"
@@ -51,15 +51,16 @@ def ended(processes: list[subprocess.Popen[str]]) -> None:
     assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(told)[-4000:]
 
 
-def losses(path: Path, count: int) -> list[list[float]]:
+def losses(path: Path, count: int) -> dict[str, list[list[float]]]:
+    """By kind of run the losses that each of `count` processes wrote."""
     found = [json.loads(path.with_suffix(f".{rank}.json").read_text()) for rank in range(count)]
     assert [(each["rank"], each["world"]) for each in found] == [(rank, count) for rank in range(count)]
-    assert {len(each["losses"]) for each in found} == {18}
-    return [each["losses"] for each in found]
+    assert {len(losses) for each in found for losses in each["losses"].values()} == {18}
+    return {kind: [each["losses"][kind] for each in found] for kind in found[0]["losses"]}
 
 
-def worker(half: str, out: Path, frozen: bool, **machine: Any) -> list[str]:
-    return [sys.executable, str(WORKER), half, str(out), json.dumps(machine), *(["frozen"] if frozen else [])]
+def worker(half: str, out: Path, *kinds: str, **machine: Any) -> list[str]:
+    return [sys.executable, str(WORKER), half, str(out), json.dumps(machine), *kinds]
 
 
 def torchrun(command: list[str], port: int) -> list[str]:
@@ -68,53 +69,52 @@ def torchrun(command: list[str], port: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[float]]:
-    """The losses of one process, each kind run once."""
-    folder = tmp_path_factory.mktemp("alone")
-
-    @functools.cache
-    def run(half: str, frozen: bool, backend: str = "tensorflow") -> list[float]:
-        out = folder / f"{half}{frozen}{backend}"
-        ended([start(worker(half, out, frozen), KERAS_BACKEND=backend)])
-        return losses(out, 1)[0]
-
-    return run
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
+    """The losses of one PyTorch process, by kind."""
+    needs("torch")
+    out = tmp_path_factory.mktemp("alone") / "torch"
+    distributed.main("torch_impl", str(out), "{}", "frozen", "normalised")
+    return {kind: found[0] for kind, found in losses(out, 1).items()}
 
 
 @pytest.mark.slow
-def test_torchrun_trains_as_one_process_but_for_batchnorm(tmp_path: Path, alone: Any) -> None:
-    needs("torch")
-    found = {}
-    for frozen in (True, False):
-        two = tmp_path / f"two{frozen}"
-        ended([start(torchrun(worker("torch_impl", two, frozen), free_port()))])
-        one, shared = np.array(alone("torch_impl", frozen)), losses(two, 2)
+def test_torchrun_trains_as_one_process_but_for_batchnorm(
+    tmp_path: Path, alone: dict[str, list[float]]
+) -> None:
+    ended([start(torchrun(worker("torch_impl", tmp_path / "two", "frozen", "normalised"), free_port()))])
+    apart = {}
+    for kind, shared in losses(tmp_path / "two", 2).items():
         assert shared[0] == shared[1]
-        found[frozen] = np.max(np.abs(np.array(shared[0]) - one) / np.abs(one))
-    assert found[True] < ROUNDING
-    assert found[False] > 1e-4  # the documented reason: each process normalises its own half of the batch
+        one = np.array(alone[kind])
+        apart[kind] = np.max(np.abs(np.array(shared[0]) - one) / np.abs(one))
+    assert apart["frozen"] < ROUNDING
+    assert (
+        apart["normalised"] > 1e-4
+    )  # the documented reason: each process normalises its own half of the batch
 
 
 @pytest.mark.slow
-def test_processes_that_are_told_of_one_another_train_as_torchrun_does(tmp_path: Path, alone: Any) -> None:
-    needs("torch")
+def test_processes_that_are_told_of_one_another_train_as_torchrun_does(
+    tmp_path: Path, alone: dict[str, list[float]]
+) -> None:
     machine = {"coordinator": f"127.0.0.1:{free_port()}", "processes": 2}
-    commands = [worker("torch_impl", tmp_path / "two", True, **machine, process=n) for n in range(2)]
+    commands = [worker("torch_impl", tmp_path / "two", "frozen", **machine, process=n) for n in range(2)]
     ended([start(command) for command in commands])
-    np.testing.assert_allclose(losses(tmp_path / "two", 2)[0], alone("torch_impl", True), rtol=ROUNDING)
+    np.testing.assert_allclose(losses(tmp_path / "two", 2)["frozen"][0], alone["frozen"], rtol=ROUNDING)
 
 
 @pytest.mark.slow
-def test_two_jax_processes_train_as_one_batchnorm_included(tmp_path: Path, alone: Any) -> None:
+def test_two_jax_processes_train_as_one_batchnorm_included(tmp_path: Path) -> None:
     needs("keras")
     needs("jax")
     jax = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     machine = {"coordinator": f"127.0.0.1:{free_port()}", "processes": 2}
-    commands = [worker("tf_impl", tmp_path / "two", False, **machine, process=n) for n in range(2)]
+    commands = [worker("tf_impl", tmp_path / "two", "normalised", **machine, process=n) for n in range(2)]
     ended([start(command, **jax) for command in commands])
-    shared = losses(tmp_path / "two", 2)
+    ended([start(worker("tf_impl", tmp_path / "one", "normalised"), **jax)])
+    shared, (one,) = losses(tmp_path / "two", 2)["normalised"], losses(tmp_path / "one", 1)["normalised"]
     assert shared[0] == shared[1]
-    np.testing.assert_allclose(shared[0], alone("tf_impl", False, "jax"), rtol=ROUNDING)
+    np.testing.assert_allclose(shared[0], one, rtol=ROUNDING)
 
 
 SHARED = {
@@ -123,7 +123,8 @@ SHARED = {
     "jax": ["--processes", "2", "--coordinator"],
 }
 # One image of each epoch's last batch is left out, and BatchNorm is frozen (see above).
-SHORT = ["--depth", "2", "--batch-size", "4", "--epochs", "1", "--validation", "0.2", "--quiet"]
+SHORT = ["--model", "UNet(width=4, padded=True, batch_norm=True, dropout=0.0)", "--batch-size", "4"]
+SHORT += ["--epochs", "1", "--validation", "0.2", "--quiet"]
 SHORT += ["--freeze-batchnorm", "--log-every", "1"]
 
 
@@ -146,8 +147,12 @@ def test_scripts_whose_batches_are_shared_write_the_same_tables(kind: str, tmp_p
     half = kind if kind == "torch_impl" else "tf_impl"
     environment = {"KERAS_BACKEND": "tensorflow" if half == kind else kind, "JAX_PLATFORMS": "cpu"}
     save(tmp_path / "x-train.gz", generate(22, 1, (32, 40)))
-    command = [sys.executable, "-m", f"{half}.train", "--data", str(tmp_path), *SHORT, "--out"]
-    ended([start([*command, str(tmp_path / "one")], **environment)])
+    flags = ["--data", str(tmp_path), *SHORT, "--out"]
+    command = [sys.executable, "-m", f"{half}.train", *flags]
+    if kind == "jax":
+        ended([start([*command, str(tmp_path / "one")], **environment)])
+    else:  # nothing of it needs a process of its own
+        assert importlib.import_module(f"{half}.train").main([*flags, str(tmp_path / "one")]) == 0
     shared = [*command, str(tmp_path / "two"), *SHARED[kind]]
     if kind == "jax":
         shared += [f"127.0.0.1:{free_port()}", "--process"]

@@ -626,7 +626,6 @@ def test_layers_on_other_backends(keras_torch: None, backend: str, tmp_path: Pat
         arrays |= {f"{number} input": x, f"{number} output": apply_torch(layer, x)}
     np.savez(tmp_path / "cases.npz", **arrays)
     environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
-    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # it compiles faster
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(tmp_path / "cases.npz"), backend],
         cwd=ROOT,

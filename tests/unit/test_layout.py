@@ -70,10 +70,10 @@ def test_vectors_after_a_flattening() -> None:
         assert rule.to_keras(values)[(h * 3 + w) * 4 + c] == values[(c * 2 + h) * 3 + w]
 
 
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.randoms(use_true_random=False))
-def test_any_permutation_comes_back(shape: list[int], random: Any) -> None:
-    order = list(range(len(shape)))
-    random.shuffle(order)
+@given(st.permutations(range(5)), st.lists(st.integers(1, 4), min_size=1, max_size=5))
+def test_any_permutation_comes_back(places: list[int], shape: list[int]) -> None:
+    """Not by st.randoms: Hypothesis collects garbage for each one, of all that other tests have loaded."""
+    order = [place for place in places if place < len(shape)]
     rule = layout.permuted(tuple(shape), tuple(order))
     values = np.arange(np.prod(shape)).reshape(shape)
     assert np.array_equal(rule.to_torch(rule.to_keras(values)), values)

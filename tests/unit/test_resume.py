@@ -21,7 +21,21 @@ from tests.conftest import needs
 HALVES = {"tf_impl": "keras", "torch_impl": "torch"}
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 # Everything that has a state of its own: average, accumulation, schedule, augmentation, patience.
-FLAGS = ["--depth", "2", "--batch-size", "4", "--epochs", "3", "--validation", "0.2", "--check-every", "4"]
+NETWORK = (
+    "UNet(width=4, padded=True, batch_norm=True, dropout=0.0)"  # has every kind of state, and starts soon
+)
+FLAGS = [
+    "--model",
+    NETWORK,
+    "--batch-size",
+    "4",
+    "--epochs",
+    "3",
+    "--validation",
+    "0.2",
+    "--check-every",
+    "4",
+]
 FLAGS += ["--ema", "0.9", "--accumulate", "2", "--augment", "flips", "--patience", "50", "--quiet"]
 FLAGS += ["--deterministic", "--log-every", "100"]
 
