@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from parity.causes.case import Explanation
-from parity.causes.steps import identify, same
+from parity.causes.steps.identify import identify, same
 from parity.causes.wiring import Tensor, explain_arrival
 from parity.core.adapter import Adapter, Observer
 from parity.core.layout import activation_to_torch, aligned
@@ -122,11 +122,11 @@ class Between:
 
     def _held(self, side: str, value: Array) -> Array | None:
         mark = _mark(value)
-        for other, found in self._linear if side == "keras" else ():
-            if _alike(mark, other) and _equal(found, value):
+        for linear_mark, found in self._linear if side == "keras" else ():
+            if _alike(mark, linear_mark) and _equal(found, value):
                 return found
-        for place, other in self._marks[side].items():
-            if _alike(mark, other):
+        for place, known in self._marks[side].items():
+            if _alike(mark, known):
                 held = self.value(side, place)
                 if held is not None and _equal(held, value):
                     return held
@@ -134,19 +134,18 @@ class Between:
 
     # --- explaining ----------------------------------------------------------------------------------
 
-    def explain(self, ours: Source, theirs: Source, place: tuple[str, str]) -> list[Explanation]:
+    def explain(self, keras: Source, torch: Source, place: tuple[str, str]) -> list[Explanation]:
         """The cause of the difference of two tensors, from the steps that lead to them.
 
         Args:
-            ours: the Keras tensor; theirs: torch's.
+            keras: the Keras tensor; torch: torch's.
             place: what to call the place on either side.
         """
-        mine = self._behind("keras", ours) or [
-            _Place(ours.node, ours.output)
-        ]  # agrees with another tensor there
-        other = self._behind("torch", theirs) or [_Place(theirs.node, theirs.output)]
-        for v, u in self._pairs(mine, other):
-            found = self._of_steps(v, u, place)
+        # A tensor that the other side has too is at least not the one that belongs here.
+        keras_places = self._behind("keras", keras) or [_Place(keras.node, keras.output)]
+        torch_places = self._behind("torch", torch) or [_Place(torch.node, torch.output)]
+        for keras_place, torch_place in _earliest_first(keras_places, torch_places):
+            found = self._of_steps(keras_place, torch_place, place)
             if found:
                 return found
         return []
@@ -167,12 +166,6 @@ class Between:
             found.append(place)
             queue += [_Place(item.node, item.output) for item in trace.nodes[place.node].inputs]
         return sorted(found, key=lambda place: place.node)
-
-    def _pairs(self, mine: Sequence[_Place], other: Sequence[_Place]) -> Iterator[tuple[_Place, _Place]]:
-        """The earliest with the earliest first."""
-        pairs = [(i + j, v, u) for i, v in enumerate(mine) for j, u in enumerate(other)]
-        for _, v, u in sorted(pairs, key=lambda item: item[0]):
-            yield v, u
 
     def _taken(self, side: str, place: _Place) -> list[_Place]:
         """The tensors that a step took."""
@@ -195,38 +188,53 @@ class Between:
                 seen.add(item)
         return found
 
-    def _of_steps(self, v: _Place, u: _Place, place: tuple[str, str]) -> list[Explanation]:
+    def _of_steps(self, keras: _Place, torch: _Place, place: tuple[str, str]) -> list[Explanation]:
         """The cause that one step of each side shows."""
-        ours, theirs = self.value("keras", v), self.value("torch", u)
-        if ours is None or theirs is None:
+        values = self.value("keras", keras), self.value("torch", torch)
+        if values[0] is None or values[1] is None:
             return []
-        steps = self.traces["keras"].nodes[v.node], self.traces["torch"].nodes[u.node]
-        text = f" (step {steps[0].label} in Keras, {steps[1].label} in torch)"
-        mine, other = self._taken("keras", v), self._taken("torch", u)
-        if len(mine) == len(other) == 1:
-            x, z = self.value("keras", mine[0]), self.value("torch", other[0])
-            if x is not None and z is not None and not _equal(x, z):
-                a, b = identify(x, ours), identify(z, theirs)
-                if (
-                    a is not None and b is not None and a == b and a.kind != "identity"
-                ):  # one step, of unlike tensors
-                    certain = any(
-                        self.twin(*item) is not None for item in (("keras", mine[0]), ("torch", other[0]))
-                    )
-                    roots = [*self._roots("keras", v), *self._roots("torch", u)]
-                    found = explain_arrival(x, z, roots, place, certain)
-                    return [_with(applied_twice(item, a.kind), text, None) for item in found]
-        sources = self._roots("torch", u) if self.twin("torch", u) is None else [
-            Tensor(f"the output of {steps[1].label}", theirs, steps[1].sort == "input")
+        nodes = self.traces["keras"].nodes[keras.node], self.traces["torch"].nodes[torch.node]
+        text = f" (step {nodes[0].label} in Keras, {nodes[1].label} in torch)"
+        unlike = self._of_unlike_operands(keras, torch, values[0], values[1], place)
+        if unlike is not None:
+            return [_with(item, text, None) for item in unlike]
+        sources = self._roots("torch", torch) if self.twin("torch", torch) is None else [
+            Tensor(f"the output of {nodes[1].label}", values[1], nodes[1].sort == "input")
         ]  # fmt: skip
-        layers = (steps[0].path, steps[1].path) if steps[0].sort == steps[1].sort == "layer" else None
-        found = explain_arrival(ours, theirs, sources, place) if sources else []
+        layers = (nodes[0].path, nodes[1].path) if nodes[0].sort == nodes[1].sort == "layer" else None
+        found = explain_arrival(values[0], values[1], sources, place) if sources else []
         return [_with(item, text, layers) for item in found]
+
+    def _of_unlike_operands(
+        self, keras: _Place, torch: _Place, keras_value: Array, torch_value: Array, place: tuple[str, str]
+    ) -> list[Explanation] | None:
+        """What tells the operands apart where both sides take one step, of unlike tensors; None where they do not."""
+        operands = self._taken("keras", keras), self._taken("torch", torch)
+        if len(operands[0]) != 1 or len(operands[1]) != 1:
+            return None
+        x, z = self.value("keras", operands[0][0]), self.value("torch", operands[1][0])
+        if x is None or z is None or _equal(x, z):
+            return None
+        steps = identify(x, keras_value), identify(z, torch_value)
+        if steps[0] is None or steps[0] != steps[1] or steps[0].kind == "identity":
+            return None
+        twins = self.twin("keras", operands[0][0]), self.twin("torch", operands[1][0])
+        certain = any(twin is not None for twin in twins)
+        roots = [*self._roots("keras", keras), *self._roots("torch", torch)]
+        found = explain_arrival(x, z, roots, place, certain)
+        return [applied_twice(item, steps[0].kind) for item in found]
+
+
+def _earliest_first(keras: Sequence[_Place], torch: Sequence[_Place]) -> Iterator[tuple[_Place, _Place]]:
+    """Each place with each, the earliest with the earliest first."""
+    pairs = [(i + j, a, b) for i, a in enumerate(keras) for j, b in enumerate(torch)]
+    for _, a, b in sorted(pairs, key=lambda item: item[0]):
+        yield a, b
 
 
 def applied_twice(item: Explanation, kind: str) -> Explanation:
     """A softmax that one side lacks in front of a softmax is one that the other side applies twice."""
-    if kind == "softmax" and item.cause == "activation-missing" and "softmax" in item.evidence:
+    if kind == item.lone == "softmax" and item.cause == "activation-missing":
         return replace(item, cause="double-softmax", fix="leave the second softmax out")
     return item
 

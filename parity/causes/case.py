@@ -15,8 +15,14 @@ from parity.core.types import Array
 class Explanation:
     """One cause of one finding.
 
-    `strides` are those of both layers, where they are what differs; `layers` are the layers without weights that
-    were found to be the place, where two of them are.
+    Attributes:
+        cause: identifier of the cause.
+        evidence: what shows it, for a person.
+        fix: what to change.
+        verified: whether the fix was tried, and the layer then agreed.
+        strides: of both layers, where these differ.
+        layers: paths of two layers without weights that were found to be the place.
+        lone: kind of the one step that one side alone takes ("softmax", "activation").
     """
 
     cause: str
@@ -25,6 +31,7 @@ class Explanation:
     verified: bool = False
     strides: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     layers: tuple[str | None, str | None] | None = None
+    lone: str | None = None
 
 
 @dataclass

@@ -13,7 +13,7 @@ import numpy as np
 from parity.causes.between import Between, applied_twice
 from parity.causes.case import Case, Explanation
 from parity.causes.layers import explain_layer
-from parity.causes.steps import identify
+from parity.causes.steps.identify import identify
 from parity.causes.wiring import Tensor, explain_arrival
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind, in_a_line
@@ -161,10 +161,10 @@ class Explainer:
         path = apart.call.path
         at_end = apart.kind == Kind.OUTPUT
         place = ("the output", "the output") if at_end else (path, ", ".join(self.pairs[path]))
-        for number, (ours, theirs) in enumerate(zip(apart.keras_result, apart.inputs, strict=False)):
-            if compare([ours], [theirs]).differs:
+        for number, (keras, torch) in enumerate(zip(apart.keras_result, apart.inputs, strict=False)):
+            if compare([keras], [torch]).differs:
                 found = self._by_steps(apart, number, place)
-                found = found or explain_arrival(*channels_first(ours, theirs), self._sources(apart), place)
+                found = found or explain_arrival(*channels_first(keras, torch), self._sources(apart), place)
                 if found:
                     return [self._second_softmax(item, apart) for item in found]
         return []
@@ -183,11 +183,11 @@ class Explainer:
         if apart.kind == Kind.OUTPUT:
             sources = keras.outputs[number][1], torch.outputs[number][1]
         else:
-            mine = keras.calls(apart.call.path)
-            other = torch.calls(self.pairs[apart.call.path][0])
-            if len(mine) <= apart.call.index or len(other) <= apart.index:
+            keras_calls = keras.calls(apart.call.path)
+            torch_calls = torch.calls(self.pairs[apart.call.path][0])
+            if len(keras_calls) <= apart.call.index or len(torch_calls) <= apart.index:
                 return []
-            inputs = mine[apart.call.index].inputs, other[apart.index].inputs
+            inputs = keras_calls[apart.call.index].inputs, torch_calls[apart.index].inputs
             if number >= min(map(len, inputs)):
                 return []
             sources = inputs[0][number], inputs[1][number]
@@ -208,33 +208,33 @@ class Explainer:
 
     def _case(self, apart: Apart) -> Case:
         path = apart.call.path
-        mates = self.pairs[path]
-        ours, theirs = self.layers[0][path], self.layers[1][mates[-1]]
+        torch_paths = self.pairs[path]
+        keras, torch = self.layers[0][path], self.layers[1][torch_paths[-1]]
         weights: tuple[dict[str, Array], dict[str, Array]] = {}, {}
         for slot in self.slots.get(path, ()):
-            name = slot.torch.rpartition(".")[2] if len(mates) == 1 else slot.torch
+            name = slot.torch.rpartition(".")[2] if len(torch_paths) == 1 else slot.torch
             weights[0][name] = slot.layout.to_torch(self.keras.read(slot.keras))
             weights[1][name] = self.torch.read(slot.torch)
 
         def rerun(values: Mapping[str, Array], settings: Mapping[str, Any]) -> Array | None:
-            if len(mates) != 1:
+            if len(torch_paths) != 1:
                 return None
-            outputs = self.torch.trial(mates[0], apart.inputs, values, settings)
+            outputs = self.torch.trial(torch_paths[0], apart.inputs, values, settings)
             return outputs[0] if outputs else None
 
         return Case(
-            path, ", ".join(mates), (ours.family, theirs.family), (ours.settings, theirs.settings),
+            path, ", ".join(torch_paths), (keras.family, torch.family), (keras.settings, torch.settings),
             list(apart.call.inputs), apart.keras_result[0], list(apart.inputs), apart.outputs[0], weights,
             self.images, rerun,
         )  # fmt: skip
 
 
-def channels_first(ours: Array, theirs: Array) -> tuple[Array, Array]:
+def channels_first(keras: Array, torch: Array) -> tuple[Array, Array]:
     """A Keras tensor and torch's, both channels first."""
-    fit = aligned(ours, theirs) if ours.ndim == theirs.ndim else None
+    fit = aligned(keras, torch) if keras.ndim == torch.ndim else None
     if fit is not None and fit[1] == "as it is":
-        return activation_to_torch(ours), activation_to_torch(theirs)
-    return activation_to_torch(ours), theirs
+        return activation_to_torch(keras), activation_to_torch(torch)
+    return activation_to_torch(keras), torch
 
 
 def _explained(item: Located, explanations: Sequence[Explanation], trouble: str) -> list[Located]:
@@ -252,15 +252,15 @@ def _explained(item: Located, explanations: Sequence[Explanation], trouble: str)
 
 
 def _exchanged_strides(located: list[Located]) -> list[Located]:
-    """Two neighbouring convolutions with one another's stride: the stride sits on the other one."""
+    """Two neighbouring convolutions, each with the stride of the other: one cause for both."""
     found = list(located)
     strided = [i for i, item in enumerate(found) if item.strides is not None]
     for i, j in pairwise(strided):
         first, second = found[i].strides, found[j].strides
         if first and second and first == second[::-1]:
-            for k, other in ((i, j), (j, i)):
+            for k, neighbour in ((i, j), (j, i)):
                 finding = found[k].finding
-                text = f"{finding.evidence}; {found[other].finding.keras} has the two exchanged"
+                text = f"{finding.evidence}; {found[neighbour].finding.keras} has the two exchanged"
                 fix = f"exchange the strides of {found[i].finding.torch} and {found[j].finding.torch}"
                 found[k] = replace(
                     found[k], finding=replace(finding, cause="stride-placement", evidence=text, fix=fix)

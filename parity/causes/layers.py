@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from parity.causes.case import Case, Explanation
-from parity.causes.compare_steps import explain_steps
-from parity.causes.kernel_layers import explain_kernel
-from parity.causes.norm_layers import explain_batchnorm, explain_grouped
-from parity.causes.steps import IDENTITY, Step, identify, permutation, same
+from parity.causes.kernels.explain import explain_kernel
+from parity.causes.norms.explain import explain_batchnorm, explain_grouped
+from parity.causes.steps.compare import Steps, explain_steps
+from parity.causes.steps.identify import IDENTITY, Step, identify, permutation, same
 from parity.core.layout import aligned
 from parity.core.types import Array
 
@@ -40,11 +40,10 @@ def _steps_behind(case: Case) -> Iterator[Explanation]:
     if fit is not None and fit[1] == "as it is":
         y = case.keras_out
     ahead, back = identify(y, case.torch_out), identify(case.torch_out, y)
-    for x, mine, other in ((y, IDENTITY, ahead), (case.torch_out, back, IDENTITY)):
-        if mine is not None and other is not None and "affine" not in (mine.kind, other.kind):
-            place = case.keras, case.torch
-            for cause, evidence, fix in explain_steps(x, y, case.torch_out, mine, other, place):
-                yield Explanation(cause, f"behind the layer's own work, {evidence}", fix, verified=True)
+    for x, keras, torch in ((y, IDENTITY, ahead), (case.torch_out, back, IDENTITY)):
+        if keras is not None and torch is not None and "affine" not in (keras.kind, torch.kind):
+            for found in explain_steps(Steps(x, keras, torch, (case.keras, case.torch))):
+                yield replace(found, evidence=f"behind the layer's own work, {found.evidence}")
             return
 
 
@@ -54,27 +53,26 @@ def _steps_behind(case: Case) -> Iterator[Explanation]:
 def _weightless(case: Case) -> Iterator[Explanation]:
     x, y = case.channels_first
     hints = (dict(case.settings[0]), dict(case.settings[1]))
-    steps = identify(x, y, hints), identify(case.torch_in[0], case.torch_out, hints)
-    if steps[0] is not None and steps[1] is not None and steps[0].kind == steps[1].kind == "pool":
-        steps = _from_one_corner(steps[0], x, steps[1], case.torch_in[0])
-    for cause, evidence, fix in explain_steps(
-        x, y, case.torch_out, steps[0], steps[1], (case.keras, case.torch)
-    ):
-        yield Explanation(cause, evidence, fix, verified=True)
+    keras, torch = identify(x, y, hints), identify(case.torch_in[0], case.torch_out, hints)
+    if keras is None or torch is None:
+        return
+    if keras.kind == torch.kind == "pool":
+        keras, torch = _from_one_corner(keras, x, torch, case.torch_in[0])
+    yield from explain_steps(Steps(x, keras, torch, (case.keras, case.torch)))
 
 
-def _from_one_corner(ours: Step, x: Array, theirs: Step, other: Array) -> tuple[Step, Step]:
+def _from_one_corner(keras: Step, keras_in: Array, torch: Step, torch_in: Array) -> tuple[Step, Step]:
     """Two poolings of which one has its padding in front as a step of its own: that padding counts."""
-    ahead = [(a - b) // 2 for a, b in zip(x.shape[2:], other.shape[2:], strict=True)]
+    ahead = [(a - b) // 2 for a, b in zip(keras_in.shape[2:], torch_in.shape[2:], strict=True)]
     if not any(ahead):
-        return ours, theirs
-    step, sign = (ours, 1) if max(ahead) > 0 else (theirs, -1)
+        return keras, torch
+    step, sign = (keras, 1) if max(ahead) > 0 else (torch, -1)
     pads = [
         (begin + sign * extra, end) for (begin, end), extra in zip(step.settings["pads"], ahead, strict=True)
     ]
     moved = replace(step, settings={**step.settings, "pads": pads, "count": True},
                     name=f"{step.name} behind a padding of {[abs(extra) for extra in ahead]}")  # fmt: skip
-    return (moved, theirs) if step is ours else (ours, moved)
+    return (moved, torch) if step is keras else (keras, moved)
 
 
 # --- any layer ------------------------------------------------------------------------------------
@@ -82,19 +80,17 @@ def _from_one_corner(ours: Step, x: Array, theirs: Step, other: Array) -> tuple[
 
 def _other_weights(case: Case) -> Iterator[Explanation]:
     """For layers of any kind: with the Keras weights, the torch layer itself agrees."""
-    mine, other = case.weights
+    keras, torch = case.weights
     differing = {
-        name: mine[name] for name in other if name in mine and not np.array_equal(mine[name], other[name])
+        name: keras[name] for name in torch if name in keras and not np.array_equal(keras[name], torch[name])
     }
     agreed = case.agrees(differing, {}) if differing else None
     if agreed is None:
         yield from _permuted(case)
         return
     names = ", ".join(differing)
-    zero = [name for name in differing if not other[name].any() or not mine[name].any()]
-    only_bias = set(differing) == {"bias"} and (
-        bool(zero) or not np.isclose(mine["bias"], other["bias"]).any()
-    )
+    zero = any(not torch[name].any() or not keras[name].any() for name in differing)
+    only_bias = set(differing) == {"bias"} and (zero or not np.isclose(keras["bias"], torch["bias"]).any())
     cause = "missing-bias" if only_bias else "weight-not-copied"
     yield Explanation(cause, f"{names} differ; with the Keras values the torch layer agrees to {agreed:.1g}",
                       f"copy {names} from {case.keras} to {case.torch}", True)  # fmt: skip

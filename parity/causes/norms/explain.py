@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from parity.causes import norms
 from parity.causes.case import Case, Explanation
-from parity.causes.norms import Normalisation
-from parity.causes.steps import plain_number
+from parity.causes.norms.describe import Normalisation, Order, describe_batchnorm, describe_grouped
+from parity.causes.steps.identify import plain_number
 from parity.core.layout import aligned
 
 
@@ -21,14 +20,14 @@ def explain_batchnorm(case: Case) -> Iterator[Explanation]:
         if case.settings[0].get("axis") in (None, -1, x_axis(case))
         else (case.keras_in[0], case.keras_out)
     )
-    ours = norms.describe_batchnorm(x, y, [("keras", case.weights[0])])
-    theirs = norms.describe_batchnorm(
+    keras = describe_batchnorm(x, y, [("keras", case.weights[0])])
+    torch = describe_batchnorm(
         case.torch_in[0], case.torch_out, [("keras", case.weights[0]), ("torch", case.weights[1])]
     )
-    if ours is None or theirs is None:
+    if keras is None or torch is None:
         yield from _epsilon_as_set(case, "batchnorm-epsilon")
         return
-    yield from _normalisations(case, ours, theirs, "batchnorm-epsilon")
+    yield from _normalisations(case, keras, torch, "batchnorm-epsilon")
 
 
 def _epsilon_as_set(case: Case, cause: str) -> Iterator[Explanation]:
@@ -53,7 +52,7 @@ def explain_grouped(case: Case) -> Iterator[Explanation]:
     if "groupnorm" in case.families:
         x, y = case.channels_first
         pair = ((x, y, sources[0]), (case.torch_in[0], case.torch_out, sources[1]))
-        found = [norms.describe_grouped(*item, int(groups or 1)) for item in pair]
+        found = [describe_grouped(*item, int(groups or 1)) for item in pair]
         cause = "groupnorm-epsilon"
     else:
         fit = aligned(case.keras_out, case.torch_out)
@@ -62,7 +61,7 @@ def explain_grouped(case: Case) -> Iterator[Explanation]:
         inside = aligned(case.keras_in[0], case.torch_in[0])
         pair = ((case.keras_in[0], case.keras_out, sources[0]),
                 (inside[0] if inside else case.torch_in[0], fit[0], sources[1]))  # fmt: skip
-        found = [norms.describe_grouped(*item, None) for item in pair]
+        found = [describe_grouped(*item, None) for item in pair]
         cause = "layernorm-epsilon"
     if found[0] is not None and found[1] is not None:
         yield from _normalisations(case, found[0], found[1], cause)
@@ -71,21 +70,21 @@ def explain_grouped(case: Case) -> Iterator[Explanation]:
 
 
 def _normalisations(
-    case: Case, ours: Normalisation, theirs: Normalisation, epsilon_cause: str
+    case: Case, keras: Normalisation, torch: Normalisation, epsilon_cause: str
 ) -> Iterator[Explanation]:
     found: list[tuple[str, str, str]] = []
     settings: dict[str, Any] = {}
-    if abs(ours.epsilon - theirs.epsilon) > 1e-6 * max(ours.epsilon, theirs.epsilon) + 1e-12:
-        a, b = _short(ours.epsilon), _short(theirs.epsilon)
+    if abs(keras.epsilon - torch.epsilon) > 1e-6 * max(keras.epsilon, torch.epsilon) + 1e-12:
+        a, b = _short(keras.epsilon), _short(torch.epsilon)
         settings["eps"] = a
         found.append((epsilon_cause, f"epsilon is {a:g} in Keras and {b:g} in torch, as solved from the results",
                       f"epsilon={b:g} on Keras layer {case.keras}, or eps={a:g} on torch layer {case.torch}"))  # fmt: skip
-    if ours.statistics != theirs.statistics:
-        side, path = ("torch", case.torch) if theirs.statistics == "batch" else ("Keras", case.keras)
+    if keras.statistics != torch.statistics:
+        side, path = ("torch", case.torch) if torch.statistics == "batch" else ("Keras", case.keras)
         found.append(("train-mode-left-on", f"the {side} layer {path} normalises by the statistics of the batch",
                       f"run {side} layer {path} in inference mode"))  # fmt: skip
-    weights = dict(case.weights[0]) if theirs.source == "torch" or ours.order != theirs.order else {}
-    found += _vectors(case, ours, theirs)
+    weights = dict(case.weights[0]) if torch.source == "torch" or keras.order != torch.order else {}
+    found += _vectors(case, keras, torch)
     agreed = case.agrees(weights, settings) if found else None
     shown = "with that changed on the torch layer it agrees" + ("" if agreed is None else f" to {agreed:.1g}")
     if agreed is None:  # the module does not read its own attributes: the formula was held against the result
@@ -98,43 +97,42 @@ def _short(value: float) -> float:
     return plain_number(float(f"{value:.7g}"))
 
 
-def _vectors(case: Case, ours: Normalisation, theirs: Normalisation) -> Iterator[tuple[str, str, str]]:
-    """Differences in which vector stands where."""
-    if theirs.source == "keras" and ours.order != theirs.order:
-        dropped = {name for name in theirs.order if name.startswith("no ")} ^ {
-            n for n in ours.order if n.startswith("no ")
-        }
+def _vectors(case: Case, keras: Normalisation, torch: Normalisation) -> Iterator[tuple[str, str, str]]:
+    """Differences in which vector has which role."""
+    if torch.source == "keras" and keras.order != torch.order:
+        dropped = torch.left_out ^ keras.left_out
         if dropped:
-            side, path = (
-                ("torch", case.torch) if any(n in theirs.order for n in dropped) else ("Keras", case.keras)
-            )
-            names = ", ".join(sorted(name.removeprefix("no ") for name in dropped))
-            cause = "missing-bias" if dropped == {"no bias"} else "weight-not-copied"
+            side, path = ("torch", case.torch) if torch.left_out & dropped else ("Keras", case.keras)
+            names = ", ".join(sorted(dropped))
+            cause = "missing-bias" if dropped == {"bias"} else "weight-not-copied"
             yield cause, f"the {side} layer {path} has no {names}", f"copy {names} to {side} layer {path}"
             return
-        text = (
-            f"the vectors stand as {', '.join(ours.order)} in Keras and as {', '.join(theirs.order)} in torch"
-        )
+        text = f"the vectors stand as {_shown(keras.order)} in Keras and as {_shown(torch.order)} in torch"
         yield "batchnorm-slots-swapped", text, f"copy each vector to its own slot of torch layer {case.torch}"
-    elif theirs.source == "torch":
-        mine, other = case.weights
-        differing = [name for name in other if name in mine and not np.array_equal(mine[name], other[name])]
-        swapped = [(name, twin) for name in differing for twin in mine
-                   if twin != name and np.array_equal(other[name], mine[twin])]  # fmt: skip
-        names = ", ".join(differing)
-        if swapped:
-            text = "; ".join(f"torch's {name} holds what Keras has as {twin}" for name, twin in swapped)
-            yield (
-                "batchnorm-slots-swapped",
-                text,
-                f"copy each vector to its own slot of torch layer {case.torch}",
-            )
-        elif differing == ["bias"] and (not other["bias"].any() or not mine["bias"].any()):
-            side = "torch" if not other["bias"].any() else "Keras"
-            yield "missing-bias", f"the {side} layer's bias is zero", f"copy the bias to the {side} layer"
-        elif differing:
-            yield (
-                "weight-not-copied",
-                f"{names} are not the same",
-                f"copy {names} from {case.keras} to {case.torch}",
-            )
+    elif torch.source == "torch":
+        yield from _values(case)
+
+
+def _values(case: Case) -> Iterator[tuple[str, str, str]]:
+    """Differences in the vectors' values."""
+    keras, torch = case.weights
+    differing = [name for name in torch if name in keras and not np.array_equal(keras[name], torch[name])]
+    swapped = [(name, twin) for name in differing for twin in keras
+               if twin != name and np.array_equal(torch[name], keras[twin])]  # fmt: skip
+    names = ", ".join(differing)
+    if swapped:
+        text = "; ".join(f"torch's {name} holds what Keras has as {twin}" for name, twin in swapped)
+        yield "batchnorm-slots-swapped", text, f"copy each vector to its own slot of torch layer {case.torch}"
+    elif differing == ["bias"] and (not torch["bias"].any() or not keras["bias"].any()):
+        side = "torch" if not torch["bias"].any() else "Keras"
+        yield "missing-bias", f"the {side} layer's bias is zero", f"copy the bias to the {side} layer"
+    elif differing:
+        yield (
+            "weight-not-copied",
+            f"{names} are not the same",
+            f"copy {names} from {case.keras} to {case.torch}",
+        )
+
+
+def _shown(order: Order) -> str:
+    return ", ".join(name or "none" for name in order)

@@ -8,11 +8,18 @@ from itertools import permutations
 
 import numpy as np
 
-from parity.causes.steps import fitted, same
+from parity.causes.steps.identify import fitted, same
 from parity.core.types import Array
 
 ROLES = ("weight", "bias", "running_mean", "running_var")
+"""What scales, shifts, centres and divides, by torch's names; layer and group normalisations have the first two."""
+Order = tuple[str | None, ...]
+"""For each role the vector that had it; None where none had, and the role was left out."""
 PLAIN = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+
+
+GROUPED_ORDERS: tuple[Order, ...] = (("weight", "bias"), ("weight", None), (None, "bias"), ("bias", "weight"))
+"""Orders to try of the two vectors of a layer or group normalisation."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +27,21 @@ class Normalisation:
     """What a normalisation layer computed.
 
     Attributes:
-        order: the names of the vectors that stood for scale, offset, mean and variance.
+        order: which vector had each role.
         epsilon: added to the variance, as solved from the result.
         statistics: "running" or "batch" (batch normalisation); "token" or "group".
         source: whose vectors they are: "keras" or "torch".
     """
 
-    order: tuple[str, ...]
+    order: Order
     epsilon: float
     statistics: str
     source: str
+
+    @property
+    def left_out(self) -> set[str]:
+        """The roles that no vector had."""
+        return {role for role, name in zip(ROLES, self.order, strict=False) if name is None}
 
 
 def describe_batchnorm(
@@ -60,15 +72,15 @@ def describe_batchnorm(
                 return Normalisation(order, epsilon, "running", side)
         for dropped in ((), ("bias",), ("weight",), ("weight", "bias")):
             given = {**complete, **{name: np.full(channels, PLAIN[name]) for name in dropped}}
-            order = tuple(f"no {name}" if name in dropped else name for name in ROLES)
+            without: Order = tuple(None if name in dropped else name for name in ROLES)
             if dropped:
                 epsilon = _epsilon(given["weight"][alive], factor, given["running_var"][alive])
                 vectors_given = given["weight"], given["bias"], given["running_mean"], given["running_var"]
                 if epsilon is not None and _holds(rows, *vectors_given, epsilon):
-                    return Normalisation(order, epsilon, "running", side)
+                    return Normalisation(without, epsilon, "running", side)
             epsilon = _epsilon(given["weight"][alive], factor, variance[alive])
             if epsilon is not None and _holds(rows, given["weight"], given["bias"], mean, variance, epsilon):
-                return Normalisation(order, epsilon, "batch", side)
+                return Normalisation(without, epsilon, "batch", side)
     return None
 
 
@@ -118,9 +130,9 @@ def describe_grouped(
     shape = (1,) * (x.ndim - 1) + (-1,) if groups is None else (1, -1, *[1] * (x.ndim - 2))
     channels = x.shape[-1 if groups is None else 1]
     for side, held in vectors:
-        for order in (("weight", "bias"), ("weight", "no bias"), ("no weight", "bias"), ("bias", "weight")):
-            scale, shift = (np.asarray(held.get(name, np.full(channels, PLAIN[role])))
-                            for name, role in zip(order, ("weight", "bias"), strict=True))  # fmt: skip
+        for order in GROUPED_ORDERS:
+            scale, shift = (np.asarray(held.get(name or "", np.full(channels, PLAIN[role])))
+                            for name, role in zip(order, ROLES, strict=False))  # fmt: skip
             if scale.shape != (channels,) or shift.shape != (channels,) or not scale.all():
                 continue
             plain = ((y - shift.reshape(shape)) / scale.reshape(shape)).reshape(blocks.shape)

@@ -41,6 +41,17 @@ class Step:
 
 
 IDENTITY = Step("identity", "nothing")
+NOTHING = "nothing"
+"""The activation that hands its input on."""
+FORMS = {
+    "gelu by erf": "gelu",
+    "gelu by tanh": "gelu",
+    "hard sigmoid x/6+0.5": "hard sigmoid",
+    "hard sigmoid 0.2x+0.5": "hard sigmoid",
+    "hard swish x/6+0.5": "hard swish",
+    "hard swish 0.2x+0.5": "hard swish",
+}
+"""Activations that go by one name and have two forms."""
 
 
 def same(a: Array, b: Array) -> bool:
@@ -75,9 +86,14 @@ def candidates(x: Array, y: Array, hints: tuple[dict[str, Any], ...] = ()) -> It
         yield from _resize(x, y)
 
 
+def activation(name: str, function: Callable[[Array], Array] = lambda x: x) -> Step:
+    """The step that one of `elementwise` is."""
+    return IDENTITY if name == NOTHING else Step("activation", name, {"form of": FORMS.get(name)}, function)
+
+
 def elementwise() -> dict[str, Callable[[Array], Array]]:
     """The activations by name, identity first."""
-    return {"nothing": lambda x: x, **{name: reference.activation(name) for name in reference.ACTIVATIONS}}
+    return {NOTHING: lambda x: x, **{name: reference.activation(name) for name in reference.ACTIVATIONS}}
 
 
 def _sampled(x: Array, y: Array) -> tuple[Array, Array]:
@@ -91,7 +107,7 @@ def _elementwise(x: Array, y: Array) -> Iterator[Step]:
     some_x, some_y = _sampled(x, y)
     for name, function in elementwise().items():
         if same(some_y, function(some_x)) and same(y, function(x)):
-            yield IDENTITY if name == "nothing" else Step("activation", name, {}, function)
+            yield activation(name, function)
     negative = x < 0
     if negative.any() and not negative.all() and same(y[~negative], x[~negative]):
         ratios = y[negative] / x[negative]
@@ -131,10 +147,10 @@ def permutation(x: Array, y: Array, axis: int = 1) -> list[int] | None:
         return None
     # A random projection tells the slices apart; the whole tensors are compared afterwards.
     direction = np.random.default_rng(0).standard_normal(a.shape[1])
-    ours, theirs = a @ direction, b @ direction
+    before, after = a @ direction, b @ direction
     # In the order of the projections, slice by slice; equal slices keep their order.
-    found = np.empty(len(ours), dtype=int)
-    found[np.argsort(theirs, kind="stable")] = np.argsort(ours, kind="stable")
+    found = np.empty(len(before), dtype=int)
+    found[np.argsort(after, kind="stable")] = np.argsort(before, kind="stable")
     if found.tolist() == list(range(len(found))):
         return None
     order = found.tolist()
@@ -276,5 +292,7 @@ def _resize(x: Array, y: Array) -> Iterator[Step]:
             continue
         size = y.shape[2:]
         if same(few_y, reference.resize(few_x, size, mode)) and same(y, reference.resize(x, size, mode)):
-            yield Step("resize", f"{mode} resize to {size}", {"mode": mode, "size": size},
+            method, _, option = mode.partition(" ")
+            yield Step("resize", f"{mode} resize to {size}",
+                       {"mode": mode, "method": method, "option": option or None, "size": size},
                        partial(reference.resize, size=size, mode=mode))  # fmt: skip
