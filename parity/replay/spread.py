@@ -19,7 +19,7 @@ from parity.core.trace import Node, NodeObserver, Values
 from parity.core.types import Array
 
 DRAWS = 3
-"""Runs with other roundings. An element's spread is the greatest that it moves in any of them."""
+"""Runs, each rounded in its own way. An element's spread is the greatest that it moves in any of them."""
 
 UNIT = 2.0**-52
 """One unit in the last place of a float64 between 1 and 2; the smallest step that surely changes a value."""
@@ -63,13 +63,13 @@ class _Shaker(NodeObserver):
             return None
         moved = [shaken(self.rng, value) for value in outputs()]
         if node.kind in RESIZING:
-            moved = [_other_coordinates(self.rng, value) for value in moved]
+            moved = [_shifted(self.rng, value) for value in moved]
         if self._operand is not None and moved[0].shape == self._operand.shape:
             moved[0] = moved[0] + (shaken(self.rng, self._operand) - self._operand)
         return moved
 
 
-def _other_coordinates(rng: np.random.Generator, image: Array) -> Array:
+def _shifted(rng: np.random.Generator, image: Array) -> Array:
     """A resized image, read as far away as its rounded coordinates allow: a share of the way to its neighbours."""
     if image.dtype.kind != "f" or image.ndim < 3:
         return image
@@ -95,7 +95,7 @@ def spread(model: Adapter, inputs: Sequence[Array], draws: int = DRAWS, seed: in
     Args:
         model: one side.
         inputs: model inputs in its own layout, in float64.
-        draws: runs with other roundings.
+        draws: runs rounded otherwise.
         seed: of the roundings.
 
     Returns:
