@@ -10,7 +10,7 @@ import numpy as np
 from parity.causes.case import Case, Explanation
 from parity.causes.kernels.explain import explain_kernel
 from parity.causes.norms.explain import explain_batchnorm, explain_grouped
-from parity.causes.steps.compare import Steps, explain_steps
+from parity.causes.steps.compare import StepPair, explain_steps
 from parity.causes.steps.identify import IDENTITY, Step, identify, permutation, same
 from parity.core.layout import aligned
 from parity.core.types import Array
@@ -42,7 +42,7 @@ def _steps_behind(case: Case) -> Iterator[Explanation]:
     ahead, back = identify(y, case.torch_out), identify(case.torch_out, y)
     for x, keras, torch in ((y, IDENTITY, ahead), (case.torch_out, back, IDENTITY)):
         if keras is not None and torch is not None and "affine" not in (keras.kind, torch.kind):
-            for found in explain_steps(Steps(x, keras, torch, (case.keras, case.torch))):
+            for found in explain_steps(StepPair(x, keras, torch, (case.keras, case.torch))):
                 yield replace(found, evidence=f"behind the layer's own work, {found.evidence}")
             return
 
@@ -58,7 +58,7 @@ def _weightless(case: Case) -> Iterator[Explanation]:
         return
     if keras.kind == torch.kind == "pool":
         keras, torch = _from_one_corner(keras, x, torch, case.torch_in[0])
-    yield from explain_steps(Steps(x, keras, torch, (case.keras, case.torch)))
+    yield from explain_steps(StepPair(x, keras, torch, (case.keras, case.torch)))
 
 
 def _from_one_corner(keras: Step, keras_in: Array, torch: Step, torch_in: Array) -> tuple[Step, Step]:

@@ -13,7 +13,7 @@ from itertools import combinations, islice, product
 import numpy as np
 
 from parity.causes.case import Explanation
-from parity.causes.steps.compare import Steps, explain_steps
+from parity.causes.steps.compare import StepPair, explain_steps
 from parity.causes.steps.identify import IDENTITY, Step, activation, candidates, elementwise, same
 from parity.core.types import Array
 
@@ -75,9 +75,9 @@ def _of_tensors(
     )
     if keras.shape == torch.shape:
         for step in _sure(torch, keras, certain):
-            yield from explain_steps(Steps(torch, step, IDENTITY, place, at_input=at_input))
+            yield from explain_steps(StepPair(torch, step, IDENTITY, place, at_input=at_input))
         for step in _sure(keras, torch, certain):
-            yield from explain_steps(Steps(keras, IDENTITY, step, place, at_input=at_input))
+            yield from explain_steps(StepPair(keras, IDENTITY, step, place, at_input=at_input))
     recent = [source for source in reversed(sources) if not source.is_input][:RECENT]
     for source in [*_rectified([*recent, *inputs]), *_sums(recent, keras)]:
         yield from _from_source(source, keras, torch, place)
@@ -119,7 +119,7 @@ def _from_source(source: Tensor, keras: Array, torch: Array, place: tuple[str, s
     torch_steps = list(_few(source.value, torch)) if keras_steps else []
     for a, b in product(keras_steps, torch_steps):
         if a != b:
-            yield from explain_steps(Steps(source.value, a, b, place, source.name, source.is_input))
+            yield from explain_steps(StepPair(source.value, a, b, place, source.name, source.is_input))
 
 
 def _summed(gap: Array, sources: Sequence[Tensor], place: tuple[str, str]) -> Iterator[Explanation]:
@@ -148,4 +148,4 @@ def _other_activation(gap: Array, source: Tensor, place: tuple[str, str]) -> Ite
     for a, b in product(functions, functions):
         if a != b and same(some_gap, values[a] - values[b]) and same(gap, functions[a](z) - functions[b](z)):
             start = f"{source.name}, inside a sum,"
-            yield from explain_steps(Steps(z, activation(a), activation(b), place, start))
+            yield from explain_steps(StepPair(z, activation(a), activation(b), place, start))

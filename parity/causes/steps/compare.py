@@ -21,7 +21,7 @@ SAME_TENSOR = "one and the same tensor"
 
 
 @dataclass(frozen=True)
-class Steps:
+class StepPair:
     """What each side made of one tensor.
 
     Attributes:
@@ -46,7 +46,7 @@ class Steps:
         return f"from {self.start} Keras makes {self.keras}, torch {self.torch}"
 
 
-def explain_steps(steps: Steps) -> Iterator[Explanation]:
+def explain_steps(steps: StepPair) -> Iterator[Explanation]:
     """The causes that two identified steps on one tensor show; each was held against both results."""
     keras, torch, text, place = steps.keras, steps.torch, steps.text, steps.place
     kinds = {keras.kind, torch.kind}
@@ -74,7 +74,7 @@ def _shown(cause: str, evidence: str, fix: str, lone: str | None = None) -> Expl
     return Explanation(cause, evidence, fix, verified=True, lone=lone)
 
 
-def _pools(steps: Steps) -> Iterator[Explanation]:
+def _pools(steps: StepPair) -> Iterator[Explanation]:
     a, b = steps.keras.settings, steps.torch.settings
     if (a["pool"], a["kernel"], a["stride"]) != (b["pool"], b["kernel"], b["stride"]):
         return
@@ -91,7 +91,7 @@ def _pools(steps: Steps) -> Iterator[Explanation]:
         yield _shown("pool-count-include-pad", steps.text, fix)
 
 
-def _resizes(steps: Steps) -> Explanation:
+def _resizes(steps: StepPair) -> Explanation:
     a, b = steps.keras.settings, steps.torch.settings
     for option, cause in (("align_corners", "resize-align-corners"), ("antialias", "resize-antialias")):
         having = [side["option"] == option for side in (a, b)]
@@ -100,7 +100,7 @@ def _resizes(steps: Steps) -> Explanation:
     return _shown("resize-mode", steps.text, f"use {a['mode']} on both sides")
 
 
-def _activations(steps: Steps) -> Explanation:
+def _activations(steps: StepPair) -> Explanation:
     a, b = steps.keras, steps.torch
     at_keras, at_torch = f"Keras {steps.place[0]}", f"torch {steps.place[1]}"
     if "slope" in a.settings and "slope" in b.settings:
@@ -113,7 +113,7 @@ def _activations(steps: Steps) -> Explanation:
     return _shown(cause, steps.text, f"use {a.name} at {at_torch}, or {b.name} at {at_keras}")
 
 
-def _one_sided(steps: Steps) -> Iterator[Explanation]:
+def _one_sided(steps: StepPair) -> Iterator[Explanation]:
     """One side does something, the other nothing (or both reorder channels)."""
     at_torch = steps.keras.kind != "identity"  # it is torch that lacks the step
     step, lacking, having, path = (
@@ -159,7 +159,7 @@ def blocks(order: list[int]) -> list[tuple[int, int]] | None:
     return runs if 2 <= len(runs) <= max(4, len(order) // 3) else None
 
 
-def _input_scaling(steps: Steps) -> Explanation:
+def _input_scaling(steps: StepPair) -> Explanation:
     """Scalings of the model's input; the same ones in reversed channel order are a matter of channel order."""
     keras, torch = _lines(steps.keras), _lines(steps.torch)
     if keras is not None and torch is not None:
