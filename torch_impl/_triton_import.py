@@ -1,7 +1,7 @@
 """Lets triton and TensorFlow work in one process, whichever is imported first.
 
 Both carry an LLVM. TensorFlow shows its own to every library that is loaded later (RTLD_GLOBAL). Triton's
-library then binds to TensorFlow's LLVM in place of its own, and the process ends: with a segmentation fault,
+library then binds to TensorFlow's LLVM instead of its own, and the process ends: with a segmentation fault,
 or with "LLVM ERROR: inconsistency in registered CommandLine options". PyTorch's CUDA build brings triton and
 loads it with the first optimizer, so `import keras`, `import torch`, `torch.optim.SGD(...)` is enough.
 
