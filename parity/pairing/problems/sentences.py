@@ -15,7 +15,7 @@ SHOWN = 5
 
 def sentence(problem: Problem) -> str:
     """The problem in one line: what must hold, what came, and what to do."""
-    return _SENTENCES[problem.kind](problem)
+    return SENTENCES[problem.kind](problem)
 
 
 def described(tensor: Held) -> str:
@@ -99,7 +99,7 @@ def _tied(problem: Problem) -> str:
     return f"tied tensors of the target must receive one value; got several for {few(problem.paths)}"
 
 
-_SENTENCES = {
+SENTENCES = {
     ProblemKind.NO_COUNTERPART: _no_counterpart,
     ProblemKind.SHAPES: _shapes,
     ProblemKind.SEVERAL: _several,
