@@ -5,8 +5,9 @@ from parity.core.errors import CheckpointError, PairingError, ParityError, Usage
 from parity.core.finding import Finding
 from parity.report.result import Report
 from parity.verdict.compare import assert_parity, compare
+from parity.weights.models import pair
 from parity.weights.optimizer_state import transfer_optimizer
-from parity.weights.transfer import TransferResult, pair, transfer
+from parity.weights.transfer import TransferResult, transfer
 
 watch_triton()  # here, so that it holds in every import order
 

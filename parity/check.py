@@ -18,7 +18,8 @@ from parity.core.verdict import verdict_of
 from parity.pairing.pair import MappingLike, Pairing
 from parity.report.result import Report, Result
 from parity.verdict.compare import compare
-from parity.weights.transfer import pair, transfer
+from parity.weights.models import pair
+from parity.weights.transfer import transfer
 
 BOTH = DIRECTIONS = ("torch-to-keras", "keras-to-torch")
 """Ways to copy weights before a comparison; the n-th draws its random weights from the seed plus n."""

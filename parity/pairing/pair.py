@@ -11,10 +11,10 @@ from parity.pairing.by_name import Matcher
 from parity.pairing.mapping import MappingLike
 from parity.pairing.pairs import LayerPair, Pairing
 
-__all__ = ["LayerPair", "MappingLike", "Pairing", "pair"]
+__all__ = ["LayerPair", "MappingLike", "Pairing", "pair_layers"]
 
 
-def pair(
+def pair_layers(
     keras: Adapter,
     torch: Adapter,
     mapping: MappingLike | None = None,
@@ -32,7 +32,7 @@ def pair(
         mapping: {Keras path: torch path or tuple of torch paths}; of layers, containers or single tensors.
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
         traces: of one forward pass of each side on the same inputs, (keras, torch); the Keras trace then says
-            what was flattened, after `pair` has settled it with torch's.
+            what was flattened, after they are settled it with torch's.
 
     Returns:
         Pairs in the Keras model's definition order, with every problem found.

@@ -22,7 +22,7 @@ from parity.training.gradients import compare_gradients
 from parity.training.inference import infer
 from parity.training.steps.trajectory import Trajectory
 from parity.training.train_mode import train_mode
-from parity.weights.transfer import exact_folds
+from parity.weights.differences import exact_folds
 
 
 def training_findings(

@@ -25,14 +25,8 @@ from parity.verdict.localise import localise
 from parity.verdict.outputs import Judged, Limits, Outputs, cast, judge, limits_of, vacuous
 from parity.verdict.precision import Precision, compare_in
 from parity.verdict.unmatched import with_differing_values, with_unmatched
-from parity.weights.transfer import (
-    adapters_of,
-    exact_folds,
-    given,
-    layer_pairs,
-    pair_models,
-    sorted_sides,
-)
+from parity.weights.differences import exact_folds
+from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides
 
 
 def compare(

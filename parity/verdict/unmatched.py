@@ -11,7 +11,7 @@ from parity.pairing.pair import Pairing
 from parity.pairing.problems.problem import Problem
 from parity.pairing.problems.sentences import sentence
 from parity.replay.settings import differing_settings
-from parity.weights.transfer import tensor_differences
+from parity.weights.differences import tensor_differences
 
 SHOWN = 5
 """Layers with a finding of their own before the rest is counted."""

@@ -12,9 +12,9 @@ from parity.adapters.probe import flattened_images
 from parity.core.errors import UsageError
 from parity.core.rules import State
 from parity.core.types import Array
-from parity.pairing.pair import MappingLike, pair
+from parity.pairing.pair import MappingLike, pair_layers
 from parity.pairing.slots import Slot
-from parity.weights.transfer import adapters_of, sorted_sides
+from parity.weights.models import adapters_of, sorted_sides
 
 
 def transfer_optimizer(
@@ -42,27 +42,28 @@ def transfer_optimizer(
     first, second = adapters_of(source_model, target_model)
     keras, torch = sorted_sides(first, second)
     to_torch = side_of(source_model) == "keras"
-    ours, theirs = (source, target) if to_torch else (target, source)
-    pairing = pair(keras, torch, mapping, flattened_images(keras))
+    keras_optimizer, torch_optimizer = (source, target) if to_torch else (target, source)
+    pairing = pair_layers(keras, torch, mapping, flattened_images(keras))
     slots = [slot for item in pairing.pairs for slot in item.slots]
-    mine, other = optimizer_access(keras, ours), optimizer_access(torch, theirs)
-    factor = mine.velocity_factor()
-    states = (mine if to_torch else other).read()
-    _check(states, mine.names(), other.names(), slots, to_torch)
+    keras_state = optimizer_access(keras, keras_optimizer)
+    torch_state = optimizer_access(torch, torch_optimizer)
+    factor = keras_state.velocity_factor()
+    states = (keras_state if to_torch else torch_state).read()
+    _check(states, keras_state.names(), torch_state.names(), slots, to_torch)
     written: dict[str, State] = {}
     for slot in slots:
         state = states.get(slot.keras if to_torch else slot.torch)
         if state is not None:
             written[slot.torch if to_torch else slot.keras] = _converted(state, slot, to_torch, factor)
-    (other if to_torch else mine).write(written)
+    (torch_state if to_torch else keras_state).write(written)
     return sum(bool(state) for state in written.values())
 
 
 def _check(
-    states: Mapping[str, State], ours: set[str], theirs: set[str] | None, slots: list[Slot], to_torch: bool
+    states: Mapping[str, State], keras: set[str], torch: set[str] | None, slots: list[Slot], to_torch: bool
 ) -> None:
     held = {name for state in states.values() for name in state}
-    wanted = theirs if to_torch else ours
+    wanted = torch if to_torch else keras
     if wanted is not None and held and held - {"step"} != wanted - {"step"}:
         raise UsageError(
             f"two optimizers must keep the same kinds of state; got {sorted(held)} and {sorted(wanted)}. "

@@ -25,7 +25,7 @@ from parity.pairing.evidence import Evidence
 from parity.pairing.pairs import Pairing
 from parity.pairing.problems import sentences
 from parity.replay.located import Apart, Compared
-from parity.weights.transfer import pair_models
+from parity.weights.models import pair_models
 from tests.mutation.test_natural_faults import CASES
 from tests.zoo_apart import CASES as APART
 

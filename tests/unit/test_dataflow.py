@@ -19,9 +19,9 @@ from parity.adapters import adapt
 from parity.adapters.probe import randomise, to_torch_inputs
 from parity.pairing.dataflow.graph import graph_of
 from parity.pairing.evidence import Evidence
-from parity.pairing.pair import Pairing, pair
+from parity.pairing.pair import Pairing, pair_layers
 from parity.pairing.problems.sentences import sentence
-from parity.weights.transfer import pair_models
+from parity.weights.models import pair_models
 from tests.zoo_apart import CASES, Torch, image
 
 
@@ -235,7 +235,7 @@ def test_models_that_have_nothing_to_do_with_each_other() -> None:
                 for layer in torch_side.layers().values()
                 for tensor in layer.tensors
             }
-            pairing = pair(keras_side, torch_side, None, None, (keras_trace, torch_trace))
+            pairing = pair_layers(keras_side, torch_side, None, None, (keras_trace, torch_trace))
             slots = [slot for item in pairing.pairs for slot in item.slots]
             assert all(slot.layout.keras_shape == held[slot.keras] for slot in slots)
             assert all(slot.layout.torch_shape == shapes[slot.torch] for slot in slots)

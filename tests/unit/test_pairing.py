@@ -10,7 +10,7 @@ import pytest
 from parity.core.errors import PairingError, UsageError
 from parity.core.types import LayerInfo, TensorInfo
 from parity.pairing.evidence import Evidence
-from parity.pairing.pair import Pairing, pair
+from parity.pairing.pair import Pairing, pair_layers
 from parity.pairing.problems.grouped import LONGEST, grouped, pairing_error
 from parity.pairing.problems.problem import Problem, ProblemKind
 from parity.pairing.problems.sentences import sentence
@@ -58,7 +58,7 @@ def paired(
     mapping: Any = None,
     aliases: dict[str, tuple[str, ...]] | None = None,
 ) -> Pairing:
-    return pair(Model("keras", keras, aliases), Model("torch", torch), mapping)  # type: ignore[arg-type]
+    return pair_layers(Model("keras", keras, aliases), Model("torch", torch), mapping)  # type: ignore[arg-type]
 
 
 PAIRED: dict[str, tuple[Pairing, dict[str, str], Evidence]] = {

@@ -129,17 +129,17 @@ def test_each_condition_of_the_rule_counts(condition: str) -> None:
 def test_a_check_pairs_its_models_once(monkeypatch: pytest.MonkeyPatch, keras_torch: None) -> None:
     from parity import check
     from parity.verdict import compare
-    from parity.weights import transfer
+    from parity.weights import models, transfer
 
     calls: list[tuple[Any, ...]] = []
-    plain = transfer.pair_models
+    plain = models.pair_models
 
     def counted(*arguments: Any) -> Any:
         calls.append(arguments)
         return plain(*arguments)
 
-    monkeypatch.setattr(transfer, "pair_models", counted)
-    monkeypatch.setattr(compare, "pair_models", counted)
+    for module in (models, transfer, compare):
+        monkeypatch.setattr(module, "pair_models", counted)
     result = check.check_pair(
         "Conv2d", "tests.networks:conv_keras", "tests.networks:conv_torch", {"one": None, "two": None}
     )

@@ -11,24 +11,24 @@ from parity.pairing.dataflow.graph import Graph, Unit
 
 
 class Positions:
-    """How far apart the units of two graphs stand.
+    """How far the units of two graphs stand from each other.
 
     One fault, a missing or an added layer or connection, leaves either what comes before a step or what
     comes after it as it was. So the smaller of the two differences counts most.
     """
 
-    def __init__(self, ours: Graph, theirs: Graph) -> None:
+    def __init__(self, keras: Graph, torch: Graph) -> None:
         kinds: dict[Hashable, int] = {}
-        for graph in (ours, theirs):
+        for graph in (keras, torch):
             for vertex in graph.vertices:
                 kinds.setdefault(vertex.coarse, len(kinds))
-        self._counts = tuple(_counts(graph, kinds) for graph in (ours, theirs))
+        self._counts = tuple(_counts(graph, kinds) for graph in (keras, torch))
 
-    def apart(self, unit: Unit, mate: Unit) -> float:
+    def distance(self, keras: Unit, torch: Unit) -> float:
         """0.0 where as many steps of each kind come before, and after, both."""
         before, after = (
-            float(np.abs(own - other).sum())
-            for own, other in zip(self._counts[0][unit], self._counts[1][mate], strict=True)
+            float(np.abs(keras_count - torch_count).sum())
+            for keras_count, torch_count in zip(self._counts[0][keras], self._counts[1][torch], strict=True)
         )
         return min(before, after) + 0.5 * (before + after)
 

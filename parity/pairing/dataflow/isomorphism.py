@@ -41,11 +41,11 @@ class Match:
     evidence: dict[Unit, Evidence | None] = field(default_factory=dict)
 
 
-def isomorphism(ours: Graph, theirs: Graph, prefer: Prefer, known: Mapping[Unit, Unit]) -> Match | None:
+def isomorphism(keras: Graph, torch: Graph, prefer: Prefer, known: Mapping[Unit, Unit]) -> Match | None:
     """A pairing under which the two graphs are the same, at the strictest level at which there is one."""
     for level in LEVELS:
         for coarse in (False, True):
-            joint = _Joint(ours, theirs, level, coarse, known)
+            joint = _Joint(keras, torch, level, coarse, known)
             match = joint.solve(prefer)
             if match is not None:
                 return match
@@ -63,16 +63,16 @@ class _Joint:
     """Both graphs under one numbering, torch's vertices after Keras' own."""
 
     def __init__(
-        self, ours: Graph, theirs: Graph, level: str, coarse: bool, known: Mapping[Unit, Unit]
+        self, keras: Graph, torch: Graph, level: str, coarse: bool, known: Mapping[Unit, Unit]
     ) -> None:
-        self.graphs, self.level = (ours, theirs), level
-        self.split = len(ours.vertices)
-        self.vertices: list[Vertex] = [*ours.vertices, *theirs.vertices]
+        self.graphs, self.level = (keras, torch), level
+        self.split = len(keras.vertices)
+        self.vertices: list[Vertex] = [*keras.vertices, *torch.vertices]
         names: dict[Hashable, int] = {}
         self.ins: list[list[tuple[int, int]]] = [[] for _ in self.vertices]
         self.outs: list[list[tuple[int, int]]] = [[] for _ in self.vertices]
         self.edges: tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]] = (set(), set())
-        for side, (graph, shift) in enumerate(((ours, 0), (theirs, self.split))):
+        for side, (graph, shift) in enumerate(((keras, 0), (torch, self.split))):
             for start, end, marks in graph.edges:
                 mark = names.setdefault(projected(marks, level), len(names))
                 self.edges[side].add((start + shift, end + shift, mark))
@@ -80,18 +80,18 @@ class _Joint:
                 self.ins[end].append((mark, start))
                 self.outs[start].append((mark, end))
         self.uses: dict[int, list[int]] = {}
-        for graph, shift in ((ours, 0), (theirs, self.split)):
+        for graph, shift in ((keras, 0), (torch, self.split)):
             for uses in graph.units.values():
                 for use in uses:
-                    self.uses[use + shift] = [other + shift for other in uses]
-        told = {unit: i for i, unit in enumerate(known)} | {
-            mate: i for i, mate in enumerate(known.values()) if mate not in known
+                    self.uses[use + shift] = [again + shift for again in uses]
+        paired = {unit: i for i, unit in enumerate(known)} | {
+            unit: i for i, unit in enumerate(known.values()) if unit not in known
         }
         self.start = [
             (
                 vertex.coarse if coarse else vertex.label,
                 len(self.uses.get(i, ())),
-                told.get(vertex.unit, -1) if vertex.unit else -1,
+                paired.get(vertex.unit, -1) if vertex.unit else -1,
             )
             for i, vertex in enumerate(self.vertices)
         ]
@@ -110,7 +110,7 @@ class _Joint:
         match = Match(level=self.level)
         while True:
             classes = self._classes(colour)
-            if any(len(ours) != len(theirs) for ours, theirs in classes):
+            if any(len(keras) != len(torch) for keras, torch in classes):
                 return None
             several = sorted(
                 (item for item in classes if len(item[0]) > 1), key=lambda item: (len(item[0]), item)
@@ -122,29 +122,29 @@ class _Joint:
                 return None
             colour[choice[0]] = colour[choice[1]] = max(colour) + 1
             colour = self._refined(colour)
-        match.vertices = {ours[0]: theirs[0] - self.split for ours, theirs in classes}
+        match.vertices = {keras[0]: torch[0] - self.split for keras, torch in classes}
         return self._checked(match)
 
     def _choice(
         self, several: Sequence[tuple[list[int], list[int]]], prefer: Prefer, match: Match
     ) -> tuple[int, int] | None:
         """A pair to tell apart from its like: by other evidence, else any where it makes no difference."""
-        for ours, theirs in several:
-            for use in ours:
+        for keras, torch in several:
+            for use in keras:
                 unit = self.vertices[use].unit
-                units = {mate: other for mate in theirs if (other := self.vertices[mate].unit) is not None}
+                units = {at: found for at in torch if (found := self.vertices[at].unit) is not None}
                 best = prefer(unit, list(dict.fromkeys(units.values()))) if unit is not None else None
                 if best is not None:
-                    return use, next(mate for mate, other in units.items() if other == best)
-        for ours, theirs in several:
-            alike = [self._surroundings(uses) for uses in (ours, theirs)]
+                    return use, next(at for at, found in units.items() if found == best)
+        for keras, torch in several:
+            alike = [self._surroundings(uses) for uses in (keras, torch)]
             for key, uses in alike[0].items():
-                if len(uses) == len(alike[1].get(key, ())) == 1 and len(ours) > 1:
+                if len(uses) == len(alike[1].get(key, ())) == 1 and len(keras) > 1:
                     return uses[0], alike[1][key][0]
-        for ours, theirs in several:
-            if self._interchangeable(ours, 0) or self._interchangeable(theirs, 1):
-                match.free.update(unit for use in ours if (unit := self.vertices[use].unit) is not None)
-                return ours[0], theirs[0]
+        for keras, torch in several:
+            if self._interchangeable(keras, 0) or self._interchangeable(torch, 1):
+                match.free.update(unit for use in keras if (unit := self.vertices[use].unit) is not None)
+                return keras[0], torch[0]
         return None  # what made the graphs differ may tell these apart: not for us to choose
 
     def _surroundings(self, uses: Sequence[int]) -> dict[Hashable, list[int]]:
@@ -166,11 +166,11 @@ class _Joint:
         }
         if mapped != self.edges[1]:
             return None
-        for ours, theirs in match.vertices.items():
-            unit, mate = self.vertices[ours].unit, self.vertices[theirs + self.split].unit
-            if unit is None or mate is None:
+        for keras, torch in match.vertices.items():
+            unit, torch_unit = self.vertices[keras].unit, self.vertices[torch + self.split].unit
+            if unit is None or torch_unit is None:
                 continue
-            if match.units.setdefault(unit, mate) != mate:
+            if match.units.setdefault(unit, torch_unit) != torch_unit:
                 return None
             free = unit in match.free
             match.evidence[unit] = Evidence.DATAFLOW_EITHER if free else Evidence.DATAFLOW
@@ -190,8 +190,8 @@ class _Joint:
                     for i in range(len(self.vertices))
                 ]
             )
-            apart = Counter(colour[: self.split]) != Counter(colour[self.split :])
-            if apart or len(set(colour)) == count:
+            differ = Counter(colour[: self.split]) != Counter(colour[self.split :])
+            if differ or len(set(colour)) == count:
                 return colour  # once the two sides differ in their colours, they cannot be the same
             count = len(set(colour))
 

@@ -30,16 +30,16 @@ class Ambiguity:
 
 
 def propagate(
-    ours: Graph, theirs: Graph, compatible: Compatible, prefer: Prefer, known: Mapping[Unit, Unit]
+    keras: Graph, torch: Graph, compatible: Compatible, prefer: Prefer, known: Mapping[Unit, Unit]
 ) -> tuple[Match, list[Ambiguity]]:
     """Pair what a unique kind, paired neighbours, names or equal weights make sure.
 
     Returns:
         The pairs with their evidence, and the Keras units that could go to several torch units.
     """
-    state = _Propagation(ours, theirs, compatible, prefer)
-    for unit, mate in known.items():
-        state.take(unit, mate, None)
+    state = _Propagation(keras, torch, compatible, prefer)
+    for keras_unit, torch_unit in known.items():
+        state.take(keras_unit, torch_unit, None)
     state.unique_kinds()
     state.grow()
     state.in_order()
@@ -73,151 +73,151 @@ class _Side:
         found: set[Hashable] = set()
         waiting: list[Hashable] = [unit]
         while waiting:
-            for way, other in self.near.get(waiting.pop(), {}):
-                if way == "to" and other not in found:
-                    found.add(other)
-                    waiting.append(other)
+            for way, neighbour in self.near.get(waiting.pop(), {}):
+                if way == "to" and neighbour not in found:
+                    found.add(neighbour)
+                    waiting.append(neighbour)
         return found
 
 
 class _Propagation:
-    def __init__(self, ours: Graph, theirs: Graph, compatible: Compatible, prefer: Prefer) -> None:
-        self.ours, self.theirs = _Side(ours), _Side(theirs)
+    def __init__(self, keras: Graph, torch: Graph, compatible: Compatible, prefer: Prefer) -> None:
+        self.keras, self.torch = _Side(keras), _Side(torch)
         self.compatible, self.prefer = compatible, prefer
         self.units: dict[Unit, Unit] = {}
         self.evidence: dict[Unit, Evidence | None] = {}
         self.taken: set[Unit] = set()
         self.points: dict[Unit, dict[Unit, float]] = {}
         self._fits: dict[tuple[Unit, Unit], bool] = {}
-        self._positions = Positions(ours, theirs)
+        self._positions = Positions(keras, torch)
         self._distances: dict[tuple[Unit, Unit], float] = {}
         self._near: dict[Unit, list[Unit]] = {}
-        self._alike = _groups(self.theirs.coarse)
-        ends = {vertex.label for vertex in ours.vertices if vertex.unit is None}
-        for label in ends & {vertex.label for vertex in theirs.vertices if vertex.unit is None}:
+        self._alike = _groups(self.torch.coarse)
+        ends = {vertex.label for vertex in keras.vertices if vertex.unit is None}
+        for label in ends & {vertex.label for vertex in torch.vertices if vertex.unit is None}:
             self._reward(label, label)
 
-    def fits(self, unit: Unit, mate: Unit) -> bool:
+    def fits(self, keras: Unit, torch: Unit) -> bool:
         """Whether the two could be one, by kind and shapes."""
-        if (unit, mate) not in self._fits:
-            alike = self.ours.coarse[unit] == self.theirs.coarse[mate]
-            self._fits[unit, mate] = alike and self.compatible(unit, mate)
-        return self._fits[unit, mate]
+        if (keras, torch) not in self._fits:
+            alike = self.keras.coarse[keras] == self.torch.coarse[torch]
+            self._fits[keras, torch] = alike and self.compatible(keras, torch)
+        return self._fits[keras, torch]
 
-    def take(self, unit: Unit, mate: Unit, evidence: Evidence | None) -> None:
+    def take(self, keras: Unit, torch: Unit, evidence: Evidence | None) -> None:
         """Pair two units, and let that speak for their neighbours."""
-        if unit in self.units or mate in self.taken:
+        if keras in self.units or torch in self.taken:
             return
-        self.units[unit] = mate
-        self.taken.add(mate)
-        self.evidence[unit] = evidence
-        self._reward(unit, mate)
+        self.units[keras] = torch
+        self.taken.add(torch)
+        self.evidence[keras] = evidence
+        self._reward(keras, torch)
 
-    def _reward(self, key: Hashable, mate_key: Hashable) -> None:
-        theirs = self.theirs.near.get(mate_key, {})
-        for (way, unit), marks in self.ours.near.get(key, {}).items():
-            if not isinstance(unit, Unit) or unit in self.units:
+    def _reward(self, keras_key: Hashable, torch_key: Hashable) -> None:
+        """Give points to the neighbours of two that correspond: more where the marks between are the same."""
+        torch_near = self.torch.near.get(torch_key, {})
+        for (way, keras), marks in self.keras.near.get(keras_key, {}).items():
+            if not isinstance(keras, Unit) or keras in self.units:
                 continue
-            for (other_way, mate), other_marks in theirs.items():
-                if (
-                    way == other_way
-                    and isinstance(mate, Unit)
-                    and mate not in self.taken
-                    and self.fits(unit, mate)
-                ):
-                    points = self.points.setdefault(unit, {})
-                    points[mate] = points.get(mate, 0.0) + (2.0 if marks & other_marks else 1.0)
+            for (torch_way, torch), torch_marks in torch_near.items():
+                free = isinstance(torch, Unit) and torch not in self.taken
+                if way == torch_way and free and isinstance(torch, Unit) and self.fits(keras, torch):
+                    points = self.points.setdefault(keras, {})
+                    points[torch] = points.get(torch, 0.0) + (2.0 if marks & torch_marks else 1.0)
 
     def unique_kinds(self) -> None:
         """Units whose kind and shapes occur once on each side."""
-        ours, theirs = _groups(self.ours.labels), _groups(self.theirs.labels)
-        for label, units in ours.items():
-            mates = theirs.get(label, [])
-            if len(units) == len(mates) == 1 and self.fits(units[0], mates[0]):
-                self.take(units[0], mates[0], Evidence.ONLY_ONE)
+        torch_units = _groups(self.torch.labels)
+        for label, units in _groups(self.keras.labels).items():
+            candidates = torch_units.get(label, [])
+            if len(units) == len(candidates) == 1 and self.fits(units[0], candidates[0]):
+                self.take(units[0], candidates[0], Evidence.ONLY_ONE)
 
     def grow(self) -> None:
-        """The unit and mate that share most of their neighbours and stand where the other stands, while that is unique."""
+        """The two units that share most of their neighbours and stand where the other stands, while that is unique."""
         while True:
             best = self._best()
             if not best:
                 return
-            for unit, mate, evidence in best:
-                self.take(unit, mate, evidence)
+            for keras, torch, evidence in best:
+                self.take(keras, torch, evidence)
 
     def _scores(self) -> dict[Unit, dict[Unit, float]]:
-        """For each free unit, what speaks for each free mate."""
+        """For each free Keras unit, what speaks for each free torch unit."""
         scores: dict[Unit, dict[Unit, float]] = {}
-        for unit in self.ours.labels:
-            if unit not in self.units:
-                points = self.points.get(unit, {})
-                near = [mate for mate in self._nearest(unit) if self._apart(unit, mate) == 0.0]
-                scores[unit] = {
-                    mate: self._share(unit, mate, points.get(mate, 0.0)) - DISTANCE * self._apart(unit, mate)
-                    for mate in dict.fromkeys([*points, *near])
-                    if mate not in self.taken
+        for keras in self.keras.labels:
+            if keras not in self.units:
+                points = self.points.get(keras, {})
+                near = [torch for torch in self._nearest(keras) if self._distance(keras, torch) == 0.0]
+                scores[keras] = {
+                    torch: self._share(keras, torch, points.get(torch, 0.0))
+                    - DISTANCE * self._distance(keras, torch)
+                    for torch in dict.fromkeys([*points, *near])
+                    if torch not in self.taken
                 }
         return scores
 
-    def _nearest(self, unit: Unit) -> list[Unit]:
-        """Mates that stand where the unit stands."""
-        if unit not in self._near:
-            mates = [mate for mate in self._alike.get(self.ours.coarse[unit], []) if self.fits(unit, mate)]
-            self._near[unit] = [mate for mate in mates if self._apart(unit, mate) == 0.0]
-        return self._near[unit]
+    def _nearest(self, keras: Unit) -> list[Unit]:
+        """Torch units that stand where the Keras unit stands."""
+        if keras not in self._near:
+            candidates = [
+                torch for torch in self._alike.get(self.keras.coarse[keras], []) if self.fits(keras, torch)
+            ]
+            self._near[keras] = [torch for torch in candidates if self._distance(keras, torch) == 0.0]
+        return self._near[keras]
 
-    def _apart(self, unit: Unit, mate: Unit) -> float:
-        if (unit, mate) not in self._distances:
-            self._distances[unit, mate] = self._positions.apart(unit, mate)
-        return self._distances[unit, mate]
+    def _distance(self, keras: Unit, torch: Unit) -> float:
+        if (keras, torch) not in self._distances:
+            self._distances[keras, torch] = self._positions.distance(keras, torch)
+        return self._distances[keras, torch]
 
     def _best(self) -> list[tuple[Unit, Unit, Evidence]]:
         """Pairs that are each other's one best choice, the best of them; else one that other evidence decides."""
         scores = self._scores()
         rivals: dict[Unit, list[float]] = {}
         for found in scores.values():
-            for mate, score in found.items():
-                rivals.setdefault(mate, []).append(score)
+            for torch, score in found.items():
+                rivals.setdefault(torch, []).append(score)
         sure, tied = [], []
-        for unit, found in scores.items():
+        for keras, found in scores.items():
             top = max(found.values(), default=0.0)
-            near = [mate for mate, score in found.items() if score > top - MARGIN]
-            for mate in near:
-                others = [score for score in rivals[mate] if score > top - MARGIN]
-                if len(near) == 1 and len(others) == 1:
-                    sure.append((top, unit, mate))
-                elif max(others) <= top + MARGIN:
-                    tied.append((top, unit, mate, near))
+            near = [torch for torch, score in found.items() if score > top - MARGIN]
+            for torch in near:
+                claims = [score for score in rivals[torch] if score > top - MARGIN]
+                if len(near) == 1 and len(claims) == 1:
+                    sure.append((top, keras, torch))
+                elif max(claims) <= top + MARGIN:
+                    tied.append((top, keras, torch, near))
         if sure:
             top = max(score for score, _, _ in sure)
-            return [(unit, mate, Evidence.NEIGHBOURS) for score, unit, mate in sure if score > top - STEP]
-        for _, unit, mate, near in tied:
-            if len(near) > 1 and self.prefer(unit, near) == mate:
-                return [(unit, mate, Evidence.NEIGHBOURS_AND_NAMES)]
+            return [(keras, torch, Evidence.NEIGHBOURS) for score, keras, torch in sure if score > top - STEP]
+        for _, keras, torch, near in tied:
+            if len(near) > 1 and self.prefer(keras, near) == torch:
+                return [(keras, torch, Evidence.NEIGHBOURS_AND_NAMES)]
         turns = self._turns() if tied else {}
         tied.sort(key=lambda item: (-item[0], abs(turns[0, item[1]] - turns[1, item[2]])))
-        for _, unit, mate, near in tied:
-            if self._same_for(near, unit, mate, scores):
-                return [(unit, mate, Evidence.NEIGHBOURS_EITHER)]
+        for _, keras, torch, near in tied:
+            if self._same_for(near, keras, torch, scores):
+                return [(keras, torch, Evidence.NEIGHBOURS_EITHER)]
         return []
 
     def _same_for(
-        self, near: list[Unit], unit: Unit, mate: Unit, scores: Mapping[Unit, Mapping[Unit, float]]
+        self, near: list[Unit], keras: Unit, torch: Unit, scores: Mapping[Unit, Mapping[Unit, float]]
     ) -> bool:
         """Whether the torch units among which to choose, or the Keras units that would be chosen, may change places."""
-        best = scores[unit][mate]
-        rivals = [other for other, found in scores.items() if found.get(mate, 0.0) > best - MARGIN]
-        if any(found.get(mate, 0.0) > best + MARGIN for found in scores.values()):
+        best = scores[keras][torch]
+        rivals = [rival for rival, found in scores.items() if found.get(torch, 0.0) > best - MARGIN]
+        if any(found.get(torch, 0.0) > best + MARGIN for found in scores.values()):
             return False
         return (
-            len({self.theirs.colours[name] for name in near}) == 1
-            or len({self.ours.colours[name] for name in rivals}) == 1
+            len({self.torch.colours[name] for name in near}) == 1
+            or len({self.keras.colours[name] for name in rivals}) == 1
         )
 
     def _turns(self) -> dict[tuple[int, Unit], int]:
         """The place of each free unit, by side, among the free ones of its kind in execution order."""
         found: dict[tuple[int, Unit], int] = {}
-        for number, (side, done) in enumerate(((self.ours, self.units), (self.theirs, self.taken))):
+        for number, (side, done) in enumerate(((self.keras, self.units), (self.torch, self.taken))):
             counts: Counter[Marks] = Counter()
             for unit, kind in side.coarse.items():
                 if unit not in done:
@@ -225,35 +225,38 @@ class _Propagation:
                     counts[kind] += 1
         return found
 
-    def _share(self, unit: Unit, mate: Unit, points: float) -> float:
-        total = len(self.ours.near.get(unit, {})) + len(self.theirs.near.get(mate, {}))
+    def _share(self, keras: Unit, torch: Unit, points: float) -> float:
+        total = len(self.keras.near.get(keras, {})) + len(self.torch.near.get(torch, {}))
         return points / max(total, 1)
 
     def in_order(self) -> None:
         """As many alike on both sides, each set in a chain: the first feeds the second, and so on."""
-        for label, units in _groups(self.ours.coarse).items():
+        torch_units = _groups(self.torch.coarse)
+        for label, units in _groups(self.keras.coarse).items():
             free = [unit for unit in units if unit not in self.units]
-            mates = [mate for mate in _groups(self.theirs.coarse).get(label, []) if mate not in self.taken]
-            if not free or len(free) != len(mates):
+            candidates = [unit for unit in torch_units.get(label, []) if unit not in self.taken]
+            if not free or len(free) != len(candidates):
                 continue
-            ours, theirs = _chain(free, self.ours), _chain(mates, self.theirs)
-            if ours and theirs and all(map(self.fits, ours, theirs)):
-                for unit, mate in zip(ours, theirs, strict=True):
-                    self.take(unit, mate, Evidence.ORDER)
+            keras_chain, torch_chain = _chain(free, self.keras), _chain(candidates, self.torch)
+            if keras_chain and torch_chain and all(map(self.fits, keras_chain, torch_chain)):
+                for keras, torch in zip(keras_chain, torch_chain, strict=True):
+                    self.take(keras, torch, Evidence.ORDER)
 
     def ambiguous(self) -> list[Ambiguity]:
         """What is left, with the units that it could go to."""
         found = []
-        for unit in self.ours.labels:
-            if unit not in self.units:
-                mates = [
-                    mate for mate in self.theirs.labels if mate not in self.taken and self.fits(unit, mate)
+        for keras in self.keras.labels:
+            if keras not in self.units:
+                candidates = [
+                    torch
+                    for torch in self.torch.labels
+                    if torch not in self.taken and self.fits(keras, torch)
                 ]
-                best = self.prefer(unit, mates) if mates else None
+                best = self.prefer(keras, candidates) if candidates else None
                 if best is not None:
-                    self.take(unit, best, Evidence.NAMES)
-                elif mates:
-                    found.append(Ambiguity(unit, mates))
+                    self.take(keras, best, Evidence.NAMES)
+                elif candidates:
+                    found.append(Ambiguity(keras, candidates))
         return found
 
 

@@ -28,7 +28,7 @@ class _Alignment:
     def __init__(self, keras: Trace, torch: Trace, paired: Iterable[tuple[int, int]]) -> None:
         self.keras, self.torch = keras, torch
         self.pairs: dict[int, int] = {**dict(paired), **dict(zip(keras.inputs, torch.inputs, strict=False))}
-        self.names = {mate: node for node, mate in self.pairs.items()}
+        self.names = {torch: keras for keras, torch in self.pairs.items()}
         self.users = torch.users()
 
     def find(self, node: Node) -> None:
@@ -37,10 +37,11 @@ class _Alignment:
         if operands is None:
             return
         for through_all in (False, True):
-            for mate in self._behind(operands[0][0], through_all):
-                if mate.kind == node.kind and self._operands(self.torch, mate, self.names) == operands:
-                    self.pairs[node.id] = mate.id
-                    self.names[mate.id] = node.id
+            for candidate in self._behind(operands[0][0], through_all):
+                alike = candidate.kind == node.kind
+                if alike and self._operands(self.torch, candidate, self.names) == operands:
+                    self.pairs[node.id] = candidate.id
+                    self.names[candidate.id] = node.id
                     return
 
     def _operands(self, trace: Trace, node: Node, names: dict[int, int]) -> Operands | None:
@@ -61,7 +62,7 @@ class _Alignment:
         return tuple(sorted(found)) or None
 
     def _behind(self, number: int, through_all: bool) -> list[Node]:
-        """Unpaired torch steps behind the mate of a Keras step, the nearest first."""
+        """Unpaired torch steps behind the counterpart of a Keras step, the nearest first."""
         activation = self.keras.nodes[number].settings.get("activation")
         found: list[Node] = []
         seen: set[int] = set()

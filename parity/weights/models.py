@@ -1,0 +1,111 @@
+"""Two models as sides, and the pairing of their layers: by name, or from one traced pass of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from parity.adapters import adapt
+from parity.adapters.probe import as_list, build, flattened_images, random_inputs, to_torch_inputs
+from parity.core.adapter import Adapter
+from parity.core.errors import UsageError
+from parity.core.trace import Trace
+from parity.pairing.pair import MappingLike, Pairing, pair_layers
+
+
+def adapters_of(first: Any, second: Any, inputs: Any = None, device: str = "cpu") -> tuple[Adapter, Adapter]:
+    """Adapters in the order given; the models must be one of each framework.
+
+    Raises:
+        UsageError: both models are of the same framework.
+    """
+    for model in (first, second):
+        build(model, inputs)
+    adapters = adapt(first, device), adapt(second, device)
+    if adapters[0].side == adapters[1].side:
+        raise UsageError(
+            f"one model must be Keras and the other torch; got two {adapters[0].side} models. "
+            "Use the framework's own state copy between models of the same framework."
+        )
+    return adapters
+
+
+def sorted_sides(first: Adapter, second: Adapter) -> tuple[Adapter, Adapter]:
+    """(keras, torch), in whichever order they came."""
+    return (first, second) if first.side == "keras" else (second, first)
+
+
+def pair(first: Any, second: Any, mapping: MappingLike | None = None, inputs: Any = None) -> Pairing:
+    """Pair the layers and tensors of two models, once for every `transfer` and `compare` that follows.
+
+    The result serves as long as neither model gets or loses a layer. Whatever found no counterpart is in its
+    `problems`; nothing is raised for it.
+
+    Args:
+        first: a Keras model and `second` a torch module, or the other way round.
+        second: the model of the other framework.
+        mapping: {Keras path: torch path, or tuple of torch paths}, of layers, containers or tensors.
+        inputs: a sample input in the Keras layout; None draws one from the Keras model's own specification.
+
+    Raises:
+        UsageError: the two models are not one of each framework, or the mapping is not made of paths.
+    """
+    return pair_models(*sorted_sides(*adapters_of(first, second, inputs)), mapping, inputs)
+
+
+def given(pairing: Pairing, keras: Adapter, torch: Adapter, mapping: MappingLike | None) -> Pairing:
+    """A pairing that the caller made before, once it is known to be of these two models.
+
+    Raises:
+        UsageError: it names layers or tensors that a model does not have, or a mapping comes with it.
+    """
+    if mapping:
+        raise UsageError(
+            "a pairing holds its mapping already; got pairing= and mapping=. Give the mapping to parity.pair."
+        )
+    for adapter, named in (
+        (keras, {slot.keras for item in pairing.pairs for slot in item.slots}),
+        (torch, {slot.torch for item in pairing.pairs for slot in item.slots}),
+    ):
+        known = {tensor.path for layer in adapter.layers().values() for tensor in layer.tensors}
+        if strangers := sorted(named - known):
+            raise UsageError(
+                f"pairing must be of these two models; got {len(strangers)} tensors that the {adapter.side} model "
+                f"does not have, the first {strangers[0]!r}. Pair the models anew with parity.pair."
+            )
+    return pairing
+
+
+def pair_models(keras: Adapter, torch: Adapter, mapping: MappingLike | None, inputs: Any) -> Pairing:
+    """Pair two models: by name where that settles every tensor, else from one traced forward pass of each."""
+    named = pair_layers(keras, torch, mapping)
+    if not named.complete or any(not item.evidence.of_names for item in named.pairs):
+        traces = traces_of(keras, torch, inputs)
+        if isinstance(traces, tuple):
+            return pair_layers(keras, torch, mapping, traces[0].flattened, traces)
+        named.unrun = traces
+    flattened = flattened_images(keras, inputs)
+    return replace(pair_layers(keras, torch, mapping, flattened), unrun=named.unrun) if flattened else named
+
+
+def traces_of(keras: Adapter, torch: Adapter, inputs: Any) -> tuple[Trace, Trace] | str:
+    """The graph of one forward pass of each side; where no input is known that both take, what is missing."""
+    if inputs is None and not keras.input_specs():
+        return "the Keras model does not say what it takes"
+    reason = ""
+    for values in [as_list(inputs)] if inputs is not None else random_inputs(keras):
+        side = keras.side
+        try:
+            first = keras.trace(values)[1]
+            side = torch.side
+            return first, torch.trace(to_torch_inputs(values, keras))[1]
+        except Exception as error:  # any model, any error: these sizes are not for it
+            shapes = ", ".join(str(value.shape) for value in values)
+            said = str(error).strip().partition("\n")[0][:200]
+            reason = reason or f"on input {shapes} {side} said {type(error).__name__}: {said}"
+    return reason or "no input is known that both take"
+
+
+def layer_pairs(pairing: Pairing) -> list[tuple[str, str | tuple[str, ...]]]:
+    """The pairs by path, a single torch path as a string."""
+    return [(item.keras, item.torch[0] if len(item.torch) == 1 else item.torch) for item in pairing.pairs]
