@@ -32,11 +32,16 @@ def import_torchvision() -> Any:
     import_torchvision.library = library  # type: ignore[attr-defined]  # it goes when this goes
     sys.path.append(str(FOLDER))
     load = torch.ops.load_library
-    torch.ops.load_library = lambda path: (
-        None
-    )  # beside a CUDA torch its compiled part loads, and aborts on the above
+    torch.ops.load_library = (
+        refuse  # a CUDA torch would load its compiled part, and abort on the operators above
+    )
     try:
         return importlib.import_module("torchvision.models")
     finally:
         torch.ops.load_library = load
         sys.path.remove(str(FOLDER))
+
+
+def refuse(path: str) -> None:
+    """Loads nothing; torchvision's definitions do without their compiled part where it is not to be had."""
+    raise OSError(f"{path} is not loaded: the definitions alone are wanted")
