@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from datasets.purdue_shapes import generate, save
+from datasets.training.runlog import RunLog
 from tests.conftest import needs
 
 HALVES = {"tf_impl": "keras", "torch_impl": "torch"}
@@ -87,7 +88,9 @@ def as_before() -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("half", HALVES)
-def test_a_killed_run_resumes_to_the_same_weights(half: str, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_weights(
+    half: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     needs(HALVES[half])
     train = importlib.import_module(f"{half}.train")
     names = importlib.import_module(f"{half}.checkpoints")
@@ -95,10 +98,17 @@ def test_a_killed_run_resumes_to_the_same_weights(half: str, tmp_path: Path) -> 
     flags = ["--data", str(tmp_path / "x-train.gz"), *FLAGS]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     killed(half, flags, broken, rows=10)
-    assert names.read_progress(broken).step in (8, 12)
+    done = names.read_progress(broken).step
+    assert done in (8, 12)
+    steps: list[int] = []
+    record = RunLog.__call__
+    monkeypatch.setattr(
+        RunLog, "__call__", lambda log, batch, loss: steps.append(batch.step) or record(log, batch, loss)
+    )
     # A file that a kill left half written is never read.
     (broken / f"partial-{names.STATE}").write_bytes(b"half")
     assert train.main([*flags, "--out", str(broken), "--resume"]) == 0
+    assert steps == list(range(done + 1, 25)), "a new run would end in the same weights too"
     assert train.main([*flags, "--out", str(whole)]) == 0
     for name in (names.CHECKPOINT, names.BEST):
         pairs = list(zip(weights(half, whole / name), weights(half, broken / name), strict=True))

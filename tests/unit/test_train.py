@@ -22,9 +22,10 @@ from datasets.errors import RunError
 from datasets.files import replacing
 from datasets.prediction.command import prediction_flags
 from datasets.purdue_shapes import generate, save
+from datasets.training.command import Training
 from datasets.training.flags import training_flags
 from datasets.training.order import Order, batches
-from datasets.training.recipe import Recipe, model_of
+from datasets.training.recipe import Machine, Recipe, model_of
 from datasets.training.runlog import Progress, RunLog, finite
 from datasets.training.runs import check_pairs
 from tests.conftest import needs
@@ -300,6 +301,16 @@ def test_another_seed_gives_other_weights(half: Any) -> None:
     kernels = [state(half.make_model({"depth": 2}, seed=seed))[0] for seed in (0, 0, 1)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert (kernels[0] != kernels[2]).any()
+
+
+def test_the_head_begins_with_the_bias_that_is_asked_for(half: Any, folder: Path) -> None:
+    words = ["--data", str(folder), "--out", "x", "--preset", "lecture", "--depth", "2"]
+    for flags, expected in ((["--head-bias", "-1.5"], True), ([], False)):
+        wanted = Training.of(training_flags("x").parse_args([*words, *flags]))
+        bias = half.HALF.built(wanted, Machine(), "cpu").conv_out.bias
+        values = bias.detach().numpy() if hasattr(bias, "detach") else np.array(bias)
+        assert values.shape == (5,)
+        assert (values == -1.5).all() == expected
 
 
 def test_a_run_can_start_from_a_checkpoint(done: Any, folder: Path, tmp_path: Path) -> None:
