@@ -76,6 +76,8 @@ _ROWS = (
      "set epsilon / eps to the other side's"),
     ("dropout-rate", "another dropout rate, or dropout on one side alone", "in training mode only",
      "give both layers the same rate"),
+    ("dropout-kind", "single elements, whole channels or whole examples dropped, or noise of another kind",
+     "in training mode only", "the same random layer on both sides: Dropout, SpatialDropout or AlphaDropout"),
     # --- activations
     ("activation-missing", "an activation left out, or one too many", "where the activation changes values, and there alone",
      "apply the activation"),

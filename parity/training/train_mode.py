@@ -138,7 +138,7 @@ def _frozen(pair: LayerPair, side: Side) -> Finding:
 
 
 def _dropout(bench: Bench, dropped: Both[list[Dropped]]) -> list[Finding]:
-    """Random layers that differ in their rate, or are on one side alone."""
+    """Random layers that differ in their kind or rate, or are on one side alone."""
     if dropped.keras or dropped.torch:
         bench.result.notes.append(
             f"what is random was switched off in training mode: {len(dropped.keras)} places in Keras, "
@@ -157,14 +157,35 @@ def _dropout(bench: Bench, dropped: Both[list[Dropped]]) -> list[Finding]:
 
 
 def _another_rate(keras: Dropped | None, torch: Dropped | None) -> Finding:
-    """A random layer that has another rate on the other side, or no counterpart there."""
+    """A random layer that has another kind or rate on the other side, or no counterpart there."""
     one = keras or torch
     assert one is not None
-    names = [f"{item.kind} dropout at a rate of {item.rate:g}" if item else "none" for item in (keras, torch)]
-    fix = f"rate {one.rate:g} on both sides" if keras and torch else "the same random layer on both sides"
+    names = [_described(item) if item else "none" for item in (keras, torch)]
     paths = keras.path if keras else None, torch.path if torch else None
     text = f"{names[0]} in Keras, {names[1]} in torch"
+    if keras and torch and keras.kind != torch.kind:
+        fix = f"{names[0]} on the torch side too, or {names[1]} in Keras"
+        return Finding(*paths, Kind.TRAINING, "dropout-kind", text, fix)
+    fix = f"rate {one.rate:g} on both sides" if keras and torch else "the same random layer on both sides"
     return Finding(*paths, Kind.TRAINING, "dropout-rate", text, fix)
+
+
+RANDOM_KINDS = {
+    "element": "dropout of single elements (Dropout)",
+    "channel": "dropout of whole channels (SpatialDropout, nn.Dropout1d to 3d)",
+    "example": "dropout of whole examples (a branch left out at random)",
+    "alpha": "alpha dropout (AlphaDropout)",
+    "alpha channel": "alpha dropout of whole channels (nn.FeatureAlphaDropout)",
+    "gaussian": "multiplication by Gaussian noise (GaussianDropout)",
+    "noise": "addition of Gaussian noise (GaussianNoise)",
+}
+"""What is random in a layer, for readers."""
+
+
+def _described(item: Dropped) -> str:
+    """A random layer in words: its kind and its rate."""
+    strength = "with a deviation" if item.kind == "noise" else "at a rate"
+    return f"{RANDOM_KINDS.get(item.kind, f'dropout of {item.kind}s')} {strength} of {item.rate:g}"
 
 
 def _leave_out_what_one_side_trains(bench: Bench) -> None:

@@ -57,6 +57,7 @@ def training() -> list[tuple[str, str, Callable[[], None]]]:
         *((single[case], name, partial(t.test_optimizers_that_differ, case, name))
           for case, name in t.PAIRS if single.get(case)),
         *(("dropout-rate", name, partial(t.test_dropout, name)) for name in ("dense", "image", "functional")),
+        *(("dropout-kind", name, partial(t.test_dropout_kind, name)) for name in t.KINDS),
         *(("shared-layer-duplicated", name, partial(t.test_a_shared_layer_that_became_two, name)) for name in t.SHARED),
         *(("double-softmax", name, partial(t.test_double_softmax, name)) for name in t.CLASSIFIERS),
         *(("loss-reduction", name, partial(t.test_loss_reduction, name)) for name in t.MODELS[:3]),

@@ -333,6 +333,40 @@ def test_dropout(name: str) -> None:
     assert finding.torch is None  # the second one has none
 
 
+KINDS = {  # Keras layer, torch module, and words that the finding must use for either
+    "spatial": (lambda rate: L.SpatialDropout2D(rate, name="drop"), nn.Dropout, "whole channels", "single elements"),
+    "plain": (lambda rate: L.Dropout(rate, name="drop"), nn.Dropout2d, "single elements", "whole channels"),
+    "alpha": (lambda rate: L.AlphaDropout(rate, name="drop"), nn.Dropout, "alpha dropout", "single elements"),
+    "gaussian": (lambda rate: L.GaussianDropout(rate, name="drop"), nn.Dropout, "Gaussian", "single elements"),
+    "example": (lambda rate: L.Dropout(rate, noise_shape=(None, 1, 1, 1), name="drop"), nn.Dropout2d,
+                "whole examples", "whole channels"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_dropout_kind(name: str) -> None:
+    make, module_class, keras_words, torch_words = KINDS[name]
+    image = keras.Input((8, 9, 3))
+    x = make(0.3)(L.Conv2D(4, 3, name="first")(image))
+    model = keras.Model(image, L.Conv2D(2, 1, name="second")(x))
+    module: Any = nn.Sequential()
+    module.add_module("first", nn.Conv2d(3, 4, 3))
+    module.add_module("drop", module_class(0.3))
+    module.add_module("second", nn.Conv2d(4, 2, 1))
+    parity.transfer(module, model)
+    report = parity.compare(
+        model, module, np.random.default_rng(0).standard_normal((2, 8, 9, 3)), gradients=True
+    )
+    (finding,) = report.findings
+    place = finding.keras, finding.torch, finding.cause, finding.fix_verified
+    assert place == ("drop", "drop", "dropout-kind", True), str(report)
+    before, _, after = finding.evidence.partition(" in Keras, ")
+    assert keras_words in before
+    assert torch_words in after
+    assert "both sides" not in finding.fix, "one rate on both sides is no fix where the kinds differ"
+    assert report.verdict == "DIVERGED"
+
+
 # --- a shared layer that became two ---------------------------------------------------------------
 
 

@@ -73,11 +73,7 @@ class KerasWatcher:
             return outputs
 
         def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
-            self._note(
-                self._stack[-1] if self._stack else None,
-                rate,
-                "channel" if noise_shape is not None else "element",
-            )
+            self._note(self._stack[-1] if self._stack else None, rate, _dropped_together(inputs, noise_shape))
             return inputs
 
         with ExitStack() as stack:
@@ -93,6 +89,24 @@ class KerasWatcher:
             self.dropped.append(Dropped(self._paths.get(id(layer)), float(rate), kind))
 
 
+def _dropped_together(inputs: Any, noise_shape: Any) -> str:
+    """What one random number decides: one element, a whole channel, a whole example, or something else."""
+    full = tuple(inputs.shape)
+    noise = full if noise_shape is None else tuple(noise_shape)
+    drawn = [size is None or int(size) == n for size, n in zip(noise, full, strict=True)]
+    if all(drawn):
+        return "element"
+    if drawn[0] and not any(n > 1 and own for n, own in zip(full[1:], drawn[1:], strict=True)):
+        return "example"
+    if (
+        drawn[0]
+        and drawn[-1]
+        and not any(n > 1 and own for n, own in zip(full[1:-1], drawn[1:-1], strict=True))
+    ):
+        return "channel"
+    return f"block {tuple(-1 if own else 1 for own in drawn)}"
+
+
 @contextmanager
 def _silent(layer: Any, note: Callable[[Any, float, str], None]) -> Iterator[None]:
     """A random layer that gives back what it gets, noted where it would have been on."""
@@ -100,7 +114,8 @@ def _silent(layer: Any, note: Callable[[Any, float, str], None]) -> Iterator[Non
     def call(inputs: Any, training: bool = False) -> Any:
         rate = next(getattr(layer, name) for name in RANDOM if hasattr(layer, name))
         if training:
-            note(layer, rate, "alpha" if isinstance(layer, L.AlphaDropout) else "gaussian")
+            kinds = {L.AlphaDropout: "alpha", L.GaussianDropout: "gaussian", L.GaussianNoise: "noise"}
+            note(layer, rate, next(kind for cls, kind in kinds.items() if isinstance(layer, cls)))
         return inputs
 
     vars(layer)["call"] = call

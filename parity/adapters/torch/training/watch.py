@@ -18,7 +18,8 @@ from parity.core.types import Array
 
 DROPOUTS = {
     torch.dropout: "element", F.dropout: "element", F.dropout1d: "channel", F.dropout2d: "channel",
-    F.dropout3d: "channel", F.alpha_dropout: "alpha", F.feature_alpha_dropout: "alpha",
+    F.dropout3d: "channel", F.alpha_dropout: "alpha",
+    F.feature_alpha_dropout: "alpha channel",
 }  # fmt: skip
 
 
@@ -106,7 +107,7 @@ class Neutral(TorchFunctionMode):
                 self._note(rate, DROPOUTS[func])
             return args[0] if args else kwargs["input"]
         if kwargs.get("dropout_p") and kwargs.get("training", True):
-            self._note(kwargs["dropout_p"], "attention")
+            self._note(kwargs["dropout_p"], "element")  # of the attention weights
             kwargs["dropout_p"] = 0.0
         if func in HARD_SIGMOIDS and args and args[0].dtype == torch.float64:
             return F.relu6(args[0] + 3.0) / 6.0  # torch's own gradient has a sixth in float32 under any dtype
