@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from parity import catalog, samples
 from parity.adapters.spec import read_spec
 from parity.check import BOTH
 from parity.core.errors import UsageError
+from parity.core.files.json_file import read_json
 from parity.core.rules import hyperparameters_of
 from parity.report.text import short
 
@@ -105,16 +105,16 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
 def read_mapping(path: Path | None) -> dict[str, Any]:
     """{Keras path: torch path} of a JSON file; nothing without one.
 
+    Args:
+        path: of at most 256 MiB.
+
     Raises:
-        UsageError: the file does not hold a JSON object.
+        UsageError: the file does not hold a JSON object, or too large a one.
         OSError: it cannot be read.
     """
     if path is None:
         return {}
-    try:
-        mapping = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UsageError(f"--mapping must be a JSON file of one object; got {path}: {error}.") from error
+    mapping = read_json(path, "--mapping")
     if not isinstance(mapping, dict):
         raise UsageError(
             f"--mapping must be a JSON object {{Keras path: torch path}}; got {type(mapping).__name__}."

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.core.files.whole_file import sha256, whole_file
 from parity.core.finding import Finding
 from parity.core.types import Array
 from parity.report.data import Comparison, Result
@@ -25,7 +26,8 @@ def write_json(path: str | Path, reports: Comparison | Sequence[Result]) -> None
     """One report as an object, or results as a list; the findings' tensors go to .safetensors files next to it.
 
     Every finding that has tensors says in "tensors" which keys it has there; the report or result names the
-    file in "tensors_file". Where they are more than 32 MB, each finding keeps the batch element that differs most.
+    file in "tensors_file", and its checksum in "tensors_sha256". Where they are more than 32 MB, each finding keeps
+    the batch element that differs most.
 
     Args:
         path: the JSON file; its folder is made where there is none.
@@ -39,7 +41,8 @@ def write_json(path: str | Path, reports: Comparison | Sequence[Result]) -> None
         suffix = ".safetensors" if len(many) == 1 else f".{number}.safetensors"
         _store(path.with_suffix(suffix), item.findings, values)
     whole = written if isinstance(reports, Sequence) else written[0]
-    path.write_text(json.dumps(whole, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(whole, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_html(path: str | Path, reports: Comparison | Sequence[Result]) -> None:
@@ -51,7 +54,8 @@ def write_html(path: str | Path, reports: Comparison | Sequence[Result]) -> None
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page(reports), encoding="utf-8")
+    with whole_file(path) as partial:
+        partial.write_text(page(reports), encoding="utf-8")
 
 
 def _store(path: Path, findings: Sequence[Finding], values: dict[str, Any]) -> None:
@@ -68,8 +72,9 @@ def _store(path: Path, findings: Sequence[Finding], values: dict[str, Any]) -> N
         if tensors or note:
             entry.update({"tensors": list(tensors), **note})
     named = {f"{i}.{key}": value for i, tensors in enumerate(kept, 1) for key, value in tensors.items()}
-    save_file({key: np.array(value, order="C") for key, value in named.items()}, path)
-    values["tensors_file"] = path.name
+    with whole_file(path) as partial:
+        save_file({key: np.array(value, order="C") for key, value in named.items()}, partial)
+    values["tensors_file"], values["tensors_sha256"] = path.name, sha256(path)
 
 
 def bounded(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import pprint
 import textwrap
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
+from parity.core.errors import UsageError
 from parity.core.types import Array
 from parity.report.gaps import compared, gap_of
+from parity.report.repro.checking import KerasLayer, Reported, TorchModule
 
 HEAD = '''"""{title}
 
@@ -132,51 +136,48 @@ REASONS = {
 }
 
 
-def script(
-    finding: Mapping[str, Any], tensors: Mapping[str, Array], environment: Mapping[str, str], source: str
-) -> str:
-    """The whole script.
+def script(reported: Reported, tensors: Mapping[str, Array], backend: str, source: str) -> str:
+    """The whole script; what a report says stands in it as comments and literals, and nothing of it runs.
 
     Args:
-        finding: as in a report's JSON, with its blueprint.
+        reported: the finding, checked.
         tensors: of the finding, as they will lie next to the script.
-        environment: of the report.
+        backend: of Keras, one of `KERAS_BACKENDS`.
         source: where the finding comes from, in words.
+
+    Raises:
+        UsageError: the script would hold a name that is not its own.
     """
     pair = compared(dict(tensors))
     gap = gap_of(dict(tensors))
     what = "output" if "keras_output.0" in tensors and "torch_output.0" in tensors else "input"
-    blueprint = finding.get("blueprint") or finding.get("recipe")  # its name in reports of version 0.1
-    blueprint = blueprint or {"keras": None, "torch": None}
-    rebuilt = [side for side in ("keras", "torch") if blueprint[side] is not None]
     why = REASONS["layer" if what == "output" else "wiring"]
     key = _differing(tensors, pair, what)
     if key != "output.0":
-        rebuilt, blueprint = [], {"keras": None, "torch": None}
-    reported = ""
+        reported = replace(reported, keras=None, torch=None)
+    rebuilt = [side for side in ("keras", "torch") if getattr(reported, side) is not None]
+    greatest = ""
     if gap is not None:
-        greatest = float(gap.max(initial=0.0))
-        reported = f"REPORTED = {greatest!r}\n" if math.isfinite(greatest) else 'REPORTED = float("inf")\n'
+        number = float(gap.max(initial=0.0))
+        greatest = f"REPORTED = {number!r}\n" if math.isfinite(number) else 'REPORTED = float("inf")\n'
     imports = ["import torch  # before Keras", "from torch import nn"] if "torch" in rebuilt else []
     imports += ["import keras"] if "keras" in rebuilt else []
     head = HEAD.format(
-        title=_plain(_title(finding)),
-        evidence=_plain(finding["evidence"]),
+        title=_plain(reported.title),
+        evidence=_plain(reported.evidence),
         version=version("segparity"),
-        source=source,
+        source=_plain(source),
         does=_does(rebuilt, what),
-        backend=environment.get("keras backend", "tensorflow"),
-        reported=reported,
+        backend=backend,
+        reported=greatest,
         imports="\n".join(imports),
     )
-    keras_part = (
-        _keras(blueprint["keras"]) if "keras" in rebuilt else KERAS_SAVED.format(why=why, key=f"keras_{key}")
-    )
-    torch_part = (
-        _torch(blueprint["torch"]) if "torch" in rebuilt else TORCH_SAVED.format(why=why, key=f"torch_{key}")
-    )
+    keras_part = _keras(reported.keras) if reported.keras else KERAS_SAVED.format(why=why, key=f"keras_{key}")
+    torch_part = _torch(reported.torch) if reported.torch else TORCH_SAVED.format(why=why, key=f"torch_{key}")
     end = (SHAPES if gap is None else VALUES).format(what=what)
-    return head + keras_part + torch_part + end
+    text = head + keras_part + torch_part + end
+    _check_names(text, reported)
+    return text
 
 
 def _differing(tensors: Mapping[str, Array], pair: tuple[Array, Array] | None, what: str) -> str:
@@ -186,15 +187,10 @@ def _differing(tensors: Mapping[str, Array], pair: tuple[Array, Array] | None, w
     return next(f"{what}.{i}" for i in range(len(tensors)) if tensors.get(f"keras_{what}.{i}") is pair[0])
 
 
-def _title(finding: Mapping[str, Any]) -> str:
-    place = " / ".join(dict.fromkeys(filter(None, (finding["keras"], finding["torch"])))) or "output"
-    cause = f" [{finding['cause']}]" if finding["cause"] else ""
-    return f"{finding['kind']} at {place}{cause}"
-
-
 def _plain(text: str) -> str:
-    """Text that can stand in a docstring."""
-    return textwrap.fill(text.replace("\\", "/").replace('"""', "'''"), 110)
+    """Text that can stand in a docstring: neither a mark of Python's nor what an editor shows as another text."""
+    letters = ("'" if letter == '"' else "/" if letter == "\\" else letter for letter in text)
+    return textwrap.fill("".join(letter if letter.isprintable() else " " for letter in letters), 110)
 
 
 def _does(rebuilt: list[str], what: str) -> str:
@@ -205,23 +201,59 @@ def _does(rebuilt: list[str], what: str) -> str:
     return f"It compares the saved {what}s alone."
 
 
-def _keras(blueprint: Mapping[str, Any]) -> str:
-    call = "inputs" if blueprint["list"] else "*inputs"
-    call += ", training=False" if blueprint["training"] else ""
-    config = pprint.pformat(blueprint["config"], width=100, sort_dicts=False)
+def _keras(layer: KerasLayer) -> str:
+    call = "inputs" if layer.list else "*inputs"
+    call += ", training=False" if layer.training else ""
+    config = pprint.pformat(layer.config, width=100, sort_dicts=False)
     return KERAS.format(config=config, call=call)
 
 
-def _torch(blueprints: list[Mapping[str, Any]]) -> str:
-    modules = [
-        f"nn.{part['class']}({', '.join(f'{name}={_tuple(value)!r}' for name, value in part['arguments'].items())})"
-        for part in blueprints
+def _torch(modules: tuple[TorchModule, ...]) -> str:
+    calls = [
+        f"nn.{module.name}({', '.join(f'{name}={_tuple(value)!r}' for name, value in module.arguments.items())})"
+        for module in modules
     ]
-    whole = blueprints[0]["class"].startswith("Embedding")
+    whole = modules[0].name.startswith("Embedding")
     inputs = 'torch.from_numpy(SAVED["torch_input.0"])' + (".long()" if whole else ".double()")
-    return TORCH.format(modules=", ".join(modules), inputs=inputs)
+    return TORCH.format(modules=", ".join(calls), inputs=inputs)
 
 
 def _tuple(value: Any) -> Any:
     """JSON has lists where torch wants tuples."""
     return tuple(map(_tuple, value)) if isinstance(value, list) else value
+
+
+def _check_names(text: str, reported: Reported) -> None:
+    """See that a script has no name but the templates' and the modules' classes: a second wall behind the first.
+
+    Raises:
+        UsageError: it has, or it is no Python.
+    """
+    blank = dict.fromkeys(
+        ("title", "evidence", "version", "source", "does", "backend", "reported", "imports"), ""
+    )
+    inputs = 'torch.from_numpy(SAVED["torch_input.0"]).long().double()'
+    template = HEAD.format(**blank) + KERAS.format(config="{}", call="*inputs") + VALUES.format(what="")
+    known = _names(template + TORCH.format(modules="", inputs=inputs) + 'REPORTED = float("inf")')
+    known |= {("attr", module.name) for module in reported.torch or ()}
+    try:
+        used = _names(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UsageError(
+            f"the finding must make a script that is Python; got {type(error).__name__}: {error}. "
+            "Write the report anew."
+        ) from error
+    if strange := sorted(used - known):
+        raise UsageError(
+            f"a script must use its own names alone; got {strange[0][1]!r} from the report. Write it anew."
+        )
+
+
+def _names(text: str) -> set[tuple[str, str]]:
+    """Every variable, function and attribute that a program names."""
+    return {
+        (kind, name)
+        for node in ast.walk(ast.parse(text))
+        for kind in ("id", "attr")
+        if isinstance(name := getattr(node, kind, None), str)
+    }
