@@ -4,6 +4,7 @@ ValueError
 └── RunError              a run that cannot start or go on; raised itself where what the run computes is wrong
     ├── DataError         a file or an array that is missing, cannot be read, or does not hold what it must
     │   └── DatasetError  the shapes: data, or a file, that breaks the documented format
+    ├── WriteError    a file that cannot be written
     ├── SettingsError     a flag or an argument out of its range, or two that do not go together
     └── MissingExtra      a package that is needed is not installed
 
@@ -24,6 +25,10 @@ class DataError(RunError):
 
 class DatasetError(DataError):
     """Data, or a file that should hold a data set of shapes, that breaks the documented format."""
+
+
+class WriteError(RunError):
+    """A file that cannot be written: a full disk, a folder that is read-only."""
 
 
 class SettingsError(RunError):

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from datasets.errors import MissingExtra
+from datasets.errors import DataError, MissingExtra, WriteError
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to. The file replaces `path` when the block ends without an error."""
+    """A path to write to. The file replaces `path` when the block ends without an error.
+
+    Raises:
+        WriteError: it cannot be written, whatever error a library has for that.
+    """
     partial = path.with_name("partial-" + path.name)  # the suffix stays: Keras chooses the format by it
     try:
         yield partial
         os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch and h5py know a full disk as RuntimeError
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise WriteError(
+            f"{path} must be written whole; got {type(error).__name__}: {reason}. Make room, give permission, or "
+            "choose another folder."
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -41,6 +53,57 @@ def writing(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+TEXT = 64 * 2**20
+"""Bytes of the largest text that is read: a list, names, a configuration."""
+ROOM = 2 * 2**30
+"""Bytes that the values of a JSON file may take in memory, by an estimate from its text."""
+COSTS = {b"{": 240, b"[": 64, b",": 64}
+"""Bytes that each of these marks of JSON stands for at most: an object, a list, a further value."""
+
+
+def read_within(path: Path, most: int = TEXT) -> bytes:
+    """A file's content, once its size is known to be in bounds.
+
+    Args:
+        path: of the file; also a device or a pipe, of which no more is read.
+        most: bytes that it may have.
+    Raises:
+        DataError: it has more.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if (size := os.fstat(file.fileno()).st_size) > most or len(content := file.read(most + 1)) > most:
+            raise DataError(
+                f"a file of this kind must have at most {most} bytes; got {max(size, most + 1)} or more at {path}. "
+                "Give a smaller one."
+            )
+    return content
+
+
+def read_json(path: Path, most: int = TEXT) -> Any:
+    """The values of a JSON file, once their size is known to be in bounds.
+
+    Args:
+        path: of the file.
+        most: bytes that it may have; its values may take 2 GiB.
+    Raises:
+        DataError: it is too large, or nested too deeply.
+        ValueError: it is no JSON.
+        OSError: it cannot be read.
+    """
+    content = read_within(path, most)
+    room = len(content) + sum(content.count(mark) * cost for mark, cost in COSTS.items())
+    if room > ROOM:
+        raise DataError(
+            f"the values of a JSON file must take at most {ROOM} bytes; got about {room} at {path}. "
+            "Give a smaller file."
+        )
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except RecursionError as error:
+        raise DataError(f"a JSON file must not be nested this deeply; got {path}. Write it anew.") from error
 
 
 def extra(name: str, of: str = "train") -> Any:

@@ -17,10 +17,10 @@ import keras
 import numpy as np
 
 from datasets.errors import DataError, RunError, SettingsError
+from datasets.exits import exit_code
 from datasets.export import command
 from datasets.export.agreement import Agreement, Floats, Run, agree, nudge
 from datasets.export.command import check_samples, export_flags, first_line, whole
-from datasets.training.flags import exit_code
 from tf_impl.checkpoints import read_checkpoint
 from tf_impl.train import make_model
 

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from datasets.errors import DataError, RunError
+from datasets.exits import exit_code
 from datasets.export import command
 from datasets.export.agreement import Agreement, Floats, Run, agree, nudge
 from datasets.export.command import check_samples, export_flags, first_line, whole
 from datasets.files import extra
-from datasets.training.flags import exit_code
 from torch_impl.checkpoints import read_checkpoint
 from torch_impl.train import make_model
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from datasets.exits import exit_code
 from datasets.prediction import command
 from datasets.prediction.reading import Network, Reading
 from datasets.training.feeding import framed, middle
-from datasets.training.flags import exit_code
 from torch_impl.checkpoints import read_checkpoint
 from torch_impl.train import find_device, from_network, make_model, to_network
 

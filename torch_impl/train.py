@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 import torch_impl
 from datasets.errors import SettingsError
+from datasets.exits import exit_code
 from datasets.training import script
 from datasets.training.command import Training
 from datasets.training.feeding import Arrays
-from datasets.training.flags import exit_code, training_flags
+from datasets.training.flags import training_flags
 from datasets.training.order import Batch
 from datasets.training.recipe import Machine, Recipe
 from datasets.training.runs import check_pairs

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.claims import claimed
 from datasets.errors import DataError, SettingsError
 from datasets.export.agreement import Agreement, Floats
 from datasets.prediction.command import configuration
@@ -169,5 +170,6 @@ def run(
     config = configuration(options)
     model = opened(options.checkpoint, config)
     samples = sample_images(config, options.size, options.fixed)
-    found = export(model, options.out, samples, options.format, options.fixed)
+    with claimed(options.out, folder=False):
+        found = export(model, options.out, samples, options.format, options.fixed)
     print(*said(options.out, config, found, options.fixed), sep="\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError
+from datasets.exits import exit_code
+from datasets.files import replacing
 from datasets.lint.files import Item, read_items
 from datasets.lint.linter import Linter, Problem
 
@@ -60,23 +61,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ignore", type=int, default=255, help="class index that does not count; -1: none")
     parser.add_argument("--json", type=Path, metavar="F", help="write the problems to a file too")
     parser.add_argument("--errors-only", action="store_true", help="warnings do not count for the exit code")
-    options = parser.parse_args(arguments)
+    return exit_code(_run, parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Look at the data, and print what is wrong; returns 1 where that counts."""
     classes: Any = options.classes
     if classes is not None:
         classes = int(classes) if classes.isdigit() else classes.split(",")
     ignore = None if options.ignore < 0 else options.ignore
-    try:
-        items, own = read_items(options.data, options.images, options.masks)
-        linter = Linter(**{"classes": classes, "ignore": ignore, **own})
-        for item in items:
-            linter.add(item)
-    except (OSError, ValueError) as error:  # a RunError is a ValueError
-        print("error:", error, file=sys.stderr)
-        return 2
+    items, own = read_items(options.data, options.images, options.masks)
+    linter = Linter(**{"classes": classes, "ignore": ignore, **own})
+    for item in items:
+        linter.add(item)
     problems = linter.problems()
     for problem in problems:
         print(problem)
     print(f"{linter.count} images, {len(problems)} kinds of problems")
     if options.json:
-        options.json.write_text(json.dumps([asdict(problem) for problem in problems], indent=2) + "\n")
+        with replacing(options.json) as partial:
+            partial.write_text(json.dumps([asdict(problem) for problem in problems], indent=2) + "\n")
     return int(any(problem.severity == "error" or not options.errors_only for problem in problems))

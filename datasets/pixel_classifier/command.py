@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import RunError
+from datasets.exits import exit_code
 from datasets.pixel_classifier.features import FEATURES, features_of
 from datasets.pixel_classifier.model import (
     KINDS,
@@ -116,15 +115,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--foreground", action="store_true", help="all classes as one, as the lecture has it")
     parser.add_argument("--train", type=_count, metavar="N", help="learn from the first N images only")
     parser.add_argument("--test", type=_count, metavar="N", help="score on the first N images only")
-    options = parser.parse_args(arguments)
-    try:
-        train = _Part(options.data, "train", options.train, options.foreground)
-        test = _Part(options.data, "test", options.test, options.foreground)
-        classifier = _train(options, train)
-        found = _score(options, classifier, test)
-    except RunError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
+    return exit_code(_run, parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> None:
+    """Learn, score, and print the scores."""
+    train = _Part(options.data, "train", options.train, options.foreground)
+    test = _Part(options.data, "test", options.test, options.foreground)
+    classifier = _train(options, train)
+    found = _score(options, classifier, test)
     print(
         f"{options.kind}, {options.features}, {options.priors} priors; {train.count:,} and {test.count:,} images"
     )
@@ -135,7 +134,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cells = ["-" if value is None else f"{value:.4f}" for value in values]
         print(f"{name:14} {cells[0]:>7} {cells[1]:>7} {cells[2]:>13}")
     print(f"pixel accuracy {found['pixel_accuracy']:.4f}, {found['pixels']:,} pixels")
-    return 0
 
 
 def _count(text: str) -> int:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from datasets.claims import claimed
 from datasets.errors import SettingsError
 from datasets.prediction.reading import Network, Reading
 from datasets.prediction.sources import read_data
@@ -128,5 +129,5 @@ def run(options: argparse.Namespace, opened: Opened) -> None:
     reading = Reading.of(config)
     check_options(options, reading)
     data = read_data(options.data)
-    with opened(options, config, reading) as network:
+    with claimed(options.out), opened(options, config, reading) as network:
         write_predictions(options, data, reading, network, config["multiple"])

@@ -7,7 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+from datasets.claims import claimed
 from datasets.errors import MissingExtra, SettingsError
+from datasets.exits import exit_code
 from datasets.purdue_shapes import Data, constant_mse, generate, load, save
 from datasets.purdue_shapes.records import KEYS
 
@@ -18,12 +20,7 @@ TEST_SEED = 2**32
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0 when done, 2 when it could not be."""
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except (ValueError, OSError) as error:  # a RunError is a ValueError
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(options.run, options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,7 +63,11 @@ def _generate(options: argparse.Namespace) -> None:
     """Write the files that have images in them, and say what error a network must beat."""
     if not options.train + options.test:
         raise SettingsError("--train or --test must be 1 or more; got train=0, test=0. Ask for some images.")
-    options.out.mkdir(parents=True, exist_ok=True)
+    with claimed(options.out):
+        _write(options)
+
+
+def _write(options: argparse.Namespace) -> None:
     parts = [("train", options.train, options.seed), ("test", options.test, options.seed + TEST_SEED)]
     fitted_to = None
     for name, count, seed in parts:

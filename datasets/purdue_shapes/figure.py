@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.errors import SettingsError
+from datasets.files import replacing
 from datasets.purdue_shapes.data import CLASSES, MASK_VALUES, Bytes, Data
 
 # By class; colour-blind readers can distinguish them.
@@ -21,6 +24,9 @@ def save_figure(path: str | os.PathLike[str], data: Data) -> None:
     Args:
         path: the picture to write; its suffix says the format.
         data: the images to show, a column each.
+    Raises:
+        SettingsError: a suffix of no format.
+        WriteError: the picture cannot be written.
     """
     import matplotlib.patheffects as effects
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -52,7 +58,13 @@ def save_figure(path: str | os.PathLike[str], data: Data) -> None:
         for colour, name, value in zip(COLOURS, CLASSES, MASK_VALUES, strict=True)
     ]
     page.legend(handles=key, loc="outside lower center", ncols=len(CLASSES), frameon=False, fontsize=9)
-    page.savefig(path)
+    with replacing(Path(path)) as partial:
+        try:
+            page.savefig(partial)
+        except ValueError as error:
+            raise SettingsError(
+                f"a picture must have a suffix that matplotlib writes; got {path}: {error}."
+            ) from error
 
 
 def mix(masks: Bytes, colours: NDArray[np.float64]) -> NDArray[np.float64]:

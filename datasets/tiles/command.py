@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,7 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DataError, RunError, SettingsError
+from datasets.claims import claimed
+from datasets.errors import DataError, SettingsError
+from datasets.exits import exit_code
 from datasets.tiles.cutting import KEPT, SIDES, Part, bordered, cut, parts_of
 from datasets.tiles.pictures import PERCENTILES, Scale, colours_of, read_bands, read_label_picture
 from datasets.tiles.polygons import Placement, Polygons, placement, rasterised, read_polygons
@@ -242,7 +243,8 @@ def _run(options: argparse.Namespace) -> None:
     scale = _scale(options, pixels, parts)
     print(f"{scale}" + f" of the part for {parts[0].name}" * ("percentiles" in scale.rule))
     name = options.image.stem if options.name is None else options.name
-    cut(pixels, labels, parts, options.names, options.out, name, scale)
+    with claimed(options.out):
+        cut(pixels, labels, parts, options.names, options.out, name, scale)
     counts = np.bincount(labels.ravel(), minlength=VOID + 1) / labels.size
     shares = [*zip(options.names, counts, strict=False), ("no class", counts[VOID])]
     print(", ".join(f"{name} {share:.2%}" for name, share in shares))
@@ -256,10 +258,4 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 when done, 2 when it could not be."""
-    options = _flags().parse_args(arguments)
-    try:
-        _run(options)
-    except RunError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(_run, _flags().parse_args(arguments))

@@ -149,10 +149,12 @@ def cut(
             piece = slice(top, top + part.tile[0]), slice(left, left + part.tile[1])
             pixels = scale(image[piece]) if scale else image[piece]
             colours = np.ascontiguousarray(np.broadcast_to(pixels, (*part.tile, 3)))
-            pillow.fromarray(colours).save(root / "JPEGImages" / f"{each}.png")
+            with replacing(root / "JPEGImages" / f"{each}.png") as partial:
+                pillow.fromarray(colours).save(partial)
             picture = pillow.fromarray(np.ascontiguousarray(labels[piece]))
             picture.putpalette(palette)
-            picture.save(root / "SegmentationClass" / f"{each}.png")
+            with replacing(root / "SegmentationClass" / f"{each}.png") as partial:
+                picture.save(partial)
     _write_lines(root / NAMES, names)
     every = {part: [*lists[part], *made.get(part, ())] for part in lists}
     for part_name, lines in {**every, "trainval": [*every["train"], *every["val"]]}.items():

@@ -1,15 +1,12 @@
-"""The training command line of both halves: its flags, and what becomes of its errors."""
+"""The training command line of both halves: its flags."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from datasets.errors import RunError
 from datasets.training.networks import NETWORKS
 from datasets.training.recipe import PRESETS, Recipe
 from datasets.voc.folder import VOIDS
@@ -121,16 +118,6 @@ def _machine_flags(parser: argparse.ArgumentParser) -> Any:
     group.add_argument("--dtype", choices=DTYPES, help="of computation; bfloat16 keeps float32 weights")
     group.add_argument("--device", choices=("cpu", "gpu"), help="default: a GPU where there is one")
     return group
-
-
-def exit_code(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    """Run a command; an error of the data or of the run is one line on stderr and exit code 2."""
-    try:
-        command(options)
-    except RunError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
 
 
 MACHINE = ("devices", "workers", "compile", "deterministic", "coordinator", "processes", "process")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from datasets.claims import claimed
 from datasets.training.augment import augmentation
 from datasets.training.command import Training
 from datasets.training.flags import machine_settings
@@ -68,13 +69,17 @@ def run(options: argparse.Namespace, half: Half) -> None:
         options: from `training_flags`.
         half: the callbacks.
     Raises:
-        RunError: settings or data that do not fit, a missing package, or a loss that is no finite number.
+        RunError: settings or data that do not fit, a missing package, a loss that is no finite number, or a folder
+            that another process writes to.
+        OSError: a file that cannot be read or written.
     """
     wanted = Training.of(options)
     order = Order(len(wanted.source), wanted.recipe, wanted.source.held)
     machine = Machine(options.dtype, options.device, **machine_settings(options))
     with contextlib.ExitStack() as files:
         seat = files.enter_context(half.started(machine))
+        if seat.rank == 0:
+            files.enter_context(claimed(options.out))
         left_out = order.left_out(max(seat.world, machine.devices))
         model = half.built(wanted, machine, seat.device)
         progress = _read(options, half, wanted, model, machine, seat)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.errors import RunError
+from datasets.exits import exit_code
 from datasets.voc.checking import check
 from datasets.voc.files import PARTS, Size
 from datasets.voc.folder import CROP
@@ -21,12 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     look.add_argument("root", type=Path, metavar="ROOT", help="the folder that holds JPEGImages")
     look.add_argument("--parts", nargs="+", default=PARTS, metavar="PART", help="lists (train val trainval)")
     look.add_argument("--crop", type=_size, default=CROP, metavar="HxW", help="smaller are counted (320x480)")
-    options = parser.parse_args(arguments)
-    try:
-        found = check(options.root, options.parts, options.crop)
-    except RunError as error:  # no further file would change this: Pillow is not installed
-        print("error:", error, file=sys.stderr)
-        return 2
+    return exit_code(_run, parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Check the folder, and print what is wrong; returns 2 where anything is."""
+    found = check(options.root, options.parts, options.crop)
     print(found)
     for fault in found.faults:
         print("fault:", fault, file=sys.stderr)

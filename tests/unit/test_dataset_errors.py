@@ -14,11 +14,11 @@ import pytest
 
 import datasets.errors
 from datasets.errors import DataError, DatasetError, MissingExtra, RunError, SettingsError
+from datasets.exits import exit_code
 from datasets.files import extra
 from datasets.purdue_shapes import generate, load
 from datasets.scores.metrics import SegmentationMetrics
 from datasets.tiles import parts_of, read_polygons
-from datasets.training.flags import exit_code
 from datasets.training.networks import named
 from datasets.training.order import Batch
 from datasets.training.recipe import Recipe
@@ -50,7 +50,7 @@ def drawn(text: str) -> dict[str, str]:
 def test_the_docstring_draws_the_tree() -> None:
     tree = {name: error.__bases__[0].__name__ for name, error in ERRORS.items()}
     assert drawn(datasets.errors.__doc__ or "") == tree
-    assert len(tree) == 5
+    assert len(tree) == 6
 
 
 def test_a_wrong_drawing_is_noticed() -> None:
@@ -144,11 +144,16 @@ def test_what_is_raised_and_what_a_command_makes_of_it(
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_command_does_not_hide_other_errors() -> None:
-    """An error that nobody raised on purpose keeps its traceback."""
-
+def test_an_error_that_nobody_raised_on_purpose_is_one_line_with_its_place(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def faulty(options: argparse.Namespace) -> None:
-        raise ValueError("a slip")
+        finite("no number", None)  # type: ignore[arg-type]
 
-    with pytest.raises(ValueError, match="a slip"):
-        exit_code(faulty, argparse.Namespace())
+    assert exit_code(faulty, argparse.Namespace()) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert re.search(r"got TypeError: .* at datasets/training/runlog\.py:\d+", line)
+    monkeypatch.setenv("SEGPARITY_TRACEBACK", "1")
+    assert exit_code(faulty, argparse.Namespace()) == 2
+    assert "Traceback" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+"""What becomes of a command's errors: one line on stderr and exit code 2, the same for every command here.
+
+| error | said |
+|---|---|
+| RunError | its own text |
+| OSError | the file, what the system says of it, and what to do |
+| MemoryError | that there is too little memory |
+| anything else | its type and text, and the place in this project's own code |
+
+`SEGPARITY_TRACEBACK=1` shows the traceback too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from datasets.errors import RunError
+
+FAILED = 2
+INTERRUPTED = 130
+"""What shells give for a process that SIGINT ended."""
+TRACEBACK = "SEGPARITY_TRACEBACK"
+"""Environment variable: when it is not empty, tracebacks are shown."""
+OWN = ("datasets", "tf_impl", "torch_impl", "parity")
+ADVICE = {
+    "Make room, or choose another disk": (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    "Give permission, or choose another folder": (errno.EACCES, errno.EPERM, errno.EROFS),
+    "Choose another name: a file is where a folder should be, or the reverse": (
+        errno.EEXIST,
+        errno.ENOTDIR,
+        errno.EISDIR,
+    ),
+}
+
+
+def exit_code(command: Callable[[argparse.Namespace], int | None], options: argparse.Namespace) -> int:
+    """Run a command; returns its own exit code (None is 0), or 2 after one line that says what is wrong.
+
+    Args:
+        command: takes the options.
+        options: of the command line.
+    """
+    try:
+        code = command(options) or 0
+        sys.stdout.flush()  # what could not be written is an error here, not at the end of the process
+        return code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # the last place where an error can become one line
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        print("error:", " ".join(said(error).split()), file=sys.stderr)
+        _let_go()
+        return FAILED
+
+
+def said(error: Exception) -> str:
+    """What a command says of an error: what must hold, what came, and what to do."""
+    if isinstance(error, RunError):
+        return str(error)
+    if isinstance(error, BrokenPipeError):
+        return "the reader of the output must stay to its end; got a closed pipe. Write to a file instead."
+    if isinstance(error, OSError):
+        return _of_system(error)
+    if isinstance(error, MemoryError):
+        return (
+            f"memory must hold what is read; got too little: {error or 'no size given'}. Give less at a time."
+        )
+    place = _own_place(error)
+    return (
+        f"a command must end well or with an error that it knows; got {type(error).__name__}: {str(error)[:500]} at "
+        f"{place}. Report it; {TRACEBACK}=1 shows the whole traceback."
+    )
+
+
+def _of_system(error: OSError) -> str:
+    advice = next((text for text, numbers in ADVICE.items() if error.errno in numbers), "Check the path")
+    reason = error.strerror or str(error) or type(error).__name__
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"files must be readable and writable; got {reason}: {', '.join(names) or 'no name'}. {advice}."
+
+
+def _own_place(error: Exception) -> str:
+    """The innermost line of this project that an error came through."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if set(OWN) & set(Path(frame.filename).parts)
+    ]
+    if not frames:
+        return "an unknown place"
+    parts = Path(frames[-1].filename).parts
+    start = max(index for index, part in enumerate(parts) if part in OWN)
+    return f"{'/'.join(parts[start:])}:{frames[-1].lineno}"
+
+
+def _let_go() -> None:
+    """Drop what stdout still holds where it cannot be written: Python would complain of it at its end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), sys.__stdout__.fileno() if sys.__stdout__ else 1)
