@@ -172,9 +172,8 @@ def test_a_place_that_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_children_do_not_keep_a_place(tmp_path: Path) -> None:
     """A worker that outlives a killed parent must not block the next run."""
-    script = HOLD.replace(
-        "    time.sleep(60)", "    import os\n    if os.fork() == 0: time.sleep(30)\n    time.sleep(60)"
-    )
+    fork = '    if os.fork() == 0: time.sleep(30)\n    print("held", flush=True)'
+    script = "import os\n" + HOLD.replace('    print("held", flush=True)', fork)
     process: Any = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path), "folder"],
         stdout=subprocess.PIPE,
