@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 from collections.abc import Iterator
@@ -25,7 +26,16 @@ def joined(machine: Machine) -> Iterator[tuple[int, int]]:
     if machine.processes > 1 and machine.coordinator and "RANK" not in os.environ:
         address, _, port = machine.coordinator.rpartition(":")
         os.environ |= {"MASTER_ADDR": address, "MASTER_PORT": port, "NODE_RANK": str(machine.process)}
+    atexit.register(_leave)
     yield place(machine)
+
+
+def _leave() -> None:
+    """Leave the other processes in order: PyTorch aborts at times where a process ends with its group still open."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def place(machine: Machine) -> tuple[int, int]:

@@ -59,10 +59,15 @@ class TraceBuilder:
             self._batches.update(tensor.shape[:1])
 
     def finish(self, outputs: Sequence[tuple[str, Any]]) -> Trace:
-        """Name the model outputs; returns the graph."""
-        for name, tensor in outputs:
-            node, output = self._origin(tensor, "the output")
-            self.trace.outputs.append((name, Source(node, output)))
+        """Name the model outputs, tensors or arrays; returns the graph."""
+        for name, leaf in outputs:
+            if self.framework.is_tensor(leaf):
+                source = Source(*self._origin(leaf, "the output"))
+            else:  # a number or an array: the steps end where Python read a tensor
+                source = Source(
+                    self._add("constant", "constant", "read by Python", shapes=(_shape(leaf),)).id
+                )
+            self.trace.outputs.append((name, source))
         return self.trace
 
     @contextmanager

@@ -231,6 +231,11 @@ class Values:
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def floating(self) -> list[bool]:
+        """Whether each holds floating-point numbers; no values are copied."""
+        names = [str(getattr(tensor, "dtype", "")).rpartition(".")[2] for tensor in self._tensors]
+        return [re.search("float|complex|half|double", name) is not None for name in names]
+
     def __call__(self) -> list[Array]:
         """Copies of the values."""
         return [self._to_numpy(tensor) for tensor in self._tensors]

@@ -45,7 +45,7 @@ RESIZING = {"resize"}
 """Kinds of steps that compute where they read: n pixels from the origin a coordinate is n roundoffs off."""
 
 
-class _Shaker(NodeObserver):
+class Shaker(NodeObserver):
     """Rounds every step's result otherwise."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -130,7 +130,7 @@ def spread(model: Adapter, inputs: Sequence[Array], draws: int = DRAWS, seed: in
 def _moved(model: Adapter, inputs: Sequence[Array], rng: np.random.Generator) -> list[tuple[str, Array]]:
     """One run with every step's result rounded otherwise; of a model that cannot be traced, the run as it is."""
     try:
-        return model.trace(inputs, _Shaker(rng))[0]
+        return model.trace(inputs, Shaker(rng))[0]
     except Exception:  # any model, any error: its weights and inputs are moved all the same
         return model.forward(inputs)
 

@@ -21,8 +21,9 @@ from parity.report.repro.blueprints import with_blueprints
 from parity.report.result import Report
 from parity.training.findings import add_training
 from parity.verdict.evaluate import evaluated, unrepeatable
+from parity.verdict.hiding import hiding
 from parity.verdict.localise import localise
-from parity.verdict.outputs import Judged, Limits, Outputs, cast, judge, limits_of, vacuous
+from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, limits_of, vacuous
 from parity.verdict.precision import Precision, compare_in
 from parity.verdict.unmatched import with_differing_values, with_unmatched
 from parity.weights.differences import exact_folds
@@ -124,6 +125,7 @@ class _Comparison:
         self.noisy: set[Side] = set()
         self.limits: Limits = {}
         self.findings: list[Finding] = []
+        self.hiding: list[Finding] = []
         self.notes: list[str] = list(pairing.notes)
         self.layers: list[dict[str, Any]] = []
         self.graphs: dict[str, Any] = {}
@@ -135,10 +137,14 @@ class _Comparison:
         located = any(finding.kind not in {Kind.UNMATCHED, Kind.WEIGHT} for finding in self.findings)
         judged = Judged(float("inf"), float("inf"))
         if outputs:
+            if not self._keras_channels_first() and len(outputs["keras"]) == len(outputs["torch"]):
+                self.notes += axes_notes(outputs["keras"], outputs["torch"])
             judged = judge(outputs["keras"], outputs["torch"], self.limits, located)
             self.findings += judged.findings
             if judged.elements and not located and not any(f.kind is Kind.SHAPE for f in judged.findings):
                 self.findings += vacuous(self.sides, self.inputs, outputs)
+        if not self.findings:
+            self.findings += self.hiding
         structure = judged.max_abs, judged.max_rel
         equal = bool(outputs) and all(finding.kind is Kind.UNMATCHED for finding in self.findings)
         precision = Precision(max_abs=structure[0], max_rel=structure[1])
@@ -159,6 +165,10 @@ class _Comparison:
             graphs=self.graphs,
             elements=judged.elements,
         )
+
+    def _keras_channels_first(self) -> bool:
+        layers = self.sides[0].layers().values()
+        return any(layer.settings.get("data_format") == "channels_first" for layer in layers)
 
     def _structure(self) -> dict[Side, Outputs]:
         """Outputs of both sides in float64; where they differ, the findings that say where."""
@@ -181,7 +191,10 @@ class _Comparison:
                 self.limits, agree = limits_of(
                     outputs["keras"], outputs["torch"], lambda side: spread(sides[side], inputs[side])
                 )
-            if not agree:
+            if agree:
+                self.hiding, notes = hiding(self.sides, inputs, outputs)
+                self.notes += notes
+            if not agree or self.hiding:
                 self._locate(inputs)
             evaluated_both = len(outputs) == 2
             self.findings = with_differing_values(self.findings, self.sides, self.pairing, evaluated_both)

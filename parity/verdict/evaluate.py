@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from parity.core.adapter import Adapter
+from parity.core.errors import UsageError
 from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
@@ -27,6 +28,8 @@ def evaluated(model: Adapter, inputs: Sequence[Array]) -> tuple[Outputs | None, 
     """The outputs of one side; where it raises, None and the finding that says so."""
     try:
         return model.forward(inputs), []
+    except UsageError as error:
+        return None, [Finding(None, None, Kind.ERROR, None, f"{model.side}: {error}")]
     except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
         text = f"{model.side} raised {in_a_line(error)}"
         fix = NO_FLOAT64 + ELSEWHERE[model.side] if _runs_in_float32(model, inputs) else FITTING_INPUT

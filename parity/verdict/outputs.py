@@ -181,6 +181,28 @@ def _not_finite(name: str, gap: Difference) -> Finding:
     return Finding(None, None, Kind.ERROR, None, f"{text} on both sides, which proves nothing", fix)
 
 
+def axes_notes(keras: Outputs, torch: Outputs) -> list[str]:
+    """What was assumed of the axes where it is not what each framework's images have.
+
+    Images are channels last in Keras and channels first in torch. Sequences mostly have one order on both sides, so that
+    it is said where torch's had to be moved, and where an image's had not.
+    """
+    notes = []
+    for name, keras_value, torch_value in side_by_side(keras, torch):
+        fit = aligned(keras_value, torch_value)
+        usual = "as it is" if keras_value.ndim < 4 else "channels first"
+        if fit is None or keras_value.ndim < 3 or fit[1] == usual or keras_value.size == 0:
+            continue
+        how = (
+            "with axis 1 moved to the end" if fit[1] == "channels first" else "with its axes in Keras' order"
+        )
+        notes.append(
+            f"output {name}".strip() + f": torch gives {torch_value.shape}, Keras {keras_value.shape}; "
+            f"torch's was compared {how}"
+        )
+    return notes
+
+
 def vacuous(
     sides: tuple[Adapter, Adapter],
     inputs: Mapping[Side, Sequence[Array]],
@@ -234,6 +256,8 @@ def _constant_outputs(keras: Adapter, inputs: Sequence[Array], outputs: Outputs)
 
 
 def _constant(value: Array) -> bool:
-    """Whether every place of the batch (and of the image) has the same channels."""
+    """Whether every place of the batch (and of the image) has the same channels; an empty output has none."""
+    if value.size == 0:
+        return False
     places = value.reshape(-1, value.shape[-1]) if value.ndim > 1 else value.reshape(-1, 1)
     return bool(np.all(places == places[0]))

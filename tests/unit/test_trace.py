@@ -72,7 +72,7 @@ def test_torch_steps() -> None:
         ("transpose", ["add"]),
     ]
     named = {name: trace.nodes[source.node].kind for name, source in trace.outputs}
-    assert named == {"cat": "concat", "mean": "mean", "shape.1": "transpose"}
+    assert named == {"cat": "concat", "mean": "mean", "shape.0": "constant", "shape.1": "transpose"}
     assert trace.nodes[1].shapes == ((2, 4, 5, 6),)
     assert {node.scope for node in trace.nodes if node.path in {"tail.0", "tail.1"}} == {"tail"}
     assert trace.complete

@@ -13,7 +13,7 @@ from parity.adapters.keras.flattening import flattened_images, may_flatten
 from parity.adapters.keras.forward import call, statistics_kept
 from parity.adapters.keras.layers import declared_inputs, layer_info, layers_of, own_variables
 from parity.adapters.keras.precision import full_multiplication, precision
-from parity.adapters.keras.tensors import named_arrays, named_tensors, replaced
+from parity.adapters.keras.tensors import as_array, named_arrays, named_leaves, replaced
 from parity.adapters.keras.trace import framework, tensors_of, tracing
 from parity.adapters.keras.watch import watched
 from parity.adapters.keras.weights import peek, to_numpy, write
@@ -110,10 +110,10 @@ class KerasAdapter:
         builder.feed(tensors)
         kept = statistics_kept(self.model)  # opened first: no part of what is traced
         with kept, keras.device(f"{self.device}:0"), tracing(builder, self.objects, self.layers()):
-            outputs = named_tensors(call(self.model, tensors, False))
+            outputs = named_leaves(call(self.model, tensors, False))
         trace = builder.finish(outputs)
         trace.flattened = flattened_in(trace)
-        return [(name, to_numpy(tensor)) for name, tensor in outputs], trace
+        return [(name, as_array(leaf)) for name, leaf in outputs], trace
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one layer alone, in inference mode."""

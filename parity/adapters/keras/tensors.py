@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import tree
 
+from parity.adapters import structure
 from parity.adapters.keras.weights import to_numpy
 from parity.core.types import Array
 
@@ -18,36 +19,36 @@ def is_floating(tensor: Any) -> bool:
     return bool(keras.backend.is_float_dtype(str(keras.backend.standardize_dtype(tensor.dtype))))
 
 
+def named_leaves(outputs: Any) -> list[tuple[str, Any]]:
+    """The tensors of a structure of outputs, and its arrays and numbers as arrays, each with its name."""
+    return structure.named_leaves(outputs, _is_tensor)
+
+
 def named_tensors(outputs: Any) -> list[tuple[str, Any]]:
-    """The tensors of a structure of outputs, each with the keys and positions that lead to it."""
-    if isinstance(outputs, dict):
-        items = [(str(key), item) for key, item in outputs.items()]
-    elif isinstance(outputs, list | tuple):
-        items = [(str(i), item) for i, item in enumerate(outputs)]
-    else:
-        return [("", outputs)] if keras.ops.is_tensor(outputs) else []
-    return [
-        (f"{key}.{name}" if name else key, value)
-        for key, item in items
-        for name, value in named_tensors(item)
-    ]
+    """The tensors alone."""
+    return [(name, leaf) for name, leaf in named_leaves(outputs) if _is_tensor(leaf)]
 
 
 def named_arrays(outputs: Any) -> list[tuple[str, Array]]:
-    """The same with copies of the values."""
-    return [(name, to_numpy(tensor)) for name, tensor in named_tensors(outputs)]
+    """All of them with copies of the values."""
+    return [(name, as_array(leaf)) for name, leaf in named_leaves(outputs)]
 
 
-def arrays(structure: Any) -> list[Array]:
+def as_array(leaf: Any) -> Array:
+    """A copy of a tensor's values, or of an array."""
+    return to_numpy(leaf) if _is_tensor(leaf) else np.array(leaf)
+
+
+def arrays(nested: Any) -> list[Array]:
     """The tensors and arrays of a structure, in order, as arrays."""
     return [
         to_numpy(leaf) if keras.ops.is_tensor(leaf) else leaf
-        for leaf in tree.flatten(structure)
+        for leaf in tree.flatten(nested)
         if _holds_values(leaf)
     ]
 
 
-def replaced(structure: Any, values: Sequence[Array]) -> Any:
+def replaced(nested: Any, values: Sequence[Array]) -> Any:
     """The same structure with its tensors and arrays replaced, in order; dtypes stay."""
     remaining = iter(values)
 
@@ -56,7 +57,11 @@ def replaced(structure: Any, values: Sequence[Array]) -> Any:
             return leaf
         return keras.ops.convert_to_tensor(next(remaining), dtype=leaf.dtype)
 
-    return tree.map_structure(fresh, structure)
+    return tree.map_structure(fresh, nested)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, keras.Variable) or bool(keras.ops.is_tensor(value))
 
 
 def _holds_values(value: Any) -> bool:

@@ -15,7 +15,7 @@ from parity.adapters.torch.blueprint import torch_blueprint
 from parity.adapters.torch.forward import call, call_unseen, statistics_kept
 from parity.adapters.torch.layers import layer_info, layers_of
 from parity.adapters.torch.precision import full_multiplication, precision
-from parity.adapters.torch.tensors import named_arrays, named_tensors, replaced
+from parity.adapters.torch.tensors import as_array, named_arrays, named_leaves, replaced
 from parity.adapters.torch.trace import framework, tensors_of, tracing
 from parity.adapters.torch.watch import watched
 from parity.adapters.torch.weights import peek, to_numpy, write
@@ -115,10 +115,10 @@ class TorchAdapter:
         builder.feed(tensors)
         kept = statistics_kept(self.module)  # opened first: no part of what is traced
         with kept, tracing(builder, self.objects, self.layers()):
-            outputs = named_tensors(call(self.module, tensors, False))
+            outputs = named_leaves(call(self.module, tensors, False))
         trace = builder.finish(outputs)
         trace.flattened = flattened_in(trace)
-        return [(name, to_numpy(tensor)) for name, tensor in outputs], trace
+        return [(name, as_array(leaf)) for name, leaf in outputs], trace
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one module alone, in eval mode, unseen by its hooks."""

@@ -9,38 +9,39 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from parity.adapters import structure
 from parity.adapters.torch.weights import to_numpy
 from parity.core.types import Array
 
 
+def named_leaves(outputs: Any) -> list[tuple[str, Any]]:
+    """The tensors of a structure of outputs, and its arrays and numbers as arrays, each with its name."""
+    return structure.named_leaves(outputs, lambda value: isinstance(value, torch.Tensor))
+
+
 def named_tensors(outputs: Any) -> list[tuple[str, torch.Tensor]]:
-    """The tensors of a structure of outputs, each with the keys and positions that lead to it."""
-    if isinstance(outputs, dict):
-        items = [(str(key), item) for key, item in outputs.items()]
-    elif isinstance(outputs, list | tuple):
-        items = [(str(i), item) for i, item in enumerate(outputs)]
-    else:
-        return [("", outputs)] if isinstance(outputs, torch.Tensor) else []
-    return [
-        (f"{key}.{name}" if name else key, value)
-        for key, item in items
-        for name, value in named_tensors(item)
-    ]
+    """The tensors alone."""
+    return [(name, leaf) for name, leaf in named_leaves(outputs) if isinstance(leaf, torch.Tensor)]
 
 
 def named_arrays(outputs: Any) -> list[tuple[str, Array]]:
-    """The same with copies of the values."""
-    return [(name, to_numpy(tensor)) for name, tensor in named_tensors(outputs)]
+    """All of them with copies of the values."""
+    return [(name, as_array(leaf)) for name, leaf in named_leaves(outputs)]
 
 
-def arrays(structure: Any) -> list[Array]:
+def as_array(leaf: Any) -> Array:
+    """A copy of a tensor's values, or of an array."""
+    return to_numpy(leaf) if isinstance(leaf, torch.Tensor) else np.array(leaf)
+
+
+def arrays(nested: Any) -> list[Array]:
     """The tensors of a structure, in order, as arrays."""
-    return [to_numpy(leaf) for leaf in pytree.tree_leaves(structure) if isinstance(leaf, torch.Tensor)]
+    return [to_numpy(leaf) for leaf in pytree.tree_leaves(nested) if isinstance(leaf, torch.Tensor)]
 
 
-def replaced(structure: Any, values: Sequence[Array]) -> Any:
+def replaced(nested: Any, values: Sequence[Array]) -> Any:
     """The same structure with its tensors replaced, in order; dtypes and devices stay."""
-    leaves, spec = pytree.tree_flatten(structure)
+    leaves, spec = pytree.tree_flatten(nested)
     remaining = iter(values)
     fresh = [
         torch.from_numpy(np.array(next(remaining), order="C")).to(leaf.device, leaf.dtype)

@@ -17,6 +17,8 @@ def to_numpy(tensor: torch.Tensor) -> Array:
 def peek(tensor: torch.Tensor) -> Array:
     """The tensor's own memory where NumPy can look at it, else a copy."""
     value = tensor.detach().cpu()
+    if value.layout != torch.strided:
+        value = value.to_dense()
     if value.dtype == torch.bfloat16:
         value = value.float()
     return np.asarray(value.resolve_conj().resolve_neg().numpy())
