@@ -36,6 +36,7 @@ def check_pair(
     device: str = "cpu",
     mapping: MappingLike | None = None,
     seed: int = 0,
+    quick: bool = False,
     **training: Any,
 ) -> Result:
     """Check one pair of models.
@@ -52,6 +53,7 @@ def check_pair(
         device: "cpu" or "gpu".
         mapping: {Keras path: torch path} where names differ.
         seed: of the random weights.
+        quick: no further probes; without it the first picture of each direction has them.
         training: gradients, train_steps, optimizer and match_rules of `compare`, for the first picture of each direction.
     """
     started = time.perf_counter()
@@ -76,6 +78,7 @@ def check_pair(
                 dtype=dtype or "float32",
                 device=device,
                 pairing=pairing,
+                quick=quick or number > 0,
                 **(training if number == 0 else {}),
             )
             _add(result, f"{direction}, {picture}", report, dtype)

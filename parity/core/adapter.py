@@ -67,6 +67,10 @@ class Adapter(Protocol):
         """Evaluate the model; returns its output tensors with their names."""
         ...
 
+    def in_turn(self, inputs: Sequence[Sequence[Array]]) -> list[list[tuple[str, Array]]]:
+        """Evaluate on one input after the other; what the model keeps from call to call stays until the last one."""
+        ...
+
     def trace(
         self, inputs: Sequence[Array], observer: NodeObserver | None = None
     ) -> tuple[list[tuple[str, Array]], Trace]:

@@ -36,7 +36,7 @@ def shaken(rng: np.random.Generator, value: Array, unit: float = UNIT) -> Array:
     return np.asarray(value * (1.0 + unit * signs))
 
 
-SUBTRACTING = {"logsoftmax"}
+SUBTRACTING = {"logsoftmax", "gelu"}
 """Kinds of steps that subtract values as great as their operand within: an element of the result carries the
 operand's rounding there, however small it is itself."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from parity.core.finding import Finding
 from parity.core.verdict import Verdict
+from parity.report.proof import Proof, Unproven
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Comparison:
         seconds: time that the comparison took.
         environment: versions, backend and machine.
         training: figures of the comparison in training, where one was asked for.
+        unproven: what the verdict does not rest on, a line each; each line knows its kind and places.
+        proof: what the verdict rests on, counted; None where the sides differ already on the main input.
     """
 
     verdict: Verdict
@@ -52,6 +55,8 @@ class Comparison:
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    unproven: list[Unproven] = field(default_factory=list)
+    proof: Proof | None = None
 
     def __bool__(self) -> bool:
         """True for EQUAL alone."""

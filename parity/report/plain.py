@@ -24,7 +24,19 @@ def plain(item: Comparison | Result) -> dict[str, Any]:
 
 def _of_comparison(item: Comparison) -> dict[str, Any]:
     values = {entry.name: getattr(item, entry.name) for entry in fields(item)}
-    return {**values, "findings": [finding.to_dict() for finding in item.findings]}
+    return {
+        **values,
+        "findings": [finding.to_dict() for finding in item.findings],
+        "unproven": [str(entry) for entry in item.unproven],
+        "proof": _proof(item),
+    }
+
+
+def _proof(item: Comparison) -> dict[str, Any] | None:
+    """The counts, and the kinds and places of what is unproven."""
+    if item.proof is None:
+        return None
+    return {**item.proof.to_dict(), "unproven": [entry.to_dict() for entry in item.unproven]}
 
 
 def _of_result(result: Result) -> dict[str, Any]:

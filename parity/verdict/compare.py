@@ -6,6 +6,8 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
+
 from parity.adapters import trainer_of
 from parity.adapters.probe import as_list, declared, random_inputs, to_torch_inputs
 from parity.core.adapter import Adapter
@@ -20,12 +22,13 @@ from parity.replay.spread import spread
 from parity.report.repro.blueprints import with_blueprints
 from parity.report.result import Report
 from parity.training.findings import add_training
-from parity.verdict.evaluate import evaluated, unrepeatable
+from parity.verdict.evaluate import evaluated
 from parity.verdict.hiding import hiding
-from parity.verdict.localise import localise
 from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, limits_of, vacuous
 from parity.verdict.precision import Precision, compare_in
+from parity.verdict.proving import Proven, prove
 from parity.verdict.unmatched import with_differing_values, with_unmatched
+from parity.verdict.where import Where, where
 from parity.weights.differences import exact_folds
 from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides
 
@@ -44,8 +47,12 @@ def compare(
     optimizer: Any = None,
     match_rules: bool = False,
     pairing: Pairing | None = None,
+    quick: bool = False,
 ) -> Report:
-    """Evaluate both models on the same input with the weights that they have, and compare the outputs.
+    """Evaluate both models on the same inputs with the weights that they have, and compare the outputs.
+
+    Where they agree on the given input, further probes follow: other scales and signs, odd and even sizes, batches of
+    1 and 2, and the weights of both sides drawn anew. `report.unproven` says what none of them showed.
 
     Neither model is changed: weights are held in float64 for the time being and put back.
 
@@ -65,6 +72,7 @@ def compare(
             value}, or (Keras optimizer, torch optimizer or function of the parameters); None means SGD with momentum.
         match_rules: judge training with one rule where the frameworks' own rules differ, and only note these.
         pairing: of these two models, made before (`parity.pair`, or the result of `transfer`); None pairs them here.
+        quick: the one input alone, without further probes.
 
     Returns:
         The report; `bool(report)` is True for EQUAL alone.
@@ -84,7 +92,7 @@ def compare(
             stack.callback(trainer_of(side).statistics())
         for values in [declared(as_list(inputs), keras)] if inputs is not None else random_inputs(keras):
             paired = pair_models(keras, torch, mapping, values) if pairing is None else pairing
-            comparison = _Comparison(keras, torch, paired, values, dtype)
+            comparison = _Comparison(keras, torch, paired, values, dtype, quick)
             report = comparison.report()
             # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
             raised = any(finding.kind is Kind.ERROR for finding in report.findings)
@@ -118,9 +126,9 @@ class _Comparison:
     """One comparison of the outputs: the two sides, their pairing, and the input."""
 
     def __init__(
-        self, keras: Adapter, torch: Adapter, pairing: Pairing, values: list[Array], dtype: str
+        self, keras: Adapter, torch: Adapter, pairing: Pairing, values: list[Array], dtype: str, quick: bool
     ) -> None:
-        self.sides, self.pairing, self.dtype = (keras, torch), pairing, dtype
+        self.sides, self.pairing, self.dtype, self.quick = (keras, torch), pairing, dtype, quick
         self.inputs: dict[Side, list[Array]] = {"keras": values, "torch": to_torch_inputs(values, keras)}
         self.noisy: set[Side] = set()
         self.limits: Limits = {}
@@ -129,6 +137,7 @@ class _Comparison:
         self.notes: list[str] = list(pairing.notes)
         self.layers: list[dict[str, Any]] = []
         self.graphs: dict[str, Any] = {}
+        self.proven: Proven | None = None
 
     def report(self) -> Report:
         """Run everything and put the report together."""
@@ -146,6 +155,8 @@ class _Comparison:
         if not self.findings:
             self.findings += self.hiding
         structure = judged.max_abs, judged.max_rel
+        if self.proven is not None:
+            structure = max(structure[0], self.proven.max_abs), max(structure[1], self.proven.max_rel)
         equal = bool(outputs) and all(finding.kind is Kind.UNMATCHED for finding in self.findings)
         precision = Precision(max_abs=structure[0], max_rel=structure[1])
         if equal and self.dtype != "float64":
@@ -164,6 +175,8 @@ class _Comparison:
             layers=self.layers,
             graphs=self.graphs,
             elements=judged.elements,
+            unproven=self.proven.unproven if self.proven else [],
+            proof=self.proven.proof if self.proven else None,
         )
 
     def _keras_channels_first(self) -> bool:
@@ -171,7 +184,7 @@ class _Comparison:
         return any(layer.settings.get("data_format") == "channels_first" for layer in layers)
 
     def _structure(self) -> dict[Side, Outputs]:
-        """Outputs of both sides in float64; where they differ, the findings that say where."""
+        """Outputs of both sides in float64; where they differ, here or on a further probe, the findings that say where."""
         with ExitStack() as stack:
             for model in self.sides:
                 stack.enter_context(model.precision("float64"))
@@ -195,26 +208,21 @@ class _Comparison:
                 self.hiding, notes = hiding(self.sides, inputs, outputs)
                 self.notes += notes
             if not agree or self.hiding:
-                self._locate(inputs)
+                self._take(where(self.sides, inputs, self.pairing, bool(self.findings)))
             evaluated_both = len(outputs) == 2
             self.findings = with_differing_values(self.findings, self.sides, self.pairing, evaluated_both)
+            if agree and not (self.findings or self.hiding or self.pairing.problems):
+                self._prove(inputs, outputs)
         return outputs if len(outputs) == 2 else {}
 
-    def _locate(self, inputs: dict[Side, list[Array]]) -> None:
-        """Say where the sides differ; where a side is not repeatable say that, and blame no layer for noise."""
-        noise = unrepeatable(self.sides, inputs, self.pairing)
-        self.noisy = set(noise)
-        self.findings += noise.values()
-        if noise:
-            return
-        found = localise(*self.sides, self.pairing, inputs["keras"], inputs["torch"], self.pairing.flattened)
-        raised = any(finding.kind is Kind.ERROR for finding in self.findings)
-        self.findings[:0] = [
-            finding for finding in found.findings if not (raised and finding.kind is Kind.ERROR)
-        ]
-        self.layers = found.layers
-        for model in self.sides:
-            try:
-                self.graphs[model.side] = model.trace(inputs[model.side])[1].graph()
-            except Exception:  # any model, any error: the finding says it already
-                continue
+    def _prove(self, inputs: dict[Side, list[Array]], outputs: dict[Side, Outputs]) -> None:
+        """What the main probe did not show."""
+        if not all(np.isfinite(value).all() for found in outputs.values() for _, value in found):
+            return  # no verdict rests on it: the outputs themselves are a finding
+        self.proven = prove(self.sides, self.pairing, self.inputs["keras"], inputs, outputs, self.quick)
+        self._take(self.proven.where)
+
+    def _take(self, found: Where) -> None:
+        """Where the sides differ goes into the report."""
+        self.findings[:0] = found.findings
+        self.noisy, self.layers, self.graphs = found.noisy, found.layers, found.graphs

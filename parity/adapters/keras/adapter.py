@@ -101,6 +101,11 @@ class KerasAdapter:
             outputs = call(self.model, _tensors(inputs), training)
         return named_arrays(outputs)
 
+    def in_turn(self, inputs: Sequence[Sequence[Array]]) -> list[list[tuple[str, Array]]]:
+        """Evaluate the model on one input after the other; what it keeps from call to call stays until the last."""
+        with statistics_kept(self.model), keras.device(f"{self.device}:0"):
+            return [named_arrays(call(self.model, _tensors(values), False)) for values in inputs]
+
     def trace(
         self, inputs: Sequence[Array], observer: NodeObserver | None = None
     ) -> tuple[list[tuple[str, Array]], Trace]:

@@ -106,6 +106,11 @@ class TorchAdapter:
             outputs = call(self.module, self.tensors(inputs), training)
         return named_arrays(outputs)
 
+    def in_turn(self, inputs: Sequence[Sequence[Array]]) -> list[list[tuple[str, Array]]]:
+        """Evaluate the module on one input after the other; what it keeps from call to call stays until the last."""
+        with statistics_kept(self.module):
+            return [named_arrays(call(self.module, self.tensors(values), False)) for values in inputs]
+
     def trace(
         self, inputs: Sequence[Array], observer: NodeObserver | None = None
     ) -> tuple[list[tuple[str, Array]], Trace]:

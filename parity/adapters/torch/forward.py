@@ -38,10 +38,14 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
     """Put back the statistics that a module moves in a pass: it may have been left in training mode."""
+    owners = [(child, dict(child._buffers)) for child in module.modules()]
     kept = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
     try:
         yield
     finally:
+        for child, buffers in owners:  # `self.seen = self.seen + 1` puts another tensor in its place
+            if any(child._buffers.get(name) is not buffer for name, buffer in buffers.items()):
+                child._buffers.update(buffers)
         for buffer, value in kept:
             if not torch.equal(buffer, value):
                 with torch.no_grad():

@@ -1,0 +1,1 @@
+"""Further probes: other inputs, other weights, and what the models did in them."""

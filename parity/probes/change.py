@@ -1,0 +1,190 @@
+"""What a further probe changes, and its inputs, made from those of the main probe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from parity.core.types import Array
+
+Sign = Literal["", "negated", "non-negative"]
+Parity = Literal["", "even", "odd"]
+
+WEIGHTS = "both sides' weights drawn anew"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a probe changes; each part is left out where it says nothing.
+
+    Attributes:
+        scale: floating inputs are multiplied by it.
+        sign: what becomes of their signs.
+        batch: the batch size; 0 leaves it.
+        parity: sizes that the model leaves open become even or odd.
+        weights: the paired weights of both sides are drawn anew, alike.
+    """
+
+    scale: float = 1.0
+    sign: Sign = ""
+    batch: int = 0
+    parity: Parity = ""
+    weights: bool = False
+
+    def without(self, part: str) -> Change:
+        """The same with one part ("sizes", "batch", "values") left out."""
+        if part == "sizes":
+            return replace(self, parity="")
+        return replace(self, batch=0) if part == "batch" else replace(self, scale=1.0, sign="")
+
+    def parts(self) -> list[Change]:
+        """Its parts, each alone."""
+        single = (
+            Change(parity=self.parity),
+            Change(batch=self.batch),
+            Change(scale=self.scale),
+            Change(sign=self.sign),
+            Change(weights=self.weights),
+        )
+        return [part for part in single if part != Change()]
+
+
+FURTHER: tuple[Change, ...] = (
+    Change(scale=8.0, sign="negated", batch=1, parity="even"),
+    Change(scale=64.0, sign="non-negative", batch=2, parity="odd"),
+    Change(weights=True, batch=1, parity="odd"),
+)
+"""The probes behind the main one. Each changes several things, which is as strong as one at a time and costs less;
+where a probe shows a difference, its parts are tried alone, so that the report names the one that shows it."""
+
+MOST = 2.0**12
+"""How far small inputs are enlarged at most before they are scaled."""
+
+
+def further(values: Sequence[Array]) -> list[Change]:
+    """The further probes for these inputs: small ones are scaled as if they had a magnitude of one.
+
+    >>> [change.scale for change in further([np.full((2, 3), 0.25)])]
+    [32.0, 256.0, 1.0]
+    """
+    plain = [value[np.isfinite(value)] for value in values if value.dtype.kind == "f"]
+    size = max(
+        (float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) for value in plain if value.size),
+        default=0,
+    )
+    enlarged = 2.0 ** np.floor(np.log2(min(1.0 / size, MOST))) if 0.0 < size < 0.5 else 1.0
+    return [
+        replace(change, scale=change.scale * float(enlarged)) if change.scale != 1.0 else change
+        for change in FURTHER
+    ]
+
+
+def named(change: Change, values: Sequence[Array], changed: Sequence[Array]) -> str:
+    """What was changed, in words: "inputs negated times 8, batch 1, sizes 38x46".
+
+    Args:
+        change: what was asked for.
+        values: inputs of the main probe.
+        changed: inputs of this one.
+    """
+    words = []
+    pairs = list(zip(values, changed, strict=True))
+    if any(value.dtype.kind == "f" for value in values) and (change.scale != 1.0 or change.sign):
+        times = f"times {change.scale:g}" if change.scale != 1.0 else ""
+        sign = {"negated": "negated", "non-negative": "made non-negative"}.get(change.sign, "")
+        words.append(" ".join(filter(None, ("inputs", sign, times))))
+    elif change.scale != 1.0 or change.sign:
+        words.append("other whole numbers")
+    if any(value.shape[:1] != new.shape[:1] for value, new in pairs):
+        words.append(f"batch {changed[0].shape[0]}")
+    sizes = ["x".join(map(str, new.shape[1:])) for value, new in pairs if value.shape[1:] != new.shape[1:]]
+    if sizes:
+        words.append(f"{change.parity} sizes {', '.join(dict.fromkeys(sizes))}")
+    if change.weights:
+        words.append(WEIGHTS)
+    return ", ".join(words) or "the same inputs"
+
+
+def shapes(values: Sequence[Array]) -> str:
+    """The shapes of inputs, as the command line takes them."""
+    return " and ".join("x".join(map(str, value.shape)) for value in values)
+
+
+def changed_inputs(
+    values: Sequence[Array],
+    change: Change,
+    sizes: Mapping[int, int],
+    axes: Sequence[tuple[int, ...]],
+    tokens: int | None = None,
+) -> list[Array]:
+    """Inputs of a further probe, in the Keras layout.
+
+    Args:
+        values: inputs of the main probe.
+        change: what to change.
+        sizes: the new size for each size of an open axis (`parity.probes.sizes`); empty leaves them.
+        axes: open axes of each input.
+        tokens: rows of the smallest embedding table, which whole numbers stay within.
+    """
+    batch = _batch(values)
+    made = []
+    for number, (value, own) in enumerate(zip(values, axes, strict=True)):
+        for axis in own:
+            if value.shape[axis] in sizes:
+                value = _fitted(value, axis, sizes[value.shape[axis]])
+        if change.batch and batch and value.ndim and value.shape[0] == batch:
+            value = _fitted(value, 0, change.batch)
+        made.append(_new_values(value, change, tokens, number))
+    return made
+
+
+def _batch(values: Sequence[Array]) -> int:
+    """The size of the batch; 0 where the inputs do not agree on one."""
+    found = {value.shape[0] if value.ndim else 0 for value in values}
+    return found.pop() if len(found) == 1 else 0
+
+
+def _fitted(value: Array, axis: int, size: int) -> Array:
+    """Cropped, or repeated where it is too small; what is repeated along the batch is moved, so that it is no copy."""
+    length = value.shape[axis]
+    if size <= length or not length:
+        return np.take(value, np.arange(min(size, length)), axis)
+    parts = [value] * -(-size // length)
+    if axis == 0 and value.ndim > 1:
+        parts = [np.roll(value, count, 1) for count in range(len(parts))]
+    return np.take(np.concatenate(parts, axis), np.arange(size), axis)
+
+
+def _new_values(value: Array, change: Change, tokens: int | None, seed: int) -> Array:
+    """Scaled and signed; whole numbers become others of the range seen, and truth values are flipped."""
+    if value.dtype.kind == "f":
+        signed = {"negated": np.negative, "non-negative": np.abs}.get(change.sign)
+        value = value if signed is None else signed(value)
+        return value if change.scale == 1.0 else (value * change.scale).astype(value.dtype)
+    if not value.size or (change.scale == 1.0 and not change.sign):
+        return value
+    rng = np.random.default_rng((seed, int(change.scale)))
+    if value.dtype.kind == "b":
+        return _flipped(rng, value)
+    if value.dtype.kind not in "iu":
+        return value
+    least, most = int(value.min()), int(value.max())
+    if tokens is not None and least < tokens:
+        most = min(most, tokens - 1)
+    if change.sign == "negated" and int(value.max()) == most:
+        return (least + most - value.astype(np.int64)).astype(value.dtype)
+    return rng.integers(least, most + 1, value.shape).astype(value.dtype)
+
+
+def _flipped(rng: np.random.Generator, value: Array) -> Array:
+    """Half of the truth values flipped; the first true one of each row stays, so that no row is masked whole."""
+    flipped = value ^ (rng.random(value.shape) < 0.5)
+    if not value.ndim:
+        return np.asarray(~value)
+    first = np.expand_dims(value.argmax(-1), -1)
+    kept = np.take_along_axis(flipped, first, -1) | np.take_along_axis(value, first, -1)
+    np.put_along_axis(flipped, first, kept, -1)
+    return flipped

@@ -1,0 +1,98 @@
+"""The weights of both sides drawn anew, alike: what a zero or a one had switched off speaks then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from parity.core.adapter import Adapter
+from parity.core.tolerance import FILL
+from parity.core.types import Array
+from parity.pairing.pair import Pairing
+from parity.pairing.slots import Slot
+from parity.weights.copying import converted
+from parity.weights.differences import values_of
+
+VARIANCES = {"moving_variance", "running_var"}
+"""Names of tensors that must stay positive."""
+WEIGHT_OF_ZEROS = 0.3
+"""Scale of what replaces the zeros of a tensor that holds nothing else."""
+
+
+@contextmanager
+def shaken_alike(keras: Adapter, torch: Adapter, pairing: Pairing, seed: int = 0) -> Iterator[bool]:
+    """While this is open, every paired floating tensor has other values, the same on both sides.
+
+    Each Keras tensor is drawn around its own values and scale; zeros become random, signs stay, variances stay
+    positive. torch gets the same through the layouts of the pairing, as a transfer copies, folds and splits.
+    The old values come back in any case. Both sides must be held in float64 (`Adapter.precision`).
+
+    Args:
+        keras: the Keras side.
+        torch: the torch side.
+        pairing: which tensor is which.
+        seed: of the values.
+
+    Yields:
+        Whether both sides hold the same values now; tied tensors can make that impossible.
+    """
+    slots = [slot for item in pairing.pairs for slot in item.slots if _floating(keras, slot.keras)]
+    kept = {
+        keras.side: {slot.keras: keras.read(slot.keras) for slot in slots},
+        torch.side: {slot.torch: torch.read(slot.torch) for slot in slots},
+    }
+    try:
+        _draw(keras, slots, np.random.default_rng(seed))
+        for source, target in (
+            (keras, torch),
+            (torch, keras),
+            (keras, torch),
+        ):  # tied tensors settle on one value
+            for slot in slots:
+                _carry(slot, source, target)
+        yield all(
+            np.array_equal(*values_of(slot, keras, torch), equal_nan=True) for slot in slots if not slot.bias
+        )
+    finally:
+        for side in (keras, torch):
+            for path, value in kept[side.side].items():
+                side.write(path, value)
+
+
+def _floating(model: Adapter, path: str) -> bool:
+    return bool(model.peek(path).dtype.kind == "f")
+
+
+def _draw(keras: Adapter, slots: list[Slot], rng: np.random.Generator) -> None:
+    """Other values for every Keras tensor, tied ones once."""
+    done: set[int] = set()
+    for slot in slots:
+        if keras.storage(slot.keras) not in done:
+            done.add(keras.storage(slot.keras))
+            keras.write(slot.keras, drawn_around(rng, slot.keras.rpartition(".")[2], keras.read(slot.keras)))
+
+
+def _carry(slot: Slot, source: Adapter, target: Adapter) -> None:
+    """One tensor from side to side; a mean takes in the bias that the target has and the source has not."""
+    value, path = converted(slot, source)
+    if slot.bias is not None and slot.bias[0] == target.side:
+        bias = target.read(slot.bias[1])
+        value = value + bias
+    if slot.layout.rows is not None and target.side == "torch":
+        whole = target.read(path)
+        whole[slot.layout.rows[0] : slot.layout.rows[1]] = value
+        value = whole
+    target.write(path, value)
+
+
+def drawn_around(rng: np.random.Generator, name: str, value: Array) -> Array:
+    """Values around those of a tensor: each multiplied by 0.5 to 1.5, and zeros drawn at the scale of the others."""
+    plain = np.isfinite(value) & (np.abs(value) < FILL)
+    sizes = np.abs(value[plain & (value != 0.0)])
+    fan_in = value.size // value.shape[-1] if value.ndim > 1 and value.size else 1
+    scale = float(np.sqrt(np.mean(sizes**2))) if sizes.size else WEIGHT_OF_ZEROS / np.sqrt(fan_in)
+    moved = np.where(plain, value, 0.0) * rng.uniform(0.5, 1.5, value.shape)
+    zeros = rng.uniform(0.5, 2.0, value.shape) if name in VARIANCES else rng.normal(0.0, scale, value.shape)
+    return np.where(plain, np.where(value == 0.0, zeros, moved), value)

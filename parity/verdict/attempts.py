@@ -1,0 +1,172 @@
+"""One further probe: both sides evaluated on changed inputs, in the largest part of the change that both take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from parity.adapters.probe import to_torch_inputs
+from parity.core.adapter import Adapter
+from parity.core.finding import in_a_line
+from parity.core.types import Array, Side
+from parity.probes.change import Change, changed_inputs, named, shapes
+from parity.probes.sizes import candidates, open_axes
+from parity.replay.spread import spread
+from parity.report.proof import Unproven, UnprovenKind
+from parity.verdict.outputs import Limits, Outputs, cast, limits_of
+
+Run = Callable[[Adapter, Sequence[Array]], Outputs]
+"""Evaluates one side in float64."""
+
+KINDS: Mapping[str, UnprovenKind] = {"sizes": UnprovenKind.SIZES}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A probe that both sides took.
+
+    Attributes:
+        change: what was changed in the end.
+        name: the same in words.
+        inputs: of each side, in its own layout.
+        outputs: of each side.
+        limits: how far the sides may differ at each element.
+        agree: whether they agree within the limits.
+    """
+
+    change: Change
+    name: str
+    inputs: dict[Side, list[Array]]
+    outputs: dict[Side, Outputs]
+    limits: Limits
+    agree: bool
+
+    def not_finite(self) -> tuple[int, int]:
+        """Elements of the Keras outputs that are NaN or infinite, and all elements."""
+        values = [value for _, value in self.outputs["keras"] if value.dtype.kind == "f"]
+        return sum(int(np.count_nonzero(~np.isfinite(v))) for v in values), sum(v.size for v in values)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A probe that one side or both did not take: what was given, and what they said, by side."""
+
+    shapes: str
+    said: dict[Side, str]
+
+    def __str__(self) -> str:
+        """One line."""
+        who = "both sides" if len(self.said) > 1 else f"the {next(iter(self.said))} side alone"
+        return f"{who} refused {self.shapes} ({next(iter(self.said.values()))})"
+
+
+class Attempts:
+    """Evaluates both sides on changes of one main input.
+
+    Args:
+        sides: both sides, Keras first, in float64 already.
+        values: inputs of the main probe, in the Keras layout.
+        run: evaluates one side.
+    """
+
+    def __init__(self, sides: tuple[Adapter, Adapter], values: Sequence[Array], run: Run) -> None:
+        self.sides, self.values, self.run = sides, values, run
+        self.axes = open_axes(sides[0], values)
+        tables = [
+            layer.tensors[0].shape[0]
+            for side in sides
+            for layer in side.layers().values()
+            if layer.family == "embedding" and layer.tensors
+        ]
+        self.tokens = min(tables, default=None)
+
+    def most(self, change: Change) -> tuple[Tried | None, list[Unproven]]:
+        """The probe with the most of the change that both sides take, and what had to be left out of it."""
+        refused: list[tuple[Change, Refused]] = []
+        for smaller, sizes in self._ladder(change):
+            tried = self._on(smaller, sizes)
+            if isinstance(tried, Tried):
+                return tried, self._left_out(change, smaller, refused)
+            refused.append((smaller, tried))
+        if not refused:
+            return None, []
+        return None, [Unproven(UnprovenKind.PROBES, f"another probe was not possible: {refused[0][1]}")]
+
+    def whole(self, change: Change) -> Tried | None:
+        """The probe with the whole change; None where a side refuses it, or there is nothing to change."""
+        for sizes in candidates(self.values, self.axes, change.parity) or [{}]:
+            tried = self._on(change, sizes) if sizes or not change.parity else None
+            if isinstance(tried, Tried):
+                return tried
+        return None
+
+    def _ladder(self, change: Change) -> Iterator[tuple[Change, dict[int, int]]]:
+        """The whole change first, then less and less of it; each input once, and never the main one."""
+        seen = set[str]()
+        no_values = change.without("values")
+        for full in dict.fromkeys((change, no_values)):
+            steps = [(full, sizes) for sizes in candidates(self.values, self.axes, full.parity)]
+            unsized = full.without("sizes")
+            steps += [(unsized, {}), (unsized.without("batch"), {})]
+            for step, sizes in steps:
+                inputs = changed_inputs(self.values, step, sizes, self.axes, self.tokens)
+                key = f"{shapes(inputs)} {replace(step, batch=0, parity='')}"
+                same = not step.weights and all(map(np.array_equal, inputs, self.values))
+                if key not in seen and not same:
+                    seen.add(key)
+                    yield step, sizes
+
+    def _left_out(
+        self, change: Change, kept: Change, refused: Sequence[tuple[Change, Refused]]
+    ) -> list[Unproven]:
+        """What was asked for, and could not be tried."""
+        parts = {
+            "sizes": bool(change.parity) and not kept.parity and any(self.axes),
+            "batch": bool(change.batch) and not kept.batch,
+            "values": (change.scale, change.sign) != (kept.scale, kept.sign),
+        }
+        lost = [part for part, gone in parts.items() if gone]
+        if not refused or not lost:
+            return []
+        words = {
+            "sizes": f"{change.parity} sizes",
+            "batch": f"batch {change.batch}",
+            "values": _values(change),
+        }
+        part = lost[-1]  # what was left out last: the probe passed without it
+        said = next(
+            (no for smaller, no in reversed(refused) if smaller.without(part) != smaller), refused[0][1]
+        )
+        kind = KINDS.get(part, UnprovenKind.PROBES)
+        return [Unproven(kind, f"{words[part]} not tried: {said}", (said.shapes,))]
+
+    def _on(self, change: Change, sizes: dict[int, int]) -> Tried | Refused:
+        """Both sides on one changed input."""
+        values = changed_inputs(self.values, change, sizes, self.axes, self.tokens)
+        inputs: dict[Side, list[Array]] = {
+            "keras": cast(values, "float64"),
+            "torch": cast(to_torch_inputs(values, self.sides[0]), "float64"),
+        }
+        outputs: dict[Side, Outputs] = {}
+        said: dict[Side, str] = {}
+        for model in self.sides:
+            try:
+                outputs[model.side] = self.run(model, inputs[model.side])
+            except Exception as error:  # any model, any error: it does not take this input
+                said[model.side] = in_a_line(error)[:160]
+        if not said and not any(value.size for found in outputs.values() for _, value in found):
+            said = {"keras": "the outputs are empty", "torch": "the outputs are empty"}
+        if said:
+            return Refused(shapes(values), said)
+        by_side = {model.side: model for model in self.sides}
+        limits, agree = limits_of(
+            outputs["keras"], outputs["torch"], lambda side: spread(by_side[side], inputs[side])
+        )
+        return Tried(change, named(change, self.values, values), inputs, outputs, limits, agree)
+
+
+def _values(change: Change) -> str:
+    sign = {"negated": "negated", "non-negative": "made non-negative"}.get(change.sign, "")
+    return " ".join(filter(None, ("inputs", sign, f"times {change.scale:g}")))

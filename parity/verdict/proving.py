@@ -1,0 +1,196 @@
+"""What makes EQUAL a proof: further probes, and the main one again after everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from parity.core.adapter import Adapter
+from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.tolerance import limits
+from parity.core.types import Array, Side
+from parity.pairing.pair import Pairing
+from parity.probes.change import WEIGHTS, Change, further
+from parity.probes.shake import shaken_alike
+from parity.report.proof import Proof, Unproven, UnprovenKind
+from parity.verdict.attempts import Attempts, Tried
+from parity.verdict.evaluate import unrepeatable
+from parity.verdict.outputs import Outputs, judge
+from parity.verdict.where import Where, where
+
+MAIN = "the inputs as they are"
+
+
+@dataclass
+class Proven:
+    """What the further probes showed.
+
+    Attributes:
+        where: findings of the first probe that shows a difference, and its layers; empty where none does.
+        max_abs: greatest absolute difference of that probe.
+        max_rel: the same relative to the outputs' scale.
+        proof: what was looked at, counted.
+        unproven: what the verdict does not rest on.
+    """
+
+    where: Where = field(default_factory=Where)
+    max_abs: float = 0.0
+    max_rel: float = 0.0
+    proof: Proof = field(default_factory=lambda: Proof((MAIN,)))
+    unproven: list[Unproven] = field(default_factory=list)
+
+
+def prove(
+    sides: tuple[Adapter, Adapter],
+    pairing: Pairing,
+    values: Sequence[Array],
+    inputs: Mapping[Side, Sequence[Array]],
+    outputs: Mapping[Side, Outputs],
+    quick: bool,
+) -> Proven:
+    """Look for what the main probe did not show, on two sides that agree there.
+
+    Args:
+        sides: both sides, Keras first, in float64 already.
+        pairing: which layer is which.
+        values: inputs of the main probe, in the Keras layout, as they were given.
+        inputs: the same for each side, in its own layout, in float64.
+        outputs: what each side gave for them.
+        quick: no further probes; the main one is evaluated again all the same.
+    """
+    return _Proving(sides, pairing, values, inputs, outputs).run(quick)
+
+
+class _Proving:
+    """The probes of one comparison."""
+
+    def __init__(
+        self,
+        sides: tuple[Adapter, Adapter],
+        pairing: Pairing,
+        values: Sequence[Array],
+        inputs: Mapping[Side, Sequence[Array]],
+        outputs: Mapping[Side, Outputs],
+    ) -> None:
+        self.sides, self.pairing, self.inputs, self.outputs = sides, pairing, inputs, outputs
+        self.attempts = Attempts(sides, values, lambda model, given: model.forward(given))
+        self.between: Mapping[Side, Sequence[Array]] = inputs
+        self.found = Proven()
+
+    def run(self, quick: bool) -> Proven:
+        """Every further probe until one shows a difference; then the main one again."""
+        probes = [MAIN]
+        for change in () if quick else further(self.attempts.values):
+            tried = self._probe(change)
+            if tried is not None:
+                probes.append(tried.name)
+            if self.found.where.findings:
+                break
+        if quick:
+            self.found.unproven.append(Unproven(UnprovenKind.PROBES, "further probes: not run (--quick)"))
+        self.found.proof = Proof(tuple(probes))
+        if not self.found.where.findings:
+            self._repeat()
+        return self.found
+
+    # --- further probes ------------------------------------------------------------------------------
+
+    def _probe(self, change: Change) -> Tried | None:
+        """One further probe: what it shows, or what it leaves unproven."""
+        with self._weights(change) as alike:
+            if not alike:
+                text = f"{WEIGHTS}: not possible, because tied tensors do not correspond"
+                self.found.unproven.append(Unproven(UnprovenKind.PROBES, text))
+                return None
+            tried, left = self.attempts.most(change)
+        self.found.unproven += left
+        if tried is None:
+            return None
+        if not tried.agree:
+            self._narrow(tried)
+            return tried
+        lost, size = tried.not_finite()
+        if lost:
+            text = f"with {tried.name}: {lost} of {size} elements are NaN or infinite on both sides"
+            self.found.unproven.append(Unproven(UnprovenKind.PROBES, text))
+            plain = change.without("values")
+            if plain not in (change, Change()):
+                return self._probe(plain)
+        elif not change.weights:
+            self.between = tried.inputs
+        return tried
+
+    def _narrow(self, tried: Tried) -> None:
+        """Say where the sides differ on the smallest part of the change that shows it; noise is no difference."""
+        self._repeat()
+        if self.found.where.findings:
+            return
+        parts = tried.change.parts()
+        for part in [*(parts if len(parts) > 1 else ()), tried.change]:
+            with self._weights(part):
+                again = self.attempts.whole(part)
+                if again is not None and not again.agree:
+                    self._locate(again)
+                    return
+        text = f"with {tried.name} the sides differed, and did not when both were evaluated again"
+        finding = Finding(None, None, Kind.NOT_REPEATABLE, None, text)
+        self.found.where = Where([finding], {"keras", "torch"})
+
+    def _locate(self, tried: Tried) -> None:
+        found = where(self.sides, tried.inputs, self.pairing, raised=False)
+        judged = judge(tried.outputs["keras"], tried.outputs["torch"], tried.limits, bool(found.findings))
+        both_sides = {Kind.ERROR}  # NaN on both sides: no difference
+        found.findings += [finding for finding in judged.findings if finding.kind not in both_sides]
+        found.findings = [
+            replace(finding, evidence=f"with {tried.name}: {finding.evidence}") for finding in found.findings
+        ]
+        self.found.where = found
+        self.found.max_abs, self.found.max_rel = judged.max_abs, judged.max_rel
+
+    @contextmanager
+    def _weights(self, change: Change) -> Iterator[bool]:
+        """Both sides with the weights that the change asks for."""
+        if not change.weights:
+            yield True
+            return
+        with shaken_alike(*self.sides, self.pairing) as alike:
+            yield alike
+
+    # --- the main probe again ------------------------------------------------------------------------
+
+    def _repeat(self) -> None:
+        """The main input once more, after everything else: the same bits, or the side is not repeatable."""
+        stray: dict[Side, str] = {}
+        for model in self.sides:
+            try:
+                again = model.in_turn([self.between[model.side], self.inputs[model.side]])[-1]
+            except Exception as error:  # any model, any error: it did not raise the first time
+                stray[model.side] = f"raised {in_a_line(error)}"
+                continue
+            if not _same(model, self.outputs[model.side], again):
+                stray[model.side] = "gives another result for an input that it was given before"
+        if not stray:
+            return
+        findings = unrepeatable(self.sides, self.inputs, self.pairing)
+        for side, text in stray.items():
+            if side not in findings:
+                said = f"the {side} model is not repeatable: after other calls it {text}; does it count or keep state?"
+                findings[side] = Finding(None, None, Kind.NOT_REPEATABLE, None, said)
+        self.found.where = Where(list(findings.values()), set(findings))
+
+
+def _same(model: Adapter, first: Outputs, again: Outputs) -> bool:
+    """Bit for bit on a CPU; elsewhere within the elements' own rounding, since sums may run in another order."""
+    if [(name, value.shape) for name, value in first] != [(name, value.shape) for name, value in again]:
+        return False
+    exact = str(getattr(model, "device", "cpu")).startswith("cpu")
+    for (_, value), (_, later) in zip(first, again, strict=True):
+        equal = np.array_equal(value, later, equal_nan=value.dtype.kind in "fc")
+        if not equal and (
+            exact or value.dtype.kind != "f" or not bool(np.all(np.abs(value - later) <= limits(value)))
+        ):
+            return False
+    return True

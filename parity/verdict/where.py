@@ -1,0 +1,56 @@
+"""Where the sides differ on one input; where a side is not repeatable that is said, and no layer is blamed for noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from parity.core.adapter import Adapter
+from parity.core.finding import Finding, Kind
+from parity.core.types import Array, Side
+from parity.pairing.pair import Pairing
+from parity.verdict.evaluate import unrepeatable
+from parity.verdict.localise import localise
+
+
+@dataclass
+class Where:
+    """Where the sides differ.
+
+    Attributes:
+        findings: in execution order.
+        noisy: sides that are not repeatable.
+        layers: the layer table.
+        graphs: nodes and edges of each side.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    noisy: set[Side] = field(default_factory=set)
+    layers: list[dict[str, Any]] = field(default_factory=list)
+    graphs: dict[str, Any] = field(default_factory=dict)
+
+
+def where(
+    sides: tuple[Adapter, Adapter], inputs: Mapping[Side, Sequence[Array]], pairing: Pairing, raised: bool
+) -> Where:
+    """Say where the sides differ.
+
+    Args:
+        sides: both sides, Keras first, in float64 already.
+        inputs: the inputs of each side, in its own layout.
+        pairing: which layer is which.
+        raised: whether a finding says already that a side raised an error.
+    """
+    noise = unrepeatable(sides, inputs, pairing)
+    if noise:
+        return Where(list(noise.values()), set(noise))
+    found = localise(*sides, pairing, inputs["keras"], inputs["torch"], pairing.flattened)
+    kept = [finding for finding in found.findings if not (raised and finding.kind is Kind.ERROR)]
+    located = Where(kept, set(), found.layers)
+    for model in sides:
+        try:
+            located.graphs[model.side] = model.trace(inputs[model.side])[1].graph()
+        except Exception:  # any model, any error: the finding says it already
+            continue
+    return located
