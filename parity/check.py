@@ -17,6 +17,7 @@ from parity.core.types import Array
 from parity.core.verdict import verdict_of
 from parity.pairing.pair import MappingLike, Pairing
 from parity.report.result import Report, Result
+from parity.training.requests import loss_checked, optimizer_checked
 from parity.verdict.compare import compare
 from parity.weights.models import pair
 from parity.weights.transfer import transfer
@@ -54,8 +55,11 @@ def check_pair(
         mapping: {Keras path: torch path} where names differ.
         seed: of the random weights.
         quick: no further probes; without it the first picture of each direction has them.
-        training: gradients, train_steps, optimizer and match_rules of `compare`, for the first picture of each direction.
+        training: gradients, train_steps, loss, optimizer and match_rules of `compare`, for the first picture of
+            each direction.
     """
+    optimizer_checked(training.get("optimizer"))
+    loss_checked(training.get("loss"))
     started = time.perf_counter()
     torch_module, keras_model = load_model(torch_spec, "torch"), load_model(keras_spec, "keras")
     first = next(iter(pictures.values()), None)

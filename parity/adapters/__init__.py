@@ -45,13 +45,17 @@ def adapt(model: Any, device: str = "cpu") -> Adapter:
 
 
 def trainer_of(adapter: Adapter, loss: Any = None) -> Any:
-    """The trainer for a model that has its adapter (parity.core.trainer.Trainer)."""
+    """The trainer for a model that has its adapter (parity.core.trainer.Trainer); a loss may be a name."""
     if adapter.side == "keras":
+        from parity.adapters.keras.training.losses import named_loss as keras_loss
         from parity.adapters.keras.training.trainer import KerasTrainer
 
+        loss = keras_loss(loss) if isinstance(loss, str) else loss
         return KerasTrainer(adapter, loss)  # type: ignore[arg-type]
+    from parity.adapters.torch.training.losses import named_loss as torch_loss
     from parity.adapters.torch.training.trainer import TorchTrainer
 
+    loss = torch_loss(loss) if isinstance(loss, str) else loss
     return TorchTrainer(adapter, loss)  # type: ignore[arg-type]
 
 

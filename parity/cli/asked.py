@@ -15,8 +15,8 @@ from parity.adapters.spec import read_spec
 from parity.check import BOTH
 from parity.core.errors import UsageError
 from parity.core.files.json_file import read_json
-from parity.core.rules import hyperparameters_of
 from parity.report.text import short
+from parity.training.requests import hyperparameters_of, loss_checked
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
     """What `check_pair` takes for every pair alike.
 
     Raises:
-        UsageError: an optimizer that is not known.
+        UsageError: an optimizer or loss that is not known, or an option that would be ignored.
     """
     asked: dict[str, Any] = {
         "directions": BOTH if options.transfer == "both" else (options.transfer,),
@@ -87,19 +87,37 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "device": options.device,
         "seed": options.seed,
     }
-    if not options.gradients and not options.train_steps:
-        return asked
     optimizer: dict[str, Any] = {"name": options.optimizer or "sgd"}
     if options.lr is not None:
         optimizer["lr"] = options.lr
     hyperparameters_of(optimizer, sgd_rate=1.0)
+    loss_checked(options.loss)
+    _used(options)
+    if not options.gradients and not options.train_steps:
+        return asked
     return {
         **asked,
         "gradients": options.gradients,
         "train_steps": options.train_steps,
         "match_rules": options.match_rules,
         "optimizer": optimizer,
+        "loss": options.loss,
     }
+
+
+def _used(options: argparse.Namespace) -> None:
+    """Refuse what would be ignored: an option of the training where nothing is trained."""
+    for name, needed, given in (
+        ("--optimizer", "--train-steps", options.optimizer and not options.train_steps),
+        ("--lr", "--train-steps", options.lr is not None and not options.train_steps),
+        (
+            "--loss",
+            "--gradients or --train-steps",
+            options.loss and not (options.gradients or options.train_steps),
+        ),
+    ):
+        if given:
+            raise UsageError(f"{name} must come with {needed}; got it alone. Add {needed}, or leave it out.")
 
 
 def read_mapping(path: Path | None) -> dict[str, Any]:

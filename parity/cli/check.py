@@ -35,7 +35,7 @@ FEW = tuple(column for column in FIGURES if column.head in {"float64", "verdict"
 
 def run(options: argparse.Namespace) -> int:
     """Copy weights both ways, evaluate both sides on the same pictures, and compare element by element."""
-    pairs, settings = asked.pairs(options), asked.settings(options)
+    settings, pairs = asked.settings(options), asked.pairs(options)
     screen = Screen()
     columns = _columns(screen, max(len("system"), *(len(pair.short) for pair in pairs)))
     screen.show(table(columns, []))

@@ -94,6 +94,11 @@ def _check(command: argparse.ArgumentParser) -> None:
         "--lr", type=float, metavar="X", help="its learning rate; default: one that fits the loss"
     )
     training.add_argument(
+        "--loss",
+        metavar="NAME",
+        help="mse, mae, bce or cross-entropy (both of logits); default: the squared error",
+    )
+    training.add_argument(
         "--match-rules",
         action="store_true",
         help="where the frameworks' own rules differ, judge by one rule and note the difference",

@@ -49,6 +49,11 @@ class Kind(StrEnum):
         False,
     )
     NOT_REPEATABLE = "not-repeatable", "one side gives different results for the same input", False
+    NOT_COMPARED = (
+        "not-compared",
+        "something that changes the training is not compared, since one side alone states it or its rule is not known",
+        False,
+    )
     ERROR = "error", "one side raised an error", False
 
     def __new__(cls, value: str, meaning: str, proves: bool) -> Kind:

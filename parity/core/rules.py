@@ -8,12 +8,11 @@ other side's result is the proof.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from parity.core.errors import UsageError
 from parity.core.types import Array
 
 NAMES = ("sgd", "sgd-nesterov", "adam", "adamw", "rmsprop")
@@ -59,6 +58,11 @@ class Rule:
         clip: one of CLIPPINGS, or "".
         limit: the clipping's bound.
         guard: what is added to the norm before the bound is divided by it.
+        tensor: the tensor of which this is a part, where its norm is taken of the whole tensor; else "".
+        accumulate: how many batches' gradients are averaged for one update.
+        average: share of the weights' moving average that is kept at each step; 0 where none is kept.
+        overwrite: after how many updates the average replaces the weights; 0 for never.
+        average_each: whether the average moves with every batch (Keras), or with every update.
     """
 
     algorithm: str
@@ -80,6 +84,11 @@ class Rule:
     clip: str = ""
     limit: float = 0.0
     guard: float = 0.0
+    tensor: str = ""
+    accumulate: int = 1
+    average: float = 0.0
+    overwrite: int = 0
+    average_each: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,7 @@ class Hyperparameters:
     Attributes:
         name: one of NAMES.
         rates: learning rate of each step; the last one stays.
-        options: what else is given: momentum, weight_decay, epsilon, betas, rho, and one of CLIPPINGS.
+        options: what else is given, by the names that parity.training.requests knows.
     """
 
     name: str
@@ -101,58 +110,75 @@ class Hyperparameters:
         return self.rates[min(step, len(self.rates) - 1)]
 
 
-DEFAULT_RATES = {"adam": 1e-3, "adamw": 1e-3, "rmsprop": 1e-3}
-OPTIONS = {
-    "momentum",
-    "nesterov",
-    "weight_decay",
-    "epsilon",
-    "betas",
-    "rho",
-    "amsgrad",
-    "centered",
-    *CLIPPINGS,
-}
-
-
-def hyperparameters_of(wanted: str | Mapping[str, Any], sgd_rate: float) -> Hyperparameters:
-    """The hyperparameters that a name stands for, or {"name": ..., "lr": number or list, option: value} holds.
-
-    Raises:
-        UsageError: an optimizer or option that is not known.
-    """
-    given = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
-    name, rates = given.pop("name", None), given.pop("lr", None)
-    unknown = sorted(set(given) - OPTIONS)
-    if name not in NAMES or unknown:
-        raise UsageError(
-            f"optimizer must be one of {', '.join(NAMES)}, with options from {', '.join(sorted(OPTIONS))}; "
-            f"got name={name!r}{', ' + ', '.join(unknown) if unknown else ''}. Give a pair (Keras optimizer, "
-            "torch optimizer or function of the parameters) for any other."
-        )
-    if sum(key in given for key in CLIPPINGS) > 1:
-        raise UsageError(f"one clipping at a time must be given; got {sorted(set(given) & set(CLIPPINGS))}.")
-    if rates is None:
-        rates = DEFAULT_RATES.get(name, sgd_rate)
-    rates = tuple(float(rate) for rate in (rates if isinstance(rates, list | tuple) else (rates,)))
-    return Hyperparameters(name, rates, given)
-
-
 def clipped(rules: Mapping[str, Rule], gradients: Mapping[str, Array]) -> dict[str, Array]:
-    """Gradients after clipping, one by one or all together."""
-    total = float(np.sqrt(sum(float(np.sum(np.square(value))) for value in gradients.values())))
+    """Gradients after clipping: each by itself, each tensor, or all together."""
+    squares: dict[str, float] = {}
+    for path, gradient in gradients.items():
+        whole = rules[path].tensor or path
+        squares[whole] = squares.get(whole, 0.0) + float(np.sum(np.square(gradient)))
+    total = float(np.sqrt(sum(squares.values())))
     result = {}
     for path, gradient in gradients.items():
         rule = rules[path]
-        norm = {"global_clipnorm": total, "clipnorm": float(np.sqrt(np.sum(np.square(gradient))))}.get(
-            rule.clip
-        )
+        own = float(np.sqrt(squares[rule.tensor or path]))
+        norm = {"global_clipnorm": total, "clipnorm": own}.get(rule.clip)
         if norm is not None:
             gradient = gradient * min(rule.limit / (norm + rule.guard), 1.0) if norm > 0.0 else gradient
         elif rule.clip == "clipvalue":
             gradient = np.clip(gradient, -rule.limit, rule.limit)
         result[path] = gradient
     return result
+
+
+def advance(
+    rules: Mapping[str, Rule],
+    weights: Mapping[str, Array],
+    gradients: Mapping[str, Array],
+    states: Mapping[str, State],
+) -> tuple[dict[str, Array], dict[str, State]]:
+    """All parameters after one batch, and their new states: gathered, clipped, updated and averaged.
+
+    Args:
+        rules: of each parameter that has a gradient.
+        weights: before the batch.
+        gradients: of this batch.
+        states: after the batch before; empty before the first.
+    """
+    ready: dict[str, Array] = {}
+    new = {path: dict(states.get(path, {})) for path in gradients}
+    after = {path: weights[path] for path in gradients}
+    for path, gradient in gradients.items():
+        gathered = _gather(rules[path], gradient, new[path])
+        if gathered is not None:
+            ready[path] = gathered
+    for path, gradient in clipped(rules, ready).items():
+        after[path], new[path] = update(rules[path], weights[path], gradient, new[path])
+    for path in gradients:
+        if rules[path].average and (path in ready or rules[path].average_each):
+            after[path] = _average(rules[path], after[path], new[path])
+    return after, new
+
+
+def _gather(rule: Rule, gradient: Array, state: State) -> Array | None:
+    """The gradient of this update; None where more batches are to come. The state counts them, in place."""
+    if rule.accumulate <= 1:
+        return gradient
+    total = state.pop("gathered", np.zeros_like(gradient)) + gradient
+    batches = state.pop("batches", np.zeros(())) + 1
+    if batches < rule.accumulate:
+        state |= {"gathered": total, "batches": batches}
+        return None
+    return np.asarray(total / rule.accumulate)
+
+
+def _average(rule: Rule, weight: Array, state: State) -> Array:
+    """Move the average, in place; the weight, which is the average where it is to be overwritten."""
+    seen = int(state.get("averaged", np.zeros(())))
+    updates = (seen // rule.accumulate) if rule.average_each else seen
+    share = rule.average if updates else 0.0
+    state["average"] = share * state.get("average", weight) + (1.0 - share) * weight
+    state["averaged"] = np.asarray(float(seen + 1))
+    return state["average"] if rule.overwrite and (updates + 1) % rule.overwrite == 0 else weight
 
 
 def update(rule: Rule, weight: Array, gradient: Array, state: State) -> tuple[Array, State]:
@@ -172,11 +198,11 @@ def _sgd(rule: Rule, weight: Array, gradient: Array, state: State) -> tuple[Arra
     if rule.rate_in_velocity:
         velocity = rule.momentum * state.get("velocity", 0.0) - rule.rate * gradient
         change = rule.momentum * velocity - rule.rate * gradient if rule.nesterov else velocity
-        return weight + change, {"velocity": velocity}
+        return weight + change, {**state, "velocity": velocity}
     first = "velocity" not in state
     velocity = gradient if first else rule.momentum * state["velocity"] + (1.0 - rule.dampening) * gradient
     change = gradient + rule.momentum * velocity if rule.nesterov else velocity
-    return weight - rule.rate * change, {"velocity": velocity}
+    return weight - rule.rate * change, {**state, "velocity": velocity}
 
 
 def _adam(rule: Rule, weight: Array, gradient: Array, state: State) -> tuple[Array, State]:
@@ -184,7 +210,7 @@ def _adam(rule: Rule, weight: Array, gradient: Array, state: State) -> tuple[Arr
     zero = np.zeros_like(gradient)
     first = rule.beta1 * state.get("first", zero) + (1.0 - rule.beta1) * gradient
     second = rule.beta2 * state.get("second", zero) + (1.0 - rule.beta2) * np.square(gradient)
-    new = {"step": step, "first": first, "second": second}
+    new = {**state, "step": step, "first": first, "second": second}
     if rule.amsgrad:
         second = new["greatest"] = np.maximum(state.get("greatest", zero), second)
     corrections = 1.0 - rule.beta1**step, np.sqrt(1.0 - rule.beta2**step)
@@ -195,7 +221,7 @@ def _adam(rule: Rule, weight: Array, gradient: Array, state: State) -> tuple[Arr
 def _rmsprop(rule: Rule, weight: Array, gradient: Array, state: State) -> tuple[Array, State]:
     zero = np.zeros_like(gradient)
     square = rule.rho * state.get("square", zero) + (1.0 - rule.rho) * np.square(gradient)
-    new, spread = {"square": square}, square
+    new, spread = {**state, "square": square}, square
     if rule.centered:
         new["mean"] = rule.rho * state.get("mean", zero) + (1.0 - rule.rho) * gradient
         spread = square - np.square(new["mean"])
@@ -221,44 +247,3 @@ def in_torch_terms(rule: Rule, state: State) -> State:
 def velocity_factor(rule: Rule) -> float:
     """The Keras velocity divided by torch's."""
     return -rule.rate if rule.algorithm == "sgd" else rule.rate
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of a rule: its cause where a difference has a known name, and the fields it is made of."""
-
-    cause: str | None
-    name: str
-    fields: tuple[str, ...]
-
-
-PARTS = (
-    Part(None, "learning rate", ("rate",)),
-    Part("sgd-learning-rate-in-buffer", "learning rate in the velocity", ("rate_in_velocity",)),
-    Part(None, "momentum", ("momentum", "dampening", "nesterov")),
-    Part(None, "betas", ("beta1", "beta2", "rho", "centered", "amsgrad")),
-    Part("adam-epsilon", "epsilon", ("epsilon", "epsilon_at")),
-    Part("weight-decay-coupling", "weight decay", ("decay", "decoupled")),
-    Part("gradient-clipping", "clipping", ("clip", "limit", "guard")),
-    Part(None, "direction", ("maximize",)),
-)
-
-
-def differing_parts(keras: Rule, torch: Rule) -> list[Part]:
-    """Parts of two rules that are not the same, whether or not it has an effect."""
-    return [part for part in PARTS if any(getattr(keras, f) != getattr(torch, f) for f in part.fields)]
-
-
-def exchanged(keras: Rule, torch: Rule, parts: list[Part]) -> Rule:
-    """The Keras rule with these parts of torch's."""
-    names = [name for part in parts for name in part.fields]
-    return replace(keras, **{name: getattr(torch, name) for name in names})
-
-
-def is_framework_rule(part: Part, keras: Rule, torch: Rule) -> bool:
-    """Whether the numbers given are the same on both sides, so that only the frameworks' rules differ."""
-    numbers = {"adam-epsilon": ("epsilon",), "weight-decay-coupling": ("decay",),
-               "gradient-clipping": ("clip", "limit"), "sgd-learning-rate-in-buffer": ()}  # fmt: skip
-    if part.cause not in numbers:
-        return False
-    return all(getattr(keras, name) == getattr(torch, name) for name in numbers[part.cause])

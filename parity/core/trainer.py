@@ -45,6 +45,8 @@ class Evaluation:
         inputs: gradient of every input, None for those that are not floating or not reached.
         calls: of the watched layers, in execution order.
         dropped: random layers that were on, in execution order.
+        extras: losses that the model's own layers add, and what adds them; part of `loss` where the trainer's
+            `with_extras` is set.
     """
 
     loss: float
@@ -53,17 +55,21 @@ class Evaluation:
     inputs: list[Array | None]
     calls: list[WatchedCall] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
+    extras: list[tuple[str, float]] = field(default_factory=list)
 
 
 class Trainer(Protocol):
     """One side in training. Arrays are NumPy, float64, in the framework's own layout.
 
-    `trained_by_fit` says whether the framework's own loop puts the model into training mode.
+    `trained_by_fit` says whether the framework's own loop puts the model into training mode. `with_extras` and
+    `with_penalties` say whether the loss holds what the model's own layers add, and its weights' regularisers.
     """
 
     side: Side
     loss: Any
     trained_by_fit: bool
+    with_extras: bool
+    with_penalties: bool
 
     def statistics(self) -> Callable[[], None]:
         """Keep what a pass may change of the model, even in inference mode; returns a function that puts it back."""
@@ -108,6 +114,10 @@ class Trainer(Protocol):
         """Gradient of the model's own regularisers, by path of the parameter."""
         ...
 
+    def penalty(self) -> float:
+        """What the regularisers of the weights add to the loss."""
+        ...
+
     def start(self, optimizer: Hyperparameters | Any) -> None:
         """Make a new optimizer, or take the given one, with an empty state."""
         ...
@@ -118,6 +128,34 @@ class Trainer(Protocol):
 
     def apply(self, gradients: Mapping[str, Array], step: int) -> None:
         """One step of the optimizer, counted from 0."""
+        ...
+
+    def count_step(self) -> None:
+        """Count a step that was made without the optimizer, so that its schedule goes on."""
+        ...
+
+    def adopt_rate(self, rate: float) -> None:
+        """Take this learning rate in the next step, in place of the optimizer's own, which is rounded."""
+        ...
+
+    def constraints(self) -> dict[str, str]:
+        """What keeps weights within bounds after every step, in words, by path; "" is the whole model."""
+        ...
+
+    def constrained(self, weights: Mapping[str, Array]) -> dict[str, Array]:
+        """These weights as the constraints leave them; the model is not changed."""
+        ...
+
+    def unconstrained(self) -> AbstractContextManager[None]:
+        """While this is open, the framework's own constraints do nothing."""
+        ...
+
+    def loss_scale(self) -> str:
+        """By what the loss is multiplied before the gradients are taken, in words; "" where it is not."""
+        ...
+
+    def unknown(self) -> list[str]:
+        """What changes the training and is not compared, in words."""
         ...
 
     def rules(self) -> dict[str, Rule]:

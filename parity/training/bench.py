@@ -56,11 +56,17 @@ class Bench:
         ties: tensors of one side that are one tensor on the other.
         untrained: Keras paths of parameters that one side alone trains.
         watched: torch path of each Keras layer whose calls can be compared.
+        extras: losses that the Keras model's own layers add, and what adds them.
     """
 
     def __init__(
-        self, adapters: Both[Adapter], pairing: Pairing, inputs: Sequence[Array], loss: tuple[Any, ...] | None
+        self,
+        adapters: Both[Adapter],
+        pairing: Pairing,
+        inputs: Sequence[Array],
+        loss: tuple[Any, ...] | str | None,
     ) -> None:
+        loss = (loss, loss) if isinstance(loss, str) else loss
         losses = loss[:2] if loss else (None, None)
         self.trainers = Both[Trainer](*map(trainer_of, adapters, losses))
         self.layers = Both(adapters.keras.layers(), adapters.torch.layers())
@@ -78,6 +84,7 @@ class Bench:
             for pair in pairing.pairs
             if self.layers.keras[pair.keras].leaf and self.layers.torch[pair.torch[-1]].leaf
         }
+        self.extras: list[tuple[str, float]] = []
         self._shapes: list[tuple[int, ...]] = []
         self._readings: list[tuple[int, bool]] = []
 

@@ -20,6 +20,7 @@ from parity.report.result import Report
 from parity.training.bench import Bench, TrainingResult
 from parity.training.gradients import compare_gradients
 from parity.training.inference import infer
+from parity.training.losses import settle
 from parity.training.steps.trajectory import Trajectory
 from parity.training.train_mode import train_mode
 from parity.weights.differences import exact_folds
@@ -33,7 +34,7 @@ def training_findings(
     *,
     gradients: bool,
     train_steps: int,
-    loss: tuple[Any, ...] | None = None,
+    loss: tuple[Any, ...] | str | None = None,
     optimizer: Any = None,
     match_rules: bool = False,
 ) -> TrainingResult:
@@ -46,10 +47,11 @@ def training_findings(
         inputs: model inputs in the Keras layout.
         gradients: compare loss and gradients, in inference and in training mode.
         train_steps: how many steps of an optimizer to compare.
-        loss: (Keras loss of (targets, outputs), torch loss of (outputs, targets)[, targets in the Keras
-            layout]); None means the squared error against random targets.
-        optimizer: a name or {"name": ..., "lr": number or list, option: value} for `parity.core.rules`, or
-            (Keras optimizer, torch optimizer or function of the parameters); None means SGD with momentum.
+        loss: a name of parity.training.requests.LOSSES, or (Keras loss of (targets, outputs), torch loss of
+            (outputs, targets)[, targets in the Keras layout]); None means the squared error against random targets.
+        optimizer: a name or {"name": ..., "lr": number or list, option: value} (parity.training.requests), or
+            (Keras optimizer, torch optimizer, function of the parameters, or dictionary with "optimizer"); None
+            means SGD with momentum.
         match_rules: judge with the frameworks' own rules made one, and only note them.
     """
     bench = Bench(Both(keras, torch), pairing, inputs, loss)
@@ -58,6 +60,7 @@ def training_findings(
         exact_folds(pairing, keras, torch)
         if not infer(bench):
             return bench.result
+        settle(bench)
         if gradients:
             compare_gradients(bench, training=False)
         tensors = [tensor for side in bench.layers for layer in side.values() for tensor in layer.tensors]

@@ -14,7 +14,7 @@ from parity.core.types import Array, Both
 from parity.training.backward import Backward, Key
 from parity.training.bench import Bench
 from parity.training.gaps import Gap
-from parity.training.losses import explain_loss
+from parity.training.losses import SAME, explain_loss
 from parity.training.rounding import greater, moved
 from parity.training.ties import add_up
 
@@ -30,7 +30,7 @@ def compare_gradients(bench: Bench, training: bool) -> bool:
     with bench.unchanged():
         passes = bench.evaluate(training, targets)
     losses = Both(passes.keras.loss, passes.torch.loss)
-    if bench.own_loss and not abs(losses.keras - losses.torch) <= 1e-10 * abs(losses.keras):
+    if bench.own_loss and not abs(losses.keras - losses.torch) <= SAME * abs(losses.keras):
         result.findings += explain_loss(bench, passes, targets)
         _judge_with_squared_error(bench)
         return compare_gradients(bench, training)
@@ -63,6 +63,7 @@ def _judge_with_squared_error(bench: Bench) -> None:
     """Forget the loss that was given, since it differs: everything else can still be compared."""
     for trainer in bench.trainers:
         trainer.loss = None
+        trainer.with_extras = trainer.with_penalties = False
     bench.own_loss, bench.given = False, ()
     bench.result.notes.append("the losses differ: the rest is judged with the squared error")
 

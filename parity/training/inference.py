@@ -27,6 +27,7 @@ def infer(bench: Bench) -> bool:
     found = any(finding.cause == LEFT_ON for finding in result.findings)
     if found:
         passes = bench.evaluate(False, None)
+    bench.extras = passes.keras.extras
     agree, gap = bench.agree(passes)
     if found and agree:
         result.findings = [_verified(f, gap) if f.cause == LEFT_ON else f for f in result.findings]

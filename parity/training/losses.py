@@ -1,4 +1,4 @@
-"""Why two losses differ on the same outputs."""
+"""What the losses hold besides the loss function, and why two losses differ on the same outputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,50 @@ from parity.training.bench import Bench
 
 EXACT = 1e-9
 """How closely, relative to its scale, a gradient must follow a factor for the factor to be proven."""
+
+
+NO_FACTOR = 1e-6
+"""A factor this near to one is no reduction: it is what else differs a little."""
+SAME = 1e-10
+"""How far two losses of the same outputs may be from one another, relatively."""
+
+
+def settle(bench: Bench) -> None:
+    """Decide what the Keras loss holds: what its layers add in fit(), and the regularisers where torch's loss does.
+
+    A loss that torch's side does not hold is a difference where both losses were given. Without a loss, torch's side
+    had no place to state it, so that it is named as not compared.
+    """
+    trainer, result = bench.trainers.keras, bench.result
+    if not bench.own_loss:
+        for source, value in bench.extras:
+            text = (
+                f"not compared: fit() adds the {source} to the Keras loss (here {value:.6g}). Give "
+                "loss=(Keras loss, torch loss), where torch's loss adds the same"
+            )
+            result.findings.append(Finding(None, None, Kind.NOT_COMPARED, None, text))
+        return
+    penalty = trainer.penalty()
+    if not bench.extras and not penalty:
+        return
+    trainer.with_extras = True
+    with bench.unchanged():
+        passes = bench.evaluate(False, bench.targets(0))
+    added, torch = sum(value for _, value in passes.keras.extras), passes.torch.loss
+    plain = passes.keras.loss - added
+    for extras, penalties in ((True, False), (True, True), (False, False), (False, True)):
+        loss = plain + extras * added + penalties * penalty
+        if abs(loss - torch) <= SAME * abs(torch):
+            trainer.with_extras, trainer.with_penalties = extras, penalties
+            break
+    if not trainer.with_extras:
+        sources = ", ".join(dict.fromkeys(source for source, _ in passes.keras.extras))
+        text = (
+            f"fit() adds the {sources} to the Keras loss (here {added:.6g}), and torch's loss has nothing like it: "
+            f"without it both losses are {plain + trainer.with_penalties * penalty:.10g}"
+        )
+        fix = "add the same to torch's loss, or take it off the Keras layers"
+        result.findings.append(Finding(None, None, Kind.TRAINING, None, text, fix, True))
 
 
 def explain_loss(bench: Bench, passes: Both[Evaluation], targets: Both[list[Array]]) -> list[Finding]:
@@ -63,6 +107,8 @@ def _reduction(bench: Bench, passes: Both[Evaluation], gap: str) -> Finding | No
     if not passes.torch.loss or not passes.keras.loss:
         return None
     factor = passes.keras.loss / passes.torch.loss
+    if abs(factor - 1.0) <= NO_FACTOR:
+        return None
     worst = 0.0
     for _, slot in bench.slots():
         a, b = passes.keras.parameters.get(slot.keras), passes.torch.parameters.get(slot.torch)

@@ -42,6 +42,9 @@ def _proven(tie: Tie, gradients: Both[dict[str, Array | None]]) -> float | None:
         return None
     convert = tie.slot.layout.to_torch if tie.side == "keras" else tie.slot.layout.to_keras
     arrays = [convert(part) for part in parts if part is not None]
+    rows = tie.slot.layout.rows
+    if rows is not None and tie.side == "keras":
+        whole = whole[rows[0] : rows[1]]
     scale = float(np.abs(whole).max(initial=0.0))
     gap, alone = (float(np.abs(value - whole).max(initial=0.0)) for value in (sum(arrays), arrays[0]))
     if not gap <= EXACT * scale < alone:
@@ -80,13 +83,17 @@ def _copies(bench: Bench, slots: list[Slot], side: Side, unmatched: list[str]) -
         """The tensor's path on this side, and on the other side."""
         return (slot.keras, slot.torch) if side == "keras" else (slot.torch, slot.keras)
 
+    def whole(slot: Slot) -> tuple[str, tuple[int, int] | None]:
+        """The tensor of the other side, and which of its rows: the rows of one tensor are tensors of their own."""
+        return paths_of(slot)[1], slot.layout.rows
+
     ties = []
-    for slot in {paths_of(slot)[1]: slot for slot in reversed(slots)}.values():
+    for slot in {whole(slot): slot for slot in reversed(slots)}.values():
         path, single = paths_of(slot)
         if path not in trainable or path not in state:
             continue
         value = state[path]
-        paired = [paths_of(candidate)[0] for candidate in slots if paths_of(candidate)[1] == single]
+        paired = [paths_of(candidate)[0] for candidate in slots if whole(candidate) == whole(slot)]
         copies = [p for p in unmatched if p in trainable and p in state and np.array_equal(state[p], value)]
         paths = tuple(dict.fromkeys([*paired, *copies]))
         if len(paths) > 1 and value.size > 1:

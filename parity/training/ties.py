@@ -30,9 +30,11 @@ class Tie:
 
 def add_up(ties: Sequence[Tie], side: Side, gradients: dict[str, Array | None]) -> None:
     """Give every copy on this side the sum of the copies' gradients, as if they were one tensor; in place."""
+    done: set[tuple[str, ...]] = set()
     for tie in ties:
-        if tie.side != side:
+        if tie.side != side or tie.paths in done:  # several rows of one tensor are added up together
             continue
+        done.add(tie.paths)
         parts = [gradients[path] for path in tie.paths if gradients.get(path) is not None]
         if parts:
             total = np.sum(np.stack([part for part in parts if part is not None]), axis=0)

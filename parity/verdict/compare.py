@@ -22,6 +22,7 @@ from parity.replay.spread import spread
 from parity.report.repro.blueprints import with_blueprints
 from parity.report.result import Report
 from parity.training.findings import add_training
+from parity.training.requests import loss_checked, optimizer_checked
 from parity.verdict.evaluate import evaluated
 from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, limits_of, vacuous
@@ -43,7 +44,7 @@ def compare(
     train_steps: int = 0,
     device: str = "cpu",
     mapping: MappingLike | None = None,
-    loss: tuple[Any, ...] | None = None,
+    loss: tuple[Any, ...] | str | None = None,
     optimizer: Any = None,
     match_rules: bool = False,
     pairing: Pairing | None = None,
@@ -66,10 +67,11 @@ def compare(
         train_steps: compare this many steps of an optimizer too, with statistics and optimizer state.
         device: "cpu" or "gpu".
         mapping: {Keras path: torch path or tuple of paths} for layers whose names differ.
-        loss: (Keras loss of (targets, outputs), torch loss of (outputs, targets)[, targets in the Keras
-            layout]); None means the squared error against random targets.
+        loss: "mse", "mae", "bce" or "cross-entropy" (both of logits), or (Keras loss of (targets, outputs), torch
+            loss of (outputs, targets)[, targets in the Keras layout]); None means the squared error against random targets.
         optimizer: "sgd", "sgd-nesterov", "adam", "adamw", "rmsprop", {"name": ..., "lr": number or list, option:
-            value}, or (Keras optimizer, torch optimizer or function of the parameters); None means SGD with momentum.
+            value}, or (Keras optimizer, torch optimizer, function of the parameters, or dictionary with "optimizer"
+            and what else is done); None means SGD with momentum.
         match_rules: judge training with one rule where the frameworks' own rules differ, and only note these.
         pairing: of these two models, made before (`parity.pair`, or the result of `transfer`); None pairs them here.
         quick: the one input alone, without further probes.
@@ -82,6 +84,8 @@ def compare(
     """
     if dtype not in UNIT_ROUNDOFF:
         raise UsageError(f"dtype must be one of {', '.join(UNIT_ROUNDOFF)}; got dtype={dtype!r}.")
+    optimizer_checked(optimizer)
+    loss_checked(loss)
     started = time.perf_counter()
     sides = adapters_of(keras_model, torch_module, inputs, device)
     keras, torch = sorted_sides(*sides)

@@ -17,13 +17,14 @@ import parity
 from parity.adapters import adapt, trainer_of
 from parity.adapters.probe import randomise
 from parity.core.layout import identity
-from parity.core.rules import NAMES, Rule, clipped, hyperparameters_of, in_torch_terms, update
+from parity.core.rules import NAMES, Rule, clipped, in_torch_terms, update
 from parity.core.trainer import Evaluation, WatchedCall
 from parity.core.types import Both
 from parity.pairing.pair import LayerPair
 from parity.pairing.slots import Slot
 from parity.training import shared_layers, train_mode
 from parity.training.gaps import gaps
+from parity.training.requests import hyperparameters_of
 from parity.training.steps.statistics import Statistics, explain_statistics
 from parity.training.ties import Tie
 from tests.zoo import CASES

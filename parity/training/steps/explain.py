@@ -17,7 +17,7 @@ from parity.training.steps.explained import EXACT, Explained
 from parity.training.steps.first_difference import FirstDifference, Steps
 from parity.training.steps.optimizer_causes import OptimizerStep, explain_step
 from parity.training.steps.rounding import StepRounding
-from parity.training.steps.run import Runs
+from parity.training.steps.run import Runs, torch_rule
 from parity.training.steps.statistics import Statistics, batch_of, explain_statistics
 
 V = TypeVar("V")
@@ -30,13 +30,13 @@ def explain(
     if difference.what == "statistics":
         return _statistics(runs, difference, steps)
     if difference.what == "parameters":
-        pairs = [_optimizer_steps(runs, number, steps) for number in range(difference.step + 1)]
+        pairs = [optimizer_steps(runs, number, steps) for number in range(difference.step + 1)]
         worst = max(difference.gaps, key=lambda gap: gap.relative).slot
-        blurred = _blurred(runs, difference.step, steps, rounding)
+        blurred = blurred_paths(runs, difference.step, steps, rounding)
         found = explain_step(
             [pair.keras for pair in pairs], [pair.torch for pair in pairs], runs.bench.slots(), worst, blurred
         )
-        if found.known:
+        if found.known or found.findings:
             return found
     first = difference.gaps[0] if difference.gaps else None
     text = f"{difference.what}: {difference.text or '; '.join(str(gap) for gap in difference.gaps[:3])}"
@@ -48,7 +48,7 @@ def explain(
 # --- optimizers -----------------------------------------------------------------------------------------
 
 
-def _blurred(runs: Runs, last: int, steps: Steps, rounding: Sequence[StepRounding]) -> set[str]:
+def blurred_paths(runs: Runs, last: int, steps: Steps, rounding: Sequence[StepRounding]) -> set[str]:
     """Parameters whose gradient is little more than rounding in one of the steps: they follow no rule closely."""
     found = set()
     for number in range(last + 1):
@@ -62,7 +62,7 @@ def _blurred(runs: Runs, last: int, steps: Steps, rounding: Sequence[StepRoundin
     return found
 
 
-def _optimizer_steps(runs: Runs, number: int, steps: Steps) -> Both[OptimizerStep]:
+def optimizer_steps(runs: Runs, number: int, steps: Steps) -> Both[OptimizerStep]:
     """A step of either side, torch's under the Keras paths and in the Keras layout."""
     slots = [slot for _, slot in runs.bench.slots()]
     keras, torch = steps.keras[number], steps.torch[number]
@@ -76,7 +76,21 @@ def _optimizer_steps(runs: Runs, number: int, steps: Steps) -> Both[OptimizerSte
             slot.keras: slot.layout.to_keras(values[slot.torch]) for slot in slots if slot.torch in values
         }
 
-    rules = {slot.keras: torch.rules[slot.torch] for slot in slots if slot.torch in torch.rules}
+    rules = {
+        slot.keras: torch_rule(torch.rules[slot.torch], slot) for slot in slots if slot.torch in torch.rules
+    }
+    trainers = runs.bench.trainers
+    whole = all(slot.layout.rows is None for slot in slots)
+
+    def constrained(weights: Mapping[str, Array]) -> dict[str, Array]:
+        """What the user calls after torch's updates, on weights under the Keras paths."""
+        held = {
+            slot.torch: slot.layout.to_torch(weights[slot.keras]) for slot in slots if slot.keras in weights
+        }
+        return laid(trainers.torch.constrained({**trainers.torch.state(), **held}))
+
+    bound = trainers.keras.constraints() and not runs.explained.unconstrained
+    after_step = trainers.torch.constraints() and whole
     return Both(
         OptimizerStep(
             paired(before.keras),
@@ -84,8 +98,16 @@ def _optimizer_steps(runs: Runs, number: int, steps: Steps) -> Both[OptimizerSte
             paired(keras.penalties),
             paired(keras.rules),
             paired(keras.state),
+            trainers.keras.constrained if bound else None,
         ),
-        OptimizerStep(laid(before.torch), laid(torch.gradients), {}, rules, laid(torch.state)),
+        OptimizerStep(
+            laid(before.torch),
+            laid(torch.gradients),
+            {},
+            rules,
+            laid(torch.state),
+            constrained if after_step else None,
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parity.core.finding import Finding
-from parity.core.rules import Part
+from parity.training.steps.parts import Part
 
 EXACT = 1e-9
 """How closely a statistic or an update must follow a rule for the rule to be proven."""
@@ -21,6 +21,7 @@ class Explained:
         rules: differences between the frameworks' own rules.
         batchnorm: changes to the rule of Keras normalisations, by path.
         parts: parts of the optimizer's rule that are taken from torch.
+        unconstrained: whether Keras' weight constraints are left out.
         ignored: Keras paths of layers whose statistics are not looked at any more.
         known: whether the rest can be judged.
     """
@@ -29,5 +30,6 @@ class Explained:
     rules: list[Finding] = field(default_factory=list)
     batchnorm: dict[str, dict[str, Any]] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
+    unconstrained: bool = False
     ignored: set[str] = field(default_factory=set)
     known: bool = True

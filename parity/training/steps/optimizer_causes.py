@@ -8,21 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from parity.core.finding import Finding, Kind
-from parity.core.rules import (
-    Part,
-    Rule,
-    State,
-    clipped,
-    differing_parts,
-    exchanged,
-    is_framework_rule,
-    update,
-)
+from parity.core.rules import Rule, State, advance
 from parity.core.tolerance import STRUCTURE
 from parity.core.types import Array, Both
 from parity.pairing.pair import LayerPair
 from parity.pairing.slots import Slot
 from parity.training.steps.explained import EXACT, Explained
+from parity.training.steps.parts import Part, differing_parts, exchanged, in_words, is_framework_rule
 
 
 @dataclass(frozen=True)
@@ -35,6 +27,7 @@ class OptimizerStep:
         penalties: gradient of the regularisers.
         rules: the rule of each parameter.
         after: the parameters after the step.
+        constrain: the weights as the side's constraints leave them; None where it has none.
     """
 
     weights: Mapping[str, Array]
@@ -42,6 +35,7 @@ class OptimizerStep:
     penalties: Mapping[str, Array]
     rules: Mapping[str, Rule]
     after: Mapping[str, Array]
+    constrain: Callable[[Mapping[str, Array]], dict[str, Array]] | None = None
 
 
 Rules = Mapping[str, Rule]
@@ -56,12 +50,9 @@ def made_of(steps: Sequence[OptimizerStep], rules: Sequence[Rules]) -> dict[str,
     states: dict[str, State] = {}
     weights: dict[str, Array] = {}
     for step, chosen in zip(steps, rules, strict=True):
-        paths = [path for path in step.gradients if path in chosen]
-        cut = clipped({path: chosen[path] for path in paths}, {path: step.gradients[path] for path in paths})
-        for path in paths:
-            weights[path], states[path] = update(
-                chosen[path], step.weights[path], cut[path], states.get(path, {})
-            )
+        gradients = {path: value for path, value in step.gradients.items() if path in chosen}
+        weights, states = advance(chosen, step.weights, gradients, states)
+        weights = {**weights, **step.constrain(weights)} if step.constrain else weights
     return weights
 
 
@@ -75,7 +66,7 @@ def _gaps(a: Mapping[str, Array], b: Mapping[str, Array]) -> dict[str, float]:
     }
 
 
-def _with_penalties(step: OptimizerStep) -> OptimizerStep:
+def with_penalties(step: OptimizerStep) -> OptimizerStep:
     """A regulariser's gradient that is a multiple of the weight is a weight decay added to the gradient."""
     rules, gradients = dict(step.rules), dict(step.gradients)
     for path, penalty in step.penalties.items():
@@ -106,37 +97,66 @@ def explain_step(
         worst: the tensor whose two values are farthest from one another.
         blurred: parameters whose gradients are rounding, which prove nothing.
     """
-    keras = [_with_penalties(step) for step in keras]
+    keras = [with_penalties(step) for step in keras]
     rules = Both(keras[-1].rules, torch[-1].rules)
     common = [path for path in keras[-1].gradients if path in torch[-1].gradients and path not in blurred]
     unknown = Explained(known=False)
     if not common or any(path not in rules.keras or path not in rules.torch for path in common):
         return unknown
-    if not all(_does_what_it_says(steps, common) for steps in (keras, torch)):
+    if not all(does_what_it_says(steps, common) for steps in (keras, torch)):
         return unknown
     parts = {part.name: part for p in common for part in differing_parts(rules.keras[p], rules.torch[p])}
-    if any(rules.keras[p].algorithm != rules.torch[p].algorithm for p in common) or not parts:
+    kinds = {(rules.keras[p].algorithm, rules.torch[p].algorithm) for p in common}
+    if any(keras_kind != torch_kind for keras_kind, torch_kind in kinds):
+        named = " and ".join(
+            f"{keras_kind} in Keras, {torch_kind} in torch" for keras_kind, torch_kind in kinds
+        )
+        return Explained(
+            [Finding(None, None, Kind.TRAINING, None, f"the optimizers differ: {named}")], known=False
+        )
+    if not parts:
         return unknown
     best = _exchanged_gap(keras, torch, common, list(parts.values()))
     if not best <= EXACT:
         return unknown
+    needed, without = _needed(keras, torch, common, list(parts.values()), best)
     pair = next(pair for pair, slot in slots if slot is worst)
     first = [worst.keras] if worst.keras in common else []
-    found = Explained(parts=list(parts.values()))
-    for part in parts.values():
-        without = _exchanged_gap(keras, torch, common, [one for one in parts.values() if one is not part])
-        if without <= max(100.0 * best, STRUCTURE):
-            continue  # it makes no difference here
+    found = Explained(parts=needed)
+    for part in needed:
         path = next(p for p in (*first, *common) if part in differing_parts(rules.keras[p], rules.torch[p]))
         a, b = rules.keras[path], rules.torch[path]
-        text, fix = _TEXTS[part.name](a, b)
+        text, fix = in_words(part, a, b)
         text += (
-            f"; the step differs by {without:.2g} of the scale, and with torch's {part.name} in Keras "
+            f"; the step differs by {without[part.name]:.2g} of the scale, and with torch's {part.name} in Keras "
             f"it agrees to {best:.1g}"
         )
         finding = Finding(pair.keras, ", ".join(pair.torch), Kind.TRAINING, part.cause, text, fix, True)
         (found.rules if is_framework_rule(part, a, b) else found.findings).append(finding)
     return found
+
+
+def _needed(
+    keras: Sequence[OptimizerStep],
+    torch: Sequence[OptimizerStep],
+    paths: Sequence[str],
+    parts: list[Part],
+    best: float,
+) -> tuple[list[Part], dict[str, float]]:
+    """The parts without which the last step differs, and by how much it does without each.
+
+    A part that changes nothing yet is left out, so that it is neither named nor taken over: a later step shows it.
+    """
+    enough = max(100.0 * best, STRUCTURE)
+    kept, gaps = list(parts), {}
+    for part in sorted(
+        parts, key=lambda part: part.numbers is None
+    ):  # the frameworks' own rules are dropped first
+        without = _exchanged_gap(keras, torch, paths, [one for one in kept if one is not part])
+        if without <= enough:
+            kept.remove(part)
+        gaps[part.name] = without
+    return kept, gaps
 
 
 def _exchanged_gap(
@@ -151,91 +171,7 @@ def _exchanged_gap(
     return max(gaps[path] for path in paths)
 
 
-def _does_what_it_says(steps: Sequence[OptimizerStep], paths: Sequence[str]) -> bool:
+def does_what_it_says(steps: Sequence[OptimizerStep], paths: Sequence[str]) -> bool:
     """Whether the rules, read from the optimizer's attributes, give the parameters that it made."""
     gaps = _gaps(made_of(steps, [step.rules for step in steps]), steps[-1].after)
     return max(gaps[path] for path in paths) <= EXACT
-
-
-Texts = Callable[[Rule, Rule], tuple[str, str]]
-
-
-def _numbers(part: str) -> Texts:
-    fields = {"learning rate": ("rate",), "momentum": ("momentum", "dampening", "nesterov"),
-              "betas": ("beta1", "beta2", "rho", "centered", "amsgrad"), "direction": ("maximize",)}[part]  # fmt: skip
-
-    def texts(a: Rule, b: Rule) -> tuple[str, str]:
-        values = [
-            f"{n}={getattr(a, n)} in Keras, {getattr(b, n)} in torch"
-            for n in fields
-            if getattr(a, n) != getattr(b, n)
-        ]
-        return "; ".join(values), f"the same {part} on both sides"
-
-    return texts
-
-
-def _rate_in_velocity(a: Rule, b: Rule) -> tuple[str, str]:
-    text = (
-        "Keras' velocity holds the learning rate (v = m*v - lr*g; w += v), torch's does not (v = m*v + g; w -= lr*v): "
-        "the same while the learning rate stays, not in the step after it changed"
-    )
-    return text, (
-        "scale the velocity by the ratio of the learning rates when it changes, or use an optimizer with one rule "
-        "on both sides (tf_impl.optimizers)"
-    )
-
-
-def _epsilon(a: Rule, b: Rule) -> tuple[str, str]:
-    where = {"corrected": "added to the bias-corrected root", "raw": "added to the root before the bias correction",
-             "inside": "added under the root"}  # fmt: skip
-    if a.algorithm == "rmsprop":
-        where["corrected"] = "added to the root"
-    text = f"epsilon={a.epsilon:g}, {where[a.epsilon_at]}, in Keras; {b.epsilon:g}, {where[b.epsilon_at]}, in torch"
-    return (
-        text,
-        "an optimizer with one rule on both sides (tf_impl.optimizers); for Adam, torch eps = "
-        "Keras epsilon / sqrt(1 - beta2**t)",
-    )
-
-
-def _decay(a: Rule, b: Rule) -> tuple[str, str]:
-    how = {
-        True: "decoupled (shrinks the weight by lr*decay*w)",
-        False: "coupled (decay*w added to the gradient)",
-    }
-    text = (
-        f"weight decay {a.decay:g}, {how[a.decoupled]}, in Keras; {b.decay:g}, {how[b.decoupled]}, in torch"
-    )
-    ratio = a.decay / b.decay if b.decay else 0.0
-    if not a.decoupled and not b.decoupled and abs(ratio - 2.0) < 1e-6:
-        return (
-            f"{text}: the gradient of Keras' l2(c) is 2*c*w",
-            "halve the factor of Keras' l2, or double torch's weight_decay",
-        )
-    return (
-        text,
-        "AdamW (decoupled) on both sides, or the decay added to the gradient on both (l2 with half the factor in Keras)",
-    )
-
-
-def _clipping(a: Rule, b: Rule) -> tuple[str, str]:
-    def words(rule: Rule) -> str:
-        if not rule.clip:
-            return "no clipping"
-        return f"{rule.clip} {rule.limit:g}" + (f", {rule.guard:g} added to the norm" if rule.guard else "")
-
-    fix = (
-        "clip alike: Keras' global_clipnorm is torch's clip_grad_norm_ but for 1e-6 on the norm; "
-        "Keras' clipnorm is for each variable by itself"
-    )
-    return f"Keras: {words(a)}; torch: {words(b)}", fix
-
-
-_TEXTS: dict[str, Texts] = {
-    **{name: _numbers(name) for name in ("learning rate", "momentum", "betas", "direction")},
-    "learning rate in the velocity": _rate_in_velocity,
-    "epsilon": _epsilon,
-    "weight decay": _decay,
-    "clipping": _clipping,
-}

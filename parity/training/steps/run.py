@@ -9,14 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from parity.core.errors import UsageError
-from parity.core.rules import Hyperparameters, Rule, State, clipped, exchanged, hyperparameters_of, update
+from parity.core.rules import Hyperparameters, Rule, State, advance
 from parity.core.trainer import Trainer
 from parity.core.types import Array, Both, Side
+from parity.pairing.slots import Slot
 from parity.training.bench import Bench
+from parity.training.requests import hyperparameters_of, optimizer_checked
 from parity.training.rounding import nudge
 from parity.training.steps.explained import Explained
+from parity.training.steps.parts import exchanged
 from parity.training.ties import add_up
+
+FLOAT32 = 16 * 2.0**-24
+"""How far a learning rate may be off, relatively, where Keras' schedule computed it in float32."""
 
 
 @dataclass
@@ -50,6 +55,8 @@ class Runs:
         optimizers: what each side makes its optimizer of.
         explained: what the Keras side takes over from torch.
         zeroed: paths of parameters whose gradient is rounding alone, and is taken for zero.
+        reference: torch's steps, once they are made: a Keras schedule's rounding is judged by their rates.
+        rounded: greatest relative rounding of a Keras learning rate that was put right.
     """
 
     def __init__(self, bench: Bench, steps: int, optimizer: Any) -> None:
@@ -61,6 +68,8 @@ class Runs:
         self.optimizers = self._optimizers(optimizer)
         self.explained = Explained()
         self.zeroed = Both[set[str]](set(), set())
+        self.reference: Sequence[TrainingStep] = ()
+        self.rounded = 0.0
 
     def run(self, side: Side, torch: Sequence[TrainingStep] = ()) -> list[TrainingStep]:
         """All steps of one side; with torch's steps, Keras takes over the parts of the rule that were explained."""
@@ -78,11 +87,8 @@ class Runs:
     # --- the optimizers ---------------------------------------------------------------------------------
 
     def _optimizers(self, wanted: Any) -> Both[Any]:
+        optimizer_checked(wanted)
         if isinstance(wanted, tuple | list):
-            if len(wanted) != 2:
-                raise UsageError(
-                    f"optimizer must be a name, a dictionary, or a pair (Keras, torch); got {len(wanted)} items."
-                )
             return Both(*wanted)
         chosen = hyperparameters_of("sgd" if wanted is None else wanted, self._sgd_rate())
         self.bench.result.figures["optimizer"] = {
@@ -119,6 +125,8 @@ class Runs:
             if side == "keras":
                 for path, changes in self.explained.batchnorm.items():
                     stack.enter_context(trainer.batchnorm(path, **changes))
+                if self.explained.unconstrained:
+                    stack.enter_context(trainer.unconstrained())
             for number, batch in enumerate(batches):
                 before = steps[-1].optimizer_state if steps else {}
                 rules = torch[number].rules if torch else None
@@ -149,6 +157,8 @@ class Runs:
         rules, optimizer = trainer.rules(), self.optimizers.of(side)
         if isinstance(optimizer, Hyperparameters):
             rules = {path: replace(rule, rate=optimizer.rate(number)) for path, rule in rules.items()}
+        elif side == "keras" and self.reference:
+            rules = self._exact_rates(trainer, rules, self.reference[number].rules)
         if torch is not None and self.explained.parts:
             rules = self._exchange(rules, torch)
             optimizer_state = self._by_rule(trainer, rules, gradients, penalties, before)
@@ -165,13 +175,27 @@ class Runs:
         slots = [slot for pair in pairs for slot in pair.slots if slot.keras in self.bench.untrained]
         return alone | {slot.keras if side == "keras" else slot.torch for slot in slots}
 
+    def _exact_rates(
+        self, trainer: Trainer, keras: Mapping[str, Rule], torch: Mapping[str, Rule]
+    ) -> dict[str, Rule]:
+        """The Keras rules with torch's rate, where Keras' is the same number computed in float32."""
+        paths = {slot.keras: slot.torch for _, slot in self.bench.slots()}
+        pairs = {(rule.rate, torch[paths[p]].rate) for p, rule in keras.items() if paths.get(p) in torch}
+        if len(pairs) != 1:
+            return dict(keras)
+        ((rate, exact),) = pairs
+        gap = abs(rate - exact) / abs(exact) if exact else 0.0
+        if not 0.0 < gap <= FLOAT32 or float(np.float32(rate)) != rate:
+            return dict(keras)
+        self.rounded = max(self.rounded, gap)
+        trainer.adopt_rate(exact)
+        return {path: replace(rule, rate=exact) for path, rule in keras.items()}
+
     def _exchange(self, keras: Mapping[str, Rule], torch: Mapping[str, Rule]) -> dict[str, Rule]:
         """The Keras rules with the parts that were explained taken from torch's."""
-        paths = {slot.keras: slot.torch for _, slot in self.bench.slots()}
+        rules = {s.keras: torch_rule(torch[s.torch], s) for _, s in self.bench.slots() if s.torch in torch}
         return {
-            path: exchanged(rule, torch[paths[path]], self.explained.parts)
-            if paths.get(path) in torch
-            else rule
+            path: exchanged(rule, rules[path], self.explained.parts) if path in rules else rule
             for path, rule in keras.items()
         }
 
@@ -186,11 +210,15 @@ class Runs:
             for p, g in gradients.items()
             if p in rules
         }
-        before = trainer.state()
-        cut = clipped(rules, whole)
-        new = {path: update(rules[path], before[path], cut[path], states.get(path, {})) for path in whole}
-        trainer.load({path: weight for path, (weight, _) in new.items()})
-        return {**states, **{path: state for path, (_, state) in new.items()}}
+        weights, new = advance(rules, trainer.state(), whole, states)
+        trainer.load(weights if self.explained.unconstrained else trainer.constrained(weights))
+        trainer.count_step()
+        return {**states, **new}
+
+
+def torch_rule(rule: Rule, slot: Slot) -> Rule:
+    """The rule of what a slot holds of a torch tensor: of some rows, it says of which tensor, where a norm asks it."""
+    return replace(rule, tensor=slot.torch) if slot.layout.rows and rule.clip == "clipnorm" else rule
 
 
 def _batch(inputs: Sequence[Array], step: int) -> list[Array]:

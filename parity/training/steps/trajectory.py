@@ -18,11 +18,14 @@ from parity.core.rules import Hyperparameters
 from parity.core.tolerance import PRECISION_FACTOR
 from parity.core.types import Both, Side
 from parity.training.bench import Bench
-from parity.training.steps.explain import explain
+from parity.training.steps.explain import blurred_paths, explain, optimizer_steps
 from parity.training.steps.explained import Explained
 from parity.training.steps.first_difference import FirstDifference, Steps, first_difference
+from parity.training.steps.optimizer_causes import does_what_it_says, with_penalties
 from parity.training.steps.rounding import StepRounding, widen_all
 from parity.training.steps.run import Runs, TrainingStep
+from parity.training.steps.simulated import unseen
+from parity.training.steps.stated import compare_stated
 
 REPEATS = 8
 """How often a run is repeated with what was found made alike."""
@@ -48,7 +51,8 @@ class Trajectory:
     def judge(self) -> None:
         """Run, compare, explain, repeat; findings, notes and figures go into the bench's result."""
         result = self.bench.result
-        torch = self.runs.run("torch")
+        result.findings += compare_stated(self.runs)
+        torch = self.runs.reference = self.runs.run("torch")
         self._measure_rounding("torch", torch)
         difference: FirstDifference | None = None
         for attempt in range(REPEATS):
@@ -66,14 +70,22 @@ class Trajectory:
             difference = self._first_difference(steps)
             if difference is not None and not self._keras_measured:
                 steps = self._without_rounding(steps, follow)
-                torch, difference = steps.torch, self._first_difference(steps)
-            if difference is None:
+                torch = self.runs.reference = steps.torch
+                difference = self._first_difference(steps)
+            if difference is None or (difference.what == "optimizer state" and self._judge_rules(steps)):
                 break
             found = explain(self.runs, difference, steps, self.rounding)
-            self._take(found, difference)
+            self._take(found, f" (step {difference.step + 1})")
             if not found.known:
                 break
         result.figures["steps"] = len(self.rounding)
+        if difference is None:
+            self._judge_rules(steps)
+        if self.runs.rounded:
+            result.notes.append(
+                f"Keras computes the learning rate in float32 ({self.runs.rounded:.1g} off): the steps were compared "
+                "with torch's rate"
+            )
         result.notes += _by_cause(self.matched)
         if attempt == 0 and difference is None and self._hides_the_rate(steps.keras[0]):
             result.notes.append(
@@ -122,10 +134,47 @@ class Trajectory:
             )
         return bool(zeroed.keras)
 
-    def _take(self, found: Explained, difference: FirstDifference) -> None:
+    def _judge_rules(self, steps: Steps) -> bool:
+        """The rules themselves, where the steps agree: whether each side follows its own, and what they do not show.
+
+        Returns:
+            Whether something was found.
+        """
+        last, slots = len(steps.keras) - 1, self.bench.slots()
+        if not all(side[last].rules for side in steps):
+            return False  # of an unknown kind, which is named already
+        pairs = [optimizer_steps(self.runs, number, steps) for number in range(last + 1)]
+        decayed = any(part.name == "weight decay" for part in self.runs.explained.parts)
+        keras = [
+            replace(pair.keras, penalties={}) if decayed else with_penalties(pair.keras) for pair in pairs
+        ]
+        torch = [pair.torch for pair in pairs]
+        held = set(keras[last].rules) & set(torch[last].rules) & set(keras[last].gradients)
+        followed = sorted(
+            (held & set(torch[last].gradients)) - blurred_paths(self.runs, last, steps, self.rounding)
+        )
+        for name, side in (("Keras", keras), ("torch", torch)):
+            if followed and not does_what_it_says(side, followed):
+                text = f"not compared: {name}'s optimizer does not follow the rule that its settings state"
+                self.bench.result.findings.append(Finding(None, None, Kind.NOT_COMPARED, None, text))
+                return True
+        places = [
+            (
+                pair.keras,
+                ", ".join(pair.torch),
+                [s.rules[slot.keras] for s in keras],
+                [s.rules[slot.keras] for s in torch],
+            )
+            for pair, slot in slots
+            if slot.keras in held
+        ]
+        found = unseen(places, self.runs.explained.parts)
+        self._take(found, "")
+        return bool(found.findings or found.rules)
+
+    def _take(self, found: Explained, after: str) -> None:
         """Findings into the result (the frameworks' own rules as notes where they are matched), fixes into the next run."""
         result, explained = self.bench.result, self.runs.explained
-        after = f" (step {difference.step + 1})"
         result.findings += [replace(f, evidence=f.evidence + after) for f in found.findings]
         if self.match_rules:
             self.matched += found.rules

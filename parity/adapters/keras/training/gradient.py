@@ -74,7 +74,7 @@ def _jax(
         for i, value in zip(floating, arguments, strict=True):
             full[i] = value
         mapping = [*zip(variables, values, strict=True), *((v, v._value) for v in remaining)]
-        with keras.StatelessScope(state_mapping=mapping) as scope:
+        with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
             loss, more = function(full, probes)
         return loss, (more, [scope.get_current_value(variable) for variable in remaining])
 

@@ -1,8 +1,9 @@
-"""Keras optimizers: made from hyperparameters, read as rules, and their state read and written."""
+"""Keras optimizers read as rules, and their state read and written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,23 +12,19 @@ import numpy as np
 from parity.adapters.keras.adapter import KerasAdapter
 from parity.adapters.keras.weights import to_numpy
 from parity.core.errors import UsageError
-from parity.core.rules import CLIPPINGS, TORCH_NAMES, Hyperparameters, Rule, State
+from parity.core.rules import CLIPPINGS, TORCH_CLIP_GUARD, TORCH_NAMES, Rule, State
 
 
 def rules_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, Rule]:
     """The rule of each variable, from the optimizer's attributes; empty for an unknown kind of optimizer."""
-    kinds = (
-        (keras.optimizers.SGD, "sgd"),
-        (keras.optimizers.RMSprop, "rmsprop"),
-        (keras.optimizers.Adam, "adam"),
-    )
-    algorithm = next((name for cls, name in kinds if isinstance(optimizer, cls)), None)
-    if algorithm is None or isinstance(optimizer, keras.optimizers.Nadam):
+    if torch_like(optimizer):
+        rule = _torch_rule(optimizer)
+        return dict.fromkeys(variables, rule)
+    algorithm = algorithm_of(optimizer)
+    if algorithm is None:
         return {}
-    clip = next((name for name in CLIPPINGS if getattr(optimizer, name)), "")
     rule = Rule(
         algorithm,
-        rate=float(to_numpy(keras.ops.convert_to_tensor(optimizer.learning_rate))),
         momentum=float(getattr(optimizer, "momentum", 0.0)),
         nesterov=bool(getattr(optimizer, "nesterov", False)),
         rate_in_velocity=bool(getattr(optimizer, "momentum", 0.0)),
@@ -40,12 +37,76 @@ def rules_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, Rule]:
         amsgrad=bool(getattr(optimizer, "amsgrad", False)),
         decay=float(optimizer.weight_decay or 0.0),
         decoupled=True,
-        clip=clip,
-        limit=float(getattr(optimizer, clip)) if clip else 0.0,
+        average_each=True,
+        **_around(optimizer),
     )
-    plain = Rule(**{**vars(rule), "decay": 0.0})
+    plain = replace(rule, decay=0.0)
     decayed = optimizer._use_weight_decay
     return {path: rule if decayed(variable) else plain for path, variable in variables.items()}
+
+
+def algorithm_of(optimizer: Any) -> str | None:
+    """The algorithm of one of Keras' own optimizers, None for another."""
+    kinds = (
+        (keras.optimizers.SGD, "sgd"),
+        (keras.optimizers.RMSprop, "rmsprop"),
+        (keras.optimizers.Adam, "adam"),
+    )
+    if isinstance(optimizer, keras.optimizers.Nadam):
+        return None
+    return next((name for cls, name in kinds if isinstance(optimizer, cls)), None)
+
+
+def torch_like(optimizer: Any) -> bool:
+    """Whether it keeps torch's state under torch's names, and follows torch's rule (tf_impl.optimizers)."""
+    return isinstance(getattr(optimizer, "slots", None), dict)
+
+
+def _torch_rule(optimizer: Any) -> Rule:
+    """The rule of an optimizer with torch's arguments."""
+    beta1, beta2 = getattr(optimizer, "betas", (0.9, 0.999))
+    algorithm = next(
+        (n for a, n in (("betas", "adam"), ("alpha", "rmsprop")) if hasattr(optimizer, a)), "sgd"
+    )
+    around = _around(optimizer)
+    return Rule(
+        algorithm,
+        momentum=float(getattr(optimizer, "momentum", 0.0)),
+        dampening=float(getattr(optimizer, "dampening", 0.0)),
+        nesterov=bool(getattr(optimizer, "nesterov", False)),
+        beta1=float(beta1),
+        beta2=float(beta2),
+        rho=float(getattr(optimizer, "alpha", 0.99)),
+        epsilon=float(getattr(optimizer, "eps", 0.0)),
+        centered=bool(getattr(optimizer, "centered", False)),
+        amsgrad=bool(getattr(optimizer, "amsgrad", False)),
+        decay=float(getattr(optimizer, "decay", 0.0)),
+        decoupled=bool(getattr(optimizer, "_decoupled", False)),
+        guard=TORCH_CLIP_GUARD if around["clip"] == "global_clipnorm" else 0.0,
+        **around,
+    )
+
+
+def _around(optimizer: Any) -> dict[str, Any]:
+    """What Keras' base class does around every optimizer's update, and the learning rate of this step."""
+    clip = next((name for name in CLIPPINGS if getattr(optimizer, name)), "")
+    return {
+        "rate": float(to_numpy(keras.ops.convert_to_tensor(optimizer.learning_rate))),
+        "clip": clip,
+        "limit": float(getattr(optimizer, clip)) if clip else 0.0,
+        "accumulate": int(optimizer.gradient_accumulation_steps or 1),
+        "average": float(optimizer.ema_momentum) if optimizer.use_ema else 0.0,
+        "overwrite": int(optimizer.ema_overwrite_frequency or 0) if optimizer.use_ema else 0,
+    }
+
+
+def averages_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The moving averages of the weights by path; empty where none are kept."""
+    if not optimizer.use_ema:
+        return {}
+    kept = optimizer._model_variables_moving_average
+    found = {path: kept[optimizer._get_variable_index(variable)] for path, variable in variables.items()}
+    return {path: to_numpy(value) for path, value in found.items() if value is not None}
 
 
 def read_state(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, State]:
@@ -57,14 +118,16 @@ def read_state(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, State]
         index = optimizer._get_variable_index(variable)
         found[path] = {name: to_numpy(values[index]).astype(np.float64) for name, values in lists.items()}
         if adam:
-            found[path]["step"] = to_numpy(optimizer._iterations).astype(np.float64)
+            found[path]["step"] = to_numpy(keras.ops.convert_to_tensor(optimizer.iterations)).astype(
+                np.float64
+            )
     return found
 
 
 def state_variables(optimizer: Any) -> dict[str, list[Any]]:
     """The lists of variables in which Keras' optimizers keep their state, by parity's names."""
-    kept = getattr(optimizer, "slots", None)
-    if isinstance(kept, dict):  # an optimizer that keeps torch's state, under torch's names
+    if torch_like(optimizer):
+        kept = optimizer.slots
         return {TORCH_NAMES[name]: values for name, values in kept.items() if name in TORCH_NAMES}
     names = {"momentums": "velocity"}
     if isinstance(optimizer, keras.optimizers.Adam):
@@ -72,44 +135,6 @@ def state_variables(optimizer: Any) -> dict[str, list[Any]]:
     elif isinstance(optimizer, keras.optimizers.RMSprop):
         names = {"_velocities": "square", "_momentums": "velocity", "_average_gradients": "mean"}
     return {kept: getattr(optimizer, name) for name, kept in names.items() if getattr(optimizer, name, None)}
-
-
-def from_hyperparameters(hyperparameters: Hyperparameters) -> Any:
-    """Keras' own optimizer; np.float64, because TensorFlow rounds a Python float to float32 first."""
-    options, rate = dict(hyperparameters.options), hyperparameters.rate(0)
-    decay = options.get("weight_decay", 0.01 if hyperparameters.name == "adamw" else None) or None
-    common = {"weight_decay": decay, **{name: options[name] for name in CLIPPINGS if options.get(name)}}
-    epsilon = options.get("epsilon", 1e-8)
-    if hyperparameters.name.startswith("sgd"):
-        nesterov = options.get("nesterov", hyperparameters.name == "sgd-nesterov")
-        return keras.optimizers.SGD(
-            rate, momentum=np.float64(options.get("momentum", 0.9)), nesterov=nesterov, **common
-        )
-    if hyperparameters.name == "rmsprop":
-        return keras.optimizers.RMSprop(
-            rate, rho=options.get("rho", 0.99), momentum=np.float64(options.get("momentum", 0.0)), epsilon=epsilon,
-            centered=options.get("centered", False), **common,
-        )  # fmt: skip
-    cls = keras.optimizers.AdamW if hyperparameters.name == "adamw" else keras.optimizers.Adam
-    beta_1, beta_2 = (np.float64(value) for value in options.get("betas", (0.9, 0.999)))
-    common["weight_decay"] = (decay or 0.0) if hyperparameters.name == "adamw" else decay
-    amsgrad = options.get("amsgrad", False)
-    return cls(rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, amsgrad=amsgrad, **common)
-
-
-def renewed(optimizer: Any) -> Any:
-    """The same optimizer with float64 variables and an empty state.
-
-    Keras keeps the learning rate in float32: the shortest number that rounds to it is taken as the given one.
-    """
-    config = dict(optimizer.get_config())
-    for name in ("learning_rate", "lr"):
-        if isinstance(config.get(name), float):
-            config[name] = float(str(np.float32(config[name])))
-    for name in ("momentum", "beta_1", "beta_2", "rho"):
-        if isinstance(config.get(name), float):
-            config[name] = np.float64(config[name])
-    return type(optimizer).from_config(config)
 
 
 def write_state(optimizer: Any, states: Mapping[str, State], variables: Mapping[str, Any]) -> None:
@@ -131,7 +156,7 @@ class KerasState:
     def __init__(self, adapter: KerasAdapter, optimizer: Any) -> None:
         self.optimizer = optimizer
         known = (keras.optimizers.SGD, keras.optimizers.Adam, keras.optimizers.RMSprop)
-        self._torch_like = isinstance(getattr(optimizer, "slots", None), dict)
+        self._torch_like = torch_like(optimizer)
         if not isinstance(optimizer, keras.optimizers.Optimizer) or not (
             self._torch_like or isinstance(optimizer, known)
         ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import keras
@@ -12,8 +12,24 @@ import numpy as np
 from parity.adapters.keras.adapter import KerasAdapter
 from parity.adapters.keras.forward import arguments_of
 from parity.adapters.keras.tensors import is_floating, named_tensors
+from parity.adapters.keras.training.batchnorm import another_rule
+from parity.adapters.keras.training.extras import (
+    described,
+    exact_regularisers,
+    extra_losses,
+    own_training,
+    penalty_gradients,
+    penalty_terms,
+)
 from parity.adapters.keras.training.gradient import differentiate
-from parity.adapters.keras.training.optimizer import from_hyperparameters, read_state, renewed, rules_of
+from parity.adapters.keras.training.making import (
+    from_hyperparameters,
+    inner,
+    loss_scale,
+    renewed,
+    unknown_settings,
+)
+from parity.adapters.keras.training.optimizer import averages_of, read_state, rules_of
 from parity.adapters.keras.training.watch import KerasWatcher
 from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
@@ -30,8 +46,11 @@ class KerasTrainer:
     def __init__(self, adapter: KerasAdapter, loss: Callable[..., Any] | None = None) -> None:
         self.adapter, self.model, self.loss = adapter, adapter.model, loss
         self.trained_by_fit = bool(self.model._call_has_training_arg)
+        self.with_extras = self.with_penalties = False
         self._variables = dict(adapter.variables)
         self._optimizer: Any = None
+        self._given: Any = None
+        self._adopted: float | None = None
         self._hyperparameters: Hyperparameters | None = None
 
     def statistics(self) -> Callable[[], None]:
@@ -53,6 +72,7 @@ class KerasTrainer:
             for variable, value in whole:
                 stack.callback(variable.assign, value)
             stack.enter_context(self.adapter.precision("float64"))
+            stack.enter_context(exact_regularisers(self.model, self._variables))
             if isinstance(self.loss, keras.losses.Loss):  # it casts what it gets to the type it was made in
                 for name, exact in (("_dtype_policy", keras.DTypePolicy("float64")), ("_dtype", "float64")):
                     if hasattr(self.loss, name):
@@ -77,11 +97,14 @@ class KerasTrainer:
         if targets is None:
             with watcher.on():
                 outputs = [(name, to_numpy(tensor)) for name, tensor in self._outputs(tensors, training)]
-            return Evaluation(0.0, outputs, {}, [], watcher.finish(watcher.tensors, {}), watcher.dropped)
+            extras = [(s, float(to_numpy(t))) for s, t in extra_losses(self.model, self.adapter.objects)]
+            calls = watcher.finish(watcher.tensors, {})
+            return Evaluation(0.0, outputs, {}, [], calls, watcher.dropped, extras)
         probes = self._probes(tensors, training, watch) if watch else {}
         trained = {path: v for path, v in self._floating().items() if v.trainable}
         unique = {id(v): v for v in trained.values()}
         names: list[str] = []
+        sources: list[str] = []
 
         def function(tensors: list[Any], values: list[Any]) -> tuple[Any, Any]:
             watcher.restart(dict(zip(probes, values, strict=True)))
@@ -89,9 +112,16 @@ class KerasTrainer:
                 named = self._outputs(tensors, training)
             names[:] = [name for name, _ in named]
             outputs = [tensor for _, tensor in named]
-            return self._loss(outputs, targets), (outputs, watcher.tensors)
+            extras = extra_losses(self.model, self.adapter.objects)
+            sources[:] = [source for source, _ in extras]
+            terms = [term for _, term in extras] if self.with_extras else []
+            terms += [term for _, term in penalty_terms(self._regularised())] if self.with_penalties else []
+            loss = self._loss(outputs, targets)
+            for term in terms:
+                loss = loss + term
+            return loss, (outputs, watcher.tensors, [term for _, term in extras])
 
-        loss, (values, seen), (by_variable, by_input, by_probe) = differentiate(
+        loss, (values, seen, terms), (by_variable, by_input, by_probe) = differentiate(
             function, list(unique.values()), tensors, list(probes.values()), self.adapter.every_variable()
         )
         gradients = dict(zip(unique, by_variable, strict=True))
@@ -102,6 +132,7 @@ class KerasTrainer:
             inputs=by_input,
             calls=watcher.finish(seen, dict(zip(probes, by_probe, strict=True))),
             dropped=watcher.dropped,
+            extras=[(s, float(to_numpy(t))) for s, t in zip(sources, terms, strict=True)],
         )
 
     def _floating(self) -> dict[str, Any]:
@@ -161,42 +192,33 @@ class KerasTrainer:
         known = {id(v) for v in self.model.trainable_variables}
         return {path for path, v in self._variables.items() if id(v) in known and v.trainable}
 
-    def penalties(self) -> dict[str, Array]:
-        """Gradient of each variable's regulariser."""
-        paths = [
-            p
+    def _regularised(self) -> dict[str, Any]:
+        """Trained variables with a regulariser, by path."""
+        return {
+            p: v
             for p, v in self._variables.items()
             if getattr(v, "regularizer", None) is not None and v.trainable
-        ]
-        if not paths:
-            return {}
-        variables = [self._variables[path] for path in paths]
+        }
 
-        def function(tensors: list[Any], probes: list[Any]) -> tuple[Any, Any]:
-            total = variables[0].regularizer(variables[0])
-            for variable in variables[1:]:
-                total = total + variable.regularizer(variable)
-            return total, ([], [])
+    def penalty(self) -> float:
+        """What the regularisers add to the loss, at the present weights."""
+        return sum(float(to_numpy(term)) for _, term in penalty_terms(self._regularised()))
 
-        _, _, gradients = differentiate(function, variables, [], [], self.adapter.every_variable())
-        return {p: g for p, g in zip(paths, gradients[0], strict=True) if g is not None and np.any(g)}
+    def penalties(self) -> dict[str, Array]:
+        """Gradient of each variable's regulariser; none where the loss holds the regularisers already."""
+        held = {} if self.with_penalties else self._regularised()
+        return penalty_gradients(held, self.adapter.every_variable()) if held else {}
 
     # --- the optimizer ------------------------------------------------------------------------------
 
     def start(self, optimizer: Hyperparameters | Any) -> None:
         """Make a new optimizer in float64, from the hyperparameters or from the given optimizer's configuration."""
         self._hyperparameters = optimizer if isinstance(optimizer, Hyperparameters) else None
-        self._optimizer = (
-            from_hyperparameters(optimizer) if isinstance(optimizer, Hyperparameters) else renewed(optimizer)
-        )
+        self._given = optimizer
+        made = from_hyperparameters if isinstance(optimizer, Hyperparameters) else renewed
+        self._optimizer = made(optimizer)
         trainable = self.trainable()
         self._optimizer.build([self._variables[path] for path in self._unique(trainable)])
-        excluded = getattr(optimizer, "_exclude_from_weight_decay", None)
-        if excluded:
-            self._optimizer._exclude_from_weight_decay = excluded
-        patterns = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
-        if patterns:
-            self._optimizer._exclude_from_weight_decay_pattern = patterns
 
     def _unique(self, paths: set[str]) -> list[str]:
         """One path for each variable, in the model's order."""
@@ -208,7 +230,7 @@ class KerasTrainer:
 
     def stop(self) -> None:
         """Drop the optimizer."""
-        self._optimizer = self._hyperparameters = None
+        self._optimizer = self._hyperparameters = self._given = self._adopted = None
 
     def apply(self, gradients: Mapping[str, Array], step: int) -> None:
         """One step with these gradients."""
@@ -216,48 +238,72 @@ class KerasTrainer:
         if self._hyperparameters is not None:
             self._optimizer.learning_rate = self._hyperparameters.rate(step)
         values = [keras.ops.convert_to_tensor(gradients[path]) for path in paths]
-        self._optimizer.apply(values, [self._variables[path] for path in paths])
+        with ExitStack() as stack:
+            if self._adopted is not None:
+                rate = np.float64(self._adopted)
+                stack.enter_context(restored(self._optimizer, "_learning_rate", rate))
+            self._optimizer.apply(values, [self._variables[path] for path in paths])
+        self._adopted = None
+
+    def count_step(self) -> None:
+        """Count a step that was made without the optimizer, so that a schedule goes on."""
+        self._optimizer._iterations.assign_add(1)
+        self._adopted = None
+
+    def adopt_rate(self, rate: float) -> None:
+        """Take this learning rate in the next step: a schedule's own is rounded to float32."""
+        self._adopted = rate
 
     def rules(self) -> dict[str, Rule]:
         """The rule of each variable, from the optimizer's attributes."""
         return rules_of(self._optimizer, {path: self._variables[path] for path in self.trainable()})
 
     def optimizer_state(self) -> dict[str, State]:
-        """The optimizer's state of each variable, as Keras keeps it."""
-        return read_state(self._optimizer, {path: self._variables[path] for path in self.trainable()})
+        """The optimizer's state of each variable, as Keras keeps it, and the average of its values."""
+        variables = {path: self._variables[path] for path in self.trainable()}
+        found = read_state(self._optimizer, variables)
+        for path, average in averages_of(self._optimizer, variables).items():
+            found[path]["average"] = average
+        return found
+
+    def constraints(self) -> dict[str, str]:
+        """What keeps trained variables within bounds after every step, in words, by path."""
+        return {path: described(variable.constraint) for path, variable in self._constrained().items()}
+
+    def _constrained(self) -> dict[str, Any]:
+        return {p: v for p, v in self._variables.items() if v.trainable and v.constraint is not None}
+
+    def constrained(self, weights: Mapping[str, Array]) -> dict[str, Array]:
+        """These weights after the variables' constraints."""
+        held = {path: v.constraint for path, v in self._constrained().items() if path in weights}
+        convert = keras.ops.convert_to_tensor
+        return {**weights, **{path: to_numpy(held[path](convert(weights[path]))) for path in held}}
 
     @contextmanager
-    def batchnorm(self, path: str, **changes: Any) -> Iterator[None]:
-        """While this is open the layer follows another rule for its statistics, or does not use the batch's."""
-        layer = self.adapter.objects[path]
-        original, had = layer.call, "call" in vars(layer)
-        momentum, unbiased = changes.get("momentum"), changes.get("unbiased")
-
-        def call(inputs: Any, training: Any = None, **kwargs: Any) -> Any:
-            if changes.get("frozen"):
-                with restored(
-                    layer, "_trainable", False
-                ):  # whatever mode the layer is given, or gives itself
-                    return original(inputs, training=training, **kwargs)
-            statistics = (layer.moving_mean, layer.moving_variance)
-            before = [keras.ops.convert_to_tensor(value) + 0.0 for value in statistics]
-            outputs = original(inputs, training=training, **kwargs)
-            if not (training and layer.trainable):
-                return outputs
-            count = int(np.prod(inputs.shape)) // int(layer.moving_mean.shape[0])
-            wide = {None: 1.0, True: count / (count - 1), False: (count - 1) / count}[unbiased]
-            for variable, old, factor in zip(statistics, before, (1.0, wide), strict=True):
-                keep = layer.momentum if momentum is None else momentum
-                batch = (keras.ops.convert_to_tensor(variable) - old * layer.momentum) / (
-                    1.0 - layer.momentum
-                )
-                variable.assign(old * keep + batch * ((1.0 - keep) * factor))
-            return outputs
-
-        vars(layer)["call"] = call
-        try:
+    def unconstrained(self) -> Iterator[None]:
+        """While this is open no constraint acts."""
+        with ExitStack() as stack:
+            for variable in self._constrained().values():
+                stack.enter_context(restored(variable, "_constraint", None))
             yield
-        finally:
-            vars(layer).pop("call")
-            if had:
-                vars(layer)["call"] = original
+
+    def loss_scale(self) -> str:
+        """By what the loss is multiplied, in words."""
+        options = getattr(self._given, "options", None)
+        if options is not None:
+            return f"{float(options['loss_scale_factor']):g}" if options.get("loss_scale_factor") else ""
+        return loss_scale(self._given)
+
+    def unknown(self) -> list[str]:
+        """What changes the training and is not compared."""
+        found = own_training(self.model, self._variables)
+        if isinstance(self._given, Hyperparameters):
+            return found
+        name = type(inner(self._given)).__name__
+        if not self.rules():
+            found.append(f"the rule of {name} is not known to parity: its numbers, and what it keeps")
+        return found + [f"{name}: {item}" for item in unknown_settings(self._given)]
+
+    def batchnorm(self, path: str, **changes: Any) -> AbstractContextManager[None]:
+        """While this is open the layer follows another rule for its statistics, or does not use the batch's."""
+        return another_rule(self.adapter.objects[path], **changes)

@@ -7,25 +7,53 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from parity.adapters.torch.adapter import TorchAdapter
+from parity.adapters.torch.training.recipe import Recipe
 from parity.adapters.torch.weights import to_numpy
 from parity.core.errors import UsageError
-from parity.core.rules import TORCH_CLIP_GUARD, TORCH_NAMES, Hyperparameters, Rule, State
+from parity.core.rules import TORCH_NAMES, Hyperparameters, Rule, State
+
+KEYS = {
+    "sgd": {"momentum", "dampening", "nesterov"},
+    "adam": {"betas", "eps", "amsgrad", "decoupled_weight_decay"},
+    "rmsprop": {"alpha", "eps", "momentum", "centered"},
+}
+"""What the groups of each algorithm hold, and `rules_of` reads."""
+COMMON_KEYS = {
+    "params", "param_names", "lr", "weight_decay", "maximize",
+    "foreach", "fused", "capturable", "differentiable",  # how it is computed, not what
+    "initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum",  # kept by schedulers, which change lr
+}  # fmt: skip
 
 
-def rules_of(
-    optimizer: Any, parameters: Mapping[str, Any], hyperparameters: Hyperparameters | None = None
-) -> dict[str, Rule]:
+def unknown_keys(optimizer: Any) -> list[str]:
+    """What an optimizer's groups say that no rule holds: "name=value"."""
+    algorithm = next((name for cls, name in _ALGORITHMS if isinstance(optimizer, cls)), None)
+    known = COMMON_KEYS | (KEYS[algorithm] if algorithm else set())
+    groups = getattr(optimizer, "param_groups", []) if algorithm else []
+    return sorted(
+        {f"{key}={value!r}" for group in groups for key, value in group.items() if key not in known}
+    )
+
+
+def rules_of(recipe: Recipe, parameters: Mapping[str, Any]) -> dict[str, Rule]:
     """The rule of each parameter, from the optimizer's groups; empty for an unknown kind of optimizer."""
+    optimizer = recipe.optimizer
     algorithm = next((name for cls, name in _ALGORITHMS if isinstance(optimizer, cls)), None)
     if algorithm is None:
         return {}
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
-    clip = _clip_fields(hyperparameters)
+    around = {
+        "clip": recipe.clipping.name,
+        "limit": recipe.clipping.limit,
+        "guard": recipe.clipping.guard,
+        "accumulate": recipe.accumulate,
+        "average": recipe.average,
+        "overwrite": recipe.overwrite,
+    }
     return {
-        path: _rule(algorithm, optimizer, groups[id(p)], clip)
+        path: _rule(algorithm, optimizer, groups[id(p)], around)
         for path, p in parameters.items()
         if id(p) in groups
     }
@@ -53,7 +81,7 @@ _ALGORITHMS: tuple[tuple[type, str], ...] = (
 )
 
 
-def _rule(algorithm: str, optimizer: Any, group: Mapping[str, Any], clip: dict[str, Any]) -> Rule:
+def _rule(algorithm: str, optimizer: Any, group: Mapping[str, Any], around: dict[str, Any]) -> Rule:
     decoupled = bool(group.get("decoupled_weight_decay", isinstance(optimizer, torch.optim.AdamW)))
     beta1, beta2 = group.get("betas", (0.9, 0.999))
     return Rule(
@@ -71,7 +99,7 @@ def _rule(algorithm: str, optimizer: Any, group: Mapping[str, Any], clip: dict[s
         decay=float(group.get("weight_decay", 0.0)),
         decoupled=decoupled,
         maximize=bool(group.get("maximize", False)),
-        **clip,
+        **around,
     )
 
 
@@ -92,25 +120,6 @@ def from_hyperparameters(hyperparameters: Hyperparameters, parameters: list[Any]
     cls = torch.optim.AdamW if hyperparameters.name == "adamw" else torch.optim.Adam
     betas = tuple(options.get("betas", (0.9, 0.999)))
     return cls(parameters, rate, betas, epsilon, decay, options.get("amsgrad", False))
-
-
-def clip_gradients(hyperparameters: Hyperparameters, parameters: list[Any]) -> None:
-    """Clip the gradients that the parameters hold, as the hyperparameters say."""
-    options = hyperparameters.options
-    if options.get("global_clipnorm"):
-        nn.utils.clip_grad_norm_(parameters, options["global_clipnorm"])
-    if options.get("clipnorm"):
-        for parameter in parameters:
-            nn.utils.clip_grad_norm_([parameter], options["clipnorm"])
-    if options.get("clipvalue"):
-        nn.utils.clip_grad_value_(parameters, options["clipvalue"])
-
-
-def _clip_fields(hyperparameters: Hyperparameters | None) -> dict[str, Any]:
-    options = hyperparameters.options if hyperparameters else {}
-    name = next((name for name in ("global_clipnorm", "clipnorm", "clipvalue") if options.get(name)), "")
-    guard = TORCH_CLIP_GUARD if "norm" in name else 0.0
-    return {"clip": name, "limit": float(options.get(name, 0.0)) if name else 0.0, "guard": guard}
 
 
 def write_state(optimizer: Any, states: Mapping[str, State], parameters: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,12 +14,9 @@ from torch import nn
 from parity.adapters.torch.adapter import TorchAdapter
 from parity.adapters.torch.forward import modes_kept
 from parity.adapters.torch.tensors import named_tensors
-from parity.adapters.torch.training.optimizer import (
-    clip_gradients,
-    from_hyperparameters,
-    read_state,
-    rules_of,
-)
+from parity.adapters.torch.training.optimizer import from_hyperparameters, read_state, rules_of, unknown_keys
+from parity.adapters.torch.training.recipe import Recipe, of_given, of_hyperparameters
+from parity.adapters.torch.training.stepping import Stepping, constrain
 from parity.adapters.torch.training.watch import Neutral, TorchWatcher
 from parity.adapters.torch.weights import to_numpy
 from parity.core.errors import UsageError
@@ -42,10 +38,10 @@ class TorchTrainer:
         )
         self._parameters = dict(self.module.named_parameters(remove_duplicate=False))
         self._without_batch: set[int] = set()
-        self._optimizer: Any = None
+        self._stepping: Stepping | None = None
+        self._after_step: Callable[..., Any] | None = None
         self._hyperparameters: Hyperparameters | None = None
-        self._scheduler: Any = None
-        self._given: tuple[Any, Any, list[dict[str, Any]]] | None = None
+        self.with_extras = self.with_penalties = False
 
     def statistics(self) -> Callable[[], None]:
         """Keep what a pass may change of the module, even in eval mode; returns a function that puts it back."""
@@ -183,55 +179,95 @@ class TorchTrainer:
         """None: torch's modules have no regularisers."""
         return {}
 
+    def penalty(self) -> float:
+        """Zero: torch's modules have no regularisers."""
+        return 0.0
+
     # --- the optimizer ------------------------------------------------------------------------------
 
     def start(self, optimizer: Hyperparameters | Any) -> None:
         """Make a new optimizer, or take the given one, with an empty state."""
         self.stop()
         self._hyperparameters = optimizer if isinstance(optimizer, Hyperparameters) else None
-        if isinstance(optimizer, Hyperparameters):
-            self._optimizer = from_hyperparameters(optimizer, list(self.module.parameters()))
-        elif hasattr(optimizer, "param_groups"):
-            self._given = (optimizer, optimizer.state, [dict(group) for group in optimizer.param_groups])
-            optimizer.state = defaultdict(dict)
-            self._optimizer = optimizer
-        else:
-            made = optimizer(list(self.module.parameters()))
-            self._optimizer, self._scheduler = made if isinstance(made, tuple) else (made, None)
+        self._stepping = Stepping(self._recipe(optimizer), self.module, self._parameters)
+        self._after_step = self._stepping.recipe.after_step
+
+    def _recipe(self, wanted: Hyperparameters | Any) -> Recipe:
+        parameters = list(self.module.parameters())
+        if isinstance(wanted, Hyperparameters):
+            return of_hyperparameters(wanted, from_hyperparameters(wanted, parameters))
+        return of_given(wanted, parameters)
 
     def stop(self) -> None:
         """Drop the optimizer; a given one gets its state and hyperparameters back."""
-        if self._given is not None:
-            optimizer, state, groups = self._given
-            optimizer.state = state
-            for group, before in zip(optimizer.param_groups, groups, strict=True):
-                group.update(before)
-        self._optimizer = self._hyperparameters = self._scheduler = self._given = None
+        if self._stepping is not None:
+            self._stepping.close()
+        self._stepping = self._hyperparameters = None
 
     def apply(self, gradients: Mapping[str, Array], step: int) -> None:
-        """One step with these gradients."""
-        for parameter in self.module.parameters():
-            parameter.grad = None
-        for path, value in gradients.items():
-            parameter = self._parameters[path]
-            parameter.grad = torch.from_numpy(np.array(value)).to(parameter.device)
+        """One batch with these gradients; an update where enough batches have been gathered."""
         if self._hyperparameters is not None:
-            for group in self._optimizer.param_groups:
-                group["lr"] = self._hyperparameters.rate(step)
-            clip_gradients(self._hyperparameters, [self._parameters[path] for path in gradients])
-        self._optimizer.step()
-        if self._scheduler is not None:
-            self._scheduler.step()
-        for parameter in self.module.parameters():
-            parameter.grad = None
+            self._steps.set_rate(self._hyperparameters.rate(step))
+        self._steps.take(gradients)
+
+    @property
+    def _steps(self) -> Stepping:
+        assert self._stepping is not None, "start() comes first"
+        return self._stepping
+
+    def count_step(self) -> None:
+        """Nothing: every step of torch's side is made by its optimizer."""
+
+    def adopt_rate(self, rate: float) -> None:
+        """Nothing: torch's learning rates are Python's floats."""
 
     def rules(self) -> dict[str, Rule]:
         """The rule of each parameter, from the groups that the optimizer keeps."""
-        return rules_of(self._optimizer, self._parameters, self._hyperparameters)
+        return rules_of(self._steps.recipe, self._parameters)
 
     def optimizer_state(self) -> dict[str, State]:
-        """The optimizer's state of each parameter that it has seen."""
-        return read_state(self._optimizer, self._parameters)
+        """The optimizer's state of each parameter that it has seen, and the average of its weights."""
+        found = read_state(self._steps.recipe.optimizer, self._parameters)
+        for path, average in self._steps.averages().items():
+            found.setdefault(path, {})["average"] = average
+        return found
+
+    def constraints(self) -> dict[str, str]:
+        """What the user calls after every update, for the module as a whole; known once a run was started."""
+        function = self._after_step
+        return {} if function is None else {"": getattr(function, "__name__", type(function).__name__)}
+
+    def constrained(self, weights: Mapping[str, Array]) -> dict[str, Array]:
+        """These weights after what the user calls after an update; the module keeps its own."""
+        before = self.state()
+        self.load(weights)
+        constrain(self._after_step, self.module)
+        after = {path: self.adapter.read(path) for path in weights}
+        self.load(before)
+        return after
+
+    @contextmanager
+    def unconstrained(self) -> Iterator[None]:
+        """Nothing changes: what the user calls after an update stays."""
+        yield
+
+    def loss_scale(self) -> str:
+        """By what the loss is multiplied, in words."""
+        return self._steps.recipe.loss_scale
+
+    def unknown(self) -> list[str]:
+        """What changes the training and is not compared."""
+        recipe = self._steps.recipe
+        name = type(recipe.optimizer).__name__
+        found = [f"{name}: {item}" for item in unknown_keys(recipe.optimizer)]
+        if not self.rules():
+            found.append(f"the rule of {name} is not known to parity: its numbers, and what it keeps")
+        if recipe.clipping.function is not None:
+            found.append("the function that clips gradients follows no known rule")
+        hooked = [p for p, t in self._parameters.items() if getattr(t, "_post_accumulate_grad_hooks", None)]
+        if hooked:
+            found.append(f"hooks after the gradient of {', '.join(hooked[:3])}")
+        return found
 
     @contextmanager
     def batchnorm(self, path: str, **changes: Any) -> Iterator[None]:
