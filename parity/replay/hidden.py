@@ -6,9 +6,7 @@ tensors it was read from, and these must be on both sides, element by element.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,47 +15,11 @@ from parity.core.store import Store
 from parity.core.tolerance import Difference, difference, limits
 from parity.core.trace import Node, NodeObserver, Source, Trace, Values
 from parity.core.types import Array
-from parity.replay.spread import DRAWS, Shaker, shaken
+from parity.replay.hiding_steps import ROUNDING, Hidden, HiddenSearch, HiddenTensor, StepKeeper
+from parity.replay.spread import DRAWS, Shaker, shaken, weights_shaken
 
 NUDGE = 1e-7
 """How far, relative to itself, every input and weight is moved to see which steps pass a movement on."""
-
-PASSED_ON = 0.01
-"""A step hides its operand where fewer of its values move, as a share of the operand's that do."""
-
-ROUNDING = {"round", "rint", "floor", "ceil", "trunc", "fix", "sign", "heaviside", "floor_divide", "floordiv", "onehot",
-            "one_hot", "searchsorted", "digitize", "bucketize", "quantize", "histogram", "bincount"}  # fmt: skip
-"""Kinds of steps whose floating results are whole numbers, or as coarse."""
-
-
-@dataclass(frozen=True)
-class HiddenTensor:
-    """What a hiding step of one side was given.
-
-    Attributes:
-        step: what the report calls the step.
-        value: the tensor, in the layout of its own side.
-        spread: how far one rounding everywhere moves each element.
-    """
-
-    step: str
-    value: Array
-    spread: Array
-
-
-@dataclass
-class Hidden:
-    """What one side's hiding steps were given, and everything that it computed.
-
-    Attributes:
-        tensors: operands of hiding steps on the way to an output.
-        blind: outputs, and steps, that hide and could not be followed back to a floating tensor.
-        values: every floating tensor of the trace.
-    """
-
-    tensors: list[HiddenTensor] = field(default_factory=list)
-    blind: list[str] = field(default_factory=list)
-    values: list[Array] = field(default_factory=list)
 
 
 class _Kinds(NodeObserver):
@@ -69,29 +31,6 @@ class _Kinds(NodeObserver):
     def after(self, node: Node, outputs: Values) -> None:
         """Note one step's."""
         self.floating[node.id] = outputs.floating()
-
-
-class _Keeper(NodeObserver):
-    """Keeps what the steps give: all of them, or those asked for."""
-
-    def __init__(self, store: Store, key: str, wanted: set[int] | None = None) -> None:
-        self._store, self._key, self._wanted = store, key, wanted
-        self.counts: dict[int, int] = {}
-
-    def after(self, node: Node, outputs: Values) -> list[Array] | None:
-        """Keep one step's results."""
-        if self._wanted is None or node.id in self._wanted:
-            values = outputs()
-            self.counts[node.id] = len(values)
-            for i, value in enumerate(values):
-                self._store[self._key, node.id, i] = value
-        return None
-
-    def value(self, source: Source) -> Array | None:
-        """What a step gave; None where it was not kept."""
-        if source.output >= self.counts.get(source.node, 0):
-            return None
-        return self._store[self._key, source.node, source.output]
 
 
 def may_hide(model: Adapter, inputs: Sequence[Array], outputs: Sequence[tuple[str, Array]]) -> bool:
@@ -114,7 +53,7 @@ def may_hide(model: Adapter, inputs: Sequence[Array], outputs: Sequence[tuple[st
         return True
     if all(_varied(value) for _, value in outputs):
         return False
-    with _nudged(model, 0):
+    with weights_shaken(model, np.random.default_rng(0), NUDGE):
         moved = model.forward([shaken(np.random.default_rng(1), value, NUDGE) for value in inputs])
     return any(
         value.size and np.array_equal(value, after)
@@ -154,25 +93,6 @@ def _is_discrete(node: Node, floating: Mapping[int, Sequence[bool]]) -> bool:
     return fed and (whole or node.kind.replace("_", "") in {kind.replace("_", "") for kind in ROUNDING})
 
 
-@contextmanager
-def _nudged(model: Adapter, seed: int, unit: float = NUDGE) -> Iterator[None]:
-    """Every floating weight moved a little while this is open."""
-    rng = np.random.default_rng(seed)
-    floating = {
-        tensor.path: model.read(tensor.path)
-        for layer in model.layers().values()
-        for tensor in layer.tensors
-        if tensor.dtype.startswith(("float", "bfloat"))
-    }
-    try:
-        for path, value in floating.items():
-            model.write(path, shaken(rng, value, unit))
-        yield
-    finally:
-        for path, value in floating.items():
-            model.write(path, value)
-
-
 def hidden(model: Adapter, inputs: Sequence[Array]) -> Hidden:
     """What the hiding steps of one side were given.
 
@@ -181,150 +101,17 @@ def hidden(model: Adapter, inputs: Sequence[Array]) -> Hidden:
         inputs: model inputs in its own layout.
     """
     with Store() as store:
-        keeper, moved = _Keeper(store, "plain"), _Keeper(store, "moved")
+        keeper, moved = StepKeeper(store, "plain"), StepKeeper(store, "moved")
         try:
             outputs, trace = model.trace(inputs, keeper)
-            with _nudged(model, 0):
+            with weights_shaken(model, np.random.default_rng(0), NUDGE):
                 again = model.trace([shaken(np.random.default_rng(1), v, NUDGE) for v in inputs], moved)[1]
         except Exception:  # any model, any error: nothing in it can be looked at
             return Hidden(blind=["a traced pass"])
-        search = _Search(trace, keeper, moved, inputs, len(again.nodes) == len(trace.nodes))
+        search = HiddenSearch(trace, keeper, moved, inputs, len(again.nodes) == len(trace.nodes))
         found = search.run(outputs)
         _measure(model, inputs, found, search.taken)
         return found
-
-
-class _Search:
-    """Follows the outputs of one side back to the floating tensors that hiding steps were given."""
-
-    def __init__(
-        self, trace: Trace, keeper: _Keeper, moved: _Keeper, inputs: Sequence[Array], comparable: bool
-    ) -> None:
-        self.trace, self.inputs, self.comparable = trace, inputs, comparable
-        self._kept, self._moved = keeper, moved
-        self.taken: list[Source] = []
-
-    def run(self, outputs: Sequence[tuple[str, Array]]) -> Hidden:
-        """Operands of the hiding steps among the outputs' ancestors."""
-        found = Hidden()
-        starts: list[Source] = []
-        for (name, source), (_, value) in zip(self.trace.outputs, outputs, strict=True):
-            start = self._origin(source, value)
-            if start is not None:
-                starts.append(start)
-            elif value.dtype.kind not in "fc":
-                found.blind.append(f"output {name}".strip())
-        decided = {(s.node, s.output) for s in starts if self._still(s)}
-        seen: set[int] = set()
-        queue = list(starts)
-        while queue:
-            source = queue.pop()
-            node = self.trace.nodes[source.node]
-            if (source.node, source.output) in decided or self._hides(node):
-                self._take(node, found, decided)
-            if node.id not in seen:
-                seen.add(node.id)
-                queue += node.inputs
-        found.tensors = [HiddenTensor(step, value, np.zeros(value.shape)) for step, value in self._named]
-        found.values = [value for value in self._every() if value.dtype.kind in "fc"]
-        return found
-
-    @property
-    def _named(self) -> list[tuple[str, Array]]:
-        named = []
-        for source in self.taken:
-            value = self._value(source)
-            assert value is not None
-            users = [
-                n
-                for n in self.trace.nodes
-                if any((s.node, s.output) == (source.node, source.output) for s in n.inputs)
-            ]
-            label = next((n.label for n in users if self._hides(n)), users[0].label if users else "a step")
-            named.append((label, value))
-        return named
-
-    def _take(self, node: Node, found: Hidden, decided: set[tuple[int, int]]) -> None:
-        """Note what a hiding step was given; where nothing floating moved, look at what its operands were made from."""
-        floating = [s for s in node.inputs if self._is_floating(s)]
-        moving = [s for s in floating if not self._still(s)]
-        for source in moving:
-            plain = Source(source.node, source.output)
-            if plain not in self.taken:
-                self.taken.append(plain)
-        if not moving:
-            if not node.inputs and node.sort != "input":
-                found.blind.append(node.label)
-            decided.update(
-                (s.node, s.output) for s in node.inputs if self.trace.nodes[s.node].sort in {"op", "layer"}
-            )
-
-    # --- values -----------------------------------------------------------------------------------------
-
-    def _value(self, source: Source) -> Array | None:
-        node = self.trace.nodes[source.node]
-        if node.sort == "input":
-            return np.asarray(self.inputs[self.trace.inputs.index(node.id)])
-        return self._kept.value(source)
-
-    def _every(self) -> Iterator[Array]:
-        yield from map(np.asarray, self.inputs)
-        for node in self.trace.nodes:
-            for i in range(len(node.shapes)):
-                value = self._kept.value(Source(node.id, i))
-                if value is not None:
-                    yield value
-
-    def _is_floating(self, source: Source) -> bool:
-        value = self._value(source)
-        return value is not None and value.dtype.kind in "fc"
-
-    def _share_moved(self, source: Source) -> float:
-        """The share of a tensor's values that moved; none of a constant's, all where that is not known."""
-        node = self.trace.nodes[source.node]
-        value = self._value(source)
-        if node.sort == "input":
-            return float(value is not None and value.dtype.kind in "fc")
-        after = self._moved.value(source) if self.comparable else None
-        if value is None or value.size == 0:
-            return 0.0
-        if after is None or after.shape != value.shape:
-            return 1.0
-        return float(np.mean(value != after))
-
-    def _still(self, source: Source) -> bool:
-        """Whether (nearly) nothing in a tensor moves, or it holds no floating numbers at all."""
-        value = self._value(source)
-        whole = value is not None and value.dtype.kind not in "fc"
-        return whole or self._share_moved(source) == 0.0
-
-    def _hides(self, node: Node) -> bool:
-        """Whether a step makes something coarse of a floating operand that moves."""
-        if node.sort not in {"op", "layer"}:
-            return False
-        shares = [self._share_moved(s) for s in node.inputs if self._is_floating(s)]
-        if not any(shares):
-            return False
-        results = [Source(node.id, i) for i in range(len(node.shapes))]
-        if any(self._value(r) is not None and not self._is_floating(r) for r in results):
-            return True
-        coarse = node.kind.replace("_", "") in {kind.replace("_", "") for kind in ROUNDING}
-        return coarse and all(self._share_moved(r) < PASSED_ON * max(shares) for r in results)
-
-    def _origin(self, source: Source, value: Array) -> Source | None:
-        """The step that gave an output; of a number or an array, the last step that gave these values."""
-        if self.trace.nodes[source.node].sort != "constant":
-            return source
-        for node in reversed(self.trace.nodes):
-            for i in range(len(node.shapes)):
-                known = self._kept.value(Source(node.id, i))
-                if (
-                    known is not None
-                    and known.size == value.size
-                    and np.array_equal(known.reshape(-1), value.reshape(-1))
-                ):
-                    return Source(node.id, i)
-        return None
 
 
 def _measure(model: Adapter, inputs: Sequence[Array], found: Hidden, taken: Sequence[Source]) -> None:
@@ -335,7 +122,7 @@ def _measure(model: Adapter, inputs: Sequence[Array], found: Hidden, taken: Sequ
     wanted = {source.node for source in taken}
     for draw in range(DRAWS):
         rng = np.random.default_rng((draw, 0))
-        with Store() as store, _nudged(model, draw + 2, 2.0**-52):
+        with Store() as store, weights_shaken(model, rng):
             keeper = _ShakenKeeper(store, wanted, Shaker(rng))
             model.trace([shaken(rng, value) for value in inputs], keeper)
             for i, (tensor, source) in enumerate(zip(found.tensors, taken, strict=True)):
@@ -353,7 +140,7 @@ class _ShakenKeeper(NodeObserver):
     """Rounds every step's result otherwise, and keeps those asked for as they go on."""
 
     def __init__(self, store: Store, wanted: set[int], shaker: Shaker) -> None:
-        self._keeper, self._shaker = _Keeper(store, "shaken", wanted), shaker
+        self._keeper, self._shaker = StepKeeper(store, "shaken", wanted), shaker
         self.value = self._keeper.value
 
     def before(self, node: Node, inputs: Values) -> None:

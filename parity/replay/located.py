@@ -33,6 +33,7 @@ class Apart:
         outputs: what it gave.
         keras_result: the Keras result that it was held against.
         index: number of this call of the torch layer, counted from 0.
+        greatest: greatest difference, relative to the scale; infinite where shapes do not correspond.
     """
 
     order: float
@@ -43,6 +44,7 @@ class Apart:
     outputs: Sequence[Array]
     keras_result: Sequence[Array]
     index: int = 0
+    greatest: float = float("inf")
 
 
 @dataclass

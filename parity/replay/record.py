@@ -78,11 +78,20 @@ def match_calls(keras: Sequence[Call], torch: Sequence[Call]) -> dict[tuple[str,
 
 
 def in_torch_order(
-    calls: Sequence[Call], keras: Adapter, flattened: Mapping[str, tuple[int, ...]]
+    calls: Sequence[Call],
+    keras: Adapter,
+    flattened: Mapping[str, tuple[int, ...]],
+    like: Sequence[Call] | None = None,
 ) -> list[Call]:
     """Flattened images reordered from H, W, C to C, H, W, which is how torch flattens them.
 
     At the layers that receive them, and at the layers that flatten.
+
+    Args:
+        calls: the Keras calls.
+        keras: the Keras side.
+        flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
+        like: the calls whose values say which layers flatten, one for each call; None: the calls themselves.
     """
     layers = keras.layers()
     images = set(flattened.values())
@@ -96,13 +105,13 @@ def in_torch_order(
         ]
 
     changed = []
-    for call in calls:
+    for call, known in zip(calls, calls if like is None else like, strict=True):
         image = flattened.get(call.path)
         if image is not None:
             outputs = call.outputs if layers[call.path].family == "dense" else reordered(call.outputs, image)
             call = Call(call.path, call.index, reordered(call.inputs, image), outputs, call.linear)
-        elif _flattens(call) and call.inputs[0].shape[1:] in images:
-            outputs = reordered(call.outputs, call.inputs[0].shape[1:])
+        elif _flattens(known) and known.inputs[0].shape[1:] in images:
+            outputs = reordered(call.outputs, known.inputs[0].shape[1:])
             call = Call(call.path, call.index, call.inputs, outputs, call.linear)
         changed.append(call)
     return changed

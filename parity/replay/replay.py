@@ -18,8 +18,9 @@ from parity.core.adapter import Adapter, Observer
 from parity.core.finding import Kind
 from parity.core.layout import activation_to_torch
 from parity.core.types import Array
-from parity.replay.located import Apart, Call
-from parity.replay.tensors import compare, compare_result, is_part_of, without_borders
+from parity.replay.forced import Spreads
+from parity.replay.located import Apart, Call, Compared
+from parity.replay.tensors import PairSpread, compare, compare_result, is_part_of, without_borders
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Row:
 class Replay(Observer):
     """Feeds the Keras values to the torch layers and notes where they would have differed.
 
+    `keras_spread` and `torch_spread` say how far rounding moves the tensors: of each call, and by the torch path.
     `uncut` are calls, by Keras path and number, whose torch result flows on as it is: a part of the Keras result,
     which the Keras model cuts out behind the layer. `cuts` are calls of Keras layers without a partner that crop.
     """
@@ -45,15 +47,18 @@ class Replay(Observer):
         torch: Adapter,
         uncut: frozenset[tuple[str, int]] = frozenset(),
         cuts: Sequence[Call] = (),
+        keras_spread: Sequence[Call] = (),
+        torch_spread: Spreads | None = None,
     ) -> None:
         self.cuts = cuts
+        self.keras_spread, self.torch_spread = keras_spread, torch_spread or Spreads()
         self.calls, self.match, self.torch, self.pairs, self.uncut = calls, match, torch, pairs, uncut
         self.cut: list[tuple[str, int]] = []
         self.first = {paths[0]: path for path, paths in pairs.items()}
         self.last = {paths[-1]: path for path, paths in pairs.items()}
         self.apart: list[Apart] = []
         self.rows = [Row() for _ in calls]
-        self._arrived: dict[tuple[str, int], tuple[list[Array], str]] = {}
+        self._arrived: dict[tuple[str, int], tuple[list[Array], Compared]] = {}
         self._taken: dict[tuple[str, int], list[Array]] = {}
 
     def _call(self, names: dict[str, str], path: str, index: int) -> tuple[int, Call] | None:
@@ -66,7 +71,9 @@ class Replay(Observer):
         if found is None:
             return None
         position, call = found
-        compared = compare(call.inputs, inputs, one_pixel=True)
+        compared = compare(
+            call.inputs, inputs, one_pixel=True, spread=self._arrived_spread(position, path, index)
+        )
         if compared.misshapen:
             alike, compared = without_borders(call.inputs, inputs) or (False, compared)
             if alike:  # one side pads inside the layer, the other in front of it: judge by the result
@@ -75,7 +82,7 @@ class Replay(Observer):
         self.rows[position].arrived = compared.greatest
         self._taken[call.path, index] = inputs if compared.replacement is None else compared.replacement
         if compared.differs:
-            self._arrived[call.path, index] = (inputs, compared.text)
+            self._arrived[call.path, index] = (inputs, compared)
         return compared.replacement
 
     def after(
@@ -88,19 +95,30 @@ class Replay(Observer):
         position, call = found
         taken = self._taken.pop((call.path, index), inputs)
         arrived = self._arrived.pop((call.path, index), None)
+        spreads = self._result_spreads(position, path, index)
         if arrived is not None:
-            own, replacement = self._on_its_own_input(call, arrived[0])
+            own, replacement = self._on_its_own_input(call, arrived[0], spreads)
             if own:  # a step in front of the layer on one side is part of the layer on the other
                 self.rows[position].own = 0.0
                 return replacement
-            text = f"input differs: {arrived[1]}"
+            text = f"input differs: {arrived[1].text}"
             self.apart.append(
-                Apart(position - 0.25, call, Kind.WIRING, text, arrived[0], [], call.inputs, index)
+                Apart(
+                    position - 0.25,
+                    call,
+                    Kind.WIRING,
+                    text,
+                    arrived[0],
+                    [],
+                    call.inputs,
+                    index,
+                    _size(arrived[1]),
+                )
             )
-        compared, keras_result = compare_result(call, outputs)
+        compared, keras_result = compare_result(call, outputs, *spreads)
         if compared.misshapen:
             call = self._cut_behind(call, outputs)
-            compared, keras_result = compare_result(call, outputs)
+            compared, keras_result = compare_result(call, outputs, *spreads)
         if (
             compared.misshapen
             and len(keras_result) == len(outputs) == 1
@@ -114,7 +132,9 @@ class Replay(Observer):
         if compared.differs:
             kind = Kind.SHAPE if arrived is None and compared.misshapen else Kind.LAYER
             text = f"on identical inputs: {compared.text}"
-            self.apart.append(Apart(position, call, kind, text, taken, outputs, keras_result, index))
+            self.apart.append(
+                Apart(position, call, kind, text, taken, outputs, keras_result, index, _size(compared))
+            )
         return compared.replacement
 
     def _cut_behind(self, call: Call, outputs: Sequence[Array]) -> Call:
@@ -127,7 +147,21 @@ class Replay(Observer):
                 return Call(call.path, call.index, call.inputs, [cut.outputs[0]])
         return call
 
-    def _on_its_own_input(self, call: Call, inputs: list[Array]) -> tuple[bool, list[Array] | None]:
+    def _arrived_spread(self, position: int, path: str, index: int) -> PairSpread:
+        keras = self.keras_spread[position].inputs if self.keras_spread else ()
+        return PairSpread(keras, self.torch_spread.arrived.get((path, index), ()))
+
+    def _result_spreads(self, position: int, path: str, index: int) -> tuple[PairSpread, PairSpread]:
+        """Of the results, and of the results with Keras' before its built-in activation."""
+        torch = self.torch_spread.results.get((path, index), ())
+        if not self.keras_spread:
+            return PairSpread((), torch), PairSpread((), torch)
+        keras = self.keras_spread[position]
+        return PairSpread(keras.outputs, torch), PairSpread(keras.linear or (), torch)
+
+    def _on_its_own_input(
+        self, call: Call, inputs: list[Array], spreads: tuple[PairSpread, PairSpread]
+    ) -> tuple[bool, list[Array] | None]:
         """Whether the layer gives the Keras output from the input that the torch model gave it."""
         if len(self.pairs[call.path]) > 1:
             return False, None
@@ -135,5 +169,9 @@ class Replay(Observer):
             outputs = self.torch.run_layer(self.pairs[call.path][0], inputs)
         except Exception:  # it cannot even take it: the input is what is wrong
             return False, None
-        compared, _ = compare_result(call, outputs)
+        compared, _ = compare_result(call, outputs, *spreads)
         return not compared.differs, compared.replacement
+
+
+def _size(compared: Compared) -> float:
+    return float("inf") if compared.greatest is None else compared.greatest

@@ -10,7 +10,8 @@ Févotte and Lathuilière, "Verrou: a CESTAC evaluation without recompilation", 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -102,29 +103,42 @@ def spread(model: Adapter, inputs: Sequence[Array], draws: int = DRAWS, seed: in
         For each output the greatest absolute movement of each element, in the shape of the output. Zero everywhere
         where the model is not repeatable: its movements are noise then, and excuse nothing.
     """
+    plain = [value for _, value in model.forward(inputs)]
+    greatest = [np.zeros(value.shape) for value in plain]
+    again = [value for _, value in model.forward(inputs)]
+    if any(distance(first, second).any() for first, second in zip(plain, again, strict=True)):
+        return greatest
+    for draw in range(draws):
+        rng = np.random.default_rng((seed, draw))
+        with weights_shaken(model, rng):
+            moved = _moved(model, [shaken(rng, value) for value in inputs], rng)
+        for i, (_, value) in enumerate(moved):
+            greatest[i] = np.maximum(greatest[i], distance(plain[i], value))
+    return greatest
+
+
+@contextmanager
+def weights_shaken(model: Adapter, rng: np.random.Generator, unit: float = UNIT) -> Iterator[None]:
+    """Every floating weight moved by one unit, up or down, while this is open.
+
+    Args:
+        model: one side.
+        rng: of the signs.
+        unit: how far, relative to the weight itself.
+    """
     floating = {
         tensor.path: model.read(tensor.path)
         for layer in model.layers().values()
         for tensor in layer.tensors
         if tensor.dtype.startswith(("float", "bfloat"))
     }
-    plain = [value for _, value in model.forward(inputs)]
-    greatest = [np.zeros(value.shape) for value in plain]
-    again = [value for _, value in model.forward(inputs)]
-    if any(_distance(first, second).any() for first, second in zip(plain, again, strict=True)):
-        return greatest
     try:
-        for draw in range(draws):
-            rng = np.random.default_rng((seed, draw))
-            for path, value in floating.items():
-                model.write(path, shaken(rng, value))
-            moved = _moved(model, [shaken(rng, value) for value in inputs], rng)
-            for i, (_, value) in enumerate(moved):
-                greatest[i] = np.maximum(greatest[i], _distance(plain[i], value))
+        for path, value in floating.items():
+            model.write(path, shaken(rng, value, unit))
+        yield
     finally:
         for path, value in floating.items():
             model.write(path, value)
-    return greatest
 
 
 def _moved(model: Adapter, inputs: Sequence[Array], rng: np.random.Generator) -> list[tuple[str, Array]]:
@@ -135,7 +149,7 @@ def _moved(model: Adapter, inputs: Sequence[Array], rng: np.random.Generator) ->
         return model.forward(inputs)
 
 
-def _distance(plain: Array, moved: Array) -> Array:
+def distance(plain: Array, moved: Array) -> Array:
     """|moved - plain|; zero where they are the same, infinities too, and infinite where one alone is finite."""
     with np.errstate(invalid="ignore"):
         gap = np.abs(np.asarray(moved, dtype=np.float64) - np.asarray(plain, dtype=np.float64))

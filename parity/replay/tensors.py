@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
-from parity.core.layout import activation_to_torch, aligned
-from parity.core.tolerance import difference
+import numpy as np
+
+from parity.core.layout import activation_to_keras, activation_to_torch, aligned
+from parity.core.tolerance import difference, limits
 from parity.core.types import Array
 from parity.replay.border import LARGEST_PADDING, framed
 from parity.replay.located import Call, Compared
 
 
-def compare(keras: Sequence[Array], torch: Sequence[Array], one_pixel: bool = False) -> Compared:
+@dataclass(frozen=True)
+class PairSpread:
+    """How far one rounding everywhere moves some tensors of both sides, each in its own layout; empty: not measured."""
+
+    keras: Sequence[Array] = ()
+    torch: Sequence[Array] = ()
+
+    def limit(self, number: int, keras: Array, torch: Array, layout: str) -> Array:
+        """How far the number-th tensors may differ at each element, in the Keras layout."""
+        found = np.zeros(keras.shape)
+        if number < len(self.keras) and self.keras[number].size == keras.size:
+            found = np.maximum(found, self.keras[number].reshape(keras.shape))
+        if number < len(self.torch) and self.torch[number].shape == torch.shape:
+            spread = self.torch[number]
+            moved = activation_to_keras(spread) if layout == "channels first" else spread.reshape(keras.shape)
+            found = np.maximum(found, moved)
+        return limits(keras, found)
+
+
+def compare(
+    keras: Sequence[Array], torch: Sequence[Array], one_pixel: bool = False, spread: PairSpread | None = None
+) -> Compared:
     """Compare two lists of tensors, each in its own framework's layout.
 
     With `one_pixel`, an image of one pixel may be a vector on the other side: (N, 1, 1, C) and (N, C).
+    With `spread`, each element is judged by its own rounding and its spread; without, by the tensor's scale.
     """
     replacement = []
     texts = []
@@ -23,7 +48,7 @@ def compare(keras: Sequence[Array], torch: Sequence[Array], one_pixel: bool = Fa
     if len(keras) != len(torch):
         text = f"{len(keras)} tensors in Keras, {len(torch)} in torch"
         return Compared(True, text, None, float("inf"))
-    for keras_value, torch_value in zip(keras, torch, strict=True):
+    for number, (keras_value, torch_value) in enumerate(zip(keras, torch, strict=True)):
         fit = aligned(keras_value, torch_value)
         if fit is None and one_pixel and _one_pixel(keras_value, torch_value):
             fit, keras_value = (torch_value, "as it is"), keras_value.reshape(torch_value.shape)
@@ -35,9 +60,10 @@ def compare(keras: Sequence[Array], torch: Sequence[Array], one_pixel: bool = Fa
             greatest, misshapen = float("inf"), True
             continue
         value, layout = fit
-        gap = difference(keras_value, value)
+        limit = None if spread is None else spread.limit(number, keras_value, torch_value, layout)
+        gap = difference(keras_value, value, limit=limit)
         greatest = max(greatest, gap.max_rel)
-        if not gap.within() and gap.size:
+        if gap.mismatched:
             texts.append(str(gap))
         replacement.append(activation_to_torch(keras_value) if layout == "channels first" else keras_value)
     return Compared(bool(texts), "; ".join(texts), replacement, greatest, misshapen)
@@ -64,15 +90,22 @@ def without_borders(keras: Sequence[Array], torch: Sequence[Array]) -> tuple[boo
     return not beyond, Compared(bool(beyond), text, images, max(gap.max_rel for gap in gaps))
 
 
-def compare_result(call: Call, outputs: Sequence[Array]) -> tuple[Compared, Sequence[Array]]:
+def compare_result(
+    call: Call, outputs: Sequence[Array], spread: PairSpread | None = None, linear: PairSpread | None = None
+) -> tuple[Compared, Sequence[Array]]:
     """Compare with the layer's output, or with what it was before the layer's built-in activation.
+
+    Args:
+        call: the Keras call.
+        outputs: what the torch layer gave.
+        spread: of both sides' results; linear: the same with the Keras side's before its activation.
 
     Returns:
         What differs, and which Keras result it was held against.
     """
-    compared = compare(call.outputs, outputs, one_pixel=True)
+    compared = compare(call.outputs, outputs, one_pixel=True, spread=spread)
     if compared.differs and call.linear is not None:
-        plain = compare(call.linear, outputs, one_pixel=True)
+        plain = compare(call.linear, outputs, one_pixel=True, spread=linear)
         if not plain.misshapen:  # torch applies the activation as a step of its own
             return plain, call.linear
     return compared, call.outputs

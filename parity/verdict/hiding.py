@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Side
-from parity.replay.hidden import Hidden, hidden, may_hide, unmatched
+from parity.replay.hidden import hidden, may_hide, unmatched
+from parity.replay.hiding_steps import Hidden
 from parity.verdict.outputs import Outputs
 
 FIX = (

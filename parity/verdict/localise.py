@@ -18,14 +18,18 @@ from parity.core.finding import ROOT, Finding, Kind, in_a_line
 from parity.core.store import Store
 from parity.core.types import Array
 from parity.pairing.pair import Pairing
+from parity.replay.forced import KerasValues, Spreads, forced_spreads
 from parity.replay.located import Apart, Call, Located
 from parity.replay.record import CallLog, in_torch_order, match_calls
 from parity.replay.replay import Replay
-from parity.replay.tensors import compare
+from parity.replay.tensors import PairSpread, compare
 from parity.verdict.calls import one_sided_calls, watched_pairs, weightless
 
 if TYPE_CHECKING:
     from parity.causes.between import Between
+
+GROSS = 1e-2
+"""Relative to the scale: a difference that is called none of rounding before the Keras side's is measured."""
 
 
 @dataclass
@@ -93,7 +97,7 @@ class _Localisation:
                     match.setdefault((call.path, call.index), position)
         silent = ({"missing-call"} if stopped else set()) | ({"extra-call"} if errors else set())
         ordered = in_torch_order(calls, self.keras, self.flattened)
-        run, forced, error = self._replay(ordered, match, cuts)
+        run, forced, error, spread = self._judged(outputs, calls, ordered, match, cuts)
         errors += [error] if error else []
         located = [self._located(apart) for apart in run.apart]
         one_sided = one_sided_calls(calls, order, match, self.pairs, self.keras, self.torch)
@@ -101,7 +105,7 @@ class _Localisation:
             item for item in one_sided if item.finding.kind not in silent
         ]  # a side that raised says no more
         if not error and outputs is not None and forced is not None:
-            located += _output_findings(outputs, forced, len(calls))
+            located += _output_findings(outputs, forced, len(calls), spread)
         from parity.causes.explain import Explainer  # computes with torch: not for `import parity`
 
         explainer = Explainer(
@@ -118,22 +122,65 @@ class _Localisation:
         found.layers = self._rows(run, found.findings)
         return found
 
+    def _judged(
+        self,
+        outputs: list[Array] | None,
+        calls: Sequence[Call],
+        ordered: Sequence[Call],
+        match: dict[tuple[str, int], int],
+        cuts: Sequence[Call],
+    ) -> tuple[Replay, list[Array] | None, tuple[str, str] | None, PairSpread]:
+        """The replay, and the outputs' spread. Each side's spreads are measured where nothing else explains a difference.
+
+        A difference of more than GROSS of the scale is no rounding of the Keras side, once it is none of torch's.
+        """
+        run, forced, error = self._replay(ordered, match)
+        if not run.apart and not _output_findings(outputs or [], forced or [], 0, PairSpread()):
+            return run, forced, error, PairSpread()
+        paths = set(run.first) | set(run.last)
+        torch = forced_spreads(
+            self.torch, self.inputs["torch"],
+            lambda: Replay(ordered, match, self.pairs, self.torch, frozenset(), cuts), paths,
+        )  # fmt: skip
+        run, forced, error = self._replay(ordered, match, cuts, (), torch)
+        spread = PairSpread((), torch.outputs)
+        rest = _output_findings(outputs or [], forced or [], 0, spread)
+        if all(_is_gross(apart) for apart in [*run.apart, *(item.apart for item in rest if item.apart)]):
+            return run, forced, error, spread
+        keras = forced_spreads(self.keras, self.inputs["keras"], lambda: KerasValues(calls), set(self.pairs))
+        measured = [
+            Call(call.path, call.index, keras.arrived.get((call.path, call.index), ()),
+                 keras.results.get((call.path, call.index), ()), keras.linear.get((call.path, call.index)))
+            for call in calls
+        ]  # fmt: skip
+        reordered = in_torch_order(measured, self.keras, self.flattened, calls)
+        run, forced, error = self._replay(ordered, match, cuts, reordered, torch)
+        return run, forced, error, PairSpread(keras.outputs, torch.outputs)
+
     def _replay(
-        self, calls: Sequence[Call], match: dict[tuple[str, int], int], cuts: Sequence[Call]
+        self,
+        calls: Sequence[Call],
+        match: dict[tuple[str, int], int],
+        cuts: Sequence[Call] | None = None,
+        keras_spread: Sequence[Call] = (),
+        torch_spread: Spreads | None = None,
     ) -> tuple[Replay, list[Array] | None, tuple[str, str] | None]:
-        """The torch side with the Keras values; a cut that the Keras model makes behind a layer is no fault of it."""
+        """The torch side with the Keras values; a cut that the Keras model makes behind a layer is no fault of it.
+
+        Without `cuts` nothing is tried: where rounding is not measured yet, the count of differences says nothing.
+        """
 
         def replay(
             uncut: frozenset[tuple[str, int]],
         ) -> tuple[Replay, list[Array] | None, tuple[str, str] | None]:
-            run = Replay(calls, match, self.pairs, self.torch, uncut, cuts)
+            run = Replay(calls, match, self.pairs, self.torch, uncut, cuts or (), keras_spread, torch_spread)
             with self.torch.watched(run, set(run.first) | set(run.last)):
                 outputs, error = _attempt(self.torch, self.inputs["torch"])
             return run, outputs, error
 
         uncut: frozenset[tuple[str, int]] = frozenset()
         best = replay(uncut)
-        for call in best[0].cut:
+        for call in best[0].cut if cuts is not None else ():
             tried = replay(uncut | {call})
             # The layer's own finding goes, and with it one or more that the whole result caused behind it.
             if len(tried[0].apart) + bool(tried[2]) < len(best[0].apart) + bool(best[2]) - 1:
@@ -142,7 +189,8 @@ class _Localisation:
 
     def _between(self, run: Replay, images: Sequence[tuple[int, ...]]) -> Between:
         """Both sides step by step, the torch layers giving the Keras values again."""
-        again = Replay(run.calls, run.match, self.pairs, self.torch, run.uncut, run.cuts)
+        again = Replay(run.calls, run.match, self.pairs, self.torch, run.uncut, run.cuts,
+                       run.keras_spread, run.torch_spread)  # fmt: skip
         paths = set(again.first) | set(again.last)
         linear = [value for call in run.calls for value in call.linear or ()]
         from parity.causes.between import Between
@@ -190,6 +238,10 @@ class _Localisation:
         return rows
 
 
+def _is_gross(apart: Apart) -> bool:
+    return apart.kind is Kind.SHAPE or not apart.greatest <= GROSS
+
+
 def _cuts(call: Call) -> bool:
     """Whether a layer without weights cuts an image smaller."""
     if len(call.inputs) != 1 or len(call.outputs) != 1 or call.inputs[0].ndim != call.outputs[0].ndim:
@@ -216,15 +268,18 @@ def _torch_order(
     return [Call(partner[call.path], call.index, []) for call in log.calls], error is not None
 
 
-def _output_findings(keras: Sequence[Array], forced: Sequence[Array], end: int) -> list[Located]:
-    compared = compare(keras, forced)
+def _output_findings(
+    keras: Sequence[Array], forced: Sequence[Array], end: int, spread: PairSpread
+) -> list[Located]:
+    compared = compare(keras, forced, spread=spread)
     if not compared.differs:
         return []
     evidence = f"after the last paired layer, with all layers giving the Keras values: {compared.text}"
     kind = Kind.SHAPE if compared.misshapen else Kind.OUTPUT
     tensors = {f"keras_input.{i}": value for i, value in enumerate(keras)}
     tensors |= {f"torch_input.{i}": value for i, value in enumerate(forced)}
-    apart = Apart(end + 1.0, Call("", 0, keras), Kind.OUTPUT, evidence, forced, [], keras)
+    greatest = float("inf") if compared.greatest is None else compared.greatest
+    apart = Apart(end + 1.0, Call("", 0, keras), Kind.OUTPUT, evidence, forced, [], keras, 0, greatest)
     return [Located(end + 1.0, Finding(None, None, kind, None, evidence, tensors=tensors), apart)]
 
 

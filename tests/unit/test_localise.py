@@ -125,3 +125,48 @@ def test_wiring_and_layers_in_one_model(pair: tuple[Any, Torch]) -> None:
 
 def test_the_pair_is_as_it_was(pair: tuple[Any, Torch]) -> None:
     assert parity.compare(*pair, X, dtype="float32").verdict == "EQUAL"
+
+
+class Masked(nn.Module):
+    """A normalisation whose first channel is a fill value, and a convolution in front of it."""
+
+    def __init__(self, eps: float, hostile: bool = False) -> None:
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, eps=eps), nn.Conv2d(4, 2, 1)
+        self.hostile = hostile
+
+    def forward(self, x: Any) -> Any:
+        y = self.norm(self.stem(x))
+        return self.head((y + 1e6) - 1e6 if self.hostile else y)
+
+
+def masked_keras() -> Any:
+    x = image = keras.Input((None, None, 3))
+    x = L.Conv2D(4, 3, name="stem")(x)
+    x = L.BatchNormalization(epsilon=1e-3, name="norm")(x)
+    return keras.Model(image, L.Conv2D(2, 1, name="head")(x))
+
+
+def masked(eps: float, hostile: bool = False) -> tuple[Any, nn.Module]:
+    model, module = masked_keras(), Masked(eps, hostile).eval()
+    randomise(adapt(module))
+    module.norm.bias.data[0] = -1e9
+    module.head.weight.data[:, 0] = 1e-9
+    parity.transfer(module, model, inputs=X)
+    return model, module
+
+
+def test_a_fill_value_hides_no_difference_at_a_layer() -> None:
+    report = parity.compare(*masked(1e-3 * (1 + 1e-7)), X)
+    assert report.verdict == "DIVERGED"
+    assert [(finding.keras, finding.kind) for finding in report.findings] == [("norm", "layer")], str(report)
+    assert report.findings[0].cause == "batchnorm-epsilon"
+    assert parity.compare(*masked(1e-3), X)
+
+
+def test_rounding_that_a_step_enlarges_is_not_blamed_where_another_layer_is_faulty() -> None:
+    model, module = masked(1e-3, hostile=True)
+    assert parity.compare(model, module, X)
+    module.head.bias.data[1] += 0.5
+    report = parity.compare(model, module, X)
+    assert {finding.keras for finding in report.findings} == {"head"}, str(report)
