@@ -17,7 +17,7 @@ from parity.core.types import Array
 from parity.replay.located import Call
 from parity.replay.spread import DRAWS, Shaker, distance, shaken, weights_shaken
 
-Key = tuple[str, int]
+CallKey = tuple[str, int]
 """Path of a layer in its own framework, and the number of its call."""
 
 
@@ -31,9 +31,9 @@ class Spreads:
         outputs: of the model's outputs.
     """
 
-    arrived: dict[Key, list[Array]] = field(default_factory=dict)
-    results: dict[Key, list[Array]] = field(default_factory=dict)
-    linear: dict[Key, list[Array]] = field(default_factory=dict)
+    arrived: dict[CallKey, list[Array]] = field(default_factory=dict)
+    results: dict[CallKey, list[Array]] = field(default_factory=dict)
+    linear: dict[CallKey, list[Array]] = field(default_factory=dict)
     outputs: list[Array] = field(default_factory=list)
 
 
