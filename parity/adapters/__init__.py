@@ -72,3 +72,10 @@ def optimizer_access(adapter: Adapter, optimizer: Any) -> Any:
     from parity.adapters.torch.training.optimizer import TorchState
 
     return TorchState(adapter, optimizer)  # type: ignore[arg-type]
+
+
+def influence_of(adapter: Adapter, inputs: Any, fresh: Any) -> Any:
+    """The outputs of the torch side, and which elements of its weights move them (parity.adapters.torch.influence)."""
+    from parity.adapters.torch.influence import influence
+
+    return influence(adapter, inputs, fresh)  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ def named(change: Change, values: Sequence[Array], changed: Sequence[Array]) -> 
         words.append(f"batch {changed[0].shape[0]}")
     sizes = ["x".join(map(str, new.shape[1:])) for value, new in pairs if value.shape[1:] != new.shape[1:]]
     if sizes:
-        words.append(f"{change.parity} sizes {', '.join(dict.fromkeys(sizes))}")
+        words.append(f"{change.parity} sizes {', '.join(dict.fromkeys(sizes))}".strip())
     if change.weights:
         words.append(WEIGHTS)
     return ", ".join(words) or "the same inputs"

@@ -41,28 +41,33 @@ def _fits(shape: Sequence[int | None], value: Array) -> bool:
 def candidates(
     values: Sequence[Array], axes: Sequence[tuple[int, ...]], parity: Parity
 ) -> list[dict[int, int]]:
-    """New sizes to try in turn, by the size that they replace: small ones, the next ones, and multiples of 32.
+    """New sizes to try in turn, by the size that they replace: small ones, multiples of 32, and the next ones.
 
-    Equal sizes of several inputs stay equal.
+    Equal sizes of several inputs stay equal. Where no parity is asked for, the sizes are small ones that most networks
+    take: a probe on them costs less.
 
     Args:
         values: inputs of the main probe, in the Keras layout.
         axes: their open axes.
-        parity: "even" or "odd".
+        parity: "even" or "odd"; "" for either.
     """
     sizes = list(
         dict.fromkeys(value.shape[axis] for value, own in zip(values, axes, strict=True) for axis in own)
     )
     sizes = [size for size in sizes if size > 1]
-    if not sizes or not parity:
+    if not sizes:
         return []
+    odd = parity == "odd"
+    multiples = {size: MULTIPLE * (1 + i % 3) + odd for i, size in enumerate(sizes)}
+    if not parity:
+        smaller = all(new <= size for size, new in multiples.items())
+        return [multiples] if smaller and any(new < size for size, new in multiples.items()) else []
     small = (SMALL if max(map(len, axes)) < 3 else SMALL_VOLUME)[parity]
     tried = [
         {size: _at_most(size, small[i % len(small)], parity) for i, size in enumerate(sizes)},
+        multiples,
         {size: _next(size, parity) for size in sizes},
     ]
-    if parity == "even":
-        tried.append({size: MULTIPLE * (1 + i % 3) for i, size in enumerate(sizes)})
     return [made for i, made in enumerate(tried) if made not in tried[:i]]
 
 

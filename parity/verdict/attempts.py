@@ -29,6 +29,7 @@ class Tried:
 
     Attributes:
         change: what was changed in the end.
+        sizes: the new size for each size of an open axis.
         name: the same in words.
         inputs: of each side, in its own layout.
         outputs: of each side.
@@ -37,6 +38,7 @@ class Tried:
     """
 
     change: Change
+    sizes: Mapping[int, int]
     name: str
     inputs: dict[Side, list[Array]]
     outputs: dict[Side, Outputs]
@@ -74,6 +76,7 @@ class Attempts:
     def __init__(self, sides: tuple[Adapter, Adapter], values: Sequence[Array], run: Run) -> None:
         self.sides, self.values, self.run = sides, values, run
         self.axes = open_axes(sides[0], values)
+        self._refused: dict[str, Refused] = {}
         tables = [
             layer.tensors[0].shape[0]
             for side in sides
@@ -85,22 +88,31 @@ class Attempts:
     def most(self, change: Change) -> tuple[Tried | None, list[Unproven]]:
         """The probe with the most of the change that both sides take, and what had to be left out of it."""
         refused: list[tuple[Change, Refused]] = []
+        hopeless: dict[str, Refused] = {}
         for smaller, sizes in self._ladder(change):
             tried = self._on(smaller, sizes)
             if isinstance(tried, Tried):
+                self._refused |= hopeless
                 return tried, self._left_out(change, smaller, refused)
             refused.append((smaller, tried))
+            if sizes and (smaller.scale, smaller.sign, smaller.batch) == (
+                change.scale,
+                change.sign,
+                change.batch,
+            ):
+                hopeless[str(sizes)] = tried
         if not refused:
             return None, []
         return None, [Unproven(UnprovenKind.PROBES, f"another probe was not possible: {refused[0][1]}")]
 
-    def whole(self, change: Change) -> Tried | None:
-        """The probe with the whole change; None where a side refuses it, or there is nothing to change."""
-        for sizes in candidates(self.values, self.axes, change.parity) or [{}]:
-            tried = self._on(change, sizes) if sizes or not change.parity else None
-            if isinstance(tried, Tried):
-                return tried
-        return None
+    def one(self, change: Change, sizes: Mapping[int, int]) -> Tried | None:
+        """The probe with exactly this change and these sizes; None where a side refuses it."""
+        tried = self._on(change, sizes)
+        return tried if isinstance(tried, Tried) else None
+
+    def sample(self) -> Tried | None:
+        """One example of the main probe, at its full size; None where a side refuses that."""
+        return self.one(Change(batch=1), {})
 
     def _ladder(self, change: Change) -> Iterator[tuple[Change, dict[int, int]]]:
         """The whole change first, then less and less of it; each input once, and never the main one."""
@@ -109,8 +121,11 @@ class Attempts:
         for full in dict.fromkeys((change, no_values)):
             steps = [(full, sizes) for sizes in candidates(self.values, self.axes, full.parity)]
             unsized = full.without("sizes")
-            steps += [(unsized, {}), (unsized.without("batch"), {})]
+            for less in (unsized, unsized.without("batch")):
+                steps += [(less, sizes) for sizes in [*candidates(self.values, self.axes, ""), {}]]
             for step, sizes in steps:
+                if str(sizes) in self._refused:
+                    continue
                 inputs = changed_inputs(self.values, step, sizes, self.axes, self.tokens)
                 key = f"{shapes(inputs)} {replace(step, batch=0, parity='')}"
                 same = not step.weights and all(map(np.array_equal, inputs, self.values))
@@ -142,7 +157,7 @@ class Attempts:
         kind = KINDS.get(part, UnprovenKind.PROBES)
         return [Unproven(kind, f"{words[part]} not tried: {said}", (said.shapes,))]
 
-    def _on(self, change: Change, sizes: dict[int, int]) -> Tried | Refused:
+    def _on(self, change: Change, sizes: Mapping[int, int]) -> Tried | Refused:
         """Both sides on one changed input."""
         values = changed_inputs(self.values, change, sizes, self.axes, self.tokens)
         inputs: dict[Side, list[Array]] = {
@@ -164,7 +179,7 @@ class Attempts:
         limits, agree = limits_of(
             outputs["keras"], outputs["torch"], lambda side: spread(by_side[side], inputs[side])
         )
-        return Tried(change, named(change, self.values, values), inputs, outputs, limits, agree)
+        return Tried(change, sizes, named(change, self.values, values), inputs, outputs, limits, agree)
 
 
 def _values(change: Change) -> str:

@@ -18,7 +18,9 @@ from parity.core.tolerance import UNIT_ROUNDOFF
 from parity.core.types import Array, Side
 from parity.core.verdict import Verdict, verdict_of
 from parity.pairing.pair import MappingLike, Pairing
+from parity.probes.gathered import Gathered
 from parity.replay.spread import spread
+from parity.report.proof import UnprovenKind
 from parity.report.repro.blueprints import with_blueprints
 from parity.report.result import Report
 from parity.training.findings import add_training
@@ -103,6 +105,7 @@ def compare(
             if report.verdict is not Verdict.INCONCLUSIVE or not raised:
                 break
     if gradients or train_steps:
+        report.unproven = [entry for entry in report.unproven if entry.kind is not UnprovenKind.TRAINING]
         add_training(report, keras, torch, paired, values, comparison.noisy, gradients=gradients,
                      train_steps=train_steps, loss=loss, optimizer=optimizer, match_rules=match_rules)  # fmt: skip
     report.pairs = layer_pairs(paired)
@@ -141,6 +144,7 @@ class _Comparison:
         self.notes: list[str] = list(pairing.notes)
         self.layers: list[dict[str, Any]] = []
         self.graphs: dict[str, Any] = {}
+        self.gathered = Gathered(self.sides)
         self.proven: Proven | None = None
 
     def report(self) -> Report:
@@ -198,7 +202,8 @@ class _Comparison:
             }
             outputs: dict[Side, Outputs] = {}
             for model in self.sides:
-                found, errors = evaluated(model, inputs[model.side])
+                with self.gathered.watched(model.side):
+                    found, errors = evaluated(model, inputs[model.side])
                 self.findings += errors
                 if found is not None:
                     outputs[model.side] = found
@@ -223,7 +228,8 @@ class _Comparison:
         """What the main probe did not show."""
         if not all(np.isfinite(value).all() for found in outputs.values() for _, value in found):
             return  # no verdict rests on it: the outputs themselves are a finding
-        self.proven = prove(self.sides, self.pairing, self.inputs["keras"], inputs, outputs, self.quick)
+        values = self.inputs["keras"]
+        self.proven = prove(self.sides, self.pairing, values, inputs, outputs, self.gathered, self.quick)
         self._take(self.proven.where)
 
     def _take(self, found: Where) -> None:

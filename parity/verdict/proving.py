@@ -14,6 +14,7 @@ from parity.core.tolerance import limits
 from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
 from parity.probes.change import WEIGHTS, Change, further
+from parity.probes.gathered import Gathered
 from parity.probes.shake import shaken_alike
 from parity.report.proof import Proof, Unproven, UnprovenKind
 from parity.verdict.attempts import Attempts, Tried
@@ -49,6 +50,7 @@ def prove(
     values: Sequence[Array],
     inputs: Mapping[Side, Sequence[Array]],
     outputs: Mapping[Side, Outputs],
+    gathered: Gathered,
     quick: bool,
 ) -> Proven:
     """Look for what the main probe did not show, on two sides that agree there.
@@ -59,9 +61,10 @@ def prove(
         values: inputs of the main probe, in the Keras layout, as they were given.
         inputs: the same for each side, in its own layout, in float64.
         outputs: what each side gave for them.
+        gathered: has watched the two evaluations of the main probe.
         quick: no further probes; the main one is evaluated again all the same.
     """
-    return _Proving(sides, pairing, values, inputs, outputs).run(quick)
+    return _Proving(sides, pairing, values, inputs, outputs, gathered).run(quick)
 
 
 class _Proving:
@@ -74,27 +77,44 @@ class _Proving:
         values: Sequence[Array],
         inputs: Mapping[Side, Sequence[Array]],
         outputs: Mapping[Side, Outputs],
+        gathered: Gathered,
     ) -> None:
         self.sides, self.pairing, self.inputs, self.outputs = sides, pairing, inputs, outputs
-        self.attempts = Attempts(sides, values, lambda model, given: model.forward(given))
+        self.gathered = gathered
+        self.attempts = Attempts(sides, values, gathered.run)
         self.between: Mapping[Side, Sequence[Array]] = inputs
         self.found = Proven()
 
     def run(self, quick: bool) -> Proven:
         """Every further probe until one shows a difference; then the main one again."""
+        self.gathered.accept()
         probes = [MAIN]
         for change in () if quick else further(self.attempts.values):
             tried = self._probe(change)
-            if tried is not None:
-                probes.append(tried.name)
+            probes += [tried.name] if tried is not None else []
             if self.found.where.findings:
                 break
         if quick:
-            self.found.unproven.append(Unproven(UnprovenKind.PROBES, "further probes: not run (--quick)"))
-        self.found.proof = Proof(tuple(probes))
+            text = "further probes: not run (--quick)"
+            self.found.unproven.append(Unproven(UnprovenKind.PROBES, text))
+        elif not self.found.where.findings:
+            self._look_closer()
         if not self.found.where.findings:
             self._repeat()
+        self.found.proof = self.gathered.proof(probes, whole=not quick)
+        self.found.unproven += self.gathered.unproven(whole=not quick)
         return self.found
+
+    def _look_closer(self) -> None:
+        """Where small probes left something open: one picture of the main one; then weights without a gradient."""
+        if not self.gathered.complete:
+            sample = self.attempts.sample()
+            if sample is not None and sample.agree:
+                self.gathered.accept()
+            elif sample is not None:
+                self._narrow(sample)
+        torch = self.sides[1]
+        self.gathered.tensors.perturb(lambda: torch.forward(self.between["torch"]))
 
     # --- further probes ------------------------------------------------------------------------------
 
@@ -106,7 +126,8 @@ class _Proving:
                 self.found.unproven.append(Unproven(UnprovenKind.PROBES, text))
                 return None
             tried, left = self.attempts.most(change)
-        self.found.unproven += left
+        said = {entry.partition(":")[0] for entry in self.found.unproven}
+        self.found.unproven += [entry for entry in left if entry.partition(":")[0] not in said]
         if tried is None:
             return None
         if not tried.agree:
@@ -119,7 +140,9 @@ class _Proving:
             plain = change.without("values")
             if plain not in (change, Change()):
                 return self._probe(plain)
-        elif not change.weights:
+            return tried
+        self.gathered.accept()
+        if not change.weights:
             self.between = tried.inputs
         return tried
 
@@ -128,10 +151,12 @@ class _Proving:
         self._repeat()
         if self.found.where.findings:
             return
-        parts = tried.change.parts()
-        for part in [*(parts if len(parts) > 1 else ()), tried.change]:
+        nothing: Mapping[int, int] = {}
+        parts = [(Change(parity=tried.change.parity), tried.sizes)] if tried.sizes else []
+        parts += [(part, nothing) for part in tried.change.without("sizes").parts()]
+        for part, sizes in [*(parts if len(parts) > 1 else ()), (tried.change, tried.sizes)]:
             with self._weights(part):
-                again = self.attempts.whole(part)
+                again = self.attempts.one(part, sizes)
                 if again is not None and not again.agree:
                     self._locate(again)
                     return

@@ -109,6 +109,8 @@ def tracing(
             kind = canonical(_name(activation))
         elif isinstance(layer, L.ReLU):
             kind = "relu6" if layer.max_value == 6 else "leaky_relu" if layer.negative_slope else kind
+            if layer.max_value is not None:
+                settings["max_value"] = float(layer.max_value)
         elif callable(activation) and activation is not keras.activations.linear:
             settings["activation"] = canonical(_name(activation))
         return builder.layer(path, kind, settings, run, args, kwargs)

@@ -115,15 +115,22 @@ class TorchAdapter:
         self, inputs: Sequence[Array], observer: NodeObserver | None = None
     ) -> tuple[list[tuple[str, Array]], Trace]:
         """Evaluate the module once, in eval mode, and record what is run."""
+        outputs, trace = self.traced(inputs, observer)
+        return [(name, as_array(leaf)) for name, leaf in outputs], trace
+
+    def traced(
+        self, inputs: Sequence[Array], observer: NodeObserver | None, gradients: bool = False
+    ) -> tuple[list[tuple[str, Any]], Trace]:
+        """The same with the outputs as they are, and with what a backward pass needs where it is asked for."""
         tensors = self.tensors(inputs)
         builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
         builder.feed(tensors)
         kept = statistics_kept(self.module)  # opened first: no part of what is traced
         with kept, tracing(builder, self.objects, self.layers()):
-            outputs = named_leaves(call(self.module, tensors, False))
+            outputs = named_leaves(call(self.module, tensors, False, gradients))
         trace = builder.finish(outputs)
         trace.flattened = flattened_in(trace)
-        return [(name, as_array(leaf)) for name, leaf in outputs], trace
+        return outputs, trace
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one module alone, in eval mode, unseen by its hooks."""

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 
-def call(module: nn.Module, tensors: Sequence[torch.Tensor], training: bool) -> Any:
+def call(module: nn.Module, tensors: Sequence[torch.Tensor], training: bool, gradients: bool = False) -> Any:
     """What the module gives; flags for train and eval mode are put back afterwards."""
-    with modes_kept(module), torch.no_grad():
+    with modes_kept(module), torch.set_grad_enabled(gradients):
         module.train(training)
         return module(*tensors)
 

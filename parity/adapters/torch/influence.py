@@ -1,0 +1,145 @@
+"""Which weights of a torch module move its outputs: the gradient of a random mix of them, by one backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from parity.adapters.patching import restored
+from parity.adapters.torch.adapter import TorchAdapter
+from parity.adapters.torch.tensors import as_array
+from parity.adapters.torch.weights import to_numpy
+from parity.core.adapter import joined
+from parity.core.trace import NodeObserver
+from parity.core.types import Array
+
+STATISTICS = ("running_mean", "running_var")
+Outputs = list[tuple[str, Array]]
+Moved = dict[str, Array]
+Leaves = dict[str, torch.Tensor]
+
+
+def influence(
+    adapter: TorchAdapter, inputs: Sequence[Array], fresh: Callable[[], NodeObserver]
+) -> tuple[Outputs, Moved | None]:
+    """Evaluate the module once, in eval mode, and say which elements of its weights move the outputs.
+
+    Args:
+        adapter: the module, held in float64.
+        inputs: its inputs, in its own layout.
+        fresh: makes an observer, which sees the steps of one pass; the last one made has seen the pass that counts.
+
+    Returns:
+        The outputs, and by a tensor's path where its elements have a gradient; None where none could be made.
+    """
+    leaves = _leaves(adapter)
+    try:
+        return _with_gradient(adapter, inputs, fresh(), leaves)
+    except Exception:  # any model, any error: what it changes in place has no gradient, and the like
+        plain = adapter.forward(inputs)  # raises where it is the model's own error
+    parameters: Leaves = {path: leaf for path, leaf in leaves.items() if isinstance(leaf, nn.Parameter)}
+    for some in (parameters, {}):
+        try:
+            return _with_gradient(adapter, inputs, fresh(), some)
+        except Exception:  # the same
+            continue
+    return plain, None
+
+
+def _leaves(adapter: TorchAdapter) -> Leaves:
+    """Floating parameters and saved buffers by path, without running statistics, which have no gradient in torch."""
+    return {
+        tensor.path: adapter._tensor(tensor.path)
+        for path, layer in adapter.layers().items()
+        for tensor in layer.tensors
+        if adapter._tensor(tensor.path).is_floating_point()
+        and not (tensor.name in STATISTICS and _normalises(adapter.objects[path]))
+    }
+
+
+def _normalises(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._NormBase)
+
+
+def _with_gradient(
+    adapter: TorchAdapter,
+    inputs: Sequence[Array],
+    observer: NodeObserver | None,
+    leaves: Leaves,
+) -> tuple[Outputs, Moved | None]:
+    with ExitStack() as stack:
+        for leaf in leaves.values():
+            stack.enter_context(restored(leaf, "requires_grad", True))
+        taps = stack.enter_context(_taps())
+        outputs = adapter.traced(inputs, observer, gradients=bool(leaves))[0]
+        values = [(name, as_array(leaf)) for name, leaf in outputs]
+        mixed = _mixed([leaf for _, leaf in outputs if isinstance(leaf, torch.Tensor)])
+        if mixed is None:
+            return values, None
+        wanted = [*leaves.values(), *taps.values()]
+        gradients = torch.autograd.grad(mixed, wanted, allow_unused=True)
+    moved = {
+        path: _nonzero(leaf, grad) for (path, leaf), grad in zip(leaves.items(), gradients, strict=False)
+    }
+    tapped = {
+        key: _nonzero(tap, grad)
+        for (key, tap), grad in zip(taps.items(), gradients[len(leaves) :], strict=True)
+    }
+    return values, moved | _statistics(adapter, moved, tapped)
+
+
+def _mixed(outputs: Sequence[torch.Tensor]) -> torch.Tensor | None:
+    """The sum of all finite output elements, each multiplied by a random number; None where nothing has a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    parts = []
+    for value in outputs:
+        if value.is_floating_point() and value.requires_grad:
+            mix = torch.rand(value.shape, generator=generator, dtype=torch.float64).add_(0.5).to(value.device)
+            parts.append((torch.where(torch.isfinite(value), value, 0.0) * mix).sum())
+    return torch.stack(parts).sum() if parts else None
+
+
+def _nonzero(leaf: torch.Tensor, gradient: torch.Tensor | None) -> Array:
+    if gradient is None:
+        return np.zeros(tuple(leaf.shape), dtype=bool)
+    if gradient.is_sparse:
+        gradient = gradient.to_dense()
+    return np.asarray(to_numpy((gradient != 0) & torch.isfinite(gradient)))
+
+
+@contextmanager
+def _taps() -> Iterator[dict[int, torch.Tensor]]:
+    """While this is open, a batch norm without an offset gets one of zeros; by the identity of its running mean."""
+    plain, taps = F.batch_norm, dict[int, torch.Tensor]()
+
+    def batch_norm(input: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
+                   *args: Any, **kwargs: Any) -> Any:  # fmt: skip
+        if bias is None and running_mean is not None:
+            bias = torch.zeros_like(running_mean).requires_grad_()
+            taps[id(running_mean)] = bias
+        return plain(input, running_mean, running_var, weight, bias, *args, **kwargs)
+
+    with restored(F, "batch_norm", batch_norm):
+        yield taps
+
+
+def _statistics(adapter: TorchAdapter, moved: Moved, tapped: dict[int, Array]) -> Moved:
+    """Running means and variances move the outputs where the offset behind them does and the scale is not zero."""
+    found: Moved = {}
+    for path, module in adapter.objects.items():
+        mean, weight = getattr(module, "running_mean", None), getattr(module, "weight", None)
+        if not _normalises(module) or not isinstance(mean, torch.Tensor):
+            continue
+        offset = moved.get(
+            joined(path, "bias"), tapped.get(id(mean), np.zeros(tuple(mean.shape), dtype=bool))
+        )
+        if isinstance(weight, torch.Tensor):
+            offset = offset & (to_numpy(weight) != 0)
+        found |= {joined(path, name): offset for name in STATISTICS}
+    return found

@@ -1,0 +1,1 @@
+"""Which ways the conditions in the models' own Python code went."""

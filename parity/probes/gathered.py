@@ -1,0 +1,104 @@
+"""What the passes of all probes showed: weights that moved the outputs, limits reached, branches taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from parity.adapters import influence_of
+from parity.core.adapter import Adapter
+from parity.core.types import Array, Side
+from parity.probes.branches.files import OwnFiles
+from parity.probes.branches.tally import BranchTally
+from parity.probes.branches.watch import Seen, watching
+from parity.probes.limits import LimitObserver, Limits, merge, share, unreached
+from parity.probes.tensors import TensorTally
+from parity.report.proof import Proof, Unproven
+
+Outputs = list[tuple[str, Array]]
+
+
+@dataclass
+class _Pass:
+    """One evaluation of one side: not yet known to agree with the other side."""
+
+    seen: Seen
+    limits: Limits = field(default_factory=dict)
+    moved: dict[str, Array] | None = None
+
+
+class Gathered:
+    """Evaluates the sides and looks on; what a pass showed counts once the sides are known to agree on it.
+
+    Args:
+        sides: both sides, Keras first.
+    """
+
+    def __init__(self, sides: tuple[Adapter, Adapter]) -> None:
+        objects = [getattr(side, "model", getattr(side, "module", None)) for side in sides]
+        self._files = OwnFiles(objects)
+        self._passes: dict[Side, _Pass] = {}
+        self.branches, self.tensors = BranchTally(), TensorTally(sides[1])
+        self.limits: dict[Side, Limits] = {"keras": {}, "torch": {}}
+
+    @contextmanager
+    def watched(self, side: Side) -> Iterator[None]:
+        """While this is open, the branches of one pass are watched, and nothing else."""
+        with watching(self._files) as seen:
+            yield
+        self._passes[side] = _Pass(seen)
+
+    def run(self, model: Adapter, values: Sequence[Array]) -> Outputs:
+        """Evaluate one side, held in float64, and look at everything."""
+        observers: list[LimitObserver] = []
+
+        def fresh() -> LimitObserver:
+            observers.append(LimitObserver(model.side, self.limits[model.side]))
+            return observers[-1]
+
+        moved = None
+        with watching(self._files) as seen:
+            if model.side == "torch":
+                outputs, moved = influence_of(model, values, fresh)
+            else:
+                outputs = _traced(model, values, fresh())
+        limits = observers[-1].found if observers else {}
+        self._passes[model.side] = _Pass(seen, limits, moved)
+        return outputs
+
+    def accept(self) -> None:
+        """The sides agree on the last pass of each: it counts."""
+        for side, last in self._passes.items():
+            self.branches.add(last.seen)
+            merge(self.limits[side], last.limits)
+            self.tensors.add(last.moved or {})
+        self._passes = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every weight moved an output and every limit was reached."""
+        missing = any(limit.missing for limits in self.limits.values() for limit in limits.values())
+        return self.tensors.complete and not missing
+
+    def proof(self, probes: Sequence[str], whole: bool) -> Proof:
+        """The counts; of the branches alone where no further probe was made."""
+        if not whole:
+            return Proof(tuple(probes), None, self.branches.share(), None)
+        limits = share([self.limits["keras"], self.limits["torch"]])
+        return Proof(tuple(probes), self.tensors.share(), self.branches.share(), limits)
+
+    def unproven(self, whole: bool) -> list[Unproven]:
+        """What no pass showed, a line each."""
+        branches = self.branches.untaken()
+        if not whole:
+            return branches
+        return [*branches, *self.tensors.unmoved(), *unreached(self.limits["keras"], self.limits["torch"])]
+
+
+def _traced(model: Adapter, values: Sequence[Array], observer: LimitObserver) -> Outputs:
+    """The outputs of a traced pass; of a plain one where the model cannot be traced."""
+    try:
+        return model.trace(values, observer)[0]
+    except Exception:  # any model, any error: a plain pass says whether it was the model's own
+        return model.forward(values)

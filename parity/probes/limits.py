@@ -1,0 +1,185 @@
+"""Limits that values reached: clip, relu6, the corners of hard activations, softplus' threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from parity.core.trace import Node, NodeObserver, Values
+from parity.core.types import Array, Side
+from parity.report.proof import Share, Unproven, UnprovenKind
+
+BELOW, WITHIN, ABOVE = "below", "within", "above"
+BOTH = frozenset({BELOW, WITHIN, ABOVE})
+LOWER, UPPER = frozenset({BELOW, WITHIN}), frozenset({WITHIN, ABOVE})
+
+REGIONS: Mapping[str, frozenset[str]] = {
+    "relu": LOWER, "leakyrelu": LOWER, "prelu": LOWER, "elu": LOWER, "selu": LOWER, "celu": LOWER,
+    "maximum": LOWER, "clampmin": LOWER, "abs": LOWER, "absolute": LOWER,
+    "minimum": UPPER, "clampmax": UPPER,
+    "relu6": BOTH, "hardtanh": BOTH, "clip": BOTH, "clamp": BOTH, "clipbyvalue": BOTH,
+    "hardsigmoid": BOTH, "hardsilu": BOTH, "hardswish": BOTH,
+    "softplus": UPPER,
+}  # fmt: skip
+"""Steps with limits, by parity's name without punctuation, and where their operand can lie."""
+BY_SIGN = {"relu", "leakyrelu", "prelu", "elu", "selu", "celu", "abs", "absolute"}
+HARD = {"hardsigmoid", "hardsilu", "hardswish"}
+CORNER = 3.0
+"""Where a hard sigmoid and a hard swish bend, on either side of zero."""
+THRESHOLD = 20.0
+"""Where torch's softplus becomes the identity unless it is given another threshold."""
+SAID: Mapping[str, str] = {
+    BELOW: "its operand never lay below the lower limit",
+    WITHIN: "its operand never lay within the limits",
+    ABOVE: "its operand never lay above the upper limit",
+}
+SIGNS: Mapping[str, str] = {BELOW: "its operand was never negative", WITHIN: "its operand was never positive"}
+
+
+@dataclass
+class Limit:
+    """One step with limits: what it is called, where its operand can lie, and where it has lain."""
+
+    name: str
+    kind: str
+    place: str
+    regions: frozenset[str]
+    reached: set[str] = field(default_factory=set)
+
+    @property
+    def missing(self) -> list[str]:
+        """Where the operand has never lain."""
+        return sorted(self.regions - self.reached)
+
+    def said(self) -> str:
+        """One line on what is missing."""
+        words = SIGNS if self.kind in BY_SIGN else SAID
+        return f"{self.name}: {', '.join(words.get(region, SAID[region]) for region in self.missing)}"
+
+
+Limits = dict[tuple[str, str, int], Limit]
+
+
+class LimitObserver(NodeObserver):
+    """Looks at the operands of steps with limits, in one trace; what is known already is not looked at again.
+
+    Args:
+        side: which side is traced.
+        known: limits of earlier traces of this side.
+    """
+
+    def __init__(self, side: Side, known: Limits) -> None:
+        self.side, self.known = side, known
+        self.found: Limits = {}
+        self._counts: dict[tuple[str, str], int] = {}
+        self._open: tuple[tuple[str, str, int], Array | None, Array | None] | None = None
+
+    def before(self, node: Node, inputs: Values) -> None:
+        """Keep the operand of a step with limits."""
+        self._open = None
+        kind = _kind(node)
+        regions = _regions(node, kind, self.side)
+        if not regions:
+            return
+        place = node.path or node.scope
+        number = self._counts[kind, place] = self._counts.get((kind, place), -1) + 1
+        key = kind, place, number
+        where = f"at {place}" if place else "in the model itself"
+        again = f" ({number + 1})" if number else ""
+        self.found[key] = Limit(f"{kind} {where}{again}", kind, place, regions)
+        known = self.known.get(key)
+        if known is None or known.missing:
+            values = [value for value in inputs() if value.dtype.kind == "f"]
+            if values:
+                operand = max(values, key=lambda value: value.size)
+                bound = next((value for value in values if value is not operand), None)
+                self._open = key, operand, bound
+
+    def after(self, node: Node, outputs: Values) -> None:
+        """Say where the operand lay."""
+        if self._open is None:
+            return
+        (key, operand, _), self._open = self._open, None
+        values = outputs()
+        if operand is not None and values:
+            limit = self.found[key]
+            limit.reached |= _reached(limit.kind, operand, values[0], node.settings) & limit.regions
+
+
+def _kind(node: Node) -> str:
+    """The step's own kind, or that of its built-in activation."""
+    kind = node.kind if node.sort != "layer" or node.kind.replace("_", "").lower() in REGIONS else ""
+    return (kind or str(node.settings.get("activation", node.kind))).replace("_", "").lower()
+
+
+def _regions(node: Node, kind: str, side: Side) -> frozenset[str]:
+    """Where the operand of the step can lie; nothing for a step without limits."""
+    regions = REGIONS.get(kind, frozenset())
+    if not regions or node.sort in {"constant", "parameter", "input"}:
+        return frozenset()
+    if kind == "softplus":
+        return regions if side == "torch" else frozenset()  # Keras' softplus has no threshold
+    if "activation" in node.settings and kind != node.kind.replace("_", "").lower():
+        return frozenset()  # within a layer: its operand is not seen
+    if kind == "relu" and node.settings.get("max_value") is not None:
+        return BOTH
+    if kind in {"clip", "clamp"}:
+        return _of_bounds(node.settings)
+    if kind in {"maximum", "minimum"} and len(node.inputs) > 1:
+        return frozenset()  # of two tensors: no constant limit
+    return regions
+
+
+def _of_bounds(settings: Mapping[str, Any]) -> frozenset[str]:
+    """The regions of a clip with the bounds that it was called with."""
+    lower = settings.get("min", settings.get("x_min", settings.get("1")))
+    upper = settings.get("max", settings.get("x_max", settings.get("2")))
+    if lower is None and upper is None:
+        return BOTH
+    return (LOWER if lower is not None else frozenset()) | (UPPER if upper is not None else frozenset())
+
+
+def _reached(kind: str, operand: Array, result: Array, settings: Mapping[str, Any]) -> set[str]:
+    """In which regions values of the operand lie."""
+    if kind in BY_SIGN and settings.get("max_value") is None:
+        masks = {BELOW: operand < 0, WITHIN: operand > 0}
+    elif kind in HARD:
+        masks = {BELOW: operand < -CORNER, WITHIN: np.abs(operand) < CORNER, ABOVE: operand > CORNER}
+    elif kind == "softplus":
+        threshold = settings.get("threshold", settings.get("2", THRESHOLD))
+        beyond = operand * settings.get("beta", settings.get("1", 1.0)) > threshold
+        masks = {WITHIN: ~beyond, ABOVE: beyond}
+    elif operand.shape != result.shape:
+        return set()
+    else:
+        masks = {BELOW: result > operand, WITHIN: result == operand, ABOVE: result < operand}
+    return {region for region, mask in masks.items() if bool(np.any(mask))}
+
+
+def merge(known: Limits, found: Limits) -> None:
+    """Take one trace into account."""
+    for key, limit in found.items():
+        held = known.setdefault(key, limit)
+        held.reached |= limit.reached
+
+
+def share(sides: Sequence[Limits]) -> Share:
+    """Steps of which every limit was reached, of all that have one."""
+    every = [limit for limits in sides for limit in limits.values()]
+    return Share(sum(not limit.missing for limit in every), len(every))
+
+
+def unreached(keras: Limits, torch: Limits) -> list[Unproven]:
+    """One entry for each step with a limit that no value reached; once for what both sides say alike."""
+    said: dict[str, tuple[list[str], str]] = {}
+    for side, limits in (("keras", keras), ("torch", torch)):
+        for limit in limits.values():
+            if limit.missing:
+                said.setdefault(limit.said(), ([], limit.place))[0].append(side)
+    return [
+        Unproven(UnprovenKind.LIMITS, text if len(sides) > 1 else f"{text} ({sides[0]})", (place,))
+        for text, (sides, place) in said.items()
+    ]
