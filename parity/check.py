@@ -91,6 +91,13 @@ def check_pair(
         evaluated=bool(result.reports),
         parts=[report.verdict for report in result.reports.values()],
     )
+    proven = [report for report in result.reports.values() if report.proof is not None and report]
+    if proven:
+        best = max(
+            proven,
+            key=lambda report: (len(report.proof.probes) if report.proof else 0, -len(report.unproven)),
+        )
+        result.unproven, result.proof = best.unproven, best.proof
     result.seconds = time.perf_counter() - started
     result.environment = next((report.environment for report in result.reports.values()), {})
     return result

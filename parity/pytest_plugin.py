@@ -21,7 +21,7 @@ LONGEST_NAME = 80
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The three options."""
+    """The four options."""
     group = parser.getgroup("parity", "parity: Keras models against torch modules")
     group.addoption(
         "--parity-device", choices=("cpu", "gpu"), default="cpu",
@@ -35,23 +35,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--parity-report", metavar="DIR", type=Path, default=None,
         help="write HTML, JSON and tensors of every comparison that fails to this folder",
     )  # fmt: skip
+    group.addoption(
+        "--parity-strict", action="store_true",
+        help="assert_parity fails too where the verdict is EQUAL and something stays unproven",
+    )  # fmt: skip
 
 
 @pytest.fixture
 def assert_parity(request: pytest.FixtureRequest) -> Callable[..., Report]:
     """Compare a Keras model with a torch module. Unless they are equal, the test fails and says where and why.
 
+    Below a test that fails or prints (-rA), each EQUAL comparison says in a line what it rests on.
+
     Args of the function that the fixture gives:
         keras_model: a built Keras model or layer.
         torch_module: a torch module.
         inputs: as for parity.compare; None draws random ones.
+        strict: fail too where something stays unproven; None leaves it to --parity-strict.
         arguments: further arguments of parity.compare; they go before the command line's options.
     """
     config, taken = request.config, 0
 
-    def check(keras_model: Any, torch_module: Any, inputs: Any = None, **arguments: Any) -> Report:
+    def check(
+        keras_model: Any, torch_module: Any, inputs: Any = None, strict: bool | None = None, **arguments: Any
+    ) -> Report:
         __tracebackhide__ = True
         from parity.core.errors import ParityError
+        from parity.report.rests import rests_on, too_little
         from parity.report.text import screen
         from parity.verdict.compare import compare
 
@@ -59,7 +69,11 @@ def assert_parity(request: pytest.FixtureRequest) -> Callable[..., Report]:
         arguments.setdefault("device", config.getoption("--parity-device"))
         arguments.setdefault("dtype", config.getoption("--parity-dtype"))
         report = compare(keras_model, torch_module, inputs, **arguments)
-        if report:
+        lacking = (
+            too_little(report) if (config.getoption("--parity-strict") if strict is None else strict) else ""
+        )
+        if report and not lacking:
+            print(f"{report.verdict}: {rests_on(report)}")
             return report
         taken += 1
         folder = config.getoption("--parity-report")
@@ -67,7 +81,9 @@ def assert_parity(request: pytest.FixtureRequest) -> Callable[..., Report]:
             hint = ["Whole report: run pytest with --parity-report DIR."]
         else:
             hint = _write(report, Path(folder) / file_name(request.node.nodeid, taken))
-        raise ParityError(screen(report, hint))
+        raise ParityError(
+            screen(report, [f"Not enough under --parity-strict: {lacking}.", *hint] if lacking else hint)
+        )
 
     return check
 

@@ -86,6 +86,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "dtype": options.dtype,
         "device": options.device,
         "seed": options.seed,
+        "quick": options.quick,
     }
     optimizer: dict[str, Any] = {"name": options.optimizer or "sgd"}
     if options.lr is not None:

@@ -14,9 +14,10 @@ from rich.text import Text
 from parity.adapters.frameworks import import_frameworks
 from parity.check import check_pair
 from parity.cli import asked
-from parity.cli.terminal import COLOURS, Column, Screen, coloured, findings, table, waiting
+from parity.cli.terminal import COLOURS, Column, Screen, coloured, findings, proven, table, waiting
 from parity.core.verdict import Verdict, verdict_of
 from parity.report import files
+from parity.report.rests import unproven_of
 from parity.report.result import Result
 from parity.report.text import short
 
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
         screen.show(table(columns, [_row(result, columns)], heads=False))
         if result.findings:
             screen.show(findings(result.findings, screen))
+        for line in proven(result, screen, whole=len(pairs) == 1 or options.strict):
+            screen.show(line)
         results.append(result)
     if options.json:
         files.write_json(options.json, results)
@@ -55,6 +58,12 @@ def run(options: argparse.Namespace) -> int:
     verdict = verdict_of((), evaluated=bool(results), parts=[result.verdict for result in results])
     equal = sum(result.verdict is Verdict.EQUAL for result in results)
     screen.show(Text(f"{equal} of {len(results)} EQUAL", COLOURS[verdict]))
+    lacking = [result for result in results if unproven_of(result)]
+    if options.strict and lacking and verdict is Verdict.EQUAL:
+        screen.show(
+            Text(f"{len(lacking)} of {len(results)} leave something unproven (--strict)", "bold yellow")
+        )
+        return Verdict.DIVERGED.exit_code
     return verdict.exit_code
 
 

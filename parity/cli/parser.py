@@ -82,6 +82,14 @@ def _check(command: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--jobs", type=_least(1), default=1, metavar="N", help="pairs checked at a time; default: %(default)s"
     )
+    how.add_argument(
+        "--quick",
+        action="store_true",
+        help="the given input alone, without further probes of values, sizes and weights",
+    )
+    how.add_argument(
+        "--strict", action="store_true", help="exit with 1 too where EQUAL leaves anything unproven"
+    )
     training = command.add_argument_group("training")
     training.add_argument("--gradients", action="store_true", help="compare gradients too")
     training.add_argument(

@@ -17,7 +17,9 @@ from rich.text import Text
 
 from parity.core.finding import Finding
 from parity.core.verdict import Verdict
-from parity.report.text import listed, parted
+from parity.report.data import Result
+from parity.report.rests import first, rests_on
+from parity.report.text import listed, parted, proven_lines
 
 ANY = 100_000
 """Columns of a pipe: no line is broken there."""
@@ -140,6 +142,25 @@ def _block(number: int, finding: Finding) -> RenderableType:
     grid.add_column(overflow="fold")
     grid.add_row(f"{number}.", Group(*parts))
     return Padding(grid, (0, 0, 1, 0))
+
+
+def proven(result: Result, screen: Screen, whole: bool) -> list[RenderableType]:
+    """What an EQUAL verdict rests on, in a line; and what it does not rest on, a line each, where all is asked for."""
+    line = rests_on(result)
+    if not line:
+        return []
+    if not screen.watched:
+        return [Text("\n".join(proven_lines(result) if whole else proven_lines(result)[:1]))]
+    shown, more = first(result.unproven) if whole else ([], "")
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("rests on", line)
+    for i, entry in enumerate(shown):
+        grid.add_row("" if i else "unproven", Text(entry, "yellow"))
+    if more:
+        grid.add_row("", Text(more, "dim"))
+    return [Constrain(Padding(grid, (0, 0, 1 if whole else 0, 2)), READABLE)]
 
 
 def complain(message: str) -> None:

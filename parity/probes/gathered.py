@@ -12,11 +12,9 @@ from parity.core.types import Array, Side
 from parity.probes.branches.files import OwnFiles
 from parity.probes.branches.tally import BranchTally
 from parity.probes.branches.watch import Seen, watching
-from parity.probes.limits import LimitObserver, Limits, merge, share, unreached
+from parity.probes.limits import LimitObserver, LimitsSeen, merge, share, unreached
 from parity.probes.tensors import TensorTally
 from parity.report.proof import Proof, Unproven
-
-Outputs = list[tuple[str, Array]]
 
 
 @dataclass
@@ -24,7 +22,7 @@ class _Pass:
     """One evaluation of one side: not yet known to agree with the other side."""
 
     seen: Seen
-    limits: Limits = field(default_factory=dict)
+    limits: LimitsSeen = field(default_factory=dict)
     moved: dict[str, Array] | None = None
 
 
@@ -40,7 +38,7 @@ class Gathered:
         self._files = OwnFiles(objects)
         self._passes: dict[Side, _Pass] = {}
         self.branches, self.tensors = BranchTally(), TensorTally(sides[1])
-        self.limits: dict[Side, Limits] = {"keras": {}, "torch": {}}
+        self.limits: dict[Side, LimitsSeen] = {"keras": {}, "torch": {}}
 
     @contextmanager
     def watched(self, side: Side) -> Iterator[None]:
@@ -49,7 +47,7 @@ class Gathered:
             yield
         self._passes[side] = _Pass(seen)
 
-    def run(self, model: Adapter, values: Sequence[Array]) -> Outputs:
+    def run(self, model: Adapter, values: Sequence[Array]) -> list[tuple[str, Array]]:
         """Evaluate one side, held in float64, and look at everything."""
         observers: list[LimitObserver] = []
 
@@ -96,7 +94,7 @@ class Gathered:
         return [*branches, *self.tensors.unmoved(), *unreached(self.limits["keras"], self.limits["torch"])]
 
 
-def _traced(model: Adapter, values: Sequence[Array], observer: LimitObserver) -> Outputs:
+def _traced(model: Adapter, values: Sequence[Array], observer: LimitObserver) -> list[tuple[str, Array]]:
     """The outputs of a traced pass; of a plain one where the model cannot be traced."""
     try:
         return model.trace(values, observer)[0]

@@ -60,7 +60,7 @@ class Limit:
         return f"{self.name}: {', '.join(words.get(region, SAID[region]) for region in self.missing)}"
 
 
-Limits = dict[tuple[str, str, int], Limit]
+LimitsSeen = dict[tuple[str, str, int], Limit]
 
 
 class LimitObserver(NodeObserver):
@@ -71,9 +71,9 @@ class LimitObserver(NodeObserver):
         known: limits of earlier traces of this side.
     """
 
-    def __init__(self, side: Side, known: Limits) -> None:
+    def __init__(self, side: Side, known: LimitsSeen) -> None:
         self.side, self.known = side, known
-        self.found: Limits = {}
+        self.found: LimitsSeen = {}
         self._counts: dict[tuple[str, str], int] = {}
         self._open: tuple[tuple[str, str, int], Array | None, Array | None] | None = None
 
@@ -159,20 +159,20 @@ def _reached(kind: str, operand: Array, result: Array, settings: Mapping[str, An
     return {region for region, mask in masks.items() if bool(np.any(mask))}
 
 
-def merge(known: Limits, found: Limits) -> None:
+def merge(known: LimitsSeen, found: LimitsSeen) -> None:
     """Take one trace into account."""
     for key, limit in found.items():
         held = known.setdefault(key, limit)
         held.reached |= limit.reached
 
 
-def share(sides: Sequence[Limits]) -> Share:
+def share(sides: Sequence[LimitsSeen]) -> Share:
     """Steps of which every limit was reached, of all that have one."""
     every = [limit for limits in sides for limit in limits.values()]
     return Share(sum(not limit.missing for limit in every), len(every))
 
 
-def unreached(keras: Limits, torch: Limits) -> list[Unproven]:
+def unreached(keras: LimitsSeen, torch: LimitsSeen) -> list[Unproven]:
     """One entry for each step with a limit that no value reached; once for what both sides say alike."""
     said: dict[str, tuple[list[str], str]] = {}
     for side, limits in (("keras", keras), ("torch", torch)):

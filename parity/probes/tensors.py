@@ -14,8 +14,6 @@ from parity.report.proof import Share, Unproven, UnprovenKind
 ROWS: Mapping[str, str] = {"conv": "channels", "conv_transpose": "channels", "depthwise": "channels"}
 """What the first axis of a layer's weight is called; "rows" for all other layers."""
 
-Outputs = Sequence[tuple[str, Array]]
-
 
 class TensorTally:
     """Which elements moved an output so far.
@@ -50,7 +48,7 @@ class TensorTally:
         """Whether every element of every tensor moved an output."""
         return all(path in self.moved and bool(self.moved[path].all()) for path in self.layers)
 
-    def perturb(self, evaluate: Callable[[], Outputs]) -> None:
+    def perturb(self, evaluate: Callable[[], Sequence[tuple[str, Array]]]) -> None:
         """Try the tensors of which nothing has a gradient by changing them: a step may have none and pass them on.
 
         They are changed all at once; where the outputs move, halves of them are, and so on.
@@ -71,7 +69,12 @@ class TensorTally:
             else:
                 open_groups += [group[: len(group) // 2], group[len(group) // 2 :]]
 
-    def _moves(self, paths: Sequence[str], plain: Outputs, evaluate: Callable[[], Outputs]) -> bool:
+    def _moves(
+        self,
+        paths: Sequence[str],
+        plain: Sequence[tuple[str, Array]],
+        evaluate: Callable[[], Sequence[tuple[str, Array]]],
+    ) -> bool:
         """Whether the outputs change where these tensors do."""
         rng = np.random.default_rng(0)
         kept = {path: self.torch.read(path) for path in paths}

@@ -83,6 +83,8 @@ class Result:
         reports: each comparison, by "direction, picture".
         seconds: time taken.
         environment: versions, backend and machine.
+        unproven: what the verdict does not rest on, of the comparison that proves most.
+        proof: what that comparison rests on, counted.
     """
 
     name: str
@@ -95,3 +97,5 @@ class Result:
     reports: dict[str, Comparison] = field(default_factory=dict)
     seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict)
+    unproven: list[Unproven] = field(default_factory=list)
+    proof: Proof | None = None

@@ -32,7 +32,7 @@ def _of_comparison(item: Comparison) -> dict[str, Any]:
     }
 
 
-def _proof(item: Comparison) -> dict[str, Any] | None:
+def _proof(item: Comparison | Result) -> dict[str, Any] | None:
     """The counts, and the kinds and places of what is unproven."""
     if item.proof is None:
         return None
@@ -55,6 +55,8 @@ def _of_result(result: Result) -> dict[str, Any]:
         },
         "seconds": round(result.seconds, 2),
         "environment": result.environment,
+        "unproven": [str(entry) for entry in result.unproven],
+        "proof": _proof(result),
     }
 
 

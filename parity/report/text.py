@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from parity.core.finding import Finding
 from parity.pairing.problems.grouped import counted
-from parity.report.data import Comparison
+from parity.report.data import Comparison, Result
+from parity.report.rests import first, rests_on
 
 SHOWN = 12
 FEW_UNMATCHED = 3
@@ -20,7 +21,21 @@ def summary(report: Comparison) -> str:
         f"{report.verdict}: {report.elements} output elements of {len(report.pairs)} paired layers, greatest difference "
         f"{report.max_abs_diff:.3g} absolute, {report.max_rel_diff:.3g} relative to the output's scale ({report.dtype})"
     )
-    return "\n".join([head, *listed(report.findings), *(f"  note: {note}" for note in report.notes)])
+    notes = [f"  note: {note}" for note in report.notes]
+    return "\n".join([head, *listed(report.findings), *notes, *proven_lines(report)])
+
+
+def proven_lines(report: Comparison | Result) -> list[str]:
+    """What an EQUAL verdict rests on, and what it does not rest on, a line each; nothing for other verdicts."""
+    line = rests_on(report)
+    if not line:
+        return []
+    shown, more = first(report.unproven)
+    return [
+        f"  rests on: {line}",
+        *(f"  unproven: {entry}" for entry in shown),
+        *([f"  {more}"] if more else []),
+    ]
 
 
 def listed(findings: Sequence[Finding]) -> list[str]:
@@ -57,6 +72,7 @@ def screen(report: Comparison, hint: Sequence[str] = (), height: int = 20, width
     head = [
         f"{report.verdict} ({report.dtype})",
         figures if report.elements else "no outputs could be compared",
+        *_unproven(report, width),
     ]
     room = height - len(hint) - len(head) - 1
     lines: list[str] = []
@@ -70,6 +86,20 @@ def screen(report: Comparison, hint: Sequence[str] = (), height: int = 20, width
     more = len(report.findings) - shown
     rest = [f"... and {more} more finding{'s' if more > 1 else ''}"] if more else []
     return "\n".join([*head, *lines, *rest, *hint])
+
+
+def _unproven(report: Comparison, width: int) -> list[str]:
+    """What an EQUAL verdict rests on and does not rest on, in at most 14 lines."""
+    line = rests_on(report)
+    if not line:
+        return []
+    shown, more = first(report.unproven, 5)
+    lines = textwrap.wrap(f"rests on: {line}", width, subsequent_indent="  ", max_lines=3, placeholder=" ...")
+    for entry in shown:
+        lines += textwrap.wrap(
+            f"unproven: {entry}", width, subsequent_indent="  ", max_lines=2, placeholder=" ..."
+        )
+    return [*lines, *([more] if more else [])]
 
 
 def _block(number: int, finding: Finding, width: int) -> list[str]:

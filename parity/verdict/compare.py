@@ -22,6 +22,7 @@ from parity.probes.gathered import Gathered
 from parity.replay.spread import spread
 from parity.report.proof import UnprovenKind
 from parity.report.repro.blueprints import with_blueprints
+from parity.report.rests import too_little
 from parity.report.result import Report
 from parity.training.findings import add_training
 from parity.training.requests import loss_checked, optimizer_checked
@@ -114,18 +115,26 @@ def compare(
     return report
 
 
-def assert_parity(keras_model: Any, torch_module: Any, **arguments: Any) -> Report:
+def assert_parity(keras_model: Any, torch_module: Any, *, strict: bool = False, **arguments: Any) -> Report:
     """`compare`, raising unless the verdict is EQUAL.
+
+    Args:
+        keras_model: a built Keras model or layer.
+        torch_module: a torch module.
+        strict: raise too where anything stays unproven (`report.unproven`).
+        arguments: of `compare`.
 
     Returns:
         The report.
 
     Raises:
-        ParityError: the models are not proven equal; the message lists every finding.
+        ParityError: the models are not proven equal; the message lists every finding, or what stays unproven.
     """
     report = compare(keras_model, torch_module, **arguments)
     if not report:
         raise ParityError(str(report))
+    if strict and report.unproven:
+        raise ParityError(f"{too_little(report)} (strict=True).\n{report}")
     return report
 
 

@@ -76,14 +76,21 @@ def test_the_keys_of_a_result_and_their_order() -> None:
     values = plain(Result("name", reports={"one way, picture": report(FINDINGS)}))
     assert list(values) == [
         "name", "verdict", "parameters", "max_abs_diff", "max_rel_diff", "float32_rel_diff", "findings",
-        "comparisons", "seconds", "environment",
+        "comparisons", "seconds", "environment", "unproven", "proof",
     ]  # fmt: skip
     figures = [
         "verdict", "max_abs_diff", "max_rel_diff", "notes", "dtype", "structure", "structure_abs", "precision",
         "pairs", "layers", "graphs", "elements", "seconds", "training",
+        "unproven", "proof",
     ]  # fmt: skip
     assert list(values["comparisons"]["one way, picture"]) == figures
-    assert list(report([]).to_dict()) == [*figures[:3], "findings", *figures[3:13], "environment", "training"]
+    assert list(report([]).to_dict()) == [
+        *figures[:3],
+        "findings",
+        *figures[3:13],
+        "environment",
+        *figures[13:],
+    ]
 
 
 class Page(HTMLParser):

@@ -61,7 +61,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     pairs = [Pair(result.name, "k:m", "t:m", {}, {}) for result in RESULTS]
     monkeypatch.setattr(check.asked, "pairs", lambda options: pairs)
     monkeypatch.setattr(check.asked, "settings", lambda options: {})
-    return lambda: check.run(Namespace(jobs=1, json=None, html=None))
+    return lambda: check.run(Namespace(jobs=1, json=None, html=None, strict=False))
 
 
 def test_a_pipe_gets_plain_lines(checked: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,14 +20,14 @@ from parity.core.trace import NodeObserver
 from parity.core.types import Array
 
 STATISTICS = ("running_mean", "running_var")
-Outputs = list[tuple[str, Array]]
+
 Moved = dict[str, Array]
 Leaves = dict[str, torch.Tensor]
 
 
 def influence(
     adapter: TorchAdapter, inputs: Sequence[Array], fresh: Callable[[], NodeObserver]
-) -> tuple[Outputs, Moved | None]:
+) -> tuple[list[tuple[str, Array]], Moved | None]:
     """Evaluate the module once, in eval mode, and say which elements of its weights move the outputs.
 
     Args:
@@ -72,7 +72,7 @@ def _with_gradient(
     inputs: Sequence[Array],
     observer: NodeObserver | None,
     leaves: Leaves,
-) -> tuple[Outputs, Moved | None]:
+) -> tuple[list[tuple[str, Array]], Moved | None]:
     with ExitStack() as stack:
         for leaf in leaves.values():
             stack.enter_context(restored(leaf, "requires_grad", True))

@@ -59,6 +59,8 @@ def _alone(report: Comparison) -> Result:
         reports={ALONE: report},
         seconds=report.seconds,
         environment=report.environment,
+        unproven=report.unproven,
+        proof=report.proof,
     )
 
 

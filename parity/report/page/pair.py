@@ -13,6 +13,7 @@ from parity.core.verdict import Verdict
 from parity.report.data import Comparison, Result
 from parity.report.page.layers import graphs, layer_table
 from parity.report.page.pictures import Pictures, not_installed, pictures
+from parity.report.page.proven import proven
 
 UNFOLDED = 5
 """Findings that are shown without a click."""
@@ -38,7 +39,7 @@ def section(number: int, item: Result, unfolded: bool) -> str:
         f"{_figures(item)}{notes}"
         f"<h3>{len(findings)} finding{'' if len(findings) == 1 else 's'}"
         f"{', in execution order' if len(findings) > 1 else ''}</h3>"
-        f"{_causes(findings)}{listed or '<p class=dim>No difference found.</p>'}"
+        f"{_causes(findings)}{listed or '<p class=dim>No difference found.</p>'}{proven(item)}"
         f"{layer_table(number, layers, findings) if layers else ''}"
         f"{graphs(number, traced.graphs, layers) if traced is not None and traced.graphs else ''}"
         f"{_training(item)}{_comparisons(item)}</details>"
