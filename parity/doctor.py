@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from dataclasses import dataclass
 
 from parity.adapters.frameworks import triton_state
-from parity.core.environment import environment
+from parity.core.environment import environment, jax_tf32, torch_tf32
 
 OPTIONAL = {
     "safetensors": "reading and writing .safetensors",
@@ -128,7 +129,11 @@ def _reduced_precision() -> Check:
 
     if not torch.cuda.is_available():
         return Check(True, "GPU", "none; --device gpu is not available")
-    reduced = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
-    advice = "set allow_tf32 of torch.backends.cuda.matmul and torch.backends.cudnn to False for parity"
-    found = "on: float32 results are about 1e-3 off" if reduced else "off"
-    return Check(True, "TF32", found, advice if reduced else "")
+    advice = []
+    if "on" in torch_tf32(torch).values():
+        advice.append("set allow_tf32 of torch.backends.cuda.matmul and torch.backends.cudnn to False")
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.default_backend() == "gpu" and jax_tf32(jax) == "on":
+        advice.append("JAX_DEFAULT_MATMUL_PRECISION=highest")
+    found = "on: float32 results are about 1e-3 off" if advice else "off"
+    return Check(True, "TF32", found, f"for parity: {'; '.join(advice)}" if advice else "")

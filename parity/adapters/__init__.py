@@ -26,8 +26,12 @@ def side_of(model: object) -> str | None:
 def adapt(model: Any, device: str = "cpu") -> Adapter:
     """The adapter for a Keras layer or model, or a torch module.
 
+    Args:
+        model: the layer, model or module.
+        device: "cpu" or "gpu".
+
     Raises:
-        UsageError: the object is neither.
+        UsageError: the object is neither, or there is no such device.
     """
     side = side_of(model)
     if side == "keras":
@@ -37,7 +41,7 @@ def adapt(model: Any, device: str = "cpu") -> Adapter:
     if side == "torch":
         from parity.adapters.torch.adapter import TorchAdapter
 
-        return TorchAdapter(model, "cuda" if device == "gpu" else device)
+        return TorchAdapter(model, device)
     raise UsageError(
         f"a model must be a keras.layers.Layer (or keras.Model) or a torch.nn.Module; got {type(model).__name__}. "
         "Pass the model itself, built, not its class or its weights."

@@ -129,7 +129,8 @@ _ROWS = (
      "updates scaled by one factor where the bound is met", "global_clipnorm for clip_grad_norm_, and the same bound"),
     # --- numerics
     ("tf32", "multiplications with 10 bits of mantissa on a GPU", "about 1e-3 relative, gone on a CPU and in float64",
-     "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False"),
+     "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False; in JAX "
+     "jax_default_matmul_precision = 'highest'; in TensorFlow enable_tensor_float_32_execution(False)"),
 )  # fmt: skip
 
 CAUSES: dict[str, Cause] = {row[0]: Cause(*row) for row in _ROWS}

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from parity.adapters.devices import keras_device
 from parity.adapters.keras.blueprint import keras_blueprint
 from parity.adapters.keras.flattening import flattened_images, may_flatten
 from parity.adapters.keras.forward import call, statistics_kept
@@ -31,7 +32,7 @@ class KerasAdapter:
 
     Attributes:
         model: the model or layer itself.
-        device: "cpu" or "gpu".
+        device: where it is evaluated, as `keras.device` takes it.
         objects: its layers by path.
         variables: the variables that its layers own, by path.
     """
@@ -40,7 +41,7 @@ class KerasAdapter:
 
     def __init__(self, model: Any, device: str = "cpu") -> None:
         self.model = model
-        self.device = device
+        self.device = keras_device(device)
         unbuilt = [
             layer.name
             for layer in model._flatten_layers()
@@ -97,7 +98,7 @@ class KerasAdapter:
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
         """Evaluate the model eagerly."""
         kept = nullcontext() if training else statistics_kept(self.model)
-        with kept, keras.device(f"{self.device}:0"):
+        with kept, keras.device(self.device):
             outputs = call(self.model, _tensors(inputs), training)
         return named_arrays(outputs)
 
@@ -114,7 +115,7 @@ class KerasAdapter:
         builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
         builder.feed(tensors)
         kept = statistics_kept(self.model)  # opened first: no part of what is traced
-        with kept, keras.device(f"{self.device}:0"), tracing(builder, self.objects, self.layers()):
+        with kept, keras.device(self.device), tracing(builder, self.objects, self.layers()):
             outputs = named_leaves(call(self.model, tensors, False))
         trace = builder.finish(outputs)
         trace.flattened = flattened_in(trace)

@@ -16,7 +16,7 @@ L = keras.layers
 
 
 @contextmanager
-def precision(model: Any, variables: Iterable[Any], device: str, dtype: str) -> Iterator[None]:
+def precision(model: Any, variables: Iterable[Any], device: Any, dtype: str) -> Iterator[None]:
     """Hold and compute with the same weights in another dtype while this is open.
 
     The model itself is changed and put back, not a copy of it: whatever was done to the object
@@ -25,12 +25,12 @@ def precision(model: Any, variables: Iterable[Any], device: str, dtype: str) -> 
     Args:
         model: the model or layer.
         variables: every variable of it, each once.
-        device: "cpu" or "gpu".
+        device: as `keras.device` takes it.
         dtype: "float64", "float32", "float16" or "bfloat16".
     """
     with ExitStack() as stack:
         stack.enter_context(_backend_allows(dtype))
-        stack.enter_context(keras.device(f"{device}:0"))
+        stack.enter_context(keras.device(device))
         floatx = keras.config.floatx()
         if dtype in ("float32", "float64"):
             keras.config.set_floatx(dtype)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from parity.adapters.devices import torch_device
 from parity.adapters.patching import restored
 from parity.adapters.torch.blueprint import torch_blueprint
 from parity.adapters.torch.forward import call, call_unseen, statistics_kept
@@ -41,7 +42,7 @@ class TorchAdapter:
 
     def __init__(self, module: nn.Module, device: str = "cpu") -> None:
         self.module = module
-        self.device = torch.device(device)
+        self.device = torch_device(device)
         uninitialised = [
             name
             for name, value in module.named_parameters()
