@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env parity test check bench docs lint types clean
+.PHONY: env parity test check bench gpu gpu-wheels docs lint types clean
 
 $(VENV)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +61,20 @@ check: env
 bench: env
 	$(BIN)/python benchmarks/speed.py
 	OMP_NUM_THREADS=$(JOBS) $(BIN)/python benchmarks/training_speed.py
+
+# The catalogue and mUnet's training step on a GPU. It needs no environment and no network: PYTHON has PyTorch and JAX,
+# and what else is missing lies in WHEELS, which `make gpu-wheels` fills on a machine with a network.
+DEVICE ?= gpu
+BUDGET ?= 420
+WHEELS ?= build/gpu-wheels
+GPU_OUT ?= build/gpu
+
+gpu-wheels:
+	$(PYTHON) benchmarks/gpu/wheels.py fetch $(WHEELS)
+
+gpu:
+	$(PYTHON) benchmarks/gpu/wheels.py install $(WHEELS) $(GPU_OUT)/site
+	PYTHONPATH=$(GPU_OUT)/site $(PYTHON) -m benchmarks.gpu --device $(DEVICE) --budget $(BUDGET) --out $(GPU_OUT) $(if $(SMOKE),--smoke)
 
 # The pages of the networks, and the figures and the picture of docs/architecture.md.
 docs: env

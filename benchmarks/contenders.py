@@ -15,7 +15,7 @@ import numpy as np
 
 import tf_impl
 import torch_impl
-from tests.dlstudio import import_dlstudio
+from benchmarks.dlstudio import import_dlstudio
 
 RATE = 1e-6  # small, so that no run diverges, whatever its length
 
@@ -34,15 +34,17 @@ def pictures(batch: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     return images, (50 * rng.integers(0, 6, (batch, 5, size, size))).astype(np.float32)
 
 
-def dlstudio(batch: int, size: int, depth: int) -> Contender:
-    """The lecture's own package, trained as its own loop does."""
-    network = import_dlstudio().SemanticSegmentation.mUNet(skip_connections=True, depth=depth)
-    return of_torch(network, torch.optim.SGD(network.parameters(), RATE, 0.9), batch, size)
+def dlstudio(batch: int, size: int, depth: int, bf16: bool = False, device: str = "cpu") -> Contender:
+    """The lecture's own package, trained as its own loop does; autocast for bf16, which that loop does not use."""
+    network = import_dlstudio().SemanticSegmentation.mUNet(skip_connections=True, depth=depth).to(device)
+    return of_torch(network, torch.optim.SGD(network.parameters(), RATE, 0.9), batch, size, bf16=bf16)
 
 
-def ours_torch(batch: int, size: int, depth: int, bf16: bool = False, jit: bool = False) -> Contender:
+def ours_torch(
+    batch: int, size: int, depth: int, bf16: bool = False, jit: bool = False, device: str = "cpu"
+) -> Contender:
     """torch_impl's mUnet: channels_last, one fused call for the optimizer, autocast for bf16, torch.compile."""
-    network = torch_impl.mUnet(depth=depth).to(memory_format=torch.channels_last)
+    network = torch_impl.mUnet(depth=depth).to(device, memory_format=torch.channels_last)
     if jit:
         network.compile()
     optimizer = torch.optim.SGD(network.parameters(), RATE, 0.9, fused=True)
@@ -57,21 +59,22 @@ def of_torch(
     layout: torch.memory_format = torch.contiguous_format,
     bf16: bool = False,
 ) -> Contender:
-    """A torch network; the images are given in `layout`."""
-    images, targets = (torch.from_numpy(each) for each in pictures(batch, size))
+    """A torch network on its own device; the images are given in `layout`."""
+    device = next(network.parameters()).device
+    images, targets = (torch.from_numpy(each).to(device) for each in pictures(batch, size))
     images = images.to(memory_format=layout)
 
     def outputs() -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return network(images)
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         network.train()
         optimizer.zero_grad()
         loss = torch.nn.functional.mse_loss(outputs().float(), targets)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss.detach()  # a GPU is not waited for
 
     def predict() -> torch.Tensor:
         network.eval()

@@ -136,7 +136,7 @@ print(time.perf_counter() - start, resident() - before)
 """
 THEIRS = """
 import contextlib, types, warnings
-from tests.dlstudio import import_dlstudio
+from benchmarks.dlstudio import import_dlstudio
 warnings.simplefilter("ignore")
 reader = import_dlstudio().SemanticSegmentation.PurdueShapes5MultiObjectDataset
 studio = types.SimpleNamespace(dataroot=sys.argv[1] + "/", image_size=(64, 64))
