@@ -109,7 +109,17 @@ class _Keeper:
 def _pair_tasks(entries: Sequence[Entry], options: argparse.Namespace) -> list[Task]:
     modes = tuple(plan.MODES.values())
     return [
-        Task(entry.name, (entry.name, *_specs(entry, options.full), entry.input, modes, options.device))
+        Task(
+            entry.name,
+            (
+                entry.name,
+                *_specs(entry, options.full),
+                entry.input,
+                modes,
+                options.device,
+                not options.probes,
+            ),
+        )
         for entry in entries
     ]
 
@@ -150,6 +160,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--full", action="store_true", help="large networks as they are, not with fewer channels"
     )
+    parser.add_argument("--probes", action="store_true", help="further probes of each pair: minutes more")
     parser.add_argument("--no-steps", action="store_true", help="the pairs alone")
     options = parser.parse_args(arguments)
     if options.budget is None:

@@ -16,7 +16,13 @@ Row = dict[str, Any]
 
 
 def check(
-    name: str, keras_spec: str, torch_spec: str, shape: Sequence[int], modes: Sequence[Mode], device: str
+    name: str,
+    keras_spec: str,
+    torch_spec: str,
+    shape: Sequence[int],
+    modes: Sequence[Mode],
+    device: str,
+    quick: bool = True,
 ) -> Iterator[Row]:
     """Rows of one pair, one a mode, as soon as each is there; weights are carried over once.
 
@@ -27,6 +33,7 @@ def check(
         shape: (N, H, W, C) of the picture.
         modes: in this order.
         device: "cpu" or "gpu".
+        quick: one picture alone, and not the further probes, for each of which JAX compiles everything anew.
     """
     import parity
     from parity.adapters import adapt
@@ -46,7 +53,13 @@ def check(
         started, compiled = time.perf_counter(), Compilations.total()
         with multiplication(mode.tf32, device):
             report = parity.compare(
-                keras_model, torch_module, picture, dtype=mode.dtype, device=device, pairing=pairing
+                keras_model,
+                torch_module,
+                picture,
+                dtype=mode.dtype,
+                device=device,
+                pairing=pairing,
+                quick=quick,
             )
         row: Row = {
             "pair": name,

@@ -69,6 +69,7 @@ for dtype in ("float64", "float32", "bfloat16"):
     with adapter.precision(dtype):
         (_, there), = adapter.forward([image.astype(np.float32 if dtype == "bfloat16" else dtype)])
         adapter.trace([image])
+        adapter.in_turn([[image], [image]])
         adapter.write("conv2d.bias", np.ones(4))
     assert seen and set(seen) == {second}, seen
     assert there.dtype == (np.float32 if dtype == "bfloat16" else dtype)

@@ -104,7 +104,7 @@ class KerasAdapter:
 
     def in_turn(self, inputs: Sequence[Sequence[Array]]) -> list[list[tuple[str, Array]]]:
         """Evaluate the model on one input after the other; what it keeps from call to call stays until the last."""
-        with statistics_kept(self.model), keras.device(f"{self.device}:0"):
+        with statistics_kept(self.model), keras.device(self.device):
             return [named_arrays(call(self.model, _tensors(values), False)) for values in inputs]
 
     def trace(

@@ -91,7 +91,7 @@ _OLD = ((torch.backends.cuda.matmul, "allow_tf32"), (torch.backends.cudnn, "allo
 
 def _new_switches() -> list[Any]:
     """Each place's own switch; none before PyTorch 2.9."""
-    places = [torch.backends.cuda.matmul]
+    places: list[Any] = [torch.backends.cuda.matmul]
     for backend in (torch.backends.cudnn, torch.backends.mkldnn):
         places += [getattr(backend, name, None) for name in ("matmul", "conv", "rnn")]
     return [place for place in places if hasattr(place, "fp32_precision")]
