@@ -297,18 +297,8 @@ def test_the_whole_script_on_the_cpu(tmp_path: Path) -> None:
     needs("torch")
     needs("keras")
     needs("reference")
-    done = started(
-        "-m",
-        "benchmarks.gpu",
-        "--device",
-        "cpu",
-        "--smoke",
-        "--budget",
-        "200",
-        "--out",
-        str(tmp_path),
-        timeout=300,
-    )
+    options = ("--device", "cpu", "--smoke", "--budget", "500", "--out", str(tmp_path))
+    done = started("-m", "benchmarks.gpu", *options, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     known = json.loads((tmp_path / "results.json").read_text())
     assert known["state"] == "finished"
