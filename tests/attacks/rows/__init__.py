@@ -1,0 +1,1 @@
+"""The attempts, a module for each kind."""

@@ -1,0 +1,137 @@
+"""Training that differs where inference is the same: optimizers, penalties, schedules, frozen layers, dropout, losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import torch
+from keras import layers as L
+from torch import nn
+
+from tests.attacks.attempt import Attempt
+from tests.attacks.written import Layer, Written, dense, images
+
+KIND = "training that differs"
+INPUTS = (images(shape=(6, 5)),)
+TWO = {"a": dense(5, 4), "b": dense(4, 3)}
+PLAIN = Written(lambda xp, m, x: m.b(xp.tanh(m.a(x))), TWO)
+
+
+def pair(keras_make: Callable[[], Any], torch_make: Callable[[Any], Any]) -> dict[str, Any]:
+    """A pair of optimizers, made anew for each comparison."""
+    return {"keras_make": keras_make, "torch_make": torch_make}
+
+
+K, T = keras.optimizers, torch.optim
+
+# (Keras optimizer, torch optimizer): each pair has other rules.
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "momentum": pair(lambda: K.SGD(0.1, momentum=0.9), lambda p: T.SGD(p, 0.1, momentum=0.8)),
+    "no momentum": pair(lambda: K.SGD(0.1), lambda p: T.SGD(p, 0.1, momentum=0.9)),
+    "Nesterov": pair(lambda: K.SGD(0.1, momentum=0.9, nesterov=True), lambda p: T.SGD(p, 0.1, momentum=0.9)),
+    "dampening": pair(lambda: K.SGD(0.1, momentum=0.9), lambda p: T.SGD(p, 0.1, momentum=0.9, dampening=0.5)),
+    "learning rate": pair(lambda: K.SGD(0.1), lambda p: T.SGD(p, 0.1001)),
+    "beta_1": pair(lambda: K.Adam(0.01, beta_1=0.5), lambda p: T.Adam(p, 0.01)),
+    "beta_2": pair(lambda: K.Adam(0.01, beta_2=0.99), lambda p: T.Adam(p, 0.01)),
+    "a great epsilon": pair(lambda: K.Adam(0.01, epsilon=1e-2), lambda p: T.Adam(p, 0.01, eps=1e-2)),
+    "amsgrad": pair(lambda: K.Adam(0.01, amsgrad=True), lambda p: T.Adam(p, 0.01)),
+    "Adam for AdamW": pair(lambda: K.Adam(0.01), lambda p: T.AdamW(p, 0.01, weight_decay=0.1)),
+    "weight decay": pair(lambda: K.AdamW(0.01, weight_decay=0.1), lambda p: T.AdamW(p, 0.01, weight_decay=0.01)),
+    "RMSprop's momentum": pair(lambda: K.RMSprop(0.01, momentum=0.9), lambda p: T.RMSprop(p, 0.01, alpha=0.9)),
+    "RMSprop's rho": pair(lambda: K.RMSprop(0.01, rho=0.9), lambda p: T.RMSprop(p, 0.01, alpha=0.99)),
+    "RMSprop centered": pair(lambda: K.RMSprop(0.01, rho=0.9, centered=True), lambda p: T.RMSprop(p, 0.01, alpha=0.9)),
+    "clipping by norm": pair(lambda: K.SGD(0.1, clipnorm=1e-2), lambda p: T.SGD(p, 0.1)),
+    "clipping by value": pair(lambda: K.SGD(0.1, clipvalue=1e-3), lambda p: T.SGD(p, 0.1)),
+    "clipping by the global norm": pair(lambda: K.SGD(0.1, global_clipnorm=1e-2), lambda p: T.SGD(p, 0.1)),
+    "an average of the weights": pair(lambda: K.SGD(0.1, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=1),
+                                      lambda p: T.SGD(p, 0.1)),
+    "a schedule that halves": pair(
+        lambda: K.SGD(K.schedules.ExponentialDecay(0.1, 1, 0.5, staircase=True)), lambda p: T.SGD(p, 0.1)),
+    "gradients gathered over two steps": pair(
+        lambda: K.SGD(0.1, gradient_accumulation_steps=2), lambda p: T.SGD(p, 0.1)),
+    "torch maximises": pair(lambda: K.SGD(0.1), lambda p: T.SGD(p, 0.1, maximize=True)),
+}  # fmt: skip
+
+
+def dropout(keras_make: Callable[[str], Any], torch_make: Callable[[], nn.Module]) -> Mapping[str, Layer]:
+    return {**TWO, "drop": Layer(keras_make, torch_make)}
+
+
+def _dropped(xp: Any, m: Any, x: Any) -> Any:
+    return m.b(m.drop(xp.tanh(m.a(x))))
+
+
+def _penalised(**more: Any) -> Written:
+    return Written(PLAIN.forward, {"a": dense(5, 4, **more), "b": dense(4, 3)})
+
+
+def _frozen(side: str) -> Written:
+    def torch_layer() -> nn.Module:
+        return nn.Linear(5, 4).requires_grad_(side != "torch")
+
+    layer = Layer(lambda name: L.Dense(4, name=name, trainable=side != "keras"), torch_layer)
+    return Written(PLAIN.forward, {"a": layer, "b": dense(4, 3)})
+
+
+def _weighted_loss(xp: Any, m: Any, x: Any) -> Any:
+    y = m.a(x)
+    if xp.side == "keras":
+        m.me.add_loss(0.5 * xp.sum(y * y))
+    return m.b(xp.tanh(y))
+
+
+def _detached(xp: Any, m: Any, x: Any) -> Any:
+    y = xp.tanh(m.a(x))
+    return m.b(xp.stop_gradient(y) if xp.side == "keras" else y.detach())
+
+
+# (Keras network, torch network): the same in inference.
+NETWORKS: dict[str, tuple[Written, Written]] = {
+    "a penalty on the kernel": (_penalised(kernel_regularizer=keras.regularizers.L2(0.1)), PLAIN),
+    "a penalty on the bias": (_penalised(bias_regularizer=keras.regularizers.L1(0.1)), PLAIN),
+    "a penalty on the activity": (_penalised(activity_regularizer=keras.regularizers.L2(0.1)), PLAIN),
+    "a constraint of the kernel": (_penalised(kernel_constraint=keras.constraints.MaxNorm(0.1)), PLAIN),
+    "a loss added in call": (Written(_weighted_loss, TWO, live=True), PLAIN),
+    "a layer frozen in Keras": (_frozen("keras"), PLAIN),
+    "a layer frozen in torch": (PLAIN, _frozen("torch")),
+    "a gradient cut in Keras": (Written(_detached, TWO), PLAIN),
+    "a gradient cut in torch": (PLAIN, Written(_detached, TWO)),
+    "dropout's rate": (Written(_dropped, dropout(lambda n: L.Dropout(0.2, name=n), lambda: nn.Dropout(0.5))),) * 2,
+    "noise for dropout": (Written(_dropped, dropout(lambda n: L.GaussianNoise(0.3, name=n), lambda: nn.Dropout(0.3))),) * 2,
+    "alpha dropout for dropout": (
+        Written(_dropped, dropout(lambda n: L.AlphaDropout(0.3, name=n), lambda: nn.Dropout(0.3))),) * 2,
+    "no dropout in torch": (Written(_dropped, dropout(lambda n: L.Dropout(0.3, name=n), nn.Identity)),) * 2,
+    "a batch normalisation's momentum": (
+        Written(lambda xp, m, x: m.b(m.n(m.a(x))), {**TWO, "n": Layer(
+            lambda n: L.BatchNormalization(momentum=0.99, epsilon=1e-5, name=n),
+            lambda: nn.BatchNorm1d(4, eps=1e-5, momentum=0.1))}),) * 2,
+}  # fmt: skip
+
+LOSSES: dict[str, tuple[Any, Any]] = {
+    "absolute for squared error": (keras.losses.MeanAbsoluteError(), nn.MSELoss()),
+    "a sum for a mean": (keras.losses.MeanSquaredError(), nn.MSELoss(reduction="sum")),
+    "Huber's delta": (keras.losses.Huber(delta=0.1), nn.HuberLoss(delta=0.2)),
+}
+
+
+def rows() -> Iterator[Attempt]:
+    for name, made in OPTIMIZERS.items():
+        for match in (False, True):
+            named = f"{name}{', match_rules' if match else ''}"
+            arguments = {"train_steps": 3, "match_rules": match, "made": made}
+            yield Attempt(KIND, named, PLAIN, PLAIN, "torch", INPUTS, arguments)
+    for name, (keras_net, torch_net) in NETWORKS.items():
+        for match in (False, True):
+            arguments = {"gradients": True, "train_steps": 2, "match_rules": match}
+            named = f"{name}{', match_rules' if match else ''}"
+            yield Attempt(KIND, named, keras_net, torch_net, "torch", INPUTS, arguments)
+    for name, losses in LOSSES.items():
+        yield Attempt(
+            KIND, f"loss: {name}", PLAIN, PLAIN, "torch", INPUTS, {"gradients": True, "loss": losses}
+        )
+    mode = Written(lambda xp, m, x: m.b(xp.tanh(m.a(x))) * (1.0 + float(m.training)), TWO, live=True)
+    live = Written(PLAIN.forward, TWO, live=True)
+    for side in ("torch", "keras"):
+        yield Attempt(KIND, "twice the result in training", live, mode, side, INPUTS, {"gradients": True})
