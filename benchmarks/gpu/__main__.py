@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.gpu import pairs, plan, steps
 from benchmarks.gpu.machine import NoDeviceError, describe
-from benchmarks.gpu.modes import set_environment
+from benchmarks.gpu.modes import set_environment, share_cores
 from benchmarks.gpu.record import Record
 from benchmarks.gpu.workers import Outcome, Task, Work, run
 from parity.catalog import Entry
@@ -35,10 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"benchmarks.gpu: {error}", file=sys.stderr)
         return 2
     count = options.jobs or plan.jobs(options.device, float(machine.get("free GiB", 0)))
+    share_cores(count)
     settings = {"device": options.device, "budget": options.budget, "smoke": options.smoke, "jobs": count}
     record = Record(options.out, machine, settings)
     record.write()
-    keep = _Keeper(record, started)
+    keep = Keeper(record, started)
     wanted = [] if options.no_steps else plan.steps(options.smoke)
     ends = plan.times(options.budget, bool(wanted))
 
@@ -47,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         set_environment(options.device, deterministic=False)  # the fastest kernels
         tasks = [Task(_title(step), (step, options.device, 3 if options.smoke else 7)) for step in wanted]
         keep.run(steps.measure, tasks, 1, ends.steps, keep.step)
-        describe_again = machine.get("xla deterministic", "").startswith("yes")
-        set_environment(options.device, deterministic=describe_again)
+        set_environment(options.device, machine["xla deterministic"] == "yes")
     if late:
         keep.run(pairs.check, late, count, ends.steps, keep.pair)
     complete = {(row["pair"], row["mode"]) for row in record.pairs} >= {
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if complete and not record.unexpected else 1
 
 
-class _Keeper:
+class Keeper:
     """Adds what comes in to the record, and says it in a line."""
 
     def __init__(self, record: Record, started: float) -> None:

@@ -16,6 +16,11 @@ ENVIRONMENT = {
 }
 
 
+def share_cores(jobs: int) -> None:
+    """Leave each of so many processes its part of the cores, unless OMP_NUM_THREADS says something else."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
+
+
 def set_environment(device: str, deterministic: bool = True) -> None:
     """Set what the frameworks read when they start; processes that are started from here inherit it.
 

@@ -1,29 +1,25 @@
-"""The script for a GPU, tried on the CPU: order, budget, judgement, records, wheels, and all of it at once."""
+"""The script for a GPU, tried on the CPU: order, budget, judgement, records, and all of it at once."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import re
-import subprocess
-import sys
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.gpu import plan, wheels
+from benchmarks.gpu import plan
+from benchmarks.gpu.__main__ import Keeper
 from benchmarks.gpu.pairs import is_expected
 from benchmarks.gpu.record import Record, markdown
 from benchmarks.gpu.workers import Task, run
 from parity.catalog import ENTRIES
 from tests.conftest import needs
-from tests.gpu_work import work
+from tests.gpu_work import started, work
 
-ROOT = Path(__file__).resolve().parents[2]
 USED, UNUSED = {"keras": 3e-4, "torch": 2e-4}, {"keras": 0.0, "torch": 1e-7}
 TF32 = {"cause": "tf32", "kind": "precision", "evidence": "3e-4 off"}
 OTHER = {"cause": None, "kind": "precision", "evidence": "0.1 off"}
@@ -119,8 +115,10 @@ def test_what_is_expected(expected: bool, verdict: str, findings: list[Any], mov
 # --- the stand-in for TF32 -----------------------------------------------------------------------------
 
 STANDIN = """
+from contextlib import ExitStack
 import jax, numpy as np, torch
 from benchmarks.gpu.modes import multiplication
+from parity.adapters.patching import restored
 from torch.nn import functional as F
 
 def bits(x):  # TF32 by its definition: ten bits of mantissa, to the nearest
@@ -135,8 +133,12 @@ for tf32 in (False, True):
     r = (lambda v: bits(v.astype(np.float32))) if tf32 else (lambda v: v.astype(np.float32).astype(float))
     wanted[tf32] = F.conv2d(*map(torch.from_numpy, (r(x), r(w)))).numpy(), r(a) @ r(b)
 x, w, a, b = (value.astype(np.float32) for value in (x, w, a, b))
-for tf32 in (True, False):
-    with multiplication(tf32, "cpu"), torch.no_grad():
+for allowed, tf32 in ((True, True), (True, False), (False, False)):  # off where it is forbidden again, too
+    with multiplication(allowed, "cpu"), torch.no_grad(), ExitStack() as stack:
+        if allowed and not tf32:
+            stack.enter_context(jax.default_matmul_precision("highest"))
+            stack.enter_context(restored(torch.backends.cudnn, "allow_tf32", False))
+            stack.enter_context(restored(torch.backends.cuda.matmul, "allow_tf32", False))
         t = [torch.from_numpy(value) for value in (x, w, a, b)]
         found = [("torch", F.conv2d(*t[:2]).numpy(), (t[2] @ t[3]).numpy())]
         images = jax.numpy.asarray(x.transpose(0, 2, 3, 1)), jax.numpy.asarray(w.transpose(2, 3, 1, 0))
@@ -197,6 +199,33 @@ def test_the_record_is_complete_after_every_row(tmp_path: Path) -> None:
     assert "float64: 1 of 1 as expected; tf32: 0 of 1 as expected" in text
 
 
+def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.gpu.modes import share_cores
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    for given, threads in (("", "2"), ("5", "5")):
+        monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", given)
+        if not given:
+            monkeypatch.delitem(os.environ, "OMP_NUM_THREADS")
+        share_cores(6)
+        assert os.environ["OMP_NUM_THREADS"] == threads
+
+
+def test_a_row_is_on_the_disk_before_the_next_begins(tmp_path: Path) -> None:
+    keeper = Keeper(Record(tmp_path, {}, {}), time.monotonic())
+    for row in (
+        row_of("mUnet", "float64"),
+        row_of("mUnet", "float32"),
+        row_of("mUnet", "float64", seconds=9.0),
+    ):
+        keeper.pair(row)
+        known = json.loads((tmp_path / "results.json").read_text())
+        assert known["pairs"][-1] == row
+    assert [known["seconds"] for known in known["pairs"]] == [1.5, 9.0], (
+        "measured again, so the first is gone"
+    )
+
+
 def test_what_tf32_moved_and_was_not_named_is_counted() -> None:
     rows = [
         row_of("a", "tf32", verdict="DIVERGED", findings=[TF32, TF32], tf32_moved=USED),
@@ -207,74 +236,7 @@ def test_what_tf32_moved_and_was_not_named_is_counted() -> None:
     assert "TF32 moved an output in 2 pairs, and is named in 1." in text
 
 
-# --- wheels --------------------------------------------------------------------------------------------
-
-
-def test_every_wheel_has_its_version_in_the_constraints() -> None:
-    text = (ROOT / "constraints.txt").read_text()
-    found = wheels.pins(wheels.PURE + wheels.COMPILED, text)
-    assert len(found) == len(wheels.PURE) + len(wheels.COMPILED)
-    assert all(re_pin.count("==") == 1 for re_pin in found)
-    with pytest.raises(ValueError, match="got none for no-such-package"):
-        wheels.pins(["no-such-package"], text)
-
-
-def test_wheels_hold_everything_that_keras_needs_and_a_bare_machine_lacks() -> None:
-    """NumPy comes with PyTorch and JAX, and so do these two's own needs."""
-    needs("keras")
-    from importlib.metadata import requires
-
-    fetched = {wheels.normal(name) for name in (*wheels.PURE, *wheels.COMPILED)}
-    waiting, seen = ["keras", "rich"], set()
-    while waiting:
-        name = waiting.pop()
-        seen.add(name)
-        plain = [line for line in requires(name) or [] if "extra ==" not in line]
-        needed = {wheels.normal(re.split(r"[^\w.-]", line)[0]) for line in plain}
-        waiting += needed - seen - {"numpy"}
-    assert seen <= fetched
-
-
-def wheel_of(folder: Path, name: str, version: str) -> None:
-    """A wheel with one module."""
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        archive.writestr(f"{name}.py", f"VERSION = {version!r}\n")
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        archive.writestr(
-            f"{info}/WHEEL",
-            "Wheel-Version: 1.0\nGenerator: a test\nTag: py3-none-any\n",
-        )
-        archive.writestr(f"{info}/RECORD", "")
-
-
-def test_only_what_is_missing_is_installed_and_without_a_network(tmp_path: Path) -> None:
-    folder, site = tmp_path / "wheels", tmp_path / "site"
-    folder.mkdir()
-    assert started("benchmarks/gpu/wheels.py", "install", str(folder), str(site)).returncode == 2
-    wheel_of(folder, "no_such_package_here", "1.2")
-    wheel_of(folder, "pytest", "0.1")  # is installed, in another version
-    assert wheels.lacking(folder) == ["no_such_package_here==1.2"]
-    done = started("benchmarks/gpu/wheels.py", "install", str(folder), str(site))
-    assert done.returncode == 0, done.stderr
-    assert (site / "no_such_package_here.py").read_text() == "VERSION = '1.2'\n"
-    assert not list(site.glob("pytest*"))
-
-
 # --- all of it -----------------------------------------------------------------------------------------
-
-
-def started(*arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
 
 
 def test_without_a_gpu_it_says_so_and_measures_nothing(tmp_path: Path) -> None:
@@ -314,3 +276,20 @@ def test_the_whole_script_on_the_cpu(tmp_path: Path) -> None:
     }  # fmt: skip
     assert all(row["operations"] > 1e9 and row["share_of_peak"] > 0 for row in known["steps"])
     assert "| SkipBlockDN | EQUAL" in (tmp_path / "results.md").read_text()
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_a_card_gives_the_same(tmp_path: Path) -> None:
+    needs("jax")
+    needs("torch")
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU here")
+    options = ("--pairs", "SkipBlockDN", "MaxPool2d", "--no-steps", "--budget", "300", "--out", str(tmp_path))
+    done = started("-m", "benchmarks.gpu", *options, timeout=400)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    known = json.loads((tmp_path / "results.json").read_text())
+    assert known["machine"]["card"] == torch.cuda.get_device_name(0)
+    assert len(known["pairs"]) == 8
