@@ -74,7 +74,8 @@ def read_within(path: Path, most: int = TEXT) -> bytes:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        if (size := os.fstat(file.fileno()).st_size) > most or len(content := file.read(most + 1)) > most:
+        size = os.fstat(file.fileno()).st_size  # 0 of a device or a pipe
+        if size > most or len(content := file.read((size or most) + 1)) > most:
             raise DataError(
                 f"a file of this kind must have at most {most} bytes; got {max(size, most + 1)} or more at {path}. "
                 "Give a smaller one."

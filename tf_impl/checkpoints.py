@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ CHECKPOINT = "model.weights.h5"
 """The weights at the last check, averaged where the recipe averages them."""
 BEST = "best.weights.h5"
 """Those of the best check on the images kept."""
+SEAL = "segparity_sha256"
+"""The attribute of a file with the checksum of its tensors."""
 STATE = "last.weights.h5"
 """Weights, optimizer, schedule, average, random numbers and place in the run."""
 
@@ -29,15 +32,29 @@ def save_weights(model: keras.Model, path: Path) -> None:
     """Write the weights and nothing else; the file is complete or it does not appear."""
     with replacing(path) as partial:
         model.save_weights(partial)
+        with h5py.File(partial, "a") as file:
+            seal(file)
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """How far the run in a folder has come; None where there is no checkpoint."""
+    """How far the run in a folder has come; None where there is no checkpoint.
+
+    Raises:
+        DataError: a checkpoint that is cut short, altered, or none of a run.
+    """
     path = folder / STATE
     if not path.exists():
         return None
-    with h5py.File(path) as file:
-        return Progress(**json.loads(file.attrs["progress"]))
+    try:
+        with h5py.File(path) as file:
+            check_seal(file)
+            values = json.loads(file.attrs["progress"])
+    except Exception as error:  # h5py raises anything on a damaged file
+        raise DataError(
+            f"a run's checkpoint must be whole; got {type(error).__name__}: {str(error).partition(chr(10))[0][:200]} "
+            f"at {path}. Take it away to begin anew."
+        ) from error
+    return Progress.from_dict(values, path)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
@@ -51,17 +68,25 @@ def load_weights(model: keras.Model, path: Path) -> None:
         return
     try:
         stored = _stored(path)
-    except OSError as error:
+    except Exception as error:  # h5py raises anything on a damaged file
+        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"a checkpoint must be a .weights.h5 file; got {path}: {error}. Check the path."
+            f"a checkpoint must be a .weights.h5 file; got {path}: {reason}. Check the path."
         ) from error
     own = Counter(tuple(weight.shape) for weight in model.weights)
+    whole = sum("int" in str(weight.dtype) for weight in model.weights)  # states of random numbers
     shapes = Counter(shape for shape, _ in stored)
     wrong = [f"{shape} missing" for shape in (own - shapes).elements()]
     # Keras itself would silently skip what the file holds beyond the network's weights.
     wrong += [f"{shape} left over" for shape in (shapes - own).elements()]
     # Widening float32 to float64 is exact; narrowing would round the weights silently.
-    wrong += [str(dtype) for _, dtype in stored if not np.can_cast(dtype, model.variable_dtype)]
+    wrong += [
+        str(dtype)
+        for _, dtype in stored
+        if dtype.kind not in "iu" and not (dtype.kind == "f" and np.can_cast(dtype, model.variable_dtype))
+    ]
+    # Whole numbers in the place of weights are codes of a quantised network, whose scales lie elsewhere.
+    wrong += [str(dtype) for _, dtype in stored if dtype.kind in "iu"][whole:]
     if wrong:
         raise DataError(
             f"a checkpoint must fit the model's arguments; got {len(wrong)} tensors that do not in {path}, "
@@ -127,12 +152,59 @@ READER = Reader("tf_impl", "torch_impl", (".weights.h5", ".keras"), load_weights
 
 def _stored(path: Path) -> list[tuple[tuple[int, ...], Any]]:
     """Shape and dtype of every weight in a file, without an optimizer's variables."""
-    found: list[tuple[tuple[int, ...], Any]] = []
+    with h5py.File(path) as file:
+        check_seal(file)
+        tensors = _tensors(file)
+        return [
+            (node.shape, node.dtype) for name, node in tensors.items() if not name.startswith("optimizer/")
+        ]
+
+
+def _tensors(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Every tensor in a file by name, all of which it holds itself.
+
+    Raises:
+        ValueError: a tensor whose values lie in another file, are computed from others, or are not all there.
+    """
+    found: dict[str, h5py.Dataset] = {}
 
     def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset) and not name.startswith("optimizer/"):
-            found.append((node.shape, node.dtype))
+        if isinstance(node, h5py.Dataset):
+            found[name] = node
 
-    with h5py.File(path) as file:
-        file.visititems(visit)
+    def look(name: str, link: Any) -> None:
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(f"{name!a} lies elsewhere")
+
+    file.visititems(visit)
+    file.visititems_links(look)
+    for name, node in found.items():
+        if node.external or node.is_virtual:
+            raise ValueError(f"{name!a} lies elsewhere")
+    # Keras writes them uncompressed; what declares more would only take memory.
+    if (declared := sum(node.nbytes for node in found.values())) > (size := file.id.get_filesize()):
+        raise ValueError(f"{declared} bytes of tensors in a file of {size}")
     return found
+
+
+def seal(file: h5py.File) -> None:
+    """Write down the checksum of all tensors of a file: HDF5 itself has none."""
+    file.attrs[SEAL] = _checksum(file)
+
+
+def check_seal(file: h5py.File) -> None:
+    """See that the tensors are those that were sealed; a file without a seal is another program's.
+
+    Raises:
+        ValueError: one was altered.
+    """
+    if SEAL in file.attrs and file.attrs[SEAL] != _checksum(file):
+        raise ValueError("tensors were altered after they were written")
+
+
+def _checksum(file: h5py.File) -> str:
+    found = hashlib.sha256()
+    for name, node in sorted(_tensors(file).items()):
+        found.update(f"{name} {node.shape} {node.dtype}".encode())
+        found.update(np.ascontiguousarray(node[()]).tobytes())
+    return found.hexdigest()

@@ -32,7 +32,7 @@ from datasets.training.runlog import Progress, RunLog, checked, finite
 from tf_impl import losses, optimizers
 from tf_impl._aside import aside
 from tf_impl._backend import precision
-from tf_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights
+from tf_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights, seal
 from tf_impl.distribution import place
 from tf_impl.metrics import SegmentationMetrics
 
@@ -319,6 +319,7 @@ def _save_state(engine: _Engine, path: Path, progress: Progress) -> None:
         engine.save_weights(partial)
         with h5py.File(partial, "a") as file:
             file.attrs["progress"] = json.dumps(progress.to_dict())
+            seal(file)
 
 
 def _load_state(engine: _Engine, path: Path) -> None:

@@ -13,6 +13,15 @@ CONVOLVED = {"fc6": "classifier.0", "fc7": "classifier.3"}
 """Convolutions of a VGG network, and the dense layers of the published classifier that they stand for."""
 
 
+def widens(stored: torch.dtype, own: torch.dtype) -> bool:
+    """Whether a type holds every value of a stored one, and means the same by it.
+
+    Widening float32 to float64 is exact; narrowing would round the weights silently. Whole numbers in the place of
+    weights are codes of a quantised network, whose scales lie elsewhere.
+    """
+    return stored.is_floating_point == own.is_floating_point and torch.promote_types(own, stored) == own
+
+
 def load_backbone(network: torch.nn.Module, given: dict[str, torch.Tensor], path: Path) -> list[str]:
     """Put a classifier's weights, except those of its last layer, into a network's `backbone`.
 
@@ -25,16 +34,19 @@ def load_backbone(network: torch.nn.Module, given: dict[str, torch.Tensor], path
     Returns:
         Names of the network's parts that were read.
     Raises:
-        DataError: a state_dict whose tensors differ from the backbone's in name or shape.
+        DataError: a state_dict whose tensors differ from the backbone's in name, shape or precision.
     """
     backbone: torch.nn.Module = network.get_submodule("backbone")
     state = {name: value for name, value in given.items() if not name.startswith(("fc.", "classifier."))}
     own = backbone.state_dict()
     counts = {name for name in own if name.endswith("num_batches_tracked")}  # old files lack them
     wrong = [
-        f"{name} {tuple(state[name].shape) if name in state else 'missing'}"
+        f"{name} {(tuple(state[name].shape), state[name].dtype) if name in state else 'missing'}"
         for name in sorted((own.keys() | state.keys()) - (counts - state.keys()))
-        if name not in own or name not in state or own[name].shape != state[name].shape
+        if name not in own
+        or name not in state
+        or own[name].shape != state[name].shape
+        or not widens(state[name].dtype, own[name].dtype)
     ]
     if wrong:
         raise DataError(
@@ -59,7 +71,8 @@ def _convolved(
         if weight is None or bias is None or not isinstance(layer, torch.nn.Conv2d):
             continue
         out, *rest = layer.weight.shape
-        if weight.shape == (out, prod(rest)) and bias.shape == (out,):
+        exact = widens(weight.dtype, layer.weight.dtype) and widens(bias.dtype, layer.weight.dtype)
+        if exact and weight.shape == (out, prod(rest)) and bias.shape == (out,):
             # The classifier flattens channels, rows, columns, as a kernel lies in memory.
             found[name] = {"weight": weight.reshape(layer.weight.shape), "bias": bias}
     return found

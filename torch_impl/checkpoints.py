@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from datasets.errors import DataError
+from datasets.errors import DataError, RunError
 from datasets.files import replacing
-from datasets.training.checkpoints import Reader, check_backbone
+from datasets.training.checkpoints import Reader, check_archive, check_backbone
 from datasets.training.runlog import Progress
-from torch_impl._published import load_backbone
+from torch_impl._published import load_backbone, widens
 
 CHECKPOINT = "model.pt"
 """The weights at the last check, averaged where the recipe averages them."""
@@ -21,6 +20,8 @@ BEST = "best.pt"
 """Those of the best check on the images kept."""
 STATE = "last.ckpt"
 """Weights, optimizer, schedule, average, random numbers and place in the run."""
+PARTS = {"progress", "random", "state_dict", "optimizer_states", "lr_schedulers", "loops"}
+"""What a run needs of it to go on."""
 
 
 def save_weights(model: torch.nn.Module, path: Path) -> None:
@@ -30,11 +31,25 @@ def save_weights(model: torch.nn.Module, path: Path) -> None:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """How far the run in a folder has come; None where there is no checkpoint."""
+    """How far the run in a folder has come; None where there is no checkpoint.
+
+    Raises:
+        DataError: a checkpoint that is cut short, altered, or none of a run.
+    """
     path = folder / STATE
     if not path.exists():
         return None
-    return Progress(**torch.load(path, map_location="cpu", weights_only=True)["progress"])
+    check_archive(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if missing := sorted(PARTS - state.keys()):
+            raise ValueError(f"no {', '.join(missing)}")
+    except Exception as error:  # torch raises anything on a damaged file
+        raise DataError(
+            f"a run's checkpoint must be whole; got {type(error).__name__}: {str(error).partition(chr(10))[0][:200]} "
+            f"at {path}. Take it away to begin anew."
+        ) from error
+    return Progress.from_dict(state["progress"], path)
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:
@@ -55,8 +70,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         if name not in own
         or name not in stored
         or own[name][0] != stored[name][0]
-        # Widening float32 to float64 is exact; narrowing would round the weights silently.
-        or torch.promote_types(own[name][1], stored[name][1]) != own[name][1]
+        or not widens(stored[name][1], own[name][1])
     ]
     if wrong:
         raise DataError(
@@ -119,8 +133,11 @@ READER = Reader("torch_impl", "tf_impl", (".pt", ".pth", ".safetensors"), load_w
 
 def _state(path: Path) -> dict[str, torch.Tensor]:
     try:
+        check_archive(path)
         state: dict[str, torch.Tensor] = dict(torch.load(path, map_location="cpu", weights_only=True).items())
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, AttributeError) as error:
+    except RunError:
+        raise
+    except Exception as error:  # torch raises anything on a damaged file
         reason = str(error).partition("\n")[0]
         raise DataError(
             f"a checkpoint must be a state_dict; got {path}: {reason}. Check the path."

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from numpy.typing import NDArray
 
 from datasets.errors import SettingsError
+from datasets.files import replacing
 from datasets.purdue_shapes import CLASSES, MASK_VALUES
 from datasets.training.feeding import (
     Augment,
@@ -252,7 +253,7 @@ class _Watch(lightning.Callback):
                 save_weights(network, self.folder / CHECKPOINT)
                 if best and len(self.order.kept):
                     save_weights(network, self.folder / BEST)
-            trainer.save_checkpoint(self.folder / STATE)
+            _save_state(trainer, self.folder / STATE)
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Keep what Lightning does not: how far the run is, and the state of random numbers."""
@@ -262,6 +263,19 @@ class _Watch(lightning.Callback):
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Draw random numbers from where the run broke off."""
         torch.set_rng_state(checkpoint["random"])
+
+
+def _save_state(trainer: Any, path: Path) -> None:
+    """Write all that a run needs to go on into one file; it is complete or it does not appear.
+
+    Lightning's own way goes through the system's folder for temporary files. From another disk that is a copy, which
+    can break off half-way.
+    """
+    if not trainer.is_global_zero:  # all processes must call it, and one writes
+        trainer.save_checkpoint(path)
+        return
+    with replacing(path) as partial:
+        trainer.save_checkpoint(partial)
 
 
 def fit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DataError, DatasetError, SettingsError
-from datasets.files import extra
+from datasets.errors import DataError, DatasetError, MissingExtra, RunError, SettingsError
+from datasets.picture_file import opened_picture
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, load
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 LOSSY = (".jpg", ".jpeg", ".webp")
+LARGEST = 2 * 2**30  # bytes of one array
 # Folders that hold images, and those that hold masks, in the order in which they are looked for.
 IMAGES = ("images", "image", "imgs", "img", "JPEGImages")
 MASKS = ("masks", "mask", "labels", "annotations", "SegmentationClass", "gt")
@@ -68,19 +70,40 @@ def _shapes(path: Path, prefix: str) -> Iterator[Item]:
 
 
 def _arrays(path: Path) -> Iterator[Item]:
-    """The arrays `images` and `masks` of an .npz file."""
+    """The arrays `images` and `masks` of an .npz file, each of at most 2 GiB."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            names = [_checked_array(archive, info) for info in archive.infolist()]
         with np.load(path) as file:
-            names = file.files
             images, masks = (file[name] if name in names else None for name in ("images", "masks"))
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except RunError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise anything on a damaged file
         raise DataError(f"{path} must be an .npz file of plain arrays; got {error}.") from error
     if images is None or masks is None:
         raise DataError(f"{path} must hold images and masks; got {names}. Name the arrays so.")
-    if len(images) != len(masks):
-        raise DataError(f"{path} must hold as many masks as images; got {len(images)} and {len(masks)}.")
+    if not images.ndim or not masks.ndim or len(images) != len(masks):
+        raise DataError(
+            f"{path} must hold as many masks as images; got shapes {images.shape} and {masks.shape}."
+        )
     for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
         yield Item(f"image {i}", image, mask)
+
+
+def _checked_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    """The name of an array, once it is known to take as much memory as the file says, and that to be in bounds."""
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        head = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = head(member)
+        size = math.prod(shape) * dtype.itemsize
+    if size > min(info.file_size, LARGEST):
+        raise ValueError(
+            f"{info.filename} of {shape} {dtype}: more than {LARGEST} bytes, or than the file has"
+        )
+    return info.filename.removesuffix(".npy")
 
 
 def _folders(path: Path, images: str | None, masks: str | None) -> tuple[Path, Path]:
@@ -128,14 +151,15 @@ def _open(path: Path | None, faults: list[tuple[str, str]], mask: bool) -> NDArr
         return None
     if mask and path.suffix.lower() in LOSSY:
         faults.append(("lossy-mask", path.suffix))
-    image = extra("PIL.Image")
     try:
-        with image.open(path) as picture:
+        with opened_picture(path) as picture:
             if picture.mode == "P":
                 if not mask:
                     return np.asarray(picture.convert("RGB"))
                 faults.append(("palette-mask", "a palette"))
             return np.asarray(picture)
-    except (OSError, SyntaxError, ValueError) as error:
+    except MissingExtra:
+        raise
+    except DataError as error:
         faults.append(("unreadable", f"{path.name}: {error}"))
         return None

@@ -13,6 +13,7 @@ from datasets.errors import SettingsError
 from datasets.prediction.reading import Network, Reading
 from datasets.prediction.sources import read_data
 from datasets.prediction.writing import FIGURE, write_predictions
+from datasets.training.flags import DTYPES
 from datasets.training.networks import NETWORKS
 from datasets.training.runs import read_config
 
@@ -89,6 +90,10 @@ def configuration(options: argparse.Namespace) -> dict[str, Any]:
             f"got model={model['name']}, {given}. Leave them out."
         )
     dtype = options.dtype or config["dtype"]
+    if dtype not in DTYPES:
+        raise SettingsError(
+            f"dtype must be one of {', '.join(DTYPES)}; got {ascii(dtype)[:80]}. Give --dtype."
+        )
     return {
         **config,
         "model": {**model, "arguments": {**model["arguments"], **given}},

@@ -45,15 +45,32 @@ class Reading:
             DataError: a loss or inputs without a meaning here.
         """
         recipe = config.get("recipe", {})
+        recipe = recipe if isinstance(recipe, dict) else {"loss": recipe}
         loss, inputs = recipe.get("loss", "mse"), recipe.get("inputs", "raw")
-        if loss not in ACTIVATIONS or inputs not in INPUTS:
+        if loss not in list(ACTIVATIONS) or inputs not in list(INPUTS):
             raise DataError(
                 f"a run's loss must be one of {', '.join(ACTIVATIONS)} and its inputs of {', '.join(INPUTS)}; "
                 f"got loss={loss}, inputs={inputs}. Give the configuration that training wrote."
             )
-        classes = tuple(config.get("classes", CLASSES))
+        classes = config.get("classes", CLASSES)
+        if (
+            not isinstance(classes, list | tuple)
+            or not classes
+            or not all(isinstance(each, str) for each in classes)
+        ):
+            raise DataError(
+                f"a run's classes must be a list of names; got {ascii(classes)[:80]} in its configuration. "
+                "Give the configuration that training wrote."
+            )
         default = MASK_VALUES if len(classes) == len(CLASSES) else (255,) * len(classes)
-        return cls(inputs, ACTIVATIONS[loss], classes, tuple(config.get("mask_values", default)))
+        values = config.get("mask_values", default)
+        sound = isinstance(values, list | tuple) and len(values) == len(classes)
+        if not sound or not all(type(each) is int and 0 < each < 256 for each in values):
+            raise DataError(
+                f"a run's mask_values must be a number in 1..255 for each class; got {ascii(values)[:80]} in its "
+                "configuration. Give the configuration that training wrote."
+            )
+        return cls(inputs, ACTIVATIONS[loss], tuple(classes), tuple(values))
 
     def scaled(self, images: Bytes, dtype: str) -> NDArray[Any]:
         """Raw images, (N, H, W, 3), in the units that the network was trained on."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from datasets.errors import DataError
 from datasets.files import extra
+from datasets.picture_file import opened_picture
 from datasets.purdue_shapes import Data
 from datasets.training.runs import load_part
 from datasets.voc.colours import NAMES
@@ -75,15 +76,9 @@ def read_picture(path: Path) -> Bytes:
     Raises:
         DataError: no picture of 8 bits a channel.
     """
-    library, upright = extra("PIL.Image"), extra("PIL.ImageOps")
-    try:
-        with library.open(path) as picture:
-            mode = picture.mode
-            pixels = np.array(upright.exif_transpose(picture).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, library.DecompressionBombError) as error:
-        raise DataError(
-            f"a picture must be one that Pillow reads; got {path}: {error}. Check the file."
-        ) from error
+    with opened_picture(path) as picture:
+        mode = picture.mode
+        pixels = np.array(extra("PIL.ImageOps").exif_transpose(picture).convert("RGB"))
     if mode.startswith(("I", "F")):  # conversion would cut 16 bits off at 255
         raise DataError(
             f"a picture must have 8 bits a channel; got mode={mode} at {path}. Scale it to 0..255."

@@ -17,8 +17,9 @@ from datasets.files import writing
 from datasets.purdue_shapes.data import CLASSES, Boxes, Data
 from datasets.purdue_shapes.pickle_format import MAX_BYTES, read
 
-FORMAT = 1  # raise it when the layout or the reader's meaning changes
-HEADER = 4096  # bytes before the pixels: a checksum in 8 hexadecimal digits, JSON, spaces
+FORMAT = 2  # raise it when the layout or the reader's meaning changes
+HEADER = 4096  # bytes before the pixels: a checksum of all that follows in 8 hexadecimal digits, JSON, spaces
+PIECE = 1 << 20  # bytes whose checksum is taken at a time
 SHORT, LONG = np.dtype("<u4"), np.dtype("<i4")
 
 
@@ -27,7 +28,8 @@ def load(path: str | os.PathLike[str], *, cache: bool = True, max_bytes: int = M
 
     The first load unpacks and checks the file, and writes the arrays to a cache next to it or, where that is
     not allowed, to the user's cache folder. Later loads map the cache into memory, if the file still has the
-    same size, time and content (by the checksum with which a gzip file ends).
+    same size, time and content (by the checksum with which a gzip file ends), and if the cache has its own
+    checksum: a pixel of it that was altered is noticed, and the file is read again.
 
     Shapes:
         images (N, H, W, 3), masks (N, 5, H, W), for any H and W that the file has.
@@ -98,21 +100,26 @@ def write_cache(place: Path, data: Data, source: list[int | str]) -> None:
     table = counts.tobytes() + flat.tobytes()
     shape = [*data.images.shape[:3], len(flat)]
     words = json.dumps({"format": FORMAT, "source": source, "shape": shape}).encode()
-    header = b"%08x" % zlib.crc32(words + table) + words
+    parts: list[Any] = [np.ascontiguousarray(array).data.cast("B") for array in (data.images, data.masks)]
+    checksum = zlib.crc32(words)
+    for part in (*parts, table):
+        checksum = zlib.crc32(part, checksum)
+    header = b"%08x" % checksum + words
+    if len(header) > HEADER:
+        raise ValueError(f"a cache's header must have at most {HEADER} bytes; got {len(header)}.")
     with writing(place) as file:
         file.write(header.ljust(HEADER))
-        for array in (data.images, data.masks):
-            file.write(np.ascontiguousarray(array).data)
-        file.write(table)
+        for part in (*parts, table):
+            file.write(part)
 
 
 def open_cache(place: Path, source: list[int | str]) -> Data | None:
-    """Map a cache into memory, or return None if it is missing, of another file, or not intact."""
+    """Map a cache into memory, or return None if it is missing, of another file, or not intact to the last byte."""
     try:
         with place.open("rb") as file:
             return _map(file, source)
     # ValueError: no JSON, no number, or nothing to map; the rest: JSON that says something else.
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -122,15 +129,21 @@ def _map(file: BinaryIO, source: list[int | str]) -> Data | None:
     head: dict[str, Any] = json.loads(words)
     if head["format"] != FORMAT or head["source"] != source:
         return None
+    if not all(type(side) is int and side >= 0 for side in head["shape"]):
+        return None
     count, height, width, total = head["shape"]
     pixels = count * height * width
     start = HEADER + pixels * (3 + len(CLASSES))
+    table_size = count * len(CLASSES) * SHORT.itemsize + total * 4 * LONG.itemsize
+    if os.fstat(file.fileno()).st_size != start + table_size:
+        return None
+    checksum, piece = zlib.crc32(words), memoryview(bytearray(PIECE))
+    while length := file.readinto(piece):  # type: ignore[attr-defined]
+        checksum = zlib.crc32(piece[:length], checksum)
+    if int(header[:8], 16) != checksum:
+        return None
     file.seek(start)
     table = file.read()
-    if len(table) != count * len(CLASSES) * SHORT.itemsize + total * 4 * LONG.itemsize:
-        return None
-    if int(header[:8], 16) != zlib.crc32(words + table):
-        return None
     images = np.memmap(file, np.uint8, "r", HEADER, (count, height, width, 3))
     masks = np.memmap(file, np.uint8, "r", HEADER + 3 * pixels, (count, len(CLASSES), height, width))
     return Data(images, masks, _boxes(table, count))

@@ -15,6 +15,7 @@ from datasets.purdue_shapes.plain_types import Array, ByteRun, TooLargeError
 from datasets.purdue_shapes.safe_pickle import OBJECT
 
 KEYS = {"mask-value": MASK_VALUES, "shape-index": tuple(range(len(CLASSES)))}
+RECORD = 8192  # bytes that a record counts for at least: many may be one and the same, and cost time alone
 LISTED = 10  # broken rules that one error spells out
 Parsed = tuple[list[Bytes], Bytes, Boxes]
 
@@ -94,12 +95,14 @@ def to_data(content: Any, where: str, max_bytes: int) -> Data:
     parsed: list[Parsed | None] = []
     for i, record in enumerate(records):
         records[i] = item = None
+        # A file may list one record a million times, and be small itself.
+        size = 0
         try:
             item = parse(record)
-            # A file may list one record a million times, and be small itself.
-            room -= item[1].size // len(CLASSES) * (3 + len(CLASSES)) + OBJECT * sum(map(len, item[2]))
+            size = item[1].size // len(CLASSES) * (3 + len(CLASSES)) + OBJECT * sum(map(len, item[2]))
         except RecordError as error:
             faults.add(i, error)
+        room -= max(size, RECORD)
         if room < 0:
             raise TooLargeError(max_bytes)
         parsed.append(item)
@@ -156,16 +159,22 @@ def parse(record: Any) -> Parsed:
     height, width = mask.shape[1:]
     channels = []
     for name, values in zip("RGB", record[:3], strict=True):
-        channel = numbers(values, name)
+        channel = numbers(values, name, (height, width))
         if channel.shape not in ((height * width,), (height, width)):
             got = f"{channel.size} values" if channel.ndim == 1 else f"shape {channel.shape}"
-            raise RecordError(f"{name} must hold the mask's H * W = {height} * {width} values", got)
+            raise RecordError(_pixels_rule(name, height, width), got)
         channels.append(channel)
     return channels, mask, parse_boxes(record[4], height, width)
 
 
-def numbers(values: Any, name: str) -> Bytes:
-    """Return integers 0..255, in a list, a tuple or an array, as uint8."""
+def numbers(values: Any, name: str, pixels: tuple[int, int] | None = None) -> Bytes:
+    """Return integers 0..255, in a list, a tuple or an array, as uint8.
+
+    Args:
+        values: what the file has for them.
+        name: what an error calls them.
+        pixels: H and W, where a list or a tuple must not have more values than pixels.
+    """
     rule = f"{name} must hold integers 0..255"
     if isinstance(values, Array):
         return _from_array(values, rule)
@@ -177,10 +186,18 @@ def numbers(values: Any, name: str) -> Bytes:
     wrong = next((value for value in values if type(value) is int and not 0 <= value <= 255), None)
     if wrong is not None:
         raise RecordError(rule, describe(wrong))
+    # A list may name one long run a thousand times.
+    length = sum(len(value) if type(value) is ByteRun else 1 for value in values)
+    if pixels is not None and length > pixels[0] * pixels[1]:
+        raise RecordError(_pixels_rule(name, *pixels), f"{length} values")
     if not any(type(value) is ByteRun for value in values):
         return np.frombuffer(bytes(values), np.uint8)
     joined = b"".join(value if type(value) is ByteRun else bytes((value,)) for value in values)
     return np.frombuffer(joined, np.uint8)
+
+
+def _pixels_rule(name: str, height: int, width: int) -> str:
+    return f"{name} must hold the mask's H * W = {height} * {width} values"
 
 
 def _from_array(values: Array, rule: str) -> Bytes:

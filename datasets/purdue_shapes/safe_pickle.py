@@ -23,7 +23,6 @@ from datasets.purdue_shapes.plain_types import (
     Dtype,
     PickleError,
     TooLargeError,
-    encode,
 )
 
 CHUNK = 1 << 20  # bytes to decompress at a time
@@ -31,6 +30,10 @@ RUN = 64  # integers in a row from which the fast path pays
 # Protocol 0 writes a list's integers as I7\naI8\na; a leading zero, as in I00 and I01, makes a boolean.
 TEXT_RUN = re.compile(rb"(?:(?:0|[1-9]\d*)\naI)*(?:0|[1-9]\d*)\na")
 OBJECT = 100  # bytes that an opcode's object takes, about: a bomb may be many small objects
+# Bytes for an opcode that makes next to nothing: 2 GiB of such opcodes would take minutes, one by one.
+SMALL = 64
+MOST_ARGUMENTS = 10
+COPIES = 5  # times that a long string is in memory at most, while it is made of what was read
 
 
 class Source:
@@ -46,6 +49,11 @@ class Source:
         if self._left < 0:
             raise TooLargeError(self._max_bytes)
 
+    def room(self, count: int) -> None:
+        """See that so many bytes, which are needed for a moment, would fit."""
+        if count > self._left:
+            raise TooLargeError(self._max_bytes)
+
     def _fill(self, count: int) -> int:
         """Have the next `count` bytes in the buffer, or all that are left; return how many it holds."""
         have = len(self._buffer) - self._at
@@ -59,7 +67,9 @@ class Source:
         return have
 
     def read(self, count: int) -> bytes:
-        """Return the next `count` bytes."""
+        """Return the next `count` bytes; many of them only if all copies of them fit."""
+        if count > CHUNK:
+            self.room(COPIES * count)
         if self._at + count > len(self._buffer) and self._fill(count) < count:
             raise PickleError("the pickle must end with a STOP; it ends too early")
         start, self._at = self._at, self._at + count
@@ -70,6 +80,7 @@ class Source:
         searched = 0
         while (end := self._buffer.find(b"\n", self._at + searched)) < 0:
             searched = len(self._buffer) - self._at
+            self.room(COPIES * searched)
             if self._fill(2 * searched + CHUNK) == searched:
                 raise PickleError("the pickle must end with a STOP; it ends too early")
         return self.read(end + 1 - self._at)
@@ -148,8 +159,9 @@ class DataUnpickler(pickle._Unpickler):
         arguments, function = self.stack.pop(), self.stack[-1]
         if not any(function is allowed for allowed in CALLABLE):  # `in` would hash what the file holds
             raise PickleError("the pickle must hold plain data; it calls something else, which was not run")
-        if function is encode:
-            self._source.spend(len(arguments[0]))
+        if type(arguments) is not tuple or len(arguments) > MOST_ARGUMENTS:
+            raise PickleError("a call must have a few arguments; the pickle gives something else")
+        self._spend_texts(arguments)
         self.stack[-1] = function(*arguments)
 
     def load_build(self) -> None:
@@ -159,7 +171,13 @@ class DataUnpickler(pickle._Unpickler):
             raise PickleError(
                 "only arrays and dtypes may be given a state; the pickle gives one to something else"
             )
+        if type(state) is tuple:
+            self._spend_texts(state)
         target.__setstate__(state)
+
+    def _spend_texts(self, values: tuple[Any, ...]) -> None:
+        """Count the bytes that are made of texts: one text may be used many times."""
+        self._source.spend(sum(len(value) for value in values if isinstance(value, str)))
 
     def load_mark(self) -> None:
         """Begin a list, dict or tuple; a long run of small integers goes in at once."""
@@ -237,7 +255,7 @@ class Handlers(dict[int, Callable[[Any], None]]):
 
 
 # fmt: off
-FREE = ["BININT1", "INT", "APPEND", "APPENDS", "POP", "PROTO", "FRAME", "NONE", "NEWTRUE", "NEWFALSE"]
+CHEAP = ["BININT1", "INT", "APPEND", "APPENDS", "POP", "PROTO", "FRAME", "NONE", "NEWTRUE", "NEWFALSE"]
 CHARGED = [
     "MARK", "BININT", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
@@ -254,17 +272,16 @@ def _handler(name: str) -> Callable[[Any], None]:
     opcode: int = getattr(pickle, name)[0]
     inherited = pickle._Unpickler.dispatch[opcode]  # type: ignore[attr-defined]
     handler: Callable[[Any], None] = vars(DataUnpickler).get(f"load_{name.lower()}", inherited)
-    if name in FREE:
-        return handler
+    cost = SMALL if name in CHEAP else OBJECT
 
     def charged(self: DataUnpickler) -> None:
-        self._source.spend(OBJECT)
+        self._source.spend(cost)
         handler(self)
 
     return charged
 
 
-HANDLERS = Handlers({getattr(pickle, name)[0]: _handler(name) for name in FREE + CHARGED})
+HANDLERS = Handlers({getattr(pickle, name)[0]: _handler(name) for name in CHEAP + CHARGED})
 
 
 def read_plain(file: BinaryIO, max_bytes: int) -> Any:
@@ -272,7 +289,8 @@ def read_plain(file: BinaryIO, max_bytes: int) -> Any:
 
     Args:
         file: the compressed file, opened in binary.
-        max_bytes: bytes that the unpacked data may take, small objects counted at 100 each.
+        max_bytes: bytes that the unpacked data may take, small objects counted at 100 each, and every step of
+            reading at 64 at least. A string may take a fifth of what is left of them.
     Raises:
         PickleError: no gzip, no pickle, cut short, too large, or anything but plain data.
     """

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -113,7 +114,7 @@ def _index(value: Any, names: Sequence[str], key: str, where: str) -> int:
     text = str(value).strip()
     if text in names:
         return names.index(text)
-    if not isinstance(value, bool) and text.isdigit() and int(text) < len(names):
+    if not isinstance(value, bool) and re.fullmatch("[0-9]{1,3}", text) and int(text) < len(names):
         return int(text)
     raise DataError(
         f"a polygon's {key} must be one of {', '.join(names)}, or an index of them; got {value!r} at {where}. "

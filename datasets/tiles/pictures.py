@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError, RunError, SettingsError
-from datasets.files import extra
+from datasets.files import extra, read_within
+from datasets.picture_file import opened_picture
+from datasets.tiles.tiff_head import check_head
 
 Bytes = NDArray[np.uint8]
 TIFF = (".tif", ".tiff")
+PNG = b"\x89PNG\r\n\x1a\n"
 PERCENTILES = (1.0, 99.8)
+LARGEST = 2 * 2**30
+"""Bytes that a picture's pixels may take in memory."""
+GREATEST = 2**53
+"""The greatest number of an instance: up to here float64 has every whole number."""
 
 
 def read_bands(path: Path) -> NDArray[Any]:
     """A picture's values as they are stored, not turned and not scaled.
 
     Shapes: returns (H, W, bands); red, green and blue first where the picture has colours.
+    Args:
+        path: of a TIFF whose pixels take at most 2 GiB, or of another picture within `datasets.picture_file`'s bound.
     Raises:
-        DataError: a file that cannot be read, or that holds more than one picture.
+        DataError: a file that cannot be read, is too large, or holds more than one picture.
     """
     pixels = _tiff(path) if path.suffix.lower() in TIFF else _other(path)
     if pixels.dtype.kind not in "buif" or not pixels.size:
@@ -50,7 +63,7 @@ def read_label_picture(path: Path) -> NDArray[np.integer]:
         mode = f"{pixels.shape[2]} bands"
         pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     else:
-        with _pillow(path) as picture:
+        with opened_picture(path, "tiles") as picture:
             mode, pixels = f"mode {picture.mode}", np.array(picture)
     if pixels.ndim != 2:
         raise DataError(
@@ -59,10 +72,16 @@ def read_label_picture(path: Path) -> NDArray[np.integer]:
     kind = pixels.dtype.kind
     if kind == "b":
         return pixels.astype(np.uint8)
-    if kind not in "uif" or pixels.min() < 0 or (kind == "f" and not np.array_equal(pixels, np.rint(pixels))):
+    if kind not in "uif" or not pixels.size:
         raise DataError(
-            f"labels must be whole numbers of 0 or more; got {pixels.min():g}..{pixels.max():g} of {pixels.dtype} at "
-            f"{path}. Save class indices, or the instances' numbers."
+            f"labels must be whole numbers of 0 or more; got {pixels.dtype} of shape {pixels.shape} at {path}. "
+            "Save class indices, or the instances' numbers."
+        )
+    least, most = float(pixels.min()), float(pixels.max())
+    if not 0 <= least <= most <= GREATEST or (kind == "f" and not np.array_equal(pixels, np.rint(pixels))):
+        raise DataError(
+            f"labels must be whole numbers of 0 or more, at most {GREATEST}; got {least:g}..{most:g} of {pixels.dtype} "
+            f"at {path}. Save class indices, or the instances' numbers."
         )
     return pixels.astype(np.int64) if kind == "f" else pixels
 
@@ -71,9 +90,11 @@ def _tiff(path: Path) -> NDArray[Any]:
     """(H, W, bands) of a TIFF. GDAL reads it where tifffile lacks the codec; only tifffile knows an instrument's axes."""
     library = extra("tifffile", "tiles")
     try:
-        with library.TiffFile(path) as file:
+        check_head(path)
+        with quiet("tifffile"), library.TiffFile(path) as file:
             series = file.series[0]
             axes = _one_picture(series, path)
+            _check_size(series.shape, series.dtype, path)
             try:
                 pixels = np.asarray(series.asarray()).reshape([series.shape[i] for i in axes.values()])
             except ValueError as error:  # compressed
@@ -82,7 +103,7 @@ def _tiff(path: Path) -> NDArray[Any]:
                 return _decoded(path)
     except RunError:
         raise
-    except (OSError, ValueError, IndexError, library.TiffFileError) as error:
+    except Exception as error:  # readers raise anything on a damaged file
         raise _unreadable(path, error) from error
     if len(axes) == 3 and next(iter(axes)) not in "YX":
         pixels = np.moveaxis(pixels, 0, 2)
@@ -110,16 +131,23 @@ def _decoded(path: Path) -> NDArray[Any]:
     library = extra("rasterio", "tiles")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", library.errors.NotGeoreferencedWarning)  # where it lies is not asked
-        with library.open(path, driver="GTiff") as file:
+        with quiet("rasterio"), library.open(path, driver="GTiff") as file:
+            _check_size((file.count, file.height, file.width), file.dtypes[0], path)
             return np.ascontiguousarray(np.moveaxis(file.read(), 0, 2))
 
 
 def _other(path: Path) -> NDArray[Any]:
     """(H, W, bands) of what OpenCV reads; Pillow would make 8 bits of coloured 16."""
     library = extra("cv2", "tiles")
+    with opened_picture(path, "tiles"):  # its size is in bounds
+        pass
     try:
-        pixels = library.imdecode(np.frombuffer(path.read_bytes(), np.uint8), library.IMREAD_UNCHANGED)
-    except (OSError, library.error) as error:
+        content = read_within(path, LARGEST)
+        _check_chunks(content)
+        pixels = library.imdecode(np.frombuffer(content, np.uint8), library.IMREAD_UNCHANGED)
+    except RunError:
+        raise
+    except Exception as error:  # readers raise anything on a damaged file
         raise _unreadable(path, error) from error
     if pixels is None:
         raise _unreadable(path, ValueError("no picture"))
@@ -128,17 +156,50 @@ def _other(path: Path) -> NDArray[Any]:
     return np.asarray(pixels[..., order])
 
 
-def _pillow(path: Path) -> Any:
-    library = extra("PIL.Image", "tiles")
+def _check_chunks(content: bytes) -> None:
+    """Refuse a PNG with a chunk that would end after the file: OpenCV makes room for what it declares, up to 4 GB.
+
+    Raises:
+        ValueError: there is one.
+    """
+    place, end = len(PNG), len(content)
+    while content.startswith(PNG) and place + 8 <= end:
+        length = int.from_bytes(content[place : place + 4])
+        place += length + 12  # with its own length, its name and its checksum
+        if place > end:
+            raise ValueError(f"a chunk of {length} bytes in a file of {end}")
+
+
+def _check_size(shape: Sequence[int], dtype: Any, path: Path) -> None:
+    """Refuse a picture before room is made for it.
+
+    Raises:
+        DataError: its pixels would take more than 2 GiB, or there are none.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if dtype is None or not 0 < size <= LARGEST:
+        raise DataError(
+            f"a picture's pixels must take 1 to {LARGEST} bytes; got {size} for {tuple(shape)} of {dtype} at {path}. "
+            "Cut it first (gdal_translate -srcwin)."
+        )
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Without what a library logs of a damaged file; it raises an error for it too."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
     try:
-        return library.open(path)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise _unreadable(path, error) from error
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"a picture must be one that tifffile, OpenCV or Pillow reads; got {type(error).__name__}: {error} at {path}. "
+        "a picture must be one that tifffile, OpenCV or Pillow reads; got "
+        f"{type(error).__name__}: {' '.join(str(error).split())[:200]} at {path}. "
         "Check the file, or save it as PNG."
     )
 

@@ -14,10 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError
-from datasets.files import extra
+from datasets.files import extra, read_json
+from datasets.tiles.pictures import quiet
+from datasets.tiles.tiff_head import check_head
 
 Floats = NDArray[np.float64]
 SCALE, TIEPOINT, TRANSFORMATION = 33550, 33922, 34264  # GeoTIFF's tags
+LARGEST = 256 * 2**20
+"""Bytes of the largest GeoJSON file that is read."""
 SURFACE = 2  # dimensions of a polygon, to shapely
 
 
@@ -54,16 +58,18 @@ def placement(path: Path) -> Placement:
     """
     library, tiff = extra("rasterio", "tiles"), extra("tifffile", "tiles")
     try:
-        with tiff.TiffFile(path) as file:
+        check_head(path)
+        with quiet("tifffile"), tiff.TiffFile(path) as file:
             tags = {SCALE, TIEPOINT, TRANSFORMATION} & {tag.code for tag in file.pages[0].tags}
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet("rasterio"):
             warnings.simplefilter("ignore", library.errors.NotGeoreferencedWarning)  # it is refused below
             with library.open(path, driver="GTiff") as file:
                 transform, crs, sidecars = file.transform, file.crs, len(file.files) > 1
                 epsg = crs.to_epsg() if crs else None
-    except (OSError, ValueError, IndexError, tiff.TiffFileError, library.errors.RasterioError) as error:
+    except Exception as error:  # both raise anything on a damaged file
         raise DataError(
-            f"polygons in the world's coordinates must have a GeoTIFF; got {type(error).__name__}: {error} at {path}. "
+            "polygons in the world's coordinates must have a GeoTIFF; got "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]} at {path}. "
             "Give --pixels where they are columns and rows of the picture."
         ) from error
     # GDAL would silently place a scale alone at the origin.
@@ -106,13 +112,15 @@ class Polygons:
 def read_polygons(path: Path) -> Polygons:
     """The polygons of a GeoJSON file: of collections, features, or bare geometries.
 
+    Args:
+        path: of the file, at most 256 MiB; its values may take 2 GiB of memory.
     Raises:
-        DataError: no such file, or no polygon in it.
+        DataError: no such file, one that is too large, no GeoJSON, or no polygon in it.
     Source: RFC 7946; its predecessor of 2008 for "crs".
     """
     library = extra("shapely", "tiles")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path, LARGEST)
         shapes, properties, left_out = [], [], 0
         for geometry, own in _geometries(content, {}):
             if geometry["type"] not in ("Polygon", "MultiPolygon"):
@@ -123,22 +131,20 @@ def read_polygons(path: Path) -> Polygons:
             properties += [own] * len(parts)
         if not shapes:
             raise ValueError(f"no polygon, {left_out} other geometries")
-        named = json.dumps(content.get("crs"))
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        library.errors.ShapelyError,
-    ) as error:
+        number = _crs(content.get("crs"))
+    except Exception as error:  # what JSON holds may be anything, and shapely has errors of its own
         raise DataError(
-            f"polygons must be GeoJSON with Polygon or MultiPolygon; got {type(error).__name__}: {error} at {path}. "
-            "Check the file."
+            "polygons must be GeoJSON with Polygon or MultiPolygon; got "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]} at {path}. Check the file."
         ) from error
-    number = re.search(r"EPSG:+(\d+)", named, re.IGNORECASE)
-    crs = 4326 if "CRS84" in named else int(number[1]) if number else None
-    return Polygons(shapes, properties, left_out, crs, str(path))
+    return Polygons(shapes, properties, left_out, number, str(path))
+
+
+def _crs(named: Any) -> int | None:
+    """The number of a coordinate system in the EPSG's list, where the text of "crs" has one."""
+    text = json.dumps(named)
+    number = re.search(r"EPSG:+(\d{1,9})\b", text, re.IGNORECASE)
+    return 4326 if "CRS84" in text else int(number[1]) if number else None
 
 
 def _geometries(item: dict[str, Any], own: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
@@ -148,7 +154,10 @@ def _geometries(item: dict[str, Any], own: dict[str, Any]) -> Iterator[tuple[dic
         for feature in item["features"]:
             yield from _geometries(feature, {})
     elif kind == "Feature":
-        yield from _geometries(item["geometry"] or {"type": "nothing"}, item.get("properties") or {})
+        properties = item.get("properties") or {}
+        if not isinstance(properties, dict):
+            raise ValueError("a feature's properties must be an object or null")
+        yield from _geometries(item["geometry"] or {"type": "nothing"}, properties)
     elif kind == "GeometryCollection":
         for geometry in item["geometries"]:
             yield from _geometries(geometry, own)
@@ -191,7 +200,13 @@ def rasterised(
     found = np.zeros(size, np.int32)
     counts = []
     for number, shape in enumerate(polygons.shapes, 1):
-        window, inside = _inside(extra("shapely", "tiles").transform(shape, place.pixels), size)
+        try:
+            window, inside = _inside(extra("shapely", "tiles").transform(shape, place.pixels), size)
+        except Exception as error:  # GEOS and GDAL have errors of their own for what they cannot compute with
+            raise DataError(
+                f"a polygon must be one that can be drawn; got {type(error).__name__}: "
+                f"{' '.join(str(error).split())[:200]} for polygon {number} of {polygons.where}. Correct its points."
+            ) from error
         found[window][inside] = number
         counts.append(int(np.count_nonzero(inside)))
     if not any(counts):

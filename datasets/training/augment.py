@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError, RunError, SettingsError
-from datasets.files import extra
+from datasets.files import extra, read_within
 
 PRESETS = ("none", "flips", "standard")
 SUFFIXES = (".json", ".yaml", ".yml")
+LARGEST = 2**20  # bytes of a pipeline's file
+MOST = 10_000  # values in it
 STREAM = 0xA06  # separates these draws from every other use of the same seed, the batch order's first
 Bytes = NDArray[np.uint8]
 
@@ -188,11 +190,12 @@ def _preset(name: str, square: bool) -> Any:
 
 
 def _read(path: Path) -> Any:
-    """The pipeline in a file that albumentations.save wrote; its boxes and keypoints are left out."""
+    """The pipeline in a file that albumentations.save wrote, of 1 MiB at most; boxes and keypoints are left out."""
     with _library() as A:
         try:
-            text = path.read_text(encoding="utf-8")
-            stored = json.loads(text) if path.suffix == ".json" else extra("yaml").safe_load(text)
+            content = read_within(path, LARGEST)
+            stored = json.loads(content) if path.suffix == ".json" else extra("yaml").safe_load(content)
+            _check_count(stored)
             inner = {**stored["transform"]}
             inner.update({key: None for key in ("bbox_params", "keypoint_params") if key in inner})
             read = A.from_dict({**stored, "transform": inner})
@@ -206,6 +209,21 @@ def _read(path: Path) -> Any:
             ) from error
         pipeline.set_mask_interpolation(extra("cv2").INTER_NEAREST)
         return pipeline
+
+
+def _check_count(values: Any) -> None:
+    """Refuse more values than a pipeline has; in YAML a few lines can name one list a million times in another."""
+    counts: dict[int, int] = {}
+
+    def count(value: Any) -> int:
+        inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+        if id(value) not in counts:
+            counts[id(value)] = MOST + 1  # of a list that holds itself
+            counts[id(value)] = 1 + sum(map(count, inner))
+        return counts[id(value)] if inner else 1
+
+    if count(values) > MOST:
+        raise ValueError(f"more than {MOST} values")
 
 
 def _is_binary(masks: Bytes, values: Bytes) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from datasets.errors import RunError, SettingsError
+from datasets.errors import DataError, RunError, SettingsError
 from datasets.files import extra, replacing
 from datasets.training.order import Batch, Order
 
@@ -41,6 +41,33 @@ class Progress:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any, where: Path) -> Progress:
+        """From what a checkpoint holds.
+
+        Args:
+            values: what `to_dict` gave, if the file is sound.
+            where: the file, for the error.
+        Raises:
+            DataError: anything else.
+        """
+        names = [item.name for item in fields(cls)]
+        sound = (
+            isinstance(values, dict)
+            and sorted(values) == sorted(names)
+            and all(
+                type(values[name]) is int and values[name] >= 0 for name in ("sections", "step", "waited")
+            )
+            and isinstance(values["best"], float | None)
+            and isinstance(values["values"], dict)
+        )
+        if not sound:
+            raise DataError(
+                f"a run's checkpoint must say how far the run is; got {ascii(values)[:80]} at {where}. "
+                "Take it away to begin anew."
+            )
+        return cls(**values)
 
     def check(self, step: int, values: Mapping[str, float]) -> bool:
         """Record one check's values; returns whether it is the best so far.
@@ -110,7 +137,7 @@ class RunLog:
         """A table with the rows of the steps that are done, open for more."""
         rows: list[list[str]] = []
         if self.progress.step and path.exists():
-            with open(path, newline="") as file:
+            with reading_table(path) as file:
                 rows = [
                     row
                     for row in list(csv.reader(file))[1:]
@@ -185,12 +212,29 @@ class RunLog:
         """Add one row to metrics.csv and drop rows of later steps; the file is replaced as a whole."""
         rows: list[dict[str, Any]] = []
         if self._metrics_path.exists():
-            with open(self._metrics_path, newline="") as file:
+            with reading_table(self._metrics_path) as file:
                 rows = [old for old in csv.DictReader(file) if int(old["step"]) < row["step"]]
         with replacing(self._metrics_path) as partial, open(partial, "w", newline="") as file:
             writer = csv.DictWriter(file, list(row), extrasaction="ignore")
             writer.writeheader()
             writer.writerows([*rows, {name: repr(value) for name, value in row.items()}])
+
+
+@contextmanager
+def reading_table(path: Path) -> Iterator[TextIO]:
+    """A table of a run, open; what is read inside must be what a run writes.
+
+    Raises:
+        DataError: something else.
+    """
+    try:
+        with open(path, newline="") as file:
+            yield file
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise DataError(
+            f"a run's table must be as the run wrote it; got {type(error).__name__}: {ascii(error)[:80]} at {path}. "
+            "Take it away."
+        ) from error
 
 
 def checked(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError, SettingsError
-from datasets.files import replacing
+from datasets.files import read_json, replacing
 from datasets.purdue_shapes import Data, load
 
 
@@ -32,23 +32,31 @@ def load_part(path: Path, part: str) -> Data:
     return data
 
 
+LARGEST = 16 * 2**20
+"""Bytes of the largest config.json."""
 CIRCUMSTANCES = ("device", "machine", "versions")
 """What may change where a run goes on."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A run's config.json."""
+    """A run's config.json.
+
+    Args:
+        path: of the file, at most 16 MiB.
+    Raises:
+        DataError: no such file, one that is too large, or something else in it.
+    """
     try:
-        config = json.loads(path.read_text())
+        config = read_json(path, LARGEST)
         model = config["model"]
         return {
             **config,
             "model": {"name": str(model["name"]), "arguments": dict(model["arguments"])},
             "dtype": str(config["dtype"]),
         }
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"a run's folder must hold its config.json; got {type(error).__name__} at {path}. "
+            f"a run's folder must hold its config.json; got {type(error).__name__}: {ascii(error)[:200]} at {path}. "
             "Give a folder that the training script wrote."
         ) from error
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DataError, RunError
-from datasets.files import extra
+from datasets.errors import DataError
+from datasets.files import read_within
+from datasets.picture_file import opened_picture
 from datasets.voc.colours import CLASSES, check_indices, colours_to_labels
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Size: TypeAlias = tuple[int, int]  # H, W
 PARTS = ("train", "val", "trainval")
 LISTS = Path("ImageSets") / "Segmentation"
+LISTED = 16 * 2**20  # bytes of the largest list
+LONGEST = 200  # characters of a name; systems have no longer ones with a suffix
 SHOWN = 5  # files that one error names
 
 
@@ -26,13 +28,13 @@ def read_list(root: Path, part: str) -> tuple[str, ...]:
 
     Args:
         root: the folder that holds JPEGImages, SegmentationClass and ImageSets.
-        part: train, val, trainval, or the name of another list there.
+        part: train, val, trainval, or the name of another list there; the list may have 16 MiB.
     Raises:
         DataError: no list, an empty one, or lines that are not one new name each.
     """
     path = root / LISTS / f"{part}.txt"
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_within(path, LISTED).decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else error
         raise DataError(
@@ -43,7 +45,7 @@ def read_list(root: Path, part: str) -> tuple[str, ...]:
         raise DataError(f"a list must name an image; got none in {path}. Write a name a line.")
     seen: set[str] = set()
     for name in names:
-        if len(name.split()) > 1 or Path(name).name != name:
+        if len(name.split()) > 1 or Path(name).name != name or len(name) > LONGEST:
             raise DataError(
                 f"a list must have one name a line, without folder and suffix; got {name[:80]!r} in {path}. "
                 "Write 2007_000032 and the like."
@@ -101,7 +103,7 @@ def sizes_of(root: Path, names: tuple[str, ...]) -> NDArray[np.int64]:
 
 def size_of(path: Path) -> Size:
     """H and W of a picture, from the head of its file."""
-    with _opened(path) as picture:
+    with opened_picture(path) as picture:
         return int(picture.size[1]), int(picture.size[0])
 
 
@@ -112,7 +114,7 @@ def read_image(path: Path) -> Bytes:
     Raises:
         DataError: no picture that Pillow reads, or more than 8 bits a channel.
     """
-    with _opened(path) as picture:
+    with opened_picture(path) as picture:
         if picture.mode.startswith(("I", "F")):  # conversion would cut 16 bits off at 255
             raise DataError(
                 f"an image must have 8 bits a channel; got mode={picture.mode} at {path}. Scale it to 0..255, as "
@@ -132,7 +134,7 @@ def read_labels(path: Path, classes: Sequence[str] = CLASSES) -> Bytes:
     Raises:
         DataError: no picture, another mode, an index or a colour of no class, or a palette that contradicts.
     """
-    with _opened(path) as picture:
+    with opened_picture(path) as picture:
         mode, pixels = picture.mode, np.array(picture)
         palette = picture.getpalette("RGB") if mode == "P" else None
     if mode == "RGB":
@@ -161,22 +163,6 @@ def read_pair(root: Path, name: str, classes: Sequence[str] = CLASSES) -> tuple[
             "Take both from the same release."
         )
     return image, labels
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A picture, closed afterwards; every complaint of Pillow becomes one error."""
-    library = extra("PIL.Image")
-    try:
-        with library.open(path) as picture:
-            yield picture
-    except RunError:
-        raise
-    except (OSError, ValueError, SyntaxError, library.DecompressionBombError) as error:
-        raise DataError(
-            f"a picture must be one that Pillow reads; got {type(error).__name__}: {error} at {path}. "
-            "Unpack the data set again."
-        ) from error
 
 
 def _some(places: list[str]) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.errors import DataError
+from datasets.files import read_within
 from datasets.voc.colours import CLASSES, NAMES, VOID
 
+LISTED = 2**20  # bytes of the largest class_names.txt
 IGNORE = "__ignore__"  # labelme's name for what has no class; its labels hold 255 there
 BACKGROUND = ("background", "_background_")
 
@@ -27,7 +29,7 @@ def read_classes(root: Path) -> tuple[str, ...]:
     if not path.exists():
         return CLASSES
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip() for line in read_within(path, LISTED).decode("utf-8-sig").splitlines()]
     except (OSError, ValueError) as error:
         raise DataError(
             f"{NAMES} must be a text with a name a line; got {error} at {path}. Save it as UTF-8."

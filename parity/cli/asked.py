@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,9 @@ from parity.core.errors import UsageError
 from parity.core.files.json_file import read_json
 from parity.report.text import short
 from parity.training.requests import hyperparameters_of, loss_checked
+
+MOST_VALUES = 2**30
+"""Values of one random input: 8 GB while it is drawn."""
 
 
 @dataclass(frozen=True)
@@ -157,11 +162,20 @@ def _random(options: argparse.Namespace) -> Any:
     rng = np.random.default_rng(options.seed)
     arrays = []
     for shape in options.input or ():
-        try:
-            sizes = [int(size) for size in shape.split("x")]
-        except ValueError:
-            sizes = []
-        if not sizes or min(sizes) < 1:
-            raise UsageError(f"--input must be sizes joined by x, as in 2x65x96x3; got {shape!r}.")
-        arrays.append(rng.standard_normal(sizes).astype(np.float32))
+        arrays.append(rng.standard_normal(sizes_of(shape)).astype(np.float32))
     return (arrays if len(arrays) > 1 else arrays[0]) if arrays else None
+
+
+def sizes_of(text: str) -> tuple[int, ...]:
+    """The sizes in a text such as 2x65x96x3; an input of them has at most 2**30 values.
+
+    Raises:
+        UsageError: a text of another form, or more values.
+    """
+    sizes = text.split("x")
+    if not 1 <= len(sizes) <= 8 or not all(re.fullmatch("[1-9][0-9]{0,9}", size) for size in sizes):
+        raise UsageError(f"--input must be sizes joined by x, as in 2x65x96x3; got {ascii(text)[:80]}.")
+    found = tuple(map(int, sizes))
+    if math.prod(found) > MOST_VALUES:
+        raise UsageError(f"--input must have at most {MOST_VALUES} values; got {text}. Give a smaller input.")
+    return found

@@ -25,6 +25,9 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("convert must know the model; got neither --model nor both of --keras and --torch.")
     with waiting(f"{options.source} to {options.destination}"):
         import_frameworks()
-        count = checkpoint.convert(options.source, options.destination, keras, torch, mapping)
+        notes: list[str] = []
+        count = checkpoint.convert(options.source, options.destination, keras, torch, mapping, notes.append)
+    for text in notes:
+        print(f"note: {text}")
     print(f"{options.destination}: {count} tensors, read back bit for bit")
     return DONE

@@ -17,6 +17,7 @@ from parity.adapters.spec import load_model
 from parity.causes import CAUSES
 from parity.cli.exits import DONE
 from parity.cli.terminal import Column, Screen, named, table, waiting
+from parity.core.files.whole_file import whole_file
 
 
 def models(options: argparse.Namespace) -> int:
@@ -50,4 +51,5 @@ def causes(options: argparse.Namespace) -> int:
 def _write(path: Path | None, rows: Sequence[dict[str, Any]]) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")

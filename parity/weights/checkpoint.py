@@ -13,9 +13,8 @@ import os
 import pkgutil
 import tempfile
 import warnings
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,12 @@ from parity.adapters.spec import load_model
 from parity.core.errors import CheckpointError, UsageError
 from parity.core.types import Array
 from parity.pairing.pair import MappingLike
+from parity.weights.keras_file import check_keras_file
+from parity.weights.torch_file import check_types, read_state
 from parity.weights.transfer import transfer
 
 TORCH_SUFFIXES = (".pt", ".pth", ".safetensors")
 KERAS_SUFFIXES = (".weights.h5", ".keras")
-WRAPPERS = ("state_dict", "model_state_dict", "model")
-PARALLEL = "module."  # what DataParallel puts in front of every name
 
 
 def side_of_file(path: Path) -> str:
@@ -51,7 +50,12 @@ def side_of_file(path: Path) -> str:
 
 
 def convert(
-    source: Path, destination: Path, keras_spec: str, torch_spec: str, mapping: MappingLike | None = None
+    source: Path,
+    destination: Path,
+    keras_spec: str,
+    torch_spec: str,
+    mapping: MappingLike | None = None,
+    note: Callable[[str], object] = lambda text: None,
 ) -> int:
     """Read a weight file, carry it over to the format that the destination's suffix names, and read it back.
 
@@ -61,6 +65,7 @@ def convert(
         keras_spec: "module:attribute" of the Keras model.
         torch_spec: "module:attribute" of the torch module.
         mapping: {Keras path: torch path} where names differ.
+        note: called with each text on a tensor whose type changed, each value exactly.
 
     Returns:
         Number of tensors written.
@@ -74,7 +79,7 @@ def convert(
         raise CheckpointError(f"the file to convert must exist; got {source}. Check the path.")
     specs = {"keras": keras_spec, "torch": torch_spec}
     model = load_model(specs[sides[0]])
-    load_weights(model, source)
+    load_weights(model, source, note)
     if sides[0] != sides[1]:
         other = load_model(specs[sides[1]])
         transfer(model, other, mapping)
@@ -123,19 +128,26 @@ def read_through(model: Any, path: Path, twin: Twin) -> tuple[str, ...]:
     return tuple(parts or ())
 
 
-def load_weights(model: Any, path: Path) -> None:
+def load_weights(model: Any, path: Path, note: Callable[[str], object] = lambda text: None) -> None:
     """Read a weight file into a model of its framework; every tensor must fit.
 
+    Args:
+        model: of the file's framework.
+        path: of the file. It takes about its own size in memory, whatever it declares.
+        note: called with each text on a tensor whose type changed, each value exactly.
+
     Raises:
-        CheckpointError: the file cannot be read or does not fit the model.
+        CheckpointError: the file cannot be read, does not fit the model, or holds values that the model's types do
+            not hold exactly.
     """
     try:
-        if side_of_file(path) == "keras":
-            _check_hdf5(path)
-            _check_complete(model, path)
-            model.load_weights(str(path))
+        if side_of_file(path) == "torch":
+            state = read_state(path)
+            notes = check_types(state, model.state_dict(), path)
+            model.load_state_dict(state, strict=True)
         else:
-            _load_torch(model, path)
+            notes = check_keras_file(model, path, save_weights)
+            model.load_weights(str(path))
     except CheckpointError:
         raise
     except Exception as error:  # readers raise anything on a damaged or hostile file
@@ -144,10 +156,27 @@ def load_weights(model: Any, path: Path) -> None:
             f"{path} must hold the weights of {type(model).__name__}; got {type(error).__name__}: {text} "
             "Check that the file is whole and was saved from this model with these arguments."
         ) from error
+    for text in notes:
+        note(text)
 
 
 def save_weights(model: Any, path: Path) -> None:
-    """Write a model's weights in the format that the suffix names."""
+    """Write a model's weights in the format that the suffix names.
+
+    Raises:
+        CheckpointError: they cannot be written: a full disk, or a folder that is none.
+    """
+    try:
+        _save(model, path)
+    except (OSError, RuntimeError) as error:  # torch and h5py know a full disk as RuntimeError
+        text = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{path} must be written whole; got {type(error).__name__}: {text}. Make room, give permission, or choose "
+            "another folder."
+        ) from error
+
+
+def _save(model: Any, path: Path) -> None:
     if side_of_file(path) == "keras":
         with (
             warnings.catch_warnings()
@@ -164,68 +193,6 @@ def save_weights(model: Any, path: Path) -> None:
             save_file({name: value.clone() for name, value in state.items()}, str(path))
         else:
             torch.save(state, path)
-
-
-def _load_torch(model: Any, path: Path) -> None:
-    import torch
-
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state: Any = load_file(str(path))
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    for name in WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(name), dict):
-            state = state[name]
-    if isinstance(state, dict) and state and all(str(name).startswith(PARALLEL) for name in state):
-        state = {name.removeprefix(PARALLEL): value for name, value in state.items()}
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(
-            f"{path} must hold a state_dict (names to tensors); got {type(state).__name__}. "
-            "Save model.state_dict() instead of the model or the whole training state."
-        )
-    model.load_state_dict(state, strict=True)
-
-
-def _check_hdf5(path: Path) -> None:
-    """Keras' own message on a damaged file names neither the file nor the trouble."""
-    with path.open("rb") as file:
-        magic = file.read(8)
-    wanted = b"PK\x03\x04" if path.suffix == ".keras" else b"\x89HDF\r\n\x1a\n"
-    if not magic.startswith(wanted):
-        kind = "a zip archive" if path.suffix == ".keras" else "an HDF5 file"
-        raise CheckpointError(
-            f"{path} must be {kind}; got a file that starts with {magic!r}. Was it cut or renamed?"
-        )
-
-
-def _check_complete(model: Any, path: Path) -> None:
-    """Keras' own loading passes over groups that it does not look for: every tensor must have its place."""
-    with tempfile.TemporaryDirectory() as folder:
-        own = Path(folder) / "own.weights.h5"
-        save_weights(model, own)
-        wanted, found = _datasets(own), _datasets(path)
-    missing, extra = sorted(wanted - found), sorted(found - wanted)
-    if missing or extra:
-        raise CheckpointError(
-            f"{path} must hold each tensor of {type(model).__name__} and no other; got missing={missing[:20]}, "
-            f"extra={extra[:20]}. Check that it was saved from this model with these arguments."
-        )
-
-
-def _datasets(path: Path) -> set[str]:
-    """Names of the tensors in a Keras weight file, without those of an optimizer."""
-    import h5py
-
-    names: list[str] = []
-    with ExitStack() as stack:
-        source: Any = path
-        if path.suffix == ".keras":
-            source = stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open("model.weights.h5"))
-        file = stack.enter_context(h5py.File(source, "r"))
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    return {name for name in names if not name.startswith("optimizer/")}
 
 
 def _read_back(model: Any, again: Any, file: Path, path: Path) -> int:
@@ -291,4 +258,5 @@ def _atomic(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)  # temporary files are private; the result is an ordinary file
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

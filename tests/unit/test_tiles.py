@@ -327,7 +327,9 @@ def test_polygons_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"a pixel must have a size"):
         placement(flat)
     Image.new("L", (4, 4)).save(tmp_path / "x.png")
-    with pytest.raises(RunError, match=r"must have a GeoTIFF; got TiffFileError.*x\.png\. Give --pixels"):
+    with pytest.raises(
+        RunError, match=r"must have a GeoTIFF; got ValueError: no TIFF.*x\.png\. Give --pixels"
+    ):
         placement(tmp_path / "x.png")
 
 

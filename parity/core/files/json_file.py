@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def read_json(path: Path, what: str) -> Any:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
+        size = os.fstat(file.fileno()).st_size  # 0 of a device or a pipe
+        content = file.read(min(size or LARGEST, LARGEST) + 1)
     room = len(content) + sum(content.count(mark) * cost for mark, cost in COSTS.items())
     if len(content) > LARGEST or room > ROOM:
         raise UsageError(

@@ -1,0 +1,138 @@
+"""What a Keras weight file holds, compared with what the model would write, before Keras reads it."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.core.errors import CheckpointError
+from parity.weights.archive import check_archive
+
+SHOWN = 20
+"""Names that one error lists."""
+
+
+def check_keras_file(model: Any, path: Path, save: Callable[[Any, Path], None]) -> list[str]:
+    """See that a file has each tensor of the model, no other, in its shape, and values that the model's type holds.
+
+    Keras' own loading passes over groups that it does not look for, and turns values into the model's type silently.
+
+    Args:
+        model: the Keras model.
+        path: .weights.h5 or .keras.
+        save: writes a model's weights to a path.
+
+    Returns:
+        What is worth knowing: tensors whose type changes, each value exactly.
+
+    Raises:
+        CheckpointError: it has not; the error names the tensors.
+        OSError: it cannot be read.
+    """
+    _check_start(path)
+    if path.suffix == ".keras":
+        check_archive(path)
+    with tempfile.TemporaryDirectory() as folder:
+        own = Path(folder) / "own.weights.h5"
+        save(model, own)
+        with _tensors(own) as wanted, _tensors(path) as found:
+            _check_names(type(model).__name__, wanted, found, path)
+            changed = {name for name in found if found[name].dtype != wanted[name].dtype}
+            lossy = sorted(name for name in changed if not _is_exact(found[name], wanted[name].dtype))
+            if lossy:
+                raise CheckpointError(
+                    "a weight file's values must be ones that the model's type holds exactly; got "
+                    + ", ".join(
+                        f"{name} of {found[name].dtype} for {wanted[name].dtype}" for name in lossy[:SHOWN]
+                    )
+                    + f" in {path}. Convert them yourself, or build the model in that type."
+                )
+            return [
+                f"{name}: {found[name].dtype} became {wanted[name].dtype}, exactly"
+                for name in sorted(changed)
+            ]
+
+
+def _check_start(path: Path) -> None:
+    """Keras' own message on a damaged file names neither the file nor the trouble."""
+    with path.open("rb") as file:
+        magic = file.read(8)
+    wanted = b"PK\x03\x04" if path.suffix == ".keras" else b"\x89HDF\r\n\x1a\n"
+    if not magic.startswith(wanted):
+        kind = "a zip archive" if path.suffix == ".keras" else "an HDF5 file"
+        raise CheckpointError(
+            f"{path} must be {kind}; got a file that starts with {magic!r}. Was it cut or renamed?"
+        )
+
+
+def _check_names(model: str, wanted: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
+    missing, extra = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    other = [
+        f"{name} {found[name].shape} for {wanted[name].shape}"
+        for name in sorted(wanted.keys() & found.keys())
+        if found[name].shape != wanted[name].shape
+    ]
+    if missing or extra or other:
+        raise CheckpointError(
+            f"{path} must hold each tensor of {model} and no other; got missing={missing[:SHOWN]}, "
+            f"extra={extra[:SHOWN]}, of another shape={other[:SHOWN]}. "
+            "Check that it was saved from this model with these arguments."
+        )
+
+
+def _is_exact(tensor: Any, dtype: Any) -> bool:
+    """Whether the values come through a change of type as they are; whole numbers are no weights."""
+    if tensor.dtype.kind != dtype.kind or dtype.kind not in "fiu":
+        return False
+    values = tensor[()]
+    with np.errstate(all="ignore"):
+        return bool(
+            np.array_equal(
+                values.astype(dtype).astype(values.dtype), values, equal_nan=values.dtype.kind == "f"
+            )
+        )
+
+
+@contextmanager
+def _tensors(path: Path) -> Iterator[dict[str, Any]]:
+    """The tensors in a file by name, without an optimizer's; none of them has been read yet.
+
+    Raises:
+        CheckpointError: a tensor whose values lie in another file, or are computed from others.
+    """
+    import h5py
+
+    found: dict[str, Any] = {}
+    with ExitStack() as stack:
+        source: Any = path
+        if path.suffix == ".keras":
+            source = stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open("model.weights.h5"))
+        file = stack.enter_context(h5py.File(source, "r"))
+
+        def visit(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
+                found[name] = item
+
+        file.visititems(visit)
+        file.visititems_links(lambda name, link: _check_link(name, link, path))
+        for name, item in found.items():
+            if item.external or item.is_virtual:
+                raise _elsewhere(name, path)
+        yield found
+
+
+def _check_link(name: str, link: Any, path: Path) -> None:
+    if type(link).__name__ != "HardLink":
+        raise _elsewhere(name, path)
+
+
+def _elsewhere(name: str, path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"a weight file must hold its tensors itself; got {name!a} that lies elsewhere, in {path}. Save it anew."
+    )

@@ -1,0 +1,92 @@
+"""The state_dict in a torch weight file, compared with the module's own before it is copied."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from parity.core.errors import CheckpointError
+from parity.weights.archive import check_archive
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+PARALLEL = "module."  # what DataParallel puts in front of every name
+SHOWN = 20
+"""Names that one error lists."""
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state_dict of a .pt, .pth or .safetensors file; nothing in it is executed.
+
+    Args:
+        path: of the file. It takes no more memory than its own size.
+
+    Raises:
+        CheckpointError: something else than tensors by name.
+        Exception: whatever torch and safetensors raise on a damaged file.
+    """
+    import torch
+
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state: Any = load_file(str(path))
+    else:
+        if zipfile.is_zipfile(path):  # before version 1.6 torch wrote plain pickles
+            check_archive(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    for name in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    if isinstance(state, dict) and state and all(str(name).startswith(PARALLEL) for name in state):
+        state = {name.removeprefix(PARALLEL): value for name, value in state.items()}
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(
+            f"{path} must hold a state_dict (names to tensors); got {type(state).__name__}. "
+            "Save model.state_dict() instead of the model or the whole training state."
+        )
+    return state
+
+
+def check_types(state: Mapping[str, Any], own: Mapping[str, Any], path: Path) -> list[str]:
+    """See that the module's types hold the values of a state_dict exactly; torch copies them silently.
+
+    Args:
+        state: what the file holds.
+        own: what the module holds. Names that one of them lacks are left to torch.
+        path: of the file, for errors.
+
+    Returns:
+        What is worth knowing: tensors whose type changes, each value exactly.
+
+    Raises:
+        CheckpointError: a type that does not hold them; the error names the tensors.
+    """
+    changed = [name for name in state if name in own and state[name].dtype != own[name].dtype]
+    texts = {name: f"{_type(state[name])} for {_type(own[name])}" for name in changed}
+    lossy = [name for name in changed if not _is_exact(state[name], own[name].dtype)]
+    if lossy:
+        raise CheckpointError(
+            "a weight file's values must be ones that the model's type holds exactly; got "
+            f"{', '.join(f'{name} of {texts[name]}' for name in lossy[:SHOWN])} in {path}. Convert them yourself, or "
+            "build the model in that type."
+        )
+    return [f"{name}: {_type(state[name])} became {_type(own[name])}, exactly" for name in changed]
+
+
+def _is_exact(value: Any, dtype: Any) -> bool:
+    """Whether the values come through a change of type as they are; whole and complex numbers are no weights."""
+    if value.is_sparse or value.is_quantized or value.is_complex() or dtype.is_complex:
+        return False
+    if value.is_floating_point() != dtype.is_floating_point or "bool" in {
+        str(value.dtype)[6:],
+        str(dtype)[6:],
+    }:
+        return False
+    again = value.to(dtype).to(value.dtype)
+    return bool(((again == value) | ((again != again) & (value != value))).all())
+
+
+def _type(value: Any) -> str:
+    return str(value.dtype).removeprefix("torch.")
