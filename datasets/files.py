@@ -1,4 +1,4 @@
-"""Files that are complete or do not appear, and modules of an extra that are imported when first needed."""
+"""Files: written whole or not at all, read within bounds; and modules of an extra, imported when first needed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import importlib
 import json
 import os
 import secrets
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from datasets.errors import DataError, MissingExtra, WriteError
+from datasets.errors import DataError, MissingExtra, RunError, WriteError
 
 
 @contextlib.contextmanager
@@ -59,6 +60,8 @@ TEXT = 64 * 2**20
 """Bytes of the largest text that is read: a list, names, a configuration."""
 ROOM = 2 * 2**30
 """Bytes that the values of a JSON file may take in memory, by an estimate from its text."""
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000")
+"""What is looked for, whatever a file's name says. Pillow hands some other formats to programs of the system."""
 COSTS = {b"{": 240, b"[": 64, b",": 64}
 """Bytes that each of these marks of JSON stands for at most: an object, a list, a further value."""
 
@@ -114,4 +117,35 @@ def extra(name: str, of: str = "train") -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"{name} must be installed; got: {error}. pip install 'segparity[{of}]'."
+        ) from error
+
+
+@contextlib.contextmanager
+def opened_picture(path: Path, of: str = "train") -> Iterator[Any]:
+    """A picture, closed afterwards. What is done with it inside is reading: every complaint becomes one error.
+
+    A picture may have 178,956,970 pixels, twice Pillow's own MAX_IMAGE_PIXELS: there it refuses to decode. The size is
+    read from the head of the file before any pixel is.
+
+    Args:
+        path: of the file.
+        of: the extra that brings Pillow.
+    Raises:
+        DataError: no such file, no picture of these formats, one that is damaged, or too large.
+        MissingExtra: Pillow is not installed.
+    """
+    library = extra("PIL.Image", of)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", library.DecompressionBombWarning)  # half of what is refused
+            with library.open(path, formats=FORMATS) as picture:
+                yield picture
+    except RunError:
+        raise
+    except Exception as error:  # decoders raise anything on a damaged file
+        unknown = type(error).__name__ == "UnidentifiedImageError"
+        reason = f"no picture of {', '.join(FORMATS)}" if unknown else " ".join(str(error).split())[:200]
+        raise DataError(
+            f"a picture must be one that Pillow reads; got {type(error).__name__}: {reason} at {path}. "
+            "Check the file, or save it as PNG."
         ) from error

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError, DatasetError, MissingExtra, RunError, SettingsError
-from datasets.picture_file import opened_picture
+from datasets.files import opened_picture
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, load
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError
-from datasets.files import extra
-from datasets.picture_file import opened_picture
+from datasets.files import extra, opened_picture
 from datasets.purdue_shapes import Data
 from datasets.training.runs import load_part
 from datasets.voc.colours import NAMES

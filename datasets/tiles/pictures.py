@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError, RunError, SettingsError
-from datasets.files import extra, read_within
-from datasets.picture_file import opened_picture
+from datasets.files import extra, opened_picture, read_within
 from datasets.tiles.tiff_head import check_head
 
 Bytes = NDArray[np.uint8]
@@ -34,7 +33,7 @@ def read_bands(path: Path) -> NDArray[Any]:
 
     Shapes: returns (H, W, bands); red, green and blue first where the picture has colours.
     Args:
-        path: of a TIFF whose pixels take at most 2 GiB, or of another picture within `datasets.picture_file`'s bound.
+        path: of a TIFF whose pixels take at most 2 GiB, or of another one within `opened_picture`'s bound.
     Raises:
         DataError: a file that cannot be read, is too large, or holds more than one picture.
     """

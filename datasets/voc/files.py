@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError
-from datasets.files import read_within
-from datasets.picture_file import opened_picture
+from datasets.files import opened_picture, read_within
 from datasets.voc.colours import CLASSES, check_indices, colours_to_labels
 
 Bytes: TypeAlias = NDArray[np.uint8]
