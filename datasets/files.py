@@ -15,6 +15,10 @@ from typing import Any, BinaryIO
 from datasets.errors import DataError, MissingExtra, RunError, WriteError
 
 
+class DamagedFile(Exception):  # noqa: N818  (no error of a command: see below)
+    """What is wrong with a file, found by a function that does not know its role; its caller makes a DataError of it."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to. The file replaces `path` when the block ends without an error.

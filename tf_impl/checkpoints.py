@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from datasets.errors import DataError
-from datasets.files import replacing
+from datasets.files import DamagedFile, replacing
 from datasets.training.checkpoints import Reader, check_backbone
 from datasets.training.runlog import Progress
 
@@ -164,7 +164,7 @@ def _tensors(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Every tensor in a file by name, all of which it holds itself.
 
     Raises:
-        ValueError: a tensor whose values lie in another file, are computed from others, or are not all there.
+        DamagedFile: a tensor whose values lie in another file, are computed from others, or are not all there.
     """
     found: dict[str, h5py.Dataset] = {}
 
@@ -174,16 +174,16 @@ def _tensors(file: h5py.File) -> dict[str, h5py.Dataset]:
 
     def look(name: str, link: Any) -> None:
         if not isinstance(link, h5py.HardLink):
-            raise ValueError(f"{name!a} lies elsewhere")
+            raise DamagedFile(f"{name!a} lies elsewhere")
 
     file.visititems(visit)
     file.visititems_links(look)
     for name, node in found.items():
         if node.external or node.is_virtual:
-            raise ValueError(f"{name!a} lies elsewhere")
+            raise DamagedFile(f"{name!a} lies elsewhere")
     # Keras writes them uncompressed; what declares more would only take memory.
     if (declared := sum(node.nbytes for node in found.values())) > (size := file.id.get_filesize()):
-        raise ValueError(f"{declared} bytes of tensors in a file of {size}")
+        raise DamagedFile(f"{declared} bytes of tensors in a file of {size}")
     return found
 
 
@@ -196,10 +196,10 @@ def check_seal(file: h5py.File) -> None:
     """See that the tensors are those that were sealed; a file without a seal is another program's.
 
     Raises:
-        ValueError: one was altered.
+        DamagedFile: one was altered.
     """
     if SEAL in file.attrs and file.attrs[SEAL] != _checksum(file):
-        raise ValueError("tensors were altered after they were written")
+        raise DamagedFile("tensors were altered after they were written")
 
 
 def _checksum(file: h5py.File) -> str:

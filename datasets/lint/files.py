@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError, DatasetError, MissingExtra, RunError, SettingsError
-from datasets.files import opened_picture
+from datasets.files import DamagedFile, opened_picture
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, load
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
@@ -100,7 +100,7 @@ def _checked_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
         shape, _, dtype = head(member)
         size = math.prod(shape) * dtype.itemsize
     if size > min(info.file_size, LARGEST):
-        raise ValueError(
+        raise DamagedFile(
             f"{info.filename} of {shape} {dtype}: more than {LARGEST} bytes, or than the file has"
         )
     return info.filename.removesuffix(".npy")

@@ -106,7 +106,7 @@ def write_cache(place: Path, data: Data, source: list[int | str]) -> None:
         checksum = zlib.crc32(part, checksum)
     header = b"%08x" % checksum + words
     if len(header) > HEADER:
-        raise ValueError(f"a cache's header must have at most {HEADER} bytes; got {len(header)}.")
+        raise OSError(f"a cache's header must have at most {HEADER} bytes; got {len(header)}.")
     with writing(place) as file:
         file.write(header.ljust(HEADER))
         for part in (*parts, table):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError, RunError, SettingsError
-from datasets.files import extra, opened_picture, read_within
+from datasets.files import DamagedFile, extra, opened_picture, read_within
 from datasets.tiles.tiff_head import check_head
 
 Bytes = NDArray[np.uint8]
@@ -159,14 +159,14 @@ def _check_chunks(content: bytes) -> None:
     """Refuse a PNG with a chunk that would end after the file: OpenCV makes room for what it declares, up to 4 GB.
 
     Raises:
-        ValueError: there is one.
+        DamagedFile: there is one.
     """
     place, end = len(PNG), len(content)
     while content.startswith(PNG) and place + 8 <= end:
         length = int.from_bytes(content[place : place + 4])
         place += length + 12  # with its own length, its name and its checksum
         if place > end:
-            raise ValueError(f"a chunk of {length} bytes in a file of {end}")
+            raise DamagedFile(f"a chunk of {length} bytes in a file of {end}")
 
 
 def _check_size(shape: Sequence[int], dtype: Any, path: Path) -> None:

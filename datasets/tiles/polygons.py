@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError
-from datasets.files import extra, read_json
+from datasets.files import DamagedFile, extra, read_json
 from datasets.tiles.pictures import quiet
 from datasets.tiles.tiff_head import check_head
 
@@ -156,7 +156,7 @@ def _geometries(item: dict[str, Any], own: dict[str, Any]) -> Iterator[tuple[dic
     elif kind == "Feature":
         properties = item.get("properties") or {}
         if not isinstance(properties, dict):
-            raise ValueError("a feature's properties must be an object or null")
+            raise DamagedFile("a feature's properties must be an object or null")
         yield from _geometries(item["geometry"] or {"type": "nothing"}, properties)
     elif kind == "GeometryCollection":
         for geometry in item["geometries"]:

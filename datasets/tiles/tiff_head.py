@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from datasets.files import DamagedFile
+
 PAGES = 4096
 """The most pages of one file."""
 TAGS = 1000
@@ -40,17 +42,17 @@ class Form:
         """By a file's first four bytes.
 
         Raises:
-            ValueError: no TIFF's.
+            DamagedFile: no TIFF's.
         """
         order = {b"II": "<", b"MM": ">"}.get(start[:2])
         if order is None or len(start) < 4:
-            raise ValueError("no TIFF")
+            raise DamagedFile("no TIFF")
         version = struct.unpack(f"{order}H", start[2:4])[0]
         if version == 42:
             return cls(*(struct.Struct(order + code) for code in ("H", "I", "HHII")))
         if version == 43:
             return cls(*(struct.Struct(order + code) for code in ("Q", "Q", "HHQQ")))
-        raise ValueError(f"no TIFF of version 42 or 43, but {version}")
+        raise DamagedFile(f"no TIFF of version 42 or 43, but {version}")
 
 
 def check_head(path: Path) -> None:
@@ -59,7 +61,7 @@ def check_head(path: Path) -> None:
     Args:
         path: of the file, of at most 4096 pages with 1000 tags each.
     Raises:
-        ValueError: the file is so, or is cut short.
+        DamagedFile: the file is so, or is cut short.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -69,16 +71,16 @@ def check_head(path: Path) -> None:
         page, seen, room = _number(file, form.place), set[int](), size + SPARE
         while page:
             if page in seen or len(seen) == PAGES:
-                raise ValueError(f"pages in a circle, or more than {PAGES}")
+                raise DamagedFile(f"pages in a circle, or more than {PAGES}")
             seen.add(page)
             file.seek(page)
             count = _number(file, form.count)
             if count > TAGS:
-                raise ValueError(f"{count} tags in a page")
+                raise DamagedFile(f"{count} tags in a page")
             for values in form.tag.iter_unpack(_exactly(file, count * form.tag.size)):
                 room -= _room(values, form, size)
             if room < 0:
-                raise ValueError("tags that are larger than the file")
+                raise DamagedFile("tags that are larger than the file")
             page = _number(file, form.place)
 
 
@@ -89,7 +91,7 @@ def _room(values: tuple[int, ...], form: Form, size: int) -> int:
     if length <= form.place.size:
         return 0
     if place + length > size:
-        raise ValueError(f"a tag of {length} bytes that ends after the file")
+        raise DamagedFile(f"a tag of {length} bytes that ends after the file")
     return length
 
 
@@ -100,5 +102,5 @@ def _number(file: BinaryIO, form: struct.Struct) -> int:
 def _exactly(file: BinaryIO, count: int) -> bytes:
     found = file.read(count)
     if len(found) < count:
-        raise ValueError("cut short")
+        raise DamagedFile("cut short")
     return found

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import DataError, RunError, SettingsError
-from datasets.files import extra, read_within
+from datasets.files import DamagedFile, extra, read_within
 
 PRESETS = ("none", "flips", "standard")
 SUFFIXES = (".json", ".yaml", ".yml")
@@ -223,7 +223,7 @@ def _check_count(values: Any) -> None:
         return counts[id(value)] if inner else 1
 
     if count(values) > MOST:
-        raise ValueError(f"more than {MOST} values")
+        raise DamagedFile(f"more than {MOST} values")
 
 
 def _is_binary(masks: Bytes, values: Bytes) -> bool:

@@ -328,7 +328,7 @@ def test_polygons_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         placement(flat)
     Image.new("L", (4, 4)).save(tmp_path / "x.png")
     with pytest.raises(
-        RunError, match=r"must have a GeoTIFF; got ValueError: no TIFF.*x\.png\. Give --pixels"
+        RunError, match=r"must have a GeoTIFF; got DamagedFile: no TIFF.*x\.png\. Give --pixels"
     ):
         placement(tmp_path / "x.png")
 
