@@ -82,9 +82,13 @@ class KerasNetwork(keras.Model):
         object.__setattr__(self, "_holder", SimpleNamespace(**made, memory={}, me=self))
         object.__setattr__(self, "_written", forward)
 
-    def call(self, *inputs: Any, training: bool = False) -> Any:
+    def build(self, shape: Any) -> None:
+        """Nothing: the first call builds the layers, and runs on numbers."""
+        self.built = True
+
+    def call(self, x: Any, training: bool = False) -> Any:
         self._holder.training = training
-        return self._written(KERAS, self._holder, *inputs)
+        return self._written(KERAS, self._holder, x)
 
 
 class TorchNetwork(nn.Module):
