@@ -2,8 +2,8 @@
 
 python benchmarks/precision.py [--seeds 3] [NAME ...]
 
-The table is the evidence for PRECISION_FACTOR in parity/core/tolerance.py: a side's error divided by the
-effect of one unit roundoff on every weight and input. TF32 is simulated by rounding what goes into the
+The table is the evidence for TOLERATED in parity/verdict/precision.py: the greatest error of an element, divided
+by what one roundoff of every weight, input and step does to it. TF32 is simulated by rounding what goes into the
 torch side's convolutions and dense layers to 10 bits, in all of them and in one alone (the least
 visible of the first, middle and last).
 """
@@ -62,12 +62,11 @@ def called(module: nn.Module, values: Any) -> list[nn.Module]:
 
 
 def ratio(model: Any, module: Any, values: Any, dtype: str) -> float:
-    """The worse side's error over the effect of one roundoff; not a number where a side cannot compute."""
+    """The worse side's greatest error in roundoffs; not a number where a side cannot compute."""
     report = parity.compare(model, module, values, dtype=dtype)
     if not report.precision:
         return float("nan")
-    error = max(report.precision[f"{side}_error"] for side in ("keras", "torch"))
-    return error / report.precision["conditioning"]
+    return max(report.precision[f"{side}_roundoffs"] for side in ("keras", "torch"))
 
 
 def measure(name: str, seed: int) -> dict[str, float]:

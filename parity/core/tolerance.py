@@ -136,6 +136,11 @@ def difference(
     )
 
 
+def scale_of(value: Array) -> float:
+    """The greatest finite magnitude of a tensor, values that only fill a place left out."""
+    return _scale(np.where(np.isfinite(value), np.abs(value), 0.0))
+
+
 def _scale(magnitude: Array) -> float:
     """The greatest magnitude that is no fill; the greatest of all where every one is."""
     plain = magnitude[magnitude < FILL]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 
 import numpy as np
 
@@ -29,12 +30,28 @@ EXACT = {"reshape", "transpose", "slice", "concat", "stack", "pad", "relu"}
 """Kinds of steps that round nothing: they move or select values."""
 
 
-def shaken(rng: np.random.Generator, value: Array, unit: float = UNIT) -> Array:
-    """Each floating element moved by one unit in the last place, up or down; zeros and what is not finite stay."""
+def signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """1.0 or -1.0 for each element, at random."""
+    count = prod(shape)
+    bits = np.unpackbits(np.frombuffer(rng.bytes((count + 7) // 8), np.uint8), count=count)
+    return np.asarray(np.where(bits, 1.0, -1.0).reshape(shape))
+
+
+def shaken(rng: np.random.Generator, value: Array, unit: float = UNIT, tiny: float = 0.0) -> Array:
+    """Each floating element moved by one unit in the last place, up or down; zeros and what is not finite stay.
+
+    Args:
+        rng: of the signs.
+        value: the elements.
+        unit: how far, relative to the element.
+        tiny: the smallest magnitude that still has all its digits; smaller elements move as far as this one.
+    """
     if value.dtype.kind != "f" or value.size == 0:
         return value
-    signs = 2.0 * rng.integers(0, 2, value.shape, dtype=np.int8) - 1.0
-    return np.asarray(value * (1.0 + unit * signs))
+    steps = signs(rng, value.shape) * unit
+    if not tiny:
+        return np.asarray(value * (1.0 + steps))
+    return np.asarray(value + np.where(value == 0.0, 0.0, steps * np.maximum(np.abs(value), tiny)))
 
 
 SUBTRACTING = {"logsoftmax", "gelu"}
@@ -49,8 +66,8 @@ RESIZING = {"resize"}
 class Shaker(NodeObserver):
     """Rounds every step's result otherwise."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+    def __init__(self, rng: np.random.Generator, unit: float = UNIT, tiny: float = 0.0) -> None:
+        self.rng, self.unit, self.tiny = rng, unit, tiny
         self._operand: Array | None = None
 
     def before(self, node: Node, inputs: Values) -> None:
@@ -62,33 +79,40 @@ class Shaker(NodeObserver):
         """What the step gave, each element moved."""
         if node.kind in EXACT or node.sort == "constant":
             return None
-        moved = [shaken(self.rng, value) for value in outputs()]
+        moved = [shaken(self.rng, value, self.unit, self.tiny) for value in outputs()]
         if node.kind in RESIZING:
-            moved = [_shifted(self.rng, value) for value in moved]
+            moved = [_shifted(self.rng, value, self.unit) for value in moved]
         if self._operand is not None and moved[0].shape == self._operand.shape:
-            moved[0] = moved[0] + (shaken(self.rng, self._operand) - self._operand)
+            moved[0] = moved[0] + (shaken(self.rng, self._operand, self.unit) - self._operand)
         return moved
 
 
-def _shifted(rng: np.random.Generator, image: Array) -> Array:
+def _shifted(rng: np.random.Generator, image: Array, unit: float) -> Array:
     """A resized image, read as far away as its rounded coordinates allow: a share of the way to its neighbours."""
     if image.dtype.kind != "f" or image.ndim < 3:
         return image
-    moved = image
+    far = np.zeros(image.shape)
     for axis in range(1, image.ndim):
-        size = image.shape[axis]
-        if size > 1:
-            steps = np.gradient(image, axis=axis)
-            signs = 2.0 * rng.integers(0, 2, image.shape, dtype=np.int8) - 1.0
-            moved = moved + UNIT * size * signs * steps
-    return moved
+        if image.shape[axis] > 1:  # the steeper side: at a kink the slopes of both may cancel
+            steps = np.abs(np.diff(image, axis=axis))
+            edge = np.take(steps, [0], axis), np.take(steps, [-1], axis)
+            sides = np.concatenate([edge[0], steps], axis), np.concatenate([steps, edge[1]], axis)
+            far += image.shape[axis] * np.maximum(*sides)
+    return np.asarray(image + signs(rng, image.shape) * unit * far)
 
 
 def _subtracts(node: Node) -> bool:
     return node.kind.replace("_", "") in SUBTRACTING
 
 
-def spread(model: Adapter, inputs: Sequence[Array], draws: int = DRAWS, seed: int = 0) -> list[Array]:
+def spread(
+    model: Adapter,
+    inputs: Sequence[Array],
+    draws: int = DRAWS,
+    seed: int = 0,
+    unit: float = UNIT,
+    tiny: float = 0.0,
+) -> list[Array]:
     """How far each element of each output moves, in the output's own layout and units.
 
     The model must be held in float64 already (`Adapter.precision`); its weights come back as they were.
@@ -98,6 +122,8 @@ def spread(model: Adapter, inputs: Sequence[Array], draws: int = DRAWS, seed: in
         inputs: model inputs in its own layout, in float64.
         draws: runs rounded otherwise.
         seed: of the roundings.
+        unit: how far a rounding moves a value, relative to it.
+        tiny: the smallest magnitude that still has all its digits.
 
     Returns:
         For each output the greatest absolute movement of each element, in the shape of the output. Zero everywhere
@@ -110,21 +136,26 @@ def spread(model: Adapter, inputs: Sequence[Array], draws: int = DRAWS, seed: in
         return greatest
     for draw in range(draws):
         rng = np.random.default_rng((seed, draw))
-        with weights_shaken(model, rng):
-            moved = _moved(model, [shaken(rng, value) for value in inputs], rng)
+        with weights_shaken(model, rng, unit, tiny):
+            moved = _moved(
+                model, [shaken(rng, value, unit, tiny) for value in inputs], Shaker(rng, unit, tiny)
+            )
         for i, (_, value) in enumerate(moved):
             greatest[i] = np.maximum(greatest[i], distance(plain[i], value))
     return greatest
 
 
 @contextmanager
-def weights_shaken(model: Adapter, rng: np.random.Generator, unit: float = UNIT) -> Iterator[None]:
+def weights_shaken(
+    model: Adapter, rng: np.random.Generator, unit: float = UNIT, tiny: float = 0.0
+) -> Iterator[None]:
     """Every floating weight moved by one unit, up or down, while this is open.
 
     Args:
         model: one side.
         rng: of the signs.
         unit: how far, relative to the weight itself.
+        tiny: the smallest magnitude that still has all its digits.
     """
     floating = {
         tensor.path: model.read(tensor.path)
@@ -134,17 +165,17 @@ def weights_shaken(model: Adapter, rng: np.random.Generator, unit: float = UNIT)
     }
     try:
         for path, value in floating.items():
-            model.write(path, shaken(rng, value, unit))
+            model.write(path, shaken(rng, value, unit, tiny))
         yield
     finally:
         for path, value in floating.items():
             model.write(path, value)
 
 
-def _moved(model: Adapter, inputs: Sequence[Array], rng: np.random.Generator) -> list[tuple[str, Array]]:
+def _moved(model: Adapter, inputs: Sequence[Array], shaker: Shaker) -> list[tuple[str, Array]]:
     """One run with every step's result rounded otherwise; of a model that cannot be traced, the run as it is."""
     try:
-        return model.trace(inputs, Shaker(rng))[0]
+        return model.trace(inputs, shaker)[0]
     except Exception:  # any model, any error: its weights and inputs are moved all the same
         return model.forward(inputs)
 

@@ -128,11 +128,6 @@ def greatest(keras: Outputs, torch: Outputs) -> tuple[float, float]:
     return max(gap.max_abs for gap in known), max(gap.max_rel for gap in known)
 
 
-def extent(outputs: Outputs) -> int:
-    """Rows or columns of the largest image among the outputs; 0 where there is none."""
-    return max((max(value.shape[1:-1]) for _, value in outputs if value.ndim > 3), default=0)
-
-
 def judge(keras: Outputs, torch: Outputs, limit: Limits, located: bool) -> Judged:
     """Hold the outputs against each other.
 
