@@ -38,6 +38,11 @@ class Kind(StrEnum):
     WEIGHT = "weight", "paired tensors hold different values, which this input does not show", True
     UNMATCHED = "unmatched", "a layer or tensor has no counterpart", False
     ROUND_TRIP = "round-trip", "a tensor that was copied over and back is not what it was", False
+    NOISE = (
+        "noise",
+        "rounding alone moves the output by a part of itself, so that equality would prove nothing",
+        False,
+    )
     HIDDEN = (
         "hidden",
         "a step gives labels, masks or rounded values, and what it is given could not be found on the other side",

@@ -15,7 +15,7 @@ import numpy as np
 from parity.core.adapter import Adapter, Observer
 from parity.core.types import Array
 from parity.replay.located import Call
-from parity.replay.spread import DRAWS, Shaker, distance, shaken, weights_shaken
+from parity.replay.spread import DRAWS, Shaker, movement, shaken, weights_shaken
 
 CallKey = tuple[str, int]
 """Path of a layer in its own framework, and the number of its call."""
@@ -146,4 +146,4 @@ def _widen(found: Spreads, plain: Spreads, moved: Spreads) -> None:
 def _gaps(plain: Sequence[Array], moved: Sequence[Array]) -> list[Array] | None:
     if len(plain) != len(moved) or any(a.shape != b.shape for a, b in zip(plain, moved, strict=True)):
         return None
-    return [distance(a, b) for a, b in zip(plain, moved, strict=True)]
+    return [movement(a, b) for a, b in zip(plain, moved, strict=True)]

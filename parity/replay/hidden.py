@@ -16,7 +16,7 @@ from parity.core.tolerance import Difference, difference, limits
 from parity.core.trace import Node, NodeObserver, Source, Trace, Values
 from parity.core.types import Array
 from parity.replay.hiding_steps import ROUNDING, Hidden, HiddenSearch, HiddenTensor, StepKeeper
-from parity.replay.spread import DRAWS, Shaker, shaken, weights_shaken
+from parity.replay.spread import DRAWS, Shaker, movement, shaken, weights_shaken
 
 NUDGE = 1e-7
 """How far, relative to itself, every input and weight is moved to see which steps pass a movement on."""
@@ -128,8 +128,7 @@ def _measure(model: Adapter, inputs: Sequence[Array], found: Hidden, taken: Sequ
             for i, (tensor, source) in enumerate(zip(found.tensors, taken, strict=True)):
                 after = keeper.value(source)
                 if after is not None and after.shape == tensor.value.shape:
-                    with np.errstate(invalid="ignore"):
-                        spreads[i] = np.fmax(spreads[i], np.abs(after - tensor.value))
+                    spreads[i] = np.maximum(spreads[i], movement(tensor.value, after))
     found.tensors = [
         HiddenTensor(tensor.step, tensor.value, spread)
         for tensor, spread in zip(found.tensors, spreads, strict=True)

@@ -1,8 +1,9 @@
 """How far one rounding in every weight, input and step moves each element of the outputs.
 
-Stochastic arithmetic: the model is run again, with every floating value that rounding can touch moved by one unit
-in its last place, up or down at random. What moves an element far is rounding that it enlarges, and two sides
-may differ by as much there. Where nothing is enlarged they may not, whatever the magnitude of their neighbours.
+Stochastic arithmetic: the model is run again, with every floating value that rounding can touch moved by a random
+share of some units in its last place, and the effect is divided by their number. What moves an element far is
+rounding that it enlarges, and two sides may differ by as much there. Where nothing is enlarged they may not,
+whatever the magnitude of their neighbours.
 
 Source: Vignes, "Discrete Stochastic Arithmetic for Validating Results of Numerical Software", 2004 (CADNA);
 Févotte and Lathuilière, "Verrou: a CESTAC evaluation without recompilation", 2016.
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import prod
 
 import numpy as np
 
@@ -23,35 +23,37 @@ from parity.core.types import Array
 DRAWS = 3
 """Runs, each rounded in its own way. An element's spread is the greatest that it moves in any of them."""
 
-UNIT = 2.0**-52
-"""One unit in the last place of a float64 between 1 and 2; the smallest step that surely changes a value."""
+AMPLIFIED = 16.0
+"""Units in the last place that a float64 is moved by, so that it moves by shares of one. Equal steps would cancel
+exactly where two terms of one size do, and a spread of zero would be measured there."""
+
+UNIT = AMPLIFIED * 2.0**-52
+"""How far every float64 is moved, relative to itself (root mean square)."""
 
 EXACT = {"reshape", "transpose", "slice", "concat", "stack", "pad", "relu"}
 """Kinds of steps that round nothing: they move or select values."""
 
 
-def signs(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """1.0 or -1.0 for each element, at random."""
-    count = prod(shape)
-    bits = np.unpackbits(np.frombuffer(rng.bytes((count + 7) // 8), np.uint8), count=count)
-    return np.asarray(np.where(bits, 1.0, -1.0).reshape(shape))
+def steps(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """A random number for each element, evenly spread around zero, of mean square one."""
+    return (rng.random(shape, dtype=np.float32) - 0.5) * np.float64(12.0**0.5)
 
 
 def shaken(rng: np.random.Generator, value: Array, unit: float = UNIT, tiny: float = 0.0) -> Array:
-    """Each floating element moved by one unit in the last place, up or down; zeros and what is not finite stay.
+    """Each floating element moved, up or down; zeros and what is not finite stay.
 
     Args:
-        rng: of the signs.
+        rng: of the steps.
         value: the elements.
         unit: how far, relative to the element.
         tiny: the smallest magnitude that still has all its digits; smaller elements move as far as this one.
     """
     if value.dtype.kind != "f" or value.size == 0:
         return value
-    steps = signs(rng, value.shape) * unit
+    moves = steps(rng, value.shape) * unit
     if not tiny:
-        return np.asarray(value * (1.0 + steps))
-    return np.asarray(value + np.where(value == 0.0, 0.0, steps * np.maximum(np.abs(value), tiny)))
+        return np.asarray(value * (1.0 + moves))
+    return np.asarray(value + np.where(value == 0.0, 0.0, moves * np.maximum(np.abs(value), tiny)))
 
 
 SUBTRACTING = {"logsoftmax", "gelu"}
@@ -94,11 +96,11 @@ def _shifted(rng: np.random.Generator, image: Array, unit: float) -> Array:
     far = np.zeros(image.shape)
     for axis in range(1, image.ndim):
         if image.shape[axis] > 1:  # the steeper side: at a kink the slopes of both may cancel
-            steps = np.abs(np.diff(image, axis=axis))
-            edge = np.take(steps, [0], axis), np.take(steps, [-1], axis)
-            sides = np.concatenate([edge[0], steps], axis), np.concatenate([steps, edge[1]], axis)
+            slopes = np.abs(np.diff(image, axis=axis))
+            edge = np.take(slopes, [0], axis), np.take(slopes, [-1], axis)
+            sides = np.concatenate([edge[0], slopes], axis), np.concatenate([slopes, edge[1]], axis)
             far += image.shape[axis] * np.maximum(*sides)
-    return np.asarray(image + signs(rng, image.shape) * unit * far)
+    return np.asarray(image + steps(rng, image.shape) * unit * far)
 
 
 def _subtracts(node: Node) -> bool:
@@ -141,7 +143,7 @@ def spread(
                 model, [shaken(rng, value, unit, tiny) for value in inputs], Shaker(rng, unit, tiny)
             )
         for i, (_, value) in enumerate(moved):
-            greatest[i] = np.maximum(greatest[i], distance(plain[i], value))
+            greatest[i] = np.maximum(greatest[i], movement(plain[i], value, unit))
     return greatest
 
 
@@ -178,6 +180,11 @@ def _moved(model: Adapter, inputs: Sequence[Array], shaker: Shaker) -> list[tupl
         return model.trace(inputs, shaker)[0]
     except Exception:  # any model, any error: its weights and inputs are moved all the same
         return model.forward(inputs)
+
+
+def movement(plain: Array, moved: Array, unit: float = UNIT) -> Array:
+    """How far one rounding moves each element: of float64, which is moved by several units, per unit."""
+    return distance(plain, moved) / (AMPLIFIED if unit == UNIT else 1.0)
 
 
 def distance(plain: Array, moved: Array) -> Array:

@@ -10,11 +10,14 @@ import numpy as np
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.layout import activation_to_keras, aligned
-from parity.core.tolerance import Difference, difference, limits
+from parity.core.tolerance import FLUSHED, Difference, difference, limits
 from parity.core.types import Array, Side
 
 Outputs = list[tuple[str, Array]]
 """Output tensors by name, in the framework's own layout."""
+
+LARGEST_NOISE = 1e-3
+"""Share of itself that an element's limit may be, at half of an output's elements, before equality proves nothing."""
 
 
 @dataclass
@@ -156,6 +159,8 @@ def judge(keras: Outputs, torch: Outputs, limit: Limits, located: bool) -> Judge
             found.findings.append(
                 Finding(None, None, Kind.OUTPUT, None, f"output {name}: {gap}, not located")
             )
+        elif gap.size and not gap.mismatched and name in limit:
+            found.findings += _noise(name, keras_value, limit[name])
     if found.elements == 0:
         text = "nothing was compared: the outputs are empty"
         found.findings.append(Finding(None, None, Kind.ERROR, None, text))
@@ -166,6 +171,23 @@ def _gap(keras: Array, torch: Array, limit: Array | None = None) -> Difference |
     """How far two outputs differ; None where their shapes do not correspond."""
     fit = aligned(keras, torch)
     return None if fit is None else difference(keras, fit[0], limit=limit)
+
+
+def _noise(name: str, value: Array, limit: Array) -> list[Finding]:
+    """A finding where half of an output's elements may differ by a large part of themselves."""
+    size = np.abs(np.asarray(value, dtype=np.float64))
+    some = (size > 0.0) & np.isfinite(size)
+    plain = some & (size * LARGEST_NOISE > FLUSHED)  # a softmax's smallest probabilities are nothing
+    some = plain if plain.any() else some
+    share = float(np.median(limit[some] / size[some])) if value.dtype.kind in "fc" and some.any() else 0.0
+    if not share > LARGEST_NOISE:
+        return []
+    text = (
+        f"output {name}: rounding alone may move half of the elements by {share:.1g} of themselves or more, and what "
+        "differs by less does not show"
+    )
+    fix = "inputs and weights of usual size, or a model that does not enlarge its own rounding"
+    return [Finding(None, None, Kind.NOISE, None, text, fix)]
 
 
 def _not_finite(name: str, gap: Difference) -> Finding:

@@ -190,3 +190,25 @@ def test_rows_that_no_token_met() -> None:
     report = parity.compare(model, module, tokens)
     assert report.verdict == "DIVERGED", str(report)
     assert report.findings[0].kind == "weight"
+
+
+@pytest.mark.parametrize("name", ["chaos", "a sine of 1e15", "cancellation", "denormals"])
+def test_an_output_that_is_noise_proves_nothing(name: str) -> None:
+    def chaos(v: Any, sigmoid: Any) -> Any:
+        v = sigmoid(v)
+        for _ in range(60):
+            v = 3.99 * v * (1.0 - v)
+        return v
+
+    steps: dict[str, tuple[Any, Any]] = {
+        "chaos": (lambda v: chaos(v, ops.sigmoid), lambda v: chaos(v, torch.sigmoid)),
+        "a sine of 1e15": (lambda v: ops.sin(v * 1e15), lambda v: torch.sin(v * 1e15)),
+        "cancellation": (lambda v: (v + 1e14) - 1e14, lambda v: (v * 1.3 + 1e14) - 1e14),
+        "denormals": (lambda v: v * 1e-20 * 1e-25, lambda v: v * 1e-20 * 1e-25),
+    }
+    keras_step, torch_step = steps[name]
+    model = functional(keras_conv(), keras_step)
+    module = Module(lambda self, x: torch_step(self.c(x)), c=conv())
+    report = parity.compare(*copied(model, module, images()), images(), quick=True)
+    assert report.verdict == "INCONCLUSIVE", str(report)
+    assert [finding.kind for finding in report.findings] == ["noise"]
