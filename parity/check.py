@@ -55,8 +55,8 @@ def check_pair(
         mapping: {Keras path: torch path} where names differ.
         seed: of the random weights.
         quick: no further probes; without it the first picture of each direction has them.
-        training: gradients, train_steps, loss, optimizer and match_rules of `compare`, for the first picture of
-            each direction.
+        training: gradients, train_steps, loss, optimizer, match_rules and initialisers of `compare`, for the first
+            picture of each direction.
     """
     optimizer_checked(training.get("optimizer"))
     loss_checked(training.get("loss"))
@@ -151,7 +151,11 @@ def _add(result: Result, key: str, report: Report, dtype: str | None) -> None:
 def _key(finding: Finding) -> tuple[str | None, ...]:
     """What makes two findings the same: the figures in the evidence change from picture to picture."""
     place = (finding.keras, finding.torch, finding.kind)
-    return (*place, finding.evidence) if finding.kind == Kind.UNMATCHED else (*place, finding.cause)
+    if finding.kind in {Kind.UNMATCHED, Kind.NOT_COMPARED}:
+        return (*place, finding.evidence)
+    if finding.kind is Kind.TRAINING and finding.cause is None:  # which number of an optimizer it is
+        return (*place, finding.evidence.partition(";")[0])
+    return (*place, finding.cause)
 
 
 def _parameters(module: Any) -> int:

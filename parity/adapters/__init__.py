@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from parity.core.adapter import Adapter
@@ -61,6 +63,20 @@ def trainer_of(adapter: Adapter, loss: Any = None) -> Any:
 
     loss = torch_loss(loss) if isinstance(loss, str) else loss
     return TorchTrainer(adapter, loss)  # type: ignore[arg-type]
+
+
+def first_values_of(adapter: Adapter) -> Callable[[str, int], Any]:
+    """Draws first values of a model's tensors: a function of the tensor's path and the number of the draw.
+
+    It gives an array in the framework's own layout, or None where the law is not known. The model is not changed.
+    """
+    if adapter.side == "keras":
+        from parity.adapters.keras.initial import first_value
+
+        return partial(first_value, adapter)  # type: ignore[arg-type]
+    from parity.adapters.torch.initial import FirstValues
+
+    return FirstValues(adapter).value  # type: ignore[arg-type]
 
 
 def optimizer_access(adapter: Adapter, optimizer: Any) -> Any:

@@ -99,6 +99,8 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
     hyperparameters_of(optimizer, sgd_rate=1.0)
     loss_checked(options.loss)
     _used(options)
+    if options.initialisers:
+        asked["initialisers"] = "strict" if options.strict else options.initialisers
     if not options.gradients and not options.train_steps:
         return asked
     return {

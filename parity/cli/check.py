@@ -47,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
             screen.show(findings(result.findings, screen))
         for line in proven(result, screen, whole=len(pairs) == 1 or options.strict):
             screen.show(line)
+        for text in _laws(result):
+            screen.show(f"note: {text}")
         results.append(result)
     if options.json:
         files.write_json(options.json, results)
@@ -65,6 +67,12 @@ def run(options: argparse.Namespace) -> int:
         )
         return Verdict.DIVERGED.exit_code
     return verdict.exit_code
+
+
+def _laws(result: Result) -> list[str]:
+    """What was found of the laws of the first values, once for all comparisons of a pair."""
+    found = [text for report in result.reports.values() for text in report.training.get("initialisers", ())]
+    return list(dict.fromkeys(found))
 
 
 def _columns(screen: Screen, longest: int) -> list[Column]:

@@ -107,6 +107,13 @@ def _check(command: argparse.ArgumentParser) -> None:
         help="mse, mae, bce or cross-entropy (both of logits); default: the squared error",
     )
     training.add_argument(
+        "--initialisers",
+        nargs="?",
+        const="note",
+        choices=("note", "strict"),
+        help="compare the laws of both sides' first weights: as notes (the default), or strictly as findings",
+    )
+    training.add_argument(
         "--match-rules",
         action="store_true",
         help="where the frameworks' own rules differ, judge by one rule and note the difference",

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
 from parity.core.rules import Hyperparameters, Rule, State
 from parity.core.types import Array, Side
 
@@ -87,8 +89,11 @@ class Trainer(Protocol):
         training: bool,
         watch: Sequence[str] = (),
         forced: Mapping[tuple[str, int], Array] | None = None,
+        shake: np.random.Generator | None = None,
     ) -> Evaluation:
         """Run forward and backward; `forced` replaces gradients with respect to watched outputs (torch only).
+
+        With `shake`, what each operation gives is moved by one unit in the last place, up or down at random.
 
         Without targets, only forward.
         """

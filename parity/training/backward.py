@@ -9,10 +9,11 @@ import numpy as np
 
 from parity.core.finding import Finding, Kind
 from parity.core.layout import activation_to_torch, aligned
-from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, difference
+from parity.core.tolerance import difference
 from parity.core.trainer import Evaluation, WatchedCall
-from parity.core.types import Array
-from parity.training.gaps import Gap, PairedSlots, floor_of, gaps
+from parity.core.types import Array, Both
+from parity.training.gaps import Gap, PairedSlots, gaps
+from parity.training.rounding import Spread, laid, limit_of
 
 LIMIT = 12
 """Faults that are looked for in one backward pass."""
@@ -30,8 +31,8 @@ class Backward:
         watched: torch path of each watched Keras layer.
         keras: the Keras pass.
         torch: torch's pass.
-        rounding: what one roundoff does to each torch gradient, by path.
-        call_rounding: the same for the gradients of watched outputs, by torch path and number of the call.
+        spreads: how far rounding moves each side's gradients, by path, and "input 0" and so on.
+        call_spreads: the same for the gradients of watched outputs, by torch path and number of the call.
         again: the torch pass with the gradients of watched outputs replaced.
     """
 
@@ -39,14 +40,13 @@ class Backward:
     watched: Mapping[str, str]
     keras: Evaluation
     torch: Evaluation
-    rounding: dict[str, float]
-    call_rounding: Mapping[Key, float]
+    spreads: Both[Spread]
+    call_spreads: Mapping[Key, Array]
     again: Callable[[Mapping[Key, Array]], Evaluation]
 
     def gaps(self) -> list[Gap]:
         """Parameters' gradients."""
-        floor = floor_of(self.keras.parameters)
-        return gaps(self.slots, self.keras.parameters, self.torch.parameters, self.rounding, floor)
+        return gaps(self.slots, self.keras.parameters, self.torch.parameters, self.spreads)
 
     def input_gaps(self) -> list[str]:
         """What differs in the inputs' gradients, in words."""
@@ -54,8 +54,10 @@ class Backward:
         for i, (keras, torch) in enumerate(zip(self.keras.inputs, self.torch.inputs, strict=True)):
             if keras is None and torch is None:
                 continue
-            a, b = _in_keras_layout(keras, torch)
-            if not _within(a, b, self.rounding.get(f"input {i}", 0.0), floor_of({"": a})):
+            a, b, how = _in_keras_layout(keras, torch)
+            spread = laid(self.spreads.torch.get(f"input {i}"), a.shape, how)
+            own = self.spreads.keras.get(f"input {i}")
+            if not _within(a, b, _greater(spread, own)):
                 texts.append(f"input {i}: {difference(a, b) if b is not None else 'another shape'}")
         return texts
 
@@ -115,8 +117,8 @@ class Backward:
                 continue
             if call.gradient is None and partner.gradient is None:
                 continue
-            a, b = _in_keras_layout(call.gradient, partner.gradient)
-            if b is not None and not _within(a, b, self.call_rounding.get(key, 0.0)):
+            a, b, how = _in_keras_layout(call.gradient, partner.gradient)
+            if b is not None and not _within(a, b, laid(self.call_spreads.get(key), a.shape, how)):
                 return i, call
         return None
 
@@ -132,7 +134,7 @@ class Backward:
                 f"no gradient reaches its output in torch{again}; in Keras up to {scale:.3g}. Is it detached?"
             )
             return Finding(call.path, path, Kind.GRADIENT, None, text), False
-        a, b = _in_keras_layout(call.gradient, partner.gradient)
+        a, b, _ = _in_keras_layout(call.gradient, partner.gradient)
         before = {gap.slot.torch: gap.greatest for gap in self.gaps()}
         images = aligned(call.output, partner.output)
         first = images is not None and images[1] == "channels first" and call.gradient is not None
@@ -157,25 +159,31 @@ def _own_fault(gap: Gap, bad: Sequence[Gap]) -> Finding:
     return Finding(gap.pair.keras, ", ".join(gap.pair.torch), Kind.GRADIENT, None, evidence)
 
 
-def _within(a: Array, b: Array | None, rounding: float, floor: float = 0.0) -> bool:
-    """Whether two gradients differ by no more than rounding; another shape and NaN never do."""
+def _within(a: Array, b: Array | None, spread: Array | None) -> bool:
+    """Whether every element of two gradients differs by no more than rounding; another shape and NaN never do."""
     if b is None:
         return False
-    allowed = STRUCTURE * float(np.abs(a).max(initial=0.0)) + PRECISION_FACTOR * rounding + floor
-    return bool(float(np.abs(a - b).max(initial=0.0)) <= allowed)
+    with np.errstate(invalid="ignore"):
+        return bool(np.all(np.abs(a - b) <= limit_of(a, b, spread)))
 
 
-def _in_keras_layout(keras: Array | None, torch: Array | None) -> tuple[Array, Array | None]:
-    """Both gradients as Keras lays them out; None counts as zeros."""
+def _greater(a: Array | None, b: Array | None) -> Array | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return np.maximum(a, b)
+
+
+def _in_keras_layout(keras: Array | None, torch: Array | None) -> tuple[Array, Array | None, str]:
+    """Both gradients as Keras lays them out, and how torch's was read; None counts as zeros."""
     if keras is None:
         assert torch is not None
-        return np.zeros_like(torch), torch
+        return np.zeros_like(torch), torch, ""
     if torch is None:
-        return keras, np.zeros_like(keras)
+        return keras, np.zeros_like(keras), ""
     fit = aligned(keras, torch)
     if fit is None and keras.size == torch.size and not np.any(keras):
-        return np.zeros_like(torch), torch
-    return keras, fit[0] if fit else None
+        return np.zeros_like(torch), torch, ""
+    return (keras, fit[0], fit[1]) if fit else (keras, None, "")
 
 
 def _comparable(keras: WatchedCall, torch: WatchedCall) -> bool:

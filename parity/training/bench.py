@@ -14,12 +14,12 @@ from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding
 from parity.core.layout import activation_to_torch, aligned
-from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, difference
+from parity.core.tolerance import difference
 from parity.core.trainer import Evaluation, Trainer, WatchedCall
 from parity.core.types import Array, Both, Side
 from parity.pairing.pair import LayerPair, Pairing
 from parity.pairing.slots import Slot
-from parity.training.rounding import nudge
+from parity.training.rounding import DRAWS, Spread, absolute_sums, laid, limit_of, shaken, widen
 from parity.training.ties import Tie, add_up
 
 
@@ -189,8 +189,11 @@ class Bench:
             if value is not None and value.ndim == 2 and value.shape[1] == int(np.prod(image)):
                 setattr(call, name, np.moveaxis(value.reshape(-1, *image), -1, 1).reshape(value.shape))
 
-    def agree(self, found: Both[Evaluation]) -> tuple[bool, float]:
-        """Whether the outputs agree, and the greatest relative difference; learns the outputs' layouts."""
+    def agree(self, found: Both[Evaluation], training: bool) -> tuple[bool, float]:
+        """Whether the outputs agree within rounding, and the greatest relative difference; learns their layouts.
+
+        Every element is judged by its own rounding, then by torch's spread, then by that of Keras too.
+        """
         keras, torch = found.keras.outputs, found.torch.outputs
         names = [name for name, _ in torch]
         if len(keras) != len(names) or not names:
@@ -198,31 +201,76 @@ class Bench:
         by_name = {name for name, _ in keras} == set(names)
         self._shapes = [value.shape for _, value in keras]
         self._readings, greatest = [], 0.0
+        pairs: list[tuple[Array, Array, str]] = []
         for i, (name, value) in enumerate(keras):
             place = names.index(name) if by_name else i
             fit = aligned(value, torch[place][1])
             if fit is None:
                 return False, float("inf")
             self._readings.append((place, fit[1] == "channels first"))
+            pairs.append((value, *fit))
             greatest = max(greatest, difference(value, fit[0]).max_rel)
-        return greatest <= STRUCTURE, greatest
+        spreads: Both[Spread] = Both({}, {})
+        sides: tuple[Side, ...] = ("torch", "keras")
+        for side in sides:
+            for draw in range(DRAWS):
+                if self._outputs_within(pairs, spreads) or not np.isfinite(greatest):
+                    break
+                if draw == 0 and not self._repeatable(side, training):
+                    break
+                with self.unchanged():
+                    moved = self.nudged(side, training, None, draw=draw).outputs
+                plain = found.of(side).outputs
+                widen(spreads.of(side), _by_place(plain), _by_place(moved))
+        return self._outputs_within(pairs, spreads), greatest
+
+    def _outputs_within(self, pairs: Sequence[tuple[Array, Array, str]], spreads: Both[Spread]) -> bool:
+        """Whether every element of every output is within its limit."""
+        for i, (a, b, how) in enumerate(pairs):
+            measured = [
+                spreads.keras.get(str(i)),
+                laid(spreads.torch.get(str(self._readings[i][0])), a.shape, how),
+            ]
+            known = [value for value in measured if value is not None]
+            spread = np.max(np.stack(known), axis=0) if known else None
+            same = (a == b) | (np.isnan(a) & np.isnan(b))
+            with np.errstate(invalid="ignore"):
+                if not np.all(same | (np.abs(a - b) <= limit_of(a, b, spread))):
+                    return False
+        return True
+
+    def _repeatable(self, side: Side, training: bool) -> bool:
+        """Whether a side gives the same twice: of noise no spread is measured."""
+        runs = []
+        for _ in range(2):
+            with self.unchanged():
+                runs.append(
+                    self.trainers.of(side).evaluate(self.inputs.of(side), None, training=training).outputs
+                )
+        pairs = zip(*runs, strict=True)
+        return all(np.array_equal(a, b, equal_nan=True) for (_, a), (_, b) in pairs)
 
     def nudged(
-        self, side: Side, training: bool, targets: Both[list[Array]] | None, watch: Sequence[str] = ()
+        self,
+        side: Side,
+        training: bool,
+        targets: Both[list[Array]] | None,
+        watch: Sequence[str] = (),
+        draw: int = 0,
     ) -> Evaluation:
-        """One side with every weight and input moved by one unit roundoff; the state comes back."""
-        rng, trainer = np.random.default_rng(0), self.trainers.of(side)
+        """One side with weights, inputs, targets and results moved by one unit in the last place; the state comes back."""
+        rng, trainer = np.random.default_rng((0, draw)), self.trainers.of(side)
         before = trainer.state()
-        trainer.load({path: nudge(rng, value) for path, value in before.items()})
-        inputs = [nudge(rng, value) for value in self.inputs.of(side)]
-        wanted = targets.of(side) if targets else None
-        found = trainer.evaluate(inputs, wanted, training=training, watch=watch)
+        trainer.load({path: shaken(rng, value) for path, value in before.items()})
+        inputs = [shaken(rng, value) for value in self.inputs.of(side)]
+        wanted = [shaken(rng, value) for value in targets.of(side)] if targets else None
+        found = trainer.evaluate(inputs, wanted, training=training, watch=watch, shake=rng)
         add_up(self.ties, side, found.parameters)
         trainer.load(before)
         return found
 
-    def summed(self, paths: Sequence[str]) -> dict[str, float]:
-        """What rounding excuses in each bias' gradient, from the absolute terms of which it is the sum, by torch path.
+    def summed(self, paths: Sequence[str]) -> dict[str, Array]:
+        """The absolute terms of which each bias' gradient is the sum, added up, by the bias' Keras path.
 
         A bias in front of a batch normalisation has a gradient of zero: what is left is the rounding of the sum,
         which a framework may make with a bias of its own. Measured in training mode, at the present weights.
@@ -230,20 +278,11 @@ class Bench:
         trainer, watch = self.trainers.keras, [path for path in paths if path in self.watched]
         with self.unchanged():
             found = trainer.evaluate(self.inputs.keras, self.targets(0).keras, training=True, watch=watch)
-        totals: dict[str, float] = {}
-        for call in found.calls:
-            if call.gradient is not None and call.gradient.ndim > 1:
-                axes = tuple(range(call.gradient.ndim - 1))
-                total = float(np.abs(call.gradient).sum(axes).max(initial=0.0))
-                totals[call.path] = totals.get(call.path, 0.0) + STRUCTURE / PRECISION_FACTOR * total
-        slots = [slot for pair in self.pairing.pairs for slot in pair.slots]
-        layers = {s.torch: s.keras.rpartition(".")[0] for s in slots if len(s.layout.keras_shape) == 1}
-        return {path: totals[layer] for path, layer in layers.items() if layer in totals}
+        return absolute_sums(found.calls, [slot for pair in self.pairing.pairs for slot in pair.slots])
 
-    def in_torch_names(self, rounding: dict[str, float]) -> dict[str, float]:
-        """What was measured on the Keras side, under torch's paths."""
-        slots = [slot for pair in self.pairing.pairs for slot in pair.slots]
-        return {slot.torch: rounding[slot.keras] for slot in slots if slot.keras in rounding}
+
+def _by_place(outputs: Sequence[tuple[str, Array]]) -> dict[str, Array | None]:
+    return {str(i): value for i, (_, value) in enumerate(outputs)}
 
 
 def _target(rng: np.random.Generator, shape: tuple[int, ...], own_loss: bool) -> Array:

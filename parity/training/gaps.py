@@ -1,10 +1,8 @@
-"""How far the paired tensors of two sides are from one another, and how much of it rounding explains.
+"""How far the paired tensors of two sides are from one another, and which elements rounding does not explain.
 
-What may differ. Two frameworks sum in different orders, so that gradients differ by rounding. Relative to a
-tensor's own scale that is nothing, unless the tensor's gradient is zero except for rounding: a convolution's bias
-in front of a batch normalisation in training. So the rounding is measured: every weight and input of the torch
-side is moved by one unit roundoff, and what that does to a gradient, times a factor, is allowed on top of the
-bound for the structure. A sum whose terms cancel shows there how much its terms round.
+Every element is judged by itself: by its own rounding, and by how far runs from shaken weights, inputs and targets
+move it (`parity.training.rounding`). A convolution's bias in front of a batch normalisation has a gradient of zero
+except for rounding: there the spread is all that may differ.
 """
 
 from __future__ import annotations
@@ -14,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, difference
-from parity.core.types import Array
+from parity.core.tolerance import difference
+from parity.core.types import Array, Both
 from parity.pairing.pair import LayerPair
 from parity.pairing.slots import Slot
-from parity.training.rounding import UNIT
+from parity.training.rounding import Spread, limit_of, remembered
 
 Tensors = Mapping[str, Array | None]
 PairedSlots = Sequence[tuple[LayerPair, Slot]]
@@ -35,7 +33,7 @@ class Gap:
         torch: torch's value.
         greatest: greatest absolute difference.
         scale: greatest magnitude on either side.
-        allowed: what rounding explains.
+        limit: how far rounding explains, for each element.
     """
 
     pair: LayerPair
@@ -44,12 +42,18 @@ class Gap:
     torch: Array
     greatest: float
     scale: float
-    allowed: float
+    limit: Array
 
     @property
     def beyond(self) -> bool:
-        """Whether rounding does not explain the difference (NaN is never explained)."""
-        return not self.greatest <= self.allowed
+        """Whether rounding does not explain the difference of some element (NaN is never explained)."""
+        with np.errstate(invalid="ignore"):
+            return not bool(np.all(np.abs(self.keras - self.torch) <= self.limit))
+
+    @property
+    def allowed(self) -> float:
+        """The greatest limit of any element."""
+        return float(self.limit.max(initial=0.0))
 
     @property
     def relative(self) -> float:
@@ -62,11 +66,15 @@ class Gap:
         if self.beyond and not (np.any(self.keras) and np.any(self.torch)):
             side, value = ("Keras", self.torch) if not np.any(self.keras) else ("torch", self.keras)
             return f"{name}: zero in {side}, up to {np.abs(value).max():.3g} on the other side"
-        return f"{name}: {difference(self.keras, self.torch)}"
+        return f"{name}: {difference(self.keras, self.torch, limit=self.limit)}"
 
 
 def gaps(
-    slots: PairedSlots, keras: Tensors, torch: Tensors, rounding: Mapping[str, float], floor: float = 0.0
+    slots: PairedSlots,
+    keras: Tensors,
+    torch: Tensors,
+    spreads: Both[Spread],
+    history: dict[str, Array] | None = None,
 ) -> list[Gap]:
     """Every paired tensor of two sets; a value that is None counts as zeros.
 
@@ -74,8 +82,8 @@ def gaps(
         slots: pairs of tensors.
         keras: Keras values by path.
         torch: torch values by path.
-        rounding: what one unit roundoff does to the torch value, by torch path.
-        floor: difference that is allowed everywhere.
+        spreads: what was measured on either side, by its own paths.
+        history: the greatest magnitudes so far of values that add up over the steps; this call's are taken in.
     """
     found = []
     for pair, slot in slots:
@@ -87,9 +95,28 @@ def gaps(
         with np.errstate(invalid="ignore"):
             scale = float(max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)))
             greatest = float(np.abs(a - b).max(initial=0.0))
-        allowed = STRUCTURE * scale + PRECISION_FACTOR * rounding.get(slot.torch, 0.0) + floor
-        found.append(Gap(pair, slot, a, b, greatest, scale, allowed))
+        value = a if history is None else remembered(history, slot.keras, a, b)
+        limit = limit_of(value, b, spread_of(slot, spreads)) + _limit_of_bias(slot, keras, torch, spreads)
+        found.append(Gap(pair, slot, a, b, greatest, scale, limit))
     return found
+
+
+def spread_of(slot: Slot, spreads: Both[Spread]) -> Array | None:
+    """The greater of both sides' spreads, as Keras lays the tensor out; None where neither was measured."""
+    keras, torch = spreads.keras.get(slot.keras), spreads.torch.get(slot.torch)
+    torch = None if torch is None else slot.layout.to_keras(torch)
+    if keras is None or torch is None:
+        return torch if keras is None else keras
+    return np.maximum(keras, torch)
+
+
+def _limit_of_bias(slot: Slot, keras: Tensors, torch: Tensors, spreads: Both[Spread]) -> Array | float:
+    """What the bias rounds that is part of one side's value."""
+    if slot.bias is None:
+        return 0.0
+    side, path = slot.bias
+    bias = (keras if side == "keras" else torch).get(path)
+    return 0.0 if bias is None else limit_of(bias, bias, spreads.of(side).get(path))
 
 
 def _without_bias(slot: Slot, keras: Tensors, torch: Tensors) -> tuple[Array | None, Array | None]:
@@ -104,9 +131,3 @@ def _without_bias(slot: Slot, keras: Tensors, torch: Tensors) -> tuple[Array | N
     if side == "keras":
         return (None if a is None else a - bias), b
     return a, (None if b is None else b - bias)
-
-
-def floor_of(values: Tensors) -> float:
-    """What a zero may be off by: one roundoff of the greatest value anywhere, with the usual factor."""
-    greatest = max((float(np.abs(v).max(initial=0.0)) for v in values.values() if v is not None), default=0.0)
-    return PRECISION_FACTOR * UNIT * greatest

@@ -9,13 +9,13 @@ import numpy as np
 
 from parity.core.finding import Finding, Kind
 from parity.core.tolerance import STRUCTURE
-from parity.core.trainer import Evaluation
-from parity.core.types import Array, Both
+from parity.core.trainer import Evaluation, WatchedCall
+from parity.core.types import Array, Both, Side
 from parity.training.backward import Backward, Key
 from parity.training.bench import Bench
 from parity.training.gaps import Gap
 from parity.training.losses import SAME, explain_loss
-from parity.training.rounding import greater, moved
+from parity.training.rounding import DRAWS, TIES, UNIT, Spread, widen
 from parity.training.ties import add_up
 
 BLURRED = 1e-6
@@ -34,11 +34,8 @@ def compare_gradients(bench: Bench, training: bool) -> bool:
         result.findings += explain_loss(bench, passes, targets)
         _judge_with_squared_error(bench)
         return compare_gradients(bench, training)
-    with bench.unchanged():
-        nudged = bench.nudged("torch", training, targets)
-    backward = _backward(bench, passes, nudged, training, targets)
-    extra = _keras_rounding(bench, backward, training, targets)
-    backward.rounding = greater(backward.rounding, extra)
+    backward = _backward(bench, passes, training, targets)
+    _measure(bench, backward, training, targets)
     found, inputs = backward.gaps(), backward.input_gaps()
     mode = "training" if training else "inference"
     result.figures[f"gradients_{mode}"] = max(
@@ -49,7 +46,7 @@ def compare_gradients(bench: Bench, training: bool) -> bool:
     result.notes += _blurred(found, mode)
     if not inputs and not any(gap.beyond for gap in found):
         return True
-    located = _located(bench, training, targets, extra)
+    located = _located(bench, training, targets, backward.spreads)
     if not located:
         text = "; ".join(inputs) or "; ".join(str(gap) for gap in found if gap.beyond)
         located = [Finding(None, None, Kind.GRADIENT, None, f"the loss's gradient: {text}")]
@@ -68,16 +65,32 @@ def _judge_with_squared_error(bench: Bench) -> None:
     bench.result.notes.append("the losses differ: the rest is judged with the squared error")
 
 
-def _keras_rounding(bench: Bench, backward: Backward, training: bool, targets: Targets) -> dict[str, float]:
-    """What rounding does on the Keras side, by torch path: asked only where torch's explains too little."""
-    beyond = [gap.pair.keras for gap in backward.gaps() if gap.beyond]
-    if not beyond and not backward.input_gaps():
-        return {}
-    with bench.unchanged():
-        nudged = bench.nudged("keras", training, targets)
-    found = bench.in_torch_names(moved(backward.keras.parameters, nudged.parameters))
-    found |= moved(_numbered(backward.keras.inputs), _numbered(nudged.inputs))
-    return greater(found, bench.summed(beyond)) if training else found
+def _measure(bench: Bench, backward: Backward, training: bool, targets: Targets) -> None:
+    """Measure spreads until they explain every difference, or all runs are made: torch's side first, then Keras'."""
+    sides: tuple[Side, ...] = ("torch", "keras")
+    for draws in (range(DRAWS), range(DRAWS, TIES)):
+        for side in sides:
+            for draw in draws:
+                beyond = [gap for gap in backward.gaps() if gap.beyond]
+                if not beyond and not backward.input_gaps():
+                    return
+                if draw >= DRAWS and not _blurred(backward.gaps(), ""):
+                    return
+                with bench.unchanged():
+                    moved = bench.nudged(side, training, targets, draw=draw)
+                plain = backward.keras if side == "keras" else backward.torch
+                widen(backward.spreads.of(side), plain.parameters, moved.parameters)
+                widen(backward.spreads.of(side), _numbered(plain.inputs), _numbered(moved.inputs))
+        if training and draws.start == 0:
+            beyond = [gap for gap in backward.gaps() if gap.beyond]
+            _widen_sums(backward, bench.summed([gap.pair.keras for gap in beyond]) if beyond else {})
+
+
+def _widen_sums(backward: Backward, summed: Mapping[str, Array]) -> None:
+    """A bias' gradient is a sum over the pixels, whose rounding is that of its absolute terms."""
+    for path, total in summed.items():
+        known = backward.spreads.keras.get(path, np.zeros_like(total))
+        backward.spreads.keras[path] = np.maximum(known, UNIT * total)
 
 
 def _blurred(found: Sequence[Gap], mode: str) -> list[str]:
@@ -93,29 +106,32 @@ def _blurred(found: Sequence[Gap], mode: str) -> list[str]:
     ]
 
 
-def _located(bench: Bench, training: bool, targets: Targets, extra: dict[str, float]) -> list[Finding]:
+def _located(bench: Bench, training: bool, targets: Targets, spreads: Both[Spread]) -> list[Finding]:
     """The places at which the backward passes differ, found with every call watched."""
     with bench.unchanged():
         passes = bench.evaluate(training, targets, watch=True)
-    with bench.unchanged():
-        nudged = bench.nudged("torch", training, targets, bench.watched_paths().torch)
-    backward = _backward(bench, passes, nudged, training, targets)
-    backward.rounding = greater(backward.rounding, extra)
+    backward = _backward(bench, passes, training, targets)
+    backward.spreads = spreads
+    arrived: dict[str, Array | None] = {_name(call): call.gradient for call in passes.torch.calls}
+    moved_calls: Spread = {}
+    for draw in range(DRAWS):
+        with bench.unchanged():
+            moved = bench.nudged("torch", training, targets, bench.watched_paths().torch, draw)
+        widen(moved_calls, arrived, {_name(call): call.gradient for call in moved.calls})
+    backward.call_spreads = {
+        (call.path, call.index): moved_calls[_name(call)]
+        for call in passes.torch.calls
+        if _name(call) in moved_calls
+    }
     return backward.locate()
 
 
-def _backward(
-    bench: Bench, passes: Both[Evaluation], nudged: Evaluation, training: bool, targets: Targets
-) -> Backward:
-    """The two passes; `nudged` is torch's from weights and inputs moved by one roundoff."""
-    rounding = moved(passes.torch.parameters, nudged.parameters)
-    rounding |= moved(_numbered(passes.torch.inputs), _numbered(nudged.inputs))
-    arrived = {(call.path, call.index): call.gradient for call in nudged.calls}
-    call_rounding = {
-        (call.path, call.index): float(np.abs(call.gradient - gradient).max(initial=0.0))
-        for call in passes.torch.calls
-        if call.gradient is not None and (gradient := arrived.get((call.path, call.index))) is not None
-    }
+def _name(call: WatchedCall) -> str:
+    return f"{call.path} {call.index}"
+
+
+def _backward(bench: Bench, passes: Both[Evaluation], training: bool, targets: Targets) -> Backward:
+    """The two passes, with nothing measured of their rounding yet."""
 
     def again(forced: Mapping[Key, Array]) -> Evaluation:
         with bench.unchanged():
@@ -129,7 +145,7 @@ def _backward(
         add_up(bench.ties, "torch", found.parameters)
         return found
 
-    return Backward(bench.slots(), bench.watched, *passes, rounding, call_rounding, again)
+    return Backward(bench.slots(), bench.watched, *passes, Both({}, {}), {}, again)
 
 
 def _numbered(inputs: Sequence[Array | None]) -> dict[str, Array | None]:

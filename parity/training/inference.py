@@ -28,7 +28,7 @@ def infer(bench: Bench) -> bool:
     if found:
         passes = bench.evaluate(False, None)
     bench.extras = passes.keras.extras
-    agree, gap = bench.agree(passes)
+    agree, gap = bench.agree(passes, training=False)
     if found and agree:
         result.findings = [_verified(f, gap) if f.cause == LEFT_ON else f for f in result.findings]
     if not agree:

@@ -1,32 +1,89 @@
-"""How much rounding does: values moved by one unit roundoff, and what that changes."""
+"""How far rounding moves each element in training: runs of one side from weights, inputs and targets moved by a unit.
+
+An element may differ between the sides by its own rounding. Where that does not explain a difference, one side is run
+again from weights, inputs and targets that are moved by one unit in the last place, up or down at random. What an
+element moves then is its spread: a gradient whose terms cancel moves as far as its terms round. Neighbours do not
+count, so that one huge gradient hides nothing.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from parity.core.tolerance import UNIT_ROUNDOFF
+from parity.core.layout import activation_to_keras
+from parity.core.tolerance import limits
+from parity.core.trainer import WatchedCall
 from parity.core.types import Array
+from parity.pairing.slots import Slot
+from parity.replay.spread import DRAWS, UNIT, shaken
 
-UNIT = UNIT_ROUNDOFF["float64"]
+__all__ = [
+    "DRAWS",
+    "TIES",
+    "UNIT",
+    "Spread",
+    "absolute_sums",
+    "laid",
+    "limit_of",
+    "remembered",
+    "shaken",
+    "widen",
+]
+
+TIES = 12
+"""Runs where rounding moves a tensor far: of two equal values in a pooling either may be taken, in every run anew."""
+
+Spread = dict[str, Array]
+"""How far each element moves, by path, as the side itself lays it out."""
 
 
-def nudge(rng: np.random.Generator, value: Array) -> Array:
-    """Each floating element moved by up to one unit roundoff."""
-    return value * (1.0 + UNIT * rng.uniform(-1.0, 1.0, value.shape)) if value.dtype.kind == "f" else value
+def widen(spread: Spread, plain: Mapping[str, Array | None], moved: Mapping[str, Array | None]) -> None:
+    """Take in what one run moved, in place; of several runs the greatest movement counts."""
+    for path, value in plain.items():
+        changed = moved.get(path)
+        if value is None or changed is None or value.shape != changed.shape:
+            continue
+        with np.errstate(invalid="ignore"):
+            gap = np.nan_to_num(np.abs(value - changed), nan=0.0, posinf=0.0)
+        known = spread.get(path)
+        spread[path] = gap if known is None else np.maximum(known, gap)
 
 
-def moved(before: Mapping[str, Array | None], after: Mapping[str, Array | None]) -> dict[str, float]:
-    """Greatest change of each tensor."""
-    found = {}
-    for path, value in before.items():
-        changed = after.get(path)
-        if value is not None and changed is not None:
-            found[path] = float(np.abs(value - changed).max(initial=0.0))
-    return found
+def limit_of(a: Array, b: Array, spread: Array | None = None) -> Array:
+    """How far two arrays may differ at each element: by the greater one's own rounding, and by the spread."""
+    return limits(np.maximum(np.abs(a), np.abs(b)), spread)
 
 
-def greater(first: dict[str, float], second: dict[str, float]) -> dict[str, float]:
-    """The greater of two measurements of each tensor."""
-    return {path: max(first.get(path, 0.0), second.get(path, 0.0)) for path in {**first, **second}}
+def remembered(history: dict[str, Array], name: str, a: Array, b: Array) -> Array:
+    """The greatest magnitude that each element had so far on either side; kept in the history.
+
+    What a sum over the steps has become may be small where its terms cancelled: it rounds as they do.
+    """
+    now = np.maximum(np.abs(a), np.abs(b))
+    known = history.get(name)
+    history[name] = now if known is None or known.shape != now.shape else np.maximum(known, now)
+    return history[name]
+
+
+def laid(spread: Array | None, shape: tuple[int, ...], how: str) -> Array | None:
+    """The spread of a torch activation as Keras lays the activation out; `how` is what `core.layout.aligned` says."""
+    if spread is None:
+        return None
+    return activation_to_keras(spread) if how == "channels first" else spread.reshape(shape)
+
+
+def absolute_sums(calls: Sequence[WatchedCall], slots: Sequence[Slot]) -> dict[str, Array]:
+    """The absolute terms of which each bias' gradient is the sum, added up over all calls, by the bias' Keras path."""
+    totals: dict[str, Array] = {}
+    for call in calls:
+        if call.gradient is not None and call.gradient.ndim > 1:
+            total = np.abs(call.gradient).sum(tuple(range(call.gradient.ndim - 1)))
+            known = totals.get(call.path)
+            totals[call.path] = total if known is None or known.shape != total.shape else known + total
+    vectors = {slot.keras: slot.layout.keras_shape for slot in slots if len(slot.layout.keras_shape) == 1}
+    found = {path: totals.get(path.rpartition(".")[0]) for path in vectors}
+    return {
+        path: total for path, total in found.items() if total is not None and total.shape == vectors[path]
+    }

@@ -11,15 +11,12 @@ import numpy as np
 
 from parity.core.finding import Finding, Kind
 from parity.core.layout import aligned
-from parity.core.tolerance import PRECISION_FACTOR, STRUCTURE, difference
+from parity.core.tolerance import difference
 from parity.core.trainer import Dropped, Evaluation, WatchedCall
 from parity.core.types import Array, Both, Side
 from parity.pairing.pair import LayerPair
 from parity.training.bench import Bench
 from parity.training.gradients import compare_gradients
-
-ROUNDING_AT_MOST = 1e-6
-"""Beyond this relative difference of outputs in float64 it is not asked what rounding does."""
 
 FROZEN = "batchnorm-frozen"
 T = TypeVar("T")
@@ -38,9 +35,7 @@ def train_mode(bench: Bench, gradients: bool) -> bool:
     _leave_out_what_one_side_trains(bench)
     with bench.unchanged():
         passes = bench.evaluate(True, None, watch=True)
-    agree, gap = bench.agree(passes)
-    if not agree and gap < ROUNDING_AT_MOST:  # many normalisations by the batch enlarge rounding
-        agree = gap <= STRUCTURE + PRECISION_FACTOR * _rounding(bench, passes.torch)
+    agree, gap = bench.agree(passes, training=True)
     result.findings = [
         _with_fix_tried(f, agree, gap) if f in dropout or f.cause == FROZEN else f for f in result.findings
     ]
@@ -70,14 +65,6 @@ def _note_what_fit_leaves_off(bench: Bench, before: dict[str, Array], dropped: S
             "the Keras model's call has no `training` argument, so that fit() leaves its normalisations and dropout "
             "in inference mode; judged here as called with training=True"
         )
-
-
-def _rounding(bench: Bench, torch: Evaluation) -> float:
-    """How far one unit roundoff in every weight and input moves torch's outputs in training mode, relatively."""
-    with bench.unchanged():
-        nudged = bench.nudged("torch", True, None)
-    pairs = zip(torch.outputs, nudged.outputs, strict=True)
-    return max((difference(value, changed).max_rel for (_, value), (_, changed) in pairs), default=0.0)
 
 
 def _unrepeatable(bench: Bench) -> bool:

@@ -25,6 +25,7 @@ from parity.report.repro.blueprints import with_blueprints
 from parity.report.rests import too_little
 from parity.report.result import Report
 from parity.training.findings import add_training
+from parity.training.initial.findings import add_initialisers
 from parity.training.requests import loss_checked, optimizer_checked
 from parity.verdict.evaluate import evaluated
 from parity.verdict.hiding import hiding
@@ -52,6 +53,7 @@ def compare(
     match_rules: bool = False,
     pairing: Pairing | None = None,
     quick: bool = False,
+    initialisers: bool | str = False,
 ) -> Report:
     """Evaluate both models on the same inputs with the weights that they have, and compare the outputs.
 
@@ -78,6 +80,7 @@ def compare(
         match_rules: judge training with one rule where the frameworks' own rules differ, and only note these.
         pairing: of these two models, made before (`parity.pair`, or the result of `transfer`); None pairs them here.
         quick: the one input alone, without further probes.
+        initialisers: compare the laws of both sides' first values too; what differs is a note, with "strict" a finding.
 
     Returns:
         The report; `bool(report)` is True for EQUAL alone.
@@ -109,6 +112,8 @@ def compare(
         report.unproven = [entry for entry in report.unproven if entry.kind is not UnprovenKind.TRAINING]
         add_training(report, keras, torch, paired, values, comparison.noisy, gradients=gradients,
                      train_steps=train_steps, loss=loss, optimizer=optimizer, match_rules=match_rules)  # fmt: skip
+    if initialisers:
+        add_initialisers(report, keras, torch, paired, initialisers)
     report.pairs = layer_pairs(paired)
     report.environment = environment()
     report.seconds = time.perf_counter() - started

@@ -354,10 +354,28 @@ def test_a_zero_gradient_is_judged_by_what_rounding_does_to_it() -> None:
     slot = Slot("conv.bias", "conv.bias", identity((2,)))
     slots = [(LayerPair("conv", ("conv",), (slot,), "path"), slot)]
     ours, theirs = {"conv.bias": np.array([1e-17, 2e-17])}, {"conv.bias": np.array([-1e-17, 1e-17])}
-    (excused,) = gaps(slots, ours, theirs, {"conv.bias": 2e-17})
-    (real,) = gaps(slots, ours, theirs, {})
+    (excused,) = gaps(slots, ours, theirs, Both({}, {"conv.bias": np.full(2, 2e-17)}))
+    (real,) = gaps(slots, ours, theirs, Both({}, {}))
+    (half,) = gaps(slots, ours, theirs, Both({}, {"conv.bias": np.array([2e-17, 0.0])}))
     assert not excused.beyond
     assert real.beyond
+    assert half.beyond  # every element by its own
+
+
+def test_one_huge_gradient_hides_no_other() -> None:
+    """1e9 next to 1: a difference of 1e-6 was within 1e-11 of the tensor's scale, and within the floor of all."""
+    huge = Slot("a.kernel", "a.weight", identity((2,)))
+    plain = Slot("b.kernel", "b.weight", identity((1,)))
+    slots = [
+        (LayerPair("a", ("a",), (huge,), "path"), huge),
+        (LayerPair("b", ("b",), (plain,), "path"), plain),
+    ]
+    ours = {"a.kernel": np.array([1e12, 1.0]), "b.kernel": np.array([1.0])}
+    theirs = {"a.weight": np.array([1e12, 1.0 + 1e-9]), "b.weight": np.array([1.0 + 1e-9])}
+    spreads = Both({}, {"a.weight": np.array([1e-4, 1e-16]), "b.weight": np.array([1e-16])})
+    assert [gap.beyond for gap in gaps(slots, ours, theirs, spreads)] == [True, True]
+    same = {"a.weight": np.array([1e12 * (1 + 1e-15), 1.0]), "b.weight": np.array([1.0])}
+    assert [gap.beyond for gap in gaps(slots, ours, same, spreads)] == [False, False]
 
 
 def test_copies_whose_gradients_cancel_are_one_tensor() -> None:

@@ -172,6 +172,7 @@ EQUAL: dict[str, tuple[Any, Any]] = {
         keras_sgd(clipvalue=1e-3),
         around(torch_sgd(), clip=functools.partial(nn.utils.clip_grad_value_, clip_value=1e-3)),
     ),
+    "clipped each": (keras_sgd(clipnorm=1e-3), around(torch_sgd(), clipnorm=1e-3)),
     "clipped by norm": (keras_sgd(global_clipnorm=1e-3), around(torch_sgd(), global_clipnorm=1e-3)),
     "loss scaled": (keras_sgd(loss_scale_factor=1024.0), around(torch_sgd(), loss_scale_factor=1024.0)),
 }

@@ -298,3 +298,57 @@ def test_split_and_folded_tensors_train_the_same(case: str) -> None:
     parity.transfer(module, model, inputs=values)
     report = compare(model, module, values, gradients=True, train_steps=2, match_rules=True)
     assert report.verdict == "EQUAL", str(report)
+
+
+# --- every element by its own rounding ------------------------------------------------------------------
+
+
+class TwoHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(5, 3), nn.Linear(5, 2)
+
+    def forward(self, x: Any) -> Any:
+        return {"a": 1e8 * self.a(x), "b": self.b(x)}
+
+
+def test_a_huge_gradient_hides_no_other() -> None:
+    """The gradient of one head is 1e16 times that of the other, whose own is wrong by a millionth."""
+    image = keras.Input((5,))
+    outputs = {"a": 1e8 * L.Dense(3, name="a")(image), "b": L.Dense(2, name="b")(image)}
+    model, module = keras.Model(image, outputs), TwoHeads()
+    parity.transfer(module, model)
+    report = compare(
+        model, module, VALUES, gradients=True, train_steps=2, optimizer={"name": "sgd", "lr": 1e-18}
+    )
+    assert report.verdict == "EQUAL", str(report)
+    handle = module.b.weight.register_hook(lambda gradient: gradient * (1.0 + 1e-6))
+    report = compare(model, module, VALUES, gradients=True)
+    handle.remove()
+    assert report.verdict == "DIVERGED", str(report)
+    assert {finding.keras for finding in report.findings} == {"b"}, str(report)
+
+
+class Variance(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(5, 8)
+
+    def forward(self, x: Any) -> Any:
+        y = self.a(x) + 1000.0
+        return (y * y).sum(1) / 8 - (y.sum(1) / 8) ** 2
+
+
+def test_a_pair_that_enlarges_rounding_trains_equal() -> None:
+    """E[y²] - E[y]² at a mean of 1000: outputs and gradients lose seven digits on both sides."""
+    image = keras.Input((5,))
+    y = L.Dense(8, name="a")(image) + 1000.0
+    mean = keras.ops.mean
+    model = keras.Model(image, mean(y * y, -1) - mean(y, -1) * mean(y, -1))
+    module = Variance()
+    parity.transfer(module, model)
+    report = compare(model, module, VALUES, gradients=True, train_steps=2)
+    assert report.verdict == "EQUAL", str(report)
+    with torch.no_grad():
+        module.a.bias[0] += 1e-6
+    assert compare(model, module, VALUES, gradients=True).verdict == "DIVERGED"

@@ -9,14 +9,14 @@ from typing import TypeVar
 import numpy as np
 
 from parity.core.finding import Finding, Kind
-from parity.core.tolerance import PRECISION_FACTOR
 from parity.core.types import Array, Both
 from parity.pairing.pair import LayerPair
-from parity.training.gaps import floor_of
+from parity.training.gaps import spread_of
+from parity.training.rounding import limit_of
 from parity.training.steps.explained import EXACT, Explained
 from parity.training.steps.first_difference import FirstDifference, Steps
 from parity.training.steps.optimizer_causes import OptimizerStep, explain_step
-from parity.training.steps.rounding import StepRounding
+from parity.training.steps.rounding import StepSpreads
 from parity.training.steps.run import Runs, torch_rule
 from parity.training.steps.statistics import Statistics, batch_of, explain_statistics
 
@@ -24,7 +24,7 @@ V = TypeVar("V")
 
 
 def explain(
-    runs: Runs, difference: FirstDifference, steps: Steps, rounding: Sequence[StepRounding]
+    runs: Runs, difference: FirstDifference, steps: Steps, rounding: Sequence[StepSpreads]
 ) -> Explained:
     """The causes of the first difference; one finding without a cause where none is proven."""
     if difference.what == "statistics":
@@ -48,16 +48,18 @@ def explain(
 # --- optimizers -----------------------------------------------------------------------------------------
 
 
-def blurred_paths(runs: Runs, last: int, steps: Steps, rounding: Sequence[StepRounding]) -> set[str]:
+def blurred_paths(runs: Runs, last: int, steps: Steps, rounding: Sequence[StepSpreads]) -> set[str]:
     """Parameters whose gradient is little more than rounding in one of the steps: they follow no rule closely."""
     found = set()
     for number in range(last + 1):
         gradients = steps.keras[number].gradients
-        floor = floor_of(gradients)
+        spreads = Both(*(side.gradients for side in rounding[number]))
         for _, slot in runs.bench.slots():
             value = gradients.get(slot.keras)
-            allowed = PRECISION_FACTOR * rounding[number].gradients.get(slot.torch, 0.0) + floor
-            if value is not None and allowed > EXACT * float(np.abs(value).max(initial=0.0)):
+            if value is None:
+                continue
+            limit = limit_of(value, value, spread_of(slot, spreads))
+            if float(limit.max(initial=0.0)) > EXACT * float(np.abs(value).max(initial=0.0)):
                 found.add(slot.keras)
     return found
 

@@ -1,65 +1,50 @@
-"""What one unit roundoff in weights and inputs does to what a side has after each step."""
+"""How far rounding moves each element of what a side has after each step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from parity.core.rules import in_torch_terms
-from parity.core.types import Side
-from parity.pairing.slots import Slot
-from parity.training.rounding import greater, moved
+from parity.core.types import Array, Both
+from parity.training.rounding import Spread, widen
 from parity.training.steps.run import TrainingStep
 
 
 @dataclass
-class StepRounding:
-    """How far rounding moves what a side has after one step, by torch path.
+class StepSpread:
+    """How far rounding moves what one side has in one step, by its own paths.
 
     Attributes:
         loss: the loss before the step.
         gradients: the gradients before it.
         state: parameters and statistics after it.
-        optimizer_state: what the optimizer keeps after it, by name of what it keeps.
+        optimizer_state: what the optimizer keeps after it, as torch keeps it, by "path name".
     """
 
     loss: float = 0.0
-    gradients: dict[str, float] = field(default_factory=dict)
-    state: dict[str, float] = field(default_factory=dict)
-    optimizer_state: dict[str, dict[str, float]] = field(default_factory=dict)
+    gradients: Spread = field(default_factory=dict)
+    state: Spread = field(default_factory=dict)
+    optimizer_state: Spread = field(default_factory=dict)
 
-    def widen(self, plain: TrainingStep, nudged: TrainingStep, torch_paths: Mapping[str, str]) -> None:
-        """Take in a measurement; the greater counts.
-
-        Args:
-            plain: the step.
-            nudged: the same step from weights and inputs that were moved by one unit roundoff.
-            torch_paths: torch path of each tensor of this side.
-        """
-
-        def named(measured: Mapping[str, float]) -> dict[str, float]:
-            return {torch_paths[path]: value for path, value in measured.items() if path in torch_paths}
-
-        self.loss = max(self.loss, abs(plain.loss - nudged.loss))
-        self.gradients = greater(self.gradients, named(moved(plain.gradients, nudged.gradients)))
-        self.state = greater(self.state, named(moved(plain.state, nudged.state)))
-        for path, state in plain.optimizer_state.items():
-            if path in torch_paths and path in nudged.optimizer_state:
-                rule = plain.rules.get(path)
-                states = state, nudged.optimizer_state[path]
-                first, second = (in_torch_terms(rule, s) if rule else s for s in states)
-                known = self.optimizer_state.get(torch_paths[path], {})
-                self.optimizer_state[torch_paths[path]] = greater(known, moved(first, second))
+    def take(self, plain: TrainingStep, moved: TrainingStep) -> None:
+        """Take in the same step of a run from shaken weights, inputs and targets; the greatest movement counts."""
+        self.loss = max(self.loss, abs(plain.loss - moved.loss))
+        widen(self.gradients, dict(plain.gradients), dict(moved.gradients))
+        widen(self.state, dict(plain.state), dict(moved.state))
+        widen(self.optimizer_state, dict(kept(plain)), dict(kept(moved)))
 
 
-def widen_all(
-    rounding: Sequence[StepRounding],
-    plain: Sequence[TrainingStep],
-    nudged: Sequence[TrainingStep],
-    slots: Sequence[Slot],
-    side: Side,
-) -> None:
-    """Take the measurement of one side into each step's rounding; the greater of both sides counts."""
-    torch_paths = {slot.keras if side == "keras" else slot.torch: slot.torch for slot in slots}
-    for each, before, after in zip(rounding, plain, nudged, strict=True):
-        each.widen(before, after, torch_paths)
+StepSpreads = Both[StepSpread]
+"""Both sides' spreads of one step."""
+
+
+def kept(step: TrainingStep) -> dict[str, Array]:
+    """What the optimizer keeps of every parameter, as torch keeps it, by "path name"."""
+    found: dict[str, Array] = {}
+    for path, state in step.optimizer_state.items():
+        rule = step.rules.get(path)
+        terms = in_torch_terms(rule, state) if rule else state
+        found |= {f"{path} {name}": np.asarray(value) for name, value in terms.items()}
+    return found

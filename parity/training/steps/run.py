@@ -15,7 +15,7 @@ from parity.core.types import Array, Both, Side
 from parity.pairing.slots import Slot
 from parity.training.bench import Bench
 from parity.training.requests import hyperparameters_of, optimizer_checked
-from parity.training.rounding import nudge
+from parity.training.rounding import shaken
 from parity.training.steps.explained import Explained
 from parity.training.steps.parts import exchanged
 from parity.training.ties import add_up
@@ -70,19 +70,25 @@ class Runs:
         self.zeroed = Both[set[str]](set(), set())
         self.reference: Sequence[TrainingStep] = ()
         self.rounded = 0.0
+        self._shake: np.random.Generator | None = None
 
     def run(self, side: Side, torch: Sequence[TrainingStep] = ()) -> list[TrainingStep]:
         """All steps of one side; with torch's steps, Keras takes over the parts of the rule that were explained."""
         return self._steps(side, self.start.of(side), self.batches.of(side), torch)
 
-    def nudged(self, side: Side, torch: Sequence[TrainingStep] = ()) -> list[TrainingStep]:
-        """The same steps from weights and inputs that were moved by one unit roundoff."""
-        rng = np.random.default_rng(1)
-        start = {path: nudge(rng, value) for path, value in self.start.of(side).items()}
-        batches = [[nudge(rng, value) for value in batch] for batch in self.batches.of(side)]
-        steps = self._steps(side, start, batches, torch)
-        self.bench.trainers.of(side).load(self.start.of(side))
-        return steps
+    def nudged(self, side: Side, draw: int, torch: Sequence[TrainingStep] = ()) -> list[TrainingStep]:
+        """The same steps from weights, inputs and targets that were moved by one unit in the last place."""
+        rng = np.random.default_rng((1, draw))
+        start = {path: shaken(rng, value) for path, value in self.start.of(side).items()}
+        batches = [[shaken(rng, value) for value in batch] for batch in self.batches.of(side)]
+        targets = self.targets
+        self.targets = [Both(*([shaken(rng, v) for v in values] for values in both)) for both in targets]
+        self._shake = rng
+        try:
+            return self._steps(side, start, batches, torch)
+        finally:
+            self.targets, self._shake = targets, None
+            self.bench.trainers.of(side).load(self.start.of(side))
 
     # --- the optimizers ---------------------------------------------------------------------------------
 
@@ -145,7 +151,8 @@ class Runs:
     ) -> TrainingStep:
         """One step of one side; `before` is the optimizer's state, `torch` the rules to take parts from."""
         trainer = self.bench.trainers.of(side)
-        found = trainer.evaluate(batch, self.targets[number].of(side), training=True)
+        targets = self.targets[number].of(side)
+        found = trainer.evaluate(batch, targets, training=True, shake=self._shake)
         add_up(self.bench.ties, side, found.parameters)
         trained, zeroed = trainer.trainable() - self._left_out(side), self.zeroed.of(side)
         gradients = {

@@ -15,14 +15,15 @@ import numpy as np
 
 from parity.core.finding import Finding, Kind
 from parity.core.rules import Hyperparameters
-from parity.core.tolerance import PRECISION_FACTOR
+from parity.core.tolerance import STRUCTURE
 from parity.core.types import Both, Side
 from parity.training.bench import Bench
+from parity.training.rounding import DRAWS
 from parity.training.steps.explain import blurred_paths, explain, optimizer_steps
 from parity.training.steps.explained import Explained
 from parity.training.steps.first_difference import FirstDifference, Steps, first_difference
 from parity.training.steps.optimizer_causes import does_what_it_says, with_penalties
-from parity.training.steps.rounding import StepRounding, widen_all
+from parity.training.steps.rounding import StepSpread
 from parity.training.steps.run import Runs, TrainingStep
 from parity.training.steps.simulated import unseen
 from parity.training.steps.stated import compare_stated
@@ -44,16 +45,16 @@ class Trajectory:
     def __init__(self, bench: Bench, steps: int, optimizer: Any, match_rules: bool) -> None:
         self.bench, self.match_rules = bench, match_rules
         self.runs = Runs(bench, steps, optimizer)
-        self.rounding = [StepRounding() for _ in range(steps)]
+        self.rounding = [Both(StepSpread(), StepSpread()) for _ in range(steps)]
         self.matched: list[Finding] = []
-        self._keras_measured = False
+        self._drawn = {"torch": 0, "keras": 0}
+        self._zeros_looked_for = False
 
     def judge(self) -> None:
         """Run, compare, explain, repeat; findings, notes and figures go into the bench's result."""
         result = self.bench.result
         result.findings += compare_stated(self.runs)
         torch = self.runs.reference = self.runs.run("torch")
-        self._measure_rounding("torch", torch)
         difference: FirstDifference | None = None
         for attempt in range(REPEATS):
             follow = torch if attempt else []
@@ -67,11 +68,8 @@ class Trajectory:
                 text = "a loss of the training steps is not finite: take a smaller learning rate"
                 result.findings.append(Finding(None, None, Kind.NON_FINITE, None, text))
                 return
-            difference = self._first_difference(steps)
-            if difference is not None and not self._keras_measured:
-                steps = self._without_rounding(steps, follow)
-                torch = self.runs.reference = steps.torch
-                difference = self._first_difference(steps)
+            steps, difference = self._beyond_rounding(steps, follow)
+            torch = self.runs.reference
             if difference is None or (difference.what == "optimizer state" and self._judge_rules(steps)):
                 break
             found = explain(self.runs, difference, steps, self.rounding)
@@ -95,35 +93,47 @@ class Trajectory:
     def _first_difference(self, steps: Steps) -> FirstDifference | None:
         return first_difference(self.bench, steps, self.rounding, self.runs.explained.ignored)
 
-    def _measure_rounding(
-        self, side: Side, steps: Sequence[TrainingStep], torch: Sequence[TrainingStep] = ()
-    ) -> None:
-        """Repeat a side's run from weights and inputs moved by one roundoff; the greater of both sides counts."""
-        slots = [slot for pair in self.bench.pairing.pairs for slot in pair.slots]
-        widen_all(self.rounding, steps, self.runs.nudged(side, torch), slots, side)
+    def _beyond_rounding(
+        self, steps: Steps, follow: Sequence[TrainingStep]
+    ) -> tuple[Steps, FirstDifference | None]:
+        """The first difference that no rounding explains: spreads are measured until none is left, or all runs are made.
 
-    def _without_rounding(self, steps: Steps, follow: Sequence[TrainingStep]) -> Steps:
-        """The steps again, judged with what rounding does in Keras too, and without gradients that are rounding alone.
-
-        Done once, and only where the sides differ: Keras may round more than torch.
+        Gradients that are rounding alone are taken for zero on the way, and the steps are run again.
         """
-        self._keras_measured = True
-        if self._take_for_zero(steps):
-            torch = self.runs.run("torch")
-            self.rounding = [StepRounding() for _ in torch]
-            self._measure_rounding("torch", torch)
-            follow = torch if follow else []
-            steps = Both(self.runs.run("keras", follow), torch)
-        self._measure_rounding("keras", steps.keras, follow)
-        return steps
+        difference = self._measured("torch", steps, [])
+        if difference is not None and not self._zeros_looked_for:
+            self._zeros_looked_for = True
+            if self._take_for_zero(steps):
+                torch = self.runs.reference = self.runs.run("torch")
+                self.rounding = [Both(StepSpread(), StepSpread()) for _ in torch]
+                self._drawn = {"torch": 0, "keras": 0}
+                steps = Both(self.runs.run("keras", torch if follow else []), torch)
+                follow = torch if follow else []
+                difference = self._measured("torch", steps, [])
+        if difference is not None:
+            difference = self._measured("keras", steps, follow)
+        return steps, difference
+
+    def _measured(self, side: Side, steps: Steps, follow: Sequence[TrainingStep]) -> FirstDifference | None:
+        """The first difference, with as many runs of one side as it takes, or as there are."""
+        difference = self._first_difference(steps)
+        while difference is not None and self._drawn[side] < DRAWS:
+            moved = self.runs.nudged(side, self._drawn[side], follow)
+            for spread, plain, other in zip(self.rounding, steps.of(side), moved, strict=True):
+                spread.of(side).take(plain, other)
+            self._drawn[side] += 1
+            difference = self._first_difference(steps)
+        return difference
 
     def _take_for_zero(self, steps: Steps) -> bool:
         """Take gradients that are rounding alone for zero on both sides: Adam would make steps of the rounding."""
         summed, zeroed = self.bench.summed(list(self.bench.watched)), self.runs.zeroed
         for _, slot in self.bench.slots():
             values = steps.keras[0].gradients.get(slot.keras), steps.torch[0].gradients.get(slot.torch)
-            greatest = max((float(np.abs(v).max(initial=0.0)) for v in values if v is not None), default=0.0)
-            if 0.0 < greatest <= PRECISION_FACTOR * summed.get(slot.torch, 0.0):
+            bound, held = summed.get(slot.keras), [np.abs(value) for value in values if value is not None]
+            if bound is None or not any(np.any(value) for value in held):
+                continue
+            if all(np.all(value <= STRUCTURE * bound) for value in held):
                 zeroed.keras.add(slot.keras)
                 zeroed.torch.add(slot.torch)
         if zeroed.keras:

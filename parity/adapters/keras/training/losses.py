@@ -1,11 +1,14 @@
-"""Losses by name, as Keras computes them."""
+"""The loss on the Keras side: by name, as given, or the squared error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
+
+from parity.core.types import Array
 
 
 def named_loss(name: str) -> Callable[..., Any]:
@@ -29,3 +32,21 @@ def named_loss(name: str) -> Callable[..., Any]:
     single._dtype_policy = keras.DTypePolicy("float64")
     single._dtype = "float64"
     return loss
+
+
+def loss_value(loss: Callable[..., Any] | None, outputs: list[Any], targets: Sequence[Array]) -> Any:
+    """The loss of these outputs as compile() would reduce it; without a loss function the mean squared errors' sum."""
+    wanted = [keras.ops.convert_to_tensor(value) for value in targets]
+    if loss is None:
+        terms = [
+            keras.ops.sum(keras.ops.square(output - target)) / np.float64(value.size)
+            for output, target, value in zip(outputs, wanted, targets, strict=True)
+        ]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
+    single = len(outputs) == 1
+    value = loss(wanted[0] if single else wanted, outputs[0] if single else outputs)
+    size = int(np.prod(value.shape))
+    return keras.ops.sum(value) / np.float64(size) if len(value.shape) else value

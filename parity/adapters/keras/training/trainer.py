@@ -22,6 +22,7 @@ from parity.adapters.keras.training.extras import (
     penalty_terms,
 )
 from parity.adapters.keras.training.gradient import differentiate
+from parity.adapters.keras.training.losses import loss_value
 from parity.adapters.keras.training.making import (
     from_hyperparameters,
     inner,
@@ -30,7 +31,7 @@ from parity.adapters.keras.training.making import (
     unknown_settings,
 )
 from parity.adapters.keras.training.optimizer import averages_of, read_state, rules_of
-from parity.adapters.keras.training.watch import KerasWatcher
+from parity.adapters.keras.training.watch import KerasWatcher, shaking
 from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
 from parity.core.rules import Hyperparameters, Rule, State
@@ -90,12 +91,13 @@ class KerasTrainer:
         training: bool,
         watch: Sequence[str] = (),
         forced: Mapping[tuple[str, int], Array] | None = None,
+        shake: np.random.Generator | None = None,
     ) -> Evaluation:
         """Run forward and, with targets, backward; gradients are not replaced on this side."""
         tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
         watcher = KerasWatcher(self.adapter, watch)
         if targets is None:
-            with watcher.on():
+            with watcher.on(), shaking(shake):
                 outputs = [(name, to_numpy(tensor)) for name, tensor in self._outputs(tensors, training)]
             extras = [(s, float(to_numpy(t))) for s, t in extra_losses(self.model, self.adapter.objects)]
             calls = watcher.finish(watcher.tensors, {})
@@ -108,7 +110,7 @@ class KerasTrainer:
 
         def function(tensors: list[Any], values: list[Any]) -> tuple[Any, Any]:
             watcher.restart(dict(zip(probes, values, strict=True)))
-            with watcher.on():
+            with watcher.on(), shaking(shake):
                 named = self._outputs(tensors, training)
             names[:] = [name for name, _ in named]
             outputs = [tensor for _, tensor in named]
@@ -159,20 +161,7 @@ class KerasTrainer:
         return {key: keras.ops.zeros_like(output) for key, (_, output) in seen}
 
     def _loss(self, outputs: list[Any], targets: Sequence[Array]) -> Any:
-        wanted = [keras.ops.convert_to_tensor(value) for value in targets]
-        if self.loss is None:
-            terms = [
-                keras.ops.sum(keras.ops.square(output - target)) / np.float64(value.size)
-                for output, target, value in zip(outputs, wanted, targets, strict=True)
-            ]
-            total = terms[0]
-            for term in terms[1:]:
-                total = total + term
-            return total
-        single = len(outputs) == 1
-        value = self.loss(wanted[0] if single else wanted, outputs[0] if single else outputs)
-        size = int(np.prod(value.shape))
-        return keras.ops.sum(value) / np.float64(size) if len(value.shape) else value  # as compile() would
+        return loss_value(self.loss, outputs, targets)
 
     def loss_of(self, outputs: Sequence[Array], targets: Sequence[Array]) -> float:
         """The loss of these outputs."""

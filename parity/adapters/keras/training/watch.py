@@ -107,6 +107,31 @@ def _dropped_together(inputs: Any, noise_shape: Any) -> str:
     return f"block {tuple(-1 if own else 1 for own in drawn)}"
 
 
+UNIT = 2.0**-52
+"""One unit in the last place of a float64 between 1 and 2."""
+
+
+@contextmanager
+def shaking(rng: np.random.Generator | None) -> Iterator[None]:
+    """While this is open, what every operation and layer gives is moved by one unit in the last place, up or down."""
+    if rng is None:
+        yield
+        return
+    plain = keras.Operation.__call__
+
+    def moved(value: Any) -> Any:
+        if not keras.ops.is_tensor(value) or keras.backend.standardize_dtype(value.dtype) != "float64":
+            return value
+        factors = 1.0 + UNIT * (2.0 * rng.integers(0, 2, tuple(value.shape), dtype=np.int8) - 1.0)
+        return value * keras.ops.convert_to_tensor(np.asarray(factors, dtype="float64"))
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        return keras.tree.map_structure(moved, plain(operation, *args, **kwargs))
+
+    with restored(keras.Operation, "__call__", call):
+        yield
+
+
 @contextmanager
 def _silent(layer: Any, note: Callable[[Any, float, str], None]) -> Iterator[None]:
     """A random layer that gives back what it gets, noted where it would have been on."""

@@ -101,6 +101,7 @@ class TorchTrainer:
         training: bool,
         watch: Sequence[str] = (),
         forced: Mapping[tuple[str, int], Array] | None = None,
+        shake: np.random.Generator | None = None,
     ) -> Evaluation:
         """Run forward and, with targets, backward."""
         leaves = self.adapter.tensors(inputs)
@@ -109,7 +110,7 @@ class TorchTrainer:
         watcher = TorchWatcher(watch, forced or {})
         with (
             self._mode(training),
-            Neutral(self.module, self._without_batch) as neutral,
+            Neutral(self.module, self._without_batch, shake) as neutral,
             watcher.on(self.module),
         ):
             # A copy goes in: the module may change its input in place, which a leaf of the graph forbids.

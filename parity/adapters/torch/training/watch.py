@@ -26,6 +26,20 @@ DROPOUTS = {
 HARD_SIGMOIDS = {F.hardsigmoid, torch._C._nn.hardsigmoid}
 
 
+UNIT = 2.0**-52
+"""One unit in the last place of a float64 between 1 and 2."""
+ROUNDING = {
+    "add", "radd", "sub", "rsub", "mul", "rmul", "div", "rdiv", "truediv", "rtruediv", "true_divide", "pow", "rpow",
+    "matmul", "rmatmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "linear", "bilinear", "multi_head_attention_forward",
+    "scaled_dot_product_attention", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "sum", "mean", "var",
+    "std", "norm", "prod", "cumsum", "logsumexp", "softmax", "log_softmax", "exp", "log", "sqrt", "rsqrt", "square",
+    "sin", "cos", "tanh", "sigmoid", "erf", "gelu", "silu", "elu", "selu", "softplus", "mish", "hardswish",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "interpolate", "normalize",
+}  # fmt: skip
+"""Functions whose results are rounded; others move or select values, or change a tensor in place."""
+
+
 class TorchWatcher:
     """Forward hooks that keep calls, and tensor hooks that keep or replace gradients."""
 
@@ -68,8 +82,9 @@ class TorchWatcher:
 class Neutral(TorchFunctionMode):
     """Dropout does nothing and is noted; chosen normalisations use their running statistics; float64 is exact."""
 
-    def __init__(self, module: nn.Module, without_batch: set[int]) -> None:
+    def __init__(self, module: nn.Module, without_batch: set[int], shake: np.random.Generator | None) -> None:
         super().__init__()
+        self.shake = shake
         self.module, self.without_batch = module, without_batch
         self.dropped: list[Dropped] = []
         self._stack: list[str] = []
@@ -113,4 +128,15 @@ class Neutral(TorchFunctionMode):
             return F.relu6(args[0] + 3.0) / 6.0  # torch's own gradient has a sixth in float32 under any dtype
         if func is F.batch_norm and len(args) > 1 and id(args[1]) in self.without_batch:
             kwargs["training"] = False
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if self.shake is not None and getattr(func, "__name__", "").strip("_") in ROUNDING:
+            return _shaken(self.shake, result)
+        return result
+
+
+def _shaken(rng: np.random.Generator, value: Any) -> Any:
+    """A floating result moved by one unit in the last place, up or down, and its gradient with it."""
+    if not isinstance(value, torch.Tensor) or value.dtype != torch.float64:
+        return value
+    factors = 1.0 + UNIT * (2.0 * rng.integers(0, 2, tuple(value.shape), dtype=np.int8) - 1.0)
+    return value * torch.from_numpy(np.asarray(factors)).to(value.device)
