@@ -119,8 +119,8 @@ class Trajectory:
         difference = self._first_difference(steps)
         while difference is not None and self._drawn[side] < DRAWS:
             moved = self.runs.nudged(side, self._drawn[side], follow)
-            for spread, plain, other in zip(self.rounding, steps.of(side), moved, strict=True):
-                spread.of(side).take(plain, other)
+            for spread, plain, shaken in zip(self.rounding, steps.of(side), moved, strict=True):
+                spread.of(side).take(plain, shaken)
             self._drawn[side] += 1
             difference = self._first_difference(steps)
         return difference
