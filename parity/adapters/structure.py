@@ -17,7 +17,8 @@ def named_leaves(outputs: Any, is_tensor: Callable[[Any], bool]) -> list[tuple[s
     """The tensors, arrays and numbers of a structure, each with the keys, fields and positions that lead to it.
 
     Dictionaries and other mappings, lists, tuples, named tuples and dataclasses are taken apart, one in the other.
-    A list of numbers is one array, and so is a list of such lists of one length. None holds nothing.
+    A list of numbers is one array, and so is a list of such lists of one length. None holds nothing, and an empty list
+    within is an empty array.
 
     Args:
         outputs: what a model gave.
@@ -49,6 +50,8 @@ def _leaves(value: Any, is_tensor: Callable[[Any], bool], name: str) -> Iterator
             "a model's outputs must be tensors, arrays or numbers, or dicts, lists, tuples and dataclasses of them; "
             f"got {type(value).__name__}{at}. Wrap the model so that it returns what is to be compared."
         )
+    if not parts and name:
+        yield name, np.zeros(0)  # a part that is empty on one side alone is a difference
     for key, part in parts:
         yield from _leaves(part, is_tensor, f"{name}.{key}" if name else key)
 
@@ -76,12 +79,16 @@ def _is_table(value: Any) -> bool:
 
 def _parts(value: Any) -> list[tuple[str, Any]] | None:
     """The parts of a structure by name; None where it is no structure."""
+    if isinstance(value, dict):  # what it holds, whatever a class of its own shows of it
+        return [(str(key), item) for key, item in dict.items(value)]
     if isinstance(value, Mapping):
         return [(str(key), item) for key, item in value.items()]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return list(zip(map(str, value._fields), value, strict=True))
+        return list(zip(map(str, value._fields), tuple.__iter__(value), strict=True))
     if is_dataclass(value) and not isinstance(value, type):
         return [(item.name, getattr(value, item.name)) for item in fields(value)]
-    if isinstance(value, list | tuple):
-        return [(str(i), item) for i, item in enumerate(value)]
+    if isinstance(value, list):
+        return [(str(i), item) for i, item in enumerate(list.__iter__(value))]
+    if isinstance(value, tuple):
+        return [(str(i), item) for i, item in enumerate(tuple.__iter__(value))]
     return None

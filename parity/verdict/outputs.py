@@ -16,7 +16,7 @@ from parity.core.types import Array, Side
 Outputs = list[tuple[str, Array]]
 """Output tensors by name, in the framework's own layout."""
 
-LARGEST_NOISE = 1e-3
+LARGEST_NOISE = 1e-2
 """Share of itself that an element's limit may be, at half of an output's elements, before equality proves nothing."""
 
 

@@ -32,6 +32,8 @@ LOWER = (
     "attention, masked by -10000", "a hundred dense layers", "einsum for matmul", "a unit norm",
 )  # fmt: skip
 """Pairs that are compared in float32, bfloat16 and float16 too."""
+BEYOND_HALF = ("(y + 1e6) - 1e6", "E[x²]-E[x]² at mean 1000")
+"""Pairs with 1e6 on the way: one form overflows in float16, the other does not, so that they differ there."""
 
 
 def rows() -> Iterator[Attempt]:
@@ -47,7 +49,8 @@ def hostile() -> Iterator[tuple[Hostile, str]]:
             yield row, "float64"
             if row.name in LOWER and not row.swapped:
                 for dtype in ("float32", "bfloat16", "float16"):
-                    yield row, dtype
+                    if not (dtype == "float16" and row.name in BEYOND_HALF):
+                        yield row, dtype
 
 
 def keep_open(names: set[str]) -> None:
