@@ -105,8 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if all(importlib.util.find_spec(package) for package in COMMANDS[name].needs)
     ]
     results, rng = {}, random.Random(options.seed)
-    for place, name in enumerate(names):
-        times = (options.times * (place + 1)) // len(names) - (options.times * place) // len(names)
+    total, before = sum(COMMANDS[name].share for name in names), 0
+    for name in names:
+        after = before + COMMANDS[name].share
+        times = options.times * after // total - options.times * before // total
+        before = after
         with tempfile.TemporaryDirectory(prefix="kills-") as folder:
             results[name] = kill_often(name, prepared(Path(folder) / "home"), times, rng)
         print(f"{name}: {results[name]}", flush=True)

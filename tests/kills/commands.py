@@ -37,11 +37,13 @@ class Killed:
         arguments: of the command, given the folder with what it reads.
         writes: is called with that folder; reads every file with a final name, and raises where one is not whole.
         needs: packages without which it is left out.
+        share: of the kills; those that take seconds to start get fewer.
     """
 
     arguments: Callable[[Path], list[str]]
     writes: Callable[[Path], None]
     needs: tuple[str, ...] = ()
+    share: int = 2
 
 
 def _generate(home: Path) -> list[str]:
@@ -128,8 +130,8 @@ def _checked(home: Path) -> None:
 
 
 COMMANDS = {
-    "generate": Killed(_generate, _generated),
-    "train, torch": Killed(_train("torch_impl"), _trained, ("torch",)),
+    "generate": Killed(_generate, _generated, share=8),
+    "train, torch": Killed(_train("torch_impl"), _trained, ("torch",), 4),
     "train, Keras": Killed(_train("tf_impl"), _trained, ("keras",)),
     "convert": Killed(_convert, _converted, ("keras", "torch")),
     "check": Killed(_check, _checked, ("keras", "torch")),
