@@ -24,6 +24,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 PERCENTILES = (1.0, 99.8)
 LARGEST = 2 * 2**30
 """Bytes that a picture's pixels may take in memory."""
+PARTS = 10_000
+"""Strips and tiles that a page may have, whatever the file has of them."""
 GREATEST = 2**53
 """The greatest number of an instance: up to here float64 has every whole number."""
 
@@ -94,6 +96,7 @@ def _tiff(path: Path) -> NDArray[Any]:
             series = file.series[0]
             axes = _one_picture(series, path)
             _check_size(series.shape, series.dtype, path)
+            _check_parts(file.pages[0], path)
             try:
                 pixels = np.asarray(series.asarray()).reshape([series.shape[i] for i in axes.values()])
             except ValueError as error:  # compressed
@@ -180,6 +183,20 @@ def _check_size(shape: Sequence[int], dtype: Any, path: Path) -> None:
         raise DataError(
             f"a picture's pixels must take 1 to {LARGEST} bytes; got {size} for {tuple(shape)} of {dtype} at {path}. "
             "Cut it first (gdal_translate -srcwin)."
+        )
+
+
+def _check_parts(page: Any, path: Path) -> None:
+    """Refuse a page that is cut into more strips or tiles than the file has places for: each costs time.
+
+    Raises:
+        DataError: it is.
+    """
+    parts, places = math.prod(page.chunked), len(page.dataoffsets)
+    if parts > max(places, PARTS):
+        raise DataError(
+            f"a picture's strips and tiles must be in the file; got {parts} of them, and {places} places at {path}. "
+            "Save it anew."
         )
 
 

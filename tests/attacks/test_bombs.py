@@ -179,6 +179,15 @@ def tag(path: Path, count: int) -> Path:
     return path
 
 
+def strips(path: Path, height: int) -> Path:
+    """A TIFF that declares a strip for each of its rows, and has one."""
+    data = bytearray(tiff(path, height, 1).read_bytes())
+    at = data.index(struct.pack("<HHI", 278, 4, 1)) + 8
+    data[at : at + 4] = struct.pack("<I", 1)
+    path.write_bytes(data)
+    return path
+
+
 def npz(path: Path, shape: tuple[int, ...]) -> Path:
     """Arrays that declare a shape, and have no values."""
     with zipfile.ZipFile(path, "w") as file:
@@ -212,6 +221,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any]]] = {
     "PNG with a chunk of 3 GB": (lambda folder: chunk(folder / "x.png", 0xC5000000), read_bands),
     "TIFF in a circle": (lambda folder: circle(folder / "x.tif"), read_bands),
     "TIFF in a circle, placed": (lambda folder: circle(folder / "x.tif"), placement),
+    "TIFF of a million strips": (lambda folder: strips(folder / "x.tif", 400_000_000), read_bands),
     "TIFF with a tag of 4 GB": (lambda folder: tag(folder / "x.tif", 0xFFFFFFFF), read_label_picture),
     "npz": (lambda folder: npz(folder / "x.npz", (1 << 40,)), lint),
     "npz with less than it declares": (lambda folder: npz(folder / "x.npz", (1 << 20,)), lint),
