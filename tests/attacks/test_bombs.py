@@ -184,6 +184,8 @@ def strips(path: Path, height: int) -> Path:
     data = bytearray(tiff(path, height, 1).read_bytes())
     at = data.index(struct.pack("<HHI", 278, 4, 1)) + 8
     data[at : at + 4] = struct.pack("<I", 1)
+    at = data.index(struct.pack("<HHI", 259, 4, 1)) + 8
+    data[at : at + 4] = struct.pack("<I", 8)  # packed: then each strip is read by itself
     path.write_bytes(data)
     return path
 
