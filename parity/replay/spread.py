@@ -48,8 +48,10 @@ def shaken(rng: np.random.Generator, value: Array, unit: float = UNIT, tiny: flo
         unit: how far, relative to the element.
         tiny: the smallest magnitude that still has all its digits; smaller elements move as far as this one.
     """
-    if value.dtype.kind != "f" or value.size == 0:
+    if value.dtype.kind not in "fc" or value.size == 0:
         return value
+    if value.dtype.kind == "c":
+        return np.asarray(shaken(rng, value.real, unit, tiny) + 1j * shaken(rng, value.imag, unit, tiny))
     moves = steps(rng, value.shape) * unit
     if not tiny:
         return np.asarray(value * (1.0 + moves))
@@ -190,6 +192,7 @@ def movement(plain: Array, moved: Array, unit: float = UNIT) -> Array:
 def distance(plain: Array, moved: Array) -> Array:
     """|moved - plain|; zero where they are the same, infinities too, and infinite where one alone is finite."""
     with np.errstate(invalid="ignore"):
-        gap = np.abs(np.asarray(moved, dtype=np.float64) - np.asarray(plain, dtype=np.float64))
+        wide = np.complex128 if np.iscomplexobj(plain) or np.iscomplexobj(moved) else np.float64
+        gap = np.abs(np.asarray(moved, dtype=wide) - np.asarray(plain, dtype=wide))
     same = (plain == moved) | (np.isnan(plain) & np.isnan(moved))
     return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
