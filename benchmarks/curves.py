@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.errors import RunError
+from datasets.exits import exit_code
 from datasets.files import extra
-from datasets.training.flags import exit_code
 from datasets.training.runs import read_config
 
 COLOURS = {"torch_impl": "#d1495b", "tf_impl": "#00798c"}
