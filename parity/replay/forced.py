@@ -59,12 +59,22 @@ class KerasValues(Observer):
 class _Recorded(Observer):
     """Shakes what an observer puts in, and keeps what was there."""
 
-    def __init__(self, giver: Observer, rng: np.random.Generator | None) -> None:
-        self._giver, self._rng = giver, rng
+    def __init__(self, giver: Observer, rng: np.random.Generator | None, carrying: set[str]) -> None:
+        self._giver, self._rng, self._carrying = giver, rng, carrying
         self.seen = Spreads()
 
     def _moved(self, values: list[Array] | None) -> list[Array] | None:
         return values if values is None or self._rng is None else [shaken(self._rng, v) for v in values]
+
+    def _carried(self, path: str, inputs: list[Array], outputs: list[Array]) -> list[Array]:
+        """What a layer gave; an activation may subtract values as great as its operand within, as gelu does."""
+        if self._rng is None or path not in self._carrying or len(inputs) != 1 or len(outputs) != 1:
+            return outputs
+        if inputs[0].shape != outputs[0].shape or inputs[0].dtype.kind != "f":
+            return outputs
+        with np.errstate(invalid="ignore"):
+            rounding = shaken(self._rng, inputs[0]) - inputs[0]
+        return [outputs[0] + np.where(np.isfinite(rounding), rounding, 0.0)]
 
     def before(self, path: str, index: int, inputs: list[Array]) -> list[Array] | None:
         """Keep what arrives."""
@@ -75,7 +85,7 @@ class _Recorded(Observer):
         self, path: str, index: int, inputs: list[Array], outputs: list[Array], linear: list[Array] | None
     ) -> list[Array] | None:
         """Keep what the layer gives."""
-        self.seen.results[path, index] = outputs
+        self.seen.results[path, index] = self._carried(path, inputs, outputs)
         if linear is not None:
             self.seen.linear[path, index] = linear
         return self._moved(self._giver.after(path, index, inputs, outputs, linear))
@@ -111,7 +121,8 @@ def _run(
     paths: set[str],
     rng: np.random.Generator | None,
 ) -> Spreads:
-    observer = _Recorded(giver, rng)
+    carrying = {path for path, layer in model.layers().items() if layer.leaf and not layer.tensors}
+    observer = _Recorded(giver, rng, carrying)
     try:
         with model.watched(observer, paths):
             if rng is None:

@@ -35,6 +35,7 @@ class Replay(Observer):
     """Feeds the Keras values to the torch layers and notes where they would have differed.
 
     `keras_spread` and `torch_spread` say how far rounding moves the tensors: of each call, and by the torch path.
+    Without `judging` the values are put in alone, and no layer is run a second time for what arrived at it.
     `uncut` are calls, by Keras path and number, whose torch result flows on as it is: a part of the Keras result,
     which the Keras model cuts out behind the layer. `cuts` are calls of Keras layers without a partner that crop.
     """
@@ -49,8 +50,9 @@ class Replay(Observer):
         cuts: Sequence[Call] = (),
         keras_spread: Sequence[Call] = (),
         torch_spread: Spreads | None = None,
+        judging: bool = True,
     ) -> None:
-        self.cuts = cuts
+        self.cuts, self.judging = cuts, judging
         self.keras_spread, self.torch_spread = keras_spread, torch_spread or Spreads()
         self.calls, self.match, self.torch, self.pairs, self.uncut = calls, match, torch, pairs, uncut
         self.cut: list[tuple[str, int]] = []
@@ -96,7 +98,7 @@ class Replay(Observer):
         taken = self._taken.pop((call.path, index), inputs)
         arrived = self._arrived.pop((call.path, index), None)
         spreads = self._result_spreads(position, path, index)
-        if arrived is not None:
+        if arrived is not None and self.judging:
             own, replacement = self._on_its_own_input(call, arrived[0], spreads)
             if own:  # a step in front of the layer on one side is part of the layer on the other
                 self.rows[position].own = 0.0

@@ -140,7 +140,7 @@ class _Localisation:
         paths = set(run.first) | set(run.last)
         torch = forced_spreads(
             self.torch, self.inputs["torch"],
-            lambda: Replay(ordered, match, self.pairs, self.torch, frozenset(), cuts), paths,
+            lambda: Replay(ordered, match, self.pairs, self.torch, cuts=cuts, judging=False), paths,
         )  # fmt: skip
         run, forced, error = self._replay(ordered, match, cuts, (), torch)
         spread = PairSpread((), torch.outputs)
