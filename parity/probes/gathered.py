@@ -65,19 +65,28 @@ class Gathered:
         self._passes[model.side] = _Pass(seen, limits, moved)
         return outputs
 
-    def accept(self) -> None:
-        """The sides agree on the last pass of each: it counts."""
+    def accept(self, branches: bool = True) -> None:
+        """The sides agree on the last pass of each: it counts; of a pass that was not compared, no branch does."""
         for side, last in self._passes.items():
-            self.branches.add(last.seen)
+            if branches:
+                self.branches.add(last.seen)
             merge(self.limits[side], last.limits)
             self.tensors.add(last.moved or {})
         self._passes = {}
 
+    def drop(self) -> None:
+        """The last passes count for nothing."""
+        self._passes = {}
+
+    @property
+    def open_limits(self) -> bool:
+        """Whether a limit was not reached yet."""
+        return any(limit.missing for limits in self.limits.values() for limit in limits.values())
+
     @property
     def complete(self) -> bool:
         """Whether every weight moved an output and every limit was reached."""
-        missing = any(limit.missing for limits in self.limits.values() for limit in limits.values())
-        return self.tensors.complete and not missing
+        return self.tensors.complete and not self.open_limits
 
     def proof(self, probes: Sequence[str], whole: bool) -> Proof:
         """The counts; of the branches alone where no further probe was made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,8 @@ from parity.weights.differences import values_of
 
 VARIANCES = {"moving_variance", "running_var"}
 """Names of tensors that must stay positive."""
+PERIOD = 8191
+"""Random factors that a tensor's elements share in turn: drawing one for each would cost more than a pass."""
 WEIGHT_OF_ZEROS = 0.3
 """Scale of what replaces the zeros of a tensor that holds nothing else."""
 
@@ -45,15 +48,13 @@ def shaken_alike(keras: Adapter, torch: Adapter, pairing: Pairing, seed: int = 0
     }
     try:
         _draw(keras, slots, np.random.default_rng(seed))
-        for source, target in (
-            (keras, torch),
-            (torch, keras),
-            (keras, torch),
-        ):  # tied tensors settle on one value
+        tied = _tied(keras, torch, slots)
+        ways = ((keras, torch), (torch, keras), (keras, torch)) if tied else ((keras, torch),)
+        for source, target in ways:  # tied tensors settle on one value
             for slot in slots:
                 _carry(slot, source, target)
         yield all(
-            np.array_equal(*values_of(slot, keras, torch), equal_nan=True) for slot in slots if not slot.bias
+            np.array_equal(*values_of(slot, keras, torch), equal_nan=True) for slot in tied if not slot.bias
         )
     finally:
         for side in (keras, torch):
@@ -63,6 +64,16 @@ def shaken_alike(keras: Adapter, torch: Adapter, pairing: Pairing, seed: int = 0
 
 def _floating(model: Adapter, path: str) -> bool:
     return bool(model.peek(path).dtype.kind == "f")
+
+
+def _tied(keras: Adapter, torch: Adapter, slots: list[Slot]) -> list[Slot]:
+    """Slots whose tensors are a side's own more than once; rows of one tensor apart."""
+    keys = [(keras.storage(slot.keras), torch.storage(slot.torch), slot.layout.rows) for slot in slots]
+    of_keras = Counter(key[0] for key in keys)
+    of_torch = Counter(key[1:] for key in keys)
+    return [
+        slot for slot, key in zip(slots, keys, strict=True) if of_keras[key[0]] > 1 or of_torch[key[1:]] > 1
+    ]
 
 
 def _draw(keras: Adapter, slots: list[Slot], rng: np.random.Generator) -> None:
@@ -89,10 +100,16 @@ def _carry(slot: Slot, source: Adapter, target: Adapter) -> None:
 
 def drawn_around(rng: np.random.Generator, name: str, value: Array) -> Array:
     """Values around those of a tensor: each multiplied by 0.5 to 1.5, and zeros drawn at the scale of the others."""
-    plain = np.isfinite(value) & (np.abs(value) < FILL)
-    sizes = np.abs(value[plain & (value != 0.0)])
+    factors = np.resize(rng.uniform(0.5, 1.5, PERIOD), value.shape)  # a prime period: no axis repeats it
+    plain = np.abs(value) < FILL  # false for what is not a number
+    zeros = value == 0.0
+    if plain.all() and not zeros.any():
+        factors *= value
+        return factors
+    sizes = np.abs(value[plain & ~zeros])
     fan_in = value.size // value.shape[-1] if value.ndim > 1 and value.size else 1
     scale = float(np.sqrt(np.mean(sizes**2))) if sizes.size else WEIGHT_OF_ZEROS / np.sqrt(fan_in)
-    moved = np.where(plain, value, 0.0) * rng.uniform(0.5, 1.5, value.shape)
-    zeros = rng.uniform(0.5, 2.0, value.shape) if name in VARIANCES else rng.normal(0.0, scale, value.shape)
-    return np.where(plain, np.where(value == 0.0, zeros, moved), value)
+    moved = np.where(plain, value, 0.0) * factors
+    count = int(np.count_nonzero(zeros))
+    moved[zeros] = rng.uniform(0.5, 2.0, count) if name in VARIANCES else rng.normal(0.0, scale, count)
+    return np.where(plain, moved, value)

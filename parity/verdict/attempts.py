@@ -13,7 +13,7 @@ from parity.core.finding import in_a_line
 from parity.core.types import Array, Side
 from parity.probes.change import Change, changed_inputs, named, shapes
 from parity.probes.sizes import candidates, open_axes
-from parity.replay.spread import spread
+from parity.replay.spread import DRAWS, spread, spread_of_steps
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Limits, Outputs, cast, limits_of
 
@@ -64,6 +64,38 @@ class Refused:
         return f"{who} refused {self.shapes} ({next(iter(self.said.values()))})"
 
 
+def held(
+    sides: tuple[Adapter, Adapter], inputs: Mapping[Side, Sequence[Array]], outputs: Mapping[Side, Outputs]
+) -> tuple[Limits, bool]:
+    """How far the sides may differ at each element, and whether they agree within it; the cheap measure comes first.
+
+    Args:
+        sides: both sides, Keras first, in float64 already.
+        inputs: of each side, in its own layout.
+        outputs: what each side gave for them.
+    """
+    keras, torch = sides
+    moved = [np.zeros(value.shape) for _, value in outputs["torch"]]
+
+    def of_steps(side: Side) -> list[Array]:
+        if side == "keras":  # its traces cost more, and torch's roundings explain most
+            return [np.zeros(value.shape) for _, value in outputs["keras"]]
+        return moved
+
+    for draws in (range(0), range(1), range(1, DRAWS)):
+        if draws:
+            more = spread_of_steps(torch, inputs["torch"], outputs["torch"], draws)
+            moved = [np.maximum(*pair) for pair in zip(moved, more, strict=True)]
+        limits, agree = limits_of(outputs["keras"], outputs["torch"], of_steps)
+        if agree or not limits:
+            return limits, agree
+    return limits_of(
+        outputs["keras"],
+        outputs["torch"],
+        lambda side: spread(keras if side == "keras" else torch, inputs[side]),
+    )
+
+
 class Attempts:
     """Evaluates both sides on changes of one main input.
 
@@ -110,9 +142,14 @@ class Attempts:
         tried = self._on(change, sizes)
         return tried if isinstance(tried, Tried) else None
 
-    def sample(self) -> Tried | None:
-        """One example of the main probe, at its full size; None where a side refuses that."""
-        return self.one(Change(batch=1), {})
+    def sample(self) -> dict[Side, list[Array]]:
+        """One example of the main probe at its full size, for each side."""
+        return self._inputs(changed_inputs(self.values, Change(batch=1), {}, self.axes, self.tokens))
+
+    def _inputs(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
+        """Each side's own, in float64."""
+        torch = to_torch_inputs(values, self.sides[0])
+        return {"keras": cast(values, "float64"), "torch": cast(torch, "float64")}
 
     def _ladder(self, change: Change) -> Iterator[tuple[Change, dict[int, int]]]:
         """The whole change first, then less and less of it; each input once, and never the main one."""
@@ -160,10 +197,7 @@ class Attempts:
     def _on(self, change: Change, sizes: Mapping[int, int]) -> Tried | Refused:
         """Both sides on one changed input."""
         values = changed_inputs(self.values, change, sizes, self.axes, self.tokens)
-        inputs: dict[Side, list[Array]] = {
-            "keras": cast(values, "float64"),
-            "torch": cast(to_torch_inputs(values, self.sides[0]), "float64"),
-        }
+        inputs = self._inputs(values)
         outputs: dict[Side, Outputs] = {}
         said: dict[Side, str] = {}
         for model in self.sides:
@@ -175,10 +209,7 @@ class Attempts:
             said = {"keras": "the outputs are empty", "torch": "the outputs are empty"}
         if said:
             return Refused(shapes(values), said)
-        by_side = {model.side: model for model in self.sides}
-        limits, agree = limits_of(
-            outputs["keras"], outputs["torch"], lambda side: spread(by_side[side], inputs[side])
-        )
+        limits, agree = held(self.sides, inputs, outputs)
         return Tried(change, sizes, named(change, self.values, values), inputs, outputs, limits, agree)
 
 

@@ -19,7 +19,6 @@ from parity.core.types import Array, Side
 from parity.core.verdict import Verdict, verdict_of
 from parity.pairing.pair import MappingLike, Pairing
 from parity.probes.gathered import Gathered
-from parity.replay.spread import spread
 from parity.report.proof import UnprovenKind
 from parity.report.repro.blueprints import with_blueprints
 from parity.report.rests import too_little
@@ -27,9 +26,10 @@ from parity.report.result import Report
 from parity.training.findings import add_training
 from parity.training.initial.findings import add_initialisers
 from parity.training.requests import loss_checked, optimizer_checked
+from parity.verdict.attempts import held
 from parity.verdict.evaluate import evaluated
 from parity.verdict.hiding import hiding
-from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, limits_of, vacuous
+from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, vacuous
 from parity.verdict.precision import Precision, compare_in
 from parity.verdict.proving import Proven, prove
 from parity.verdict.unmatched import with_differing_values, with_unmatched
@@ -223,10 +223,7 @@ class _Comparison:
                     outputs[model.side] = found
             agree = False
             if len(outputs) == 2:
-                sides = {model.side: model for model in self.sides}
-                self.limits, agree = limits_of(
-                    outputs["keras"], outputs["torch"], lambda side: spread(sides[side], inputs[side])
-                )
+                self.limits, agree = held(self.sides, inputs, outputs)
             if agree:
                 self.hiding, notes = hiding(self.sides, inputs, outputs)
                 self.notes += notes

@@ -106,13 +106,18 @@ class _Proving:
         return self.found
 
     def _look_closer(self) -> None:
-        """Where small probes left something open: one picture of the main one; then weights without a gradient."""
+        """Where small probes left something open: one example of the main one; then weights without a gradient.
+
+        The sides agree on the main probe, and so on each example: nothing is compared again.
+        """
         if not self.gathered.complete:
             sample = self.attempts.sample()
-            if sample is not None and sample.agree:
-                self.gathered.accept()
-            elif sample is not None:
-                self._narrow(sample)
+            try:
+                for model in self.sides if self.gathered.open_limits else self.sides[1:]:
+                    self.gathered.run(model, sample[model.side])
+                self.gathered.accept(branches=False)
+            except Exception:  # any model, any error: it does not take one example alone
+                self.gathered.drop()
         torch = self.sides[1]
         self.gathered.tensors.perturb(lambda: torch.forward(self.between["torch"]))
 
