@@ -27,7 +27,7 @@ def blocks(folder: Path = RECORDS) -> dict[str, str]:
         "hostile": _counts("kind, dtype", attacks["hostile"], VERDICTS) if attacks else NONE,
         "open": _open(attacks["wrong"]) if attacks else NONE,
     }
-    return {**made, **{name: _rows(_read(folder, name)) for name in ("fuzz", "kill")}}
+    return {**made, **{name: _rows(_read(folder, name)) for name in ("fuzz", "kills")}}
 
 
 def page(folder: Path = RECORDS) -> str:
@@ -64,7 +64,8 @@ def _rows(record: Any) -> str:
     if not named:
         return NONE
     cells = [[name, *map(_cell, found.values())] for name, found in named[0].items()]
-    return _table(["", *next(iter(named[0].values()))], cells)
+    table = _table(["", *next(iter(named[0].values()))], cells)
+    return f"{table}\n\n{record['note']}" if record.get("note") else table
 
 
 def _cell(value: Any) -> Any:
