@@ -82,7 +82,10 @@ def assert_parity(request: pytest.FixtureRequest) -> Callable[..., Report]:
         else:
             hint = _write(report, Path(folder) / file_name(request.node.nodeid, taken))
         raise ParityError(
-            screen(report, [f"Not enough under --parity-strict: {lacking}.", *hint] if lacking else hint)
+            screen(
+                report,
+                [f"Not enough where all must be proven (strict): {lacking}.", *hint] if lacking else hint,
+            )
         )
 
     return check

@@ -54,7 +54,7 @@ def _rest(unproven: Sequence[Unproven]) -> str:
     kinds = {entry.kind for entry in unproven}
     if not kinds:
         return ""
-    if kinds == {UnprovenKind.BRANCHES}:
+    if kinds <= {UnprovenKind.BRANCHES, UnprovenKind.TRAINING}:
         places = list(dict.fromkeys(_short(place) for entry in unproven for place in entry.places))
         more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
         return f"not taken: {', '.join(places[:NAMED])}{more}"

@@ -102,6 +102,33 @@ def test_options_reach_the_comparison_and_reports_are_written(pytester: pytest.P
     assert written["findings"][0]["torch"] == "1"
 
 
+BRANCH = """
+def test_branch(assert_parity):
+    model, module = port(1e-5)
+    class Net(torch.nn.Sequential):
+        def forward(self, x):
+            return super().forward(x if x.shape[0] != 7 else x + 1)
+    assert_parity(model, Net(*module), PICTURE, mapping=MAPPING)
+"""
+
+
+@pytest.mark.usefixtures("frameworks")
+def test_strict_fails_where_a_branch_was_not_taken(pytester: pytest.Pytester) -> None:
+    source = TESTS[: TESTS.index("def test_equal")] + BRANCH
+    pytester.makepyfile(test_branch=source)
+    line = 1 + source.strip().splitlines().index(
+        next(line for line in source.splitlines() if "!= 7" in line)
+    )  # fmt: skip
+    plain = pytester.runpytest_inprocess("-p", "no:xdist", "-rP")
+    plain.assert_outcomes(passed=1)
+    plain.stdout.fnmatch_lines([f"EQUAL: *branches taken*test_branch.py:{line}*"])
+    strict = pytester.runpytest_inprocess("-p", "no:xdist", "--parity-strict")
+    strict.assert_outcomes(failed=1)
+    strict.stdout.fnmatch_lines(
+        [f"E *unproven: test_branch.py:{line}: *", "E *not all of it proven: 1 branch not taken*"]
+    )
+
+
 def test_a_wrong_option_is_a_usage_error(pytester: pytest.Pytester) -> None:
     assert pytester.runpytest_inprocess("--parity-dtype=int8").ret == pytest.ExitCode.USAGE_ERROR
 

@@ -51,6 +51,10 @@ LINE = "102 of 102 tensors moved the outputs, 31 of 33 branches taken, 4 probes"
 def test_one_line_says_what_an_equal_verdict_rests_on() -> None:
     assert rests_on(report()) == LINE
     assert rests_on(report(BRANCHES)) == f"{LINE}; not taken: model.py:88, model.py:131"
+    training = Unproven(
+        UnprovenKind.TRAINING, "nets/model.py:9: `self.training` was never true", ("nets/model.py:9",)
+    )
+    assert rests_on(report([training])) == f"{LINE}; not taken: model.py:9"
     many = rests_on(report([*BRANCHES, *TENSORS]))
     assert many == f"{LINE}; not proven: 20 weights that moved no output, 2 branches not taken"
     assert rests_on(report(BRANCHES, Verdict.DIVERGED)) == ""
