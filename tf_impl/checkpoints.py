@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -14,16 +13,15 @@ import keras
 import numpy as np
 
 from datasets.errors import DataError
-from datasets.files import DamagedFile, replacing
+from datasets.files import replacing
 from datasets.training.checkpoints import Reader, check_backbone
 from datasets.training.runlog import Progress
+from tf_impl._seal import check_seal, seal, tensors
 
 CHECKPOINT = "model.weights.h5"
 """The weights at the last check, averaged where the recipe averages them."""
 BEST = "best.weights.h5"
 """Those of the best check on the images kept."""
-SEAL = "segparity_sha256"
-"""The attribute of a file with the checksum of its tensors."""
 STATE = "last.weights.h5"
 """Weights, optimizer, schedule, average, random numbers and place in the run."""
 
@@ -154,57 +152,5 @@ def _stored(path: Path) -> list[tuple[tuple[int, ...], Any]]:
     """Shape and dtype of every weight in a file, without an optimizer's variables."""
     with h5py.File(path) as file:
         check_seal(file)
-        tensors = _tensors(file)
-        return [
-            (node.shape, node.dtype) for name, node in tensors.items() if not name.startswith("optimizer/")
-        ]
-
-
-def _tensors(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Every tensor in a file by name, all of which it holds itself.
-
-    Raises:
-        DamagedFile: a tensor whose values lie in another file, are computed from others, or are not all there.
-    """
-    found: dict[str, h5py.Dataset] = {}
-
-    def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset):
-            found[name] = node
-
-    def look(name: str, link: Any) -> None:
-        if not isinstance(link, h5py.HardLink):
-            raise DamagedFile(f"{name!a} lies elsewhere")
-
-    file.visititems(visit)
-    file.visititems_links(look)
-    for name, node in found.items():
-        if node.external or node.is_virtual:
-            raise DamagedFile(f"{name!a} lies elsewhere")
-    # Keras writes them uncompressed; what declares more would only take memory.
-    if (declared := sum(node.nbytes for node in found.values())) > (size := file.id.get_filesize()):
-        raise DamagedFile(f"{declared} bytes of tensors in a file of {size}")
-    return found
-
-
-def seal(file: h5py.File) -> None:
-    """Write down the checksum of all tensors of a file: HDF5 itself has none."""
-    file.attrs[SEAL] = _checksum(file)
-
-
-def check_seal(file: h5py.File) -> None:
-    """See that the tensors are those that were sealed; a file without a seal is another program's.
-
-    Raises:
-        DamagedFile: one was altered.
-    """
-    if SEAL in file.attrs and file.attrs[SEAL] != _checksum(file):
-        raise DamagedFile("tensors were altered after they were written")
-
-
-def _checksum(file: h5py.File) -> str:
-    found = hashlib.sha256()
-    for name, node in sorted(_tensors(file).items()):
-        found.update(f"{name} {node.shape} {node.dtype}".encode())
-        found.update(np.ascontiguousarray(node[()]).tobytes())
-    return found.hexdigest()
+        found = tensors(file)
+        return [(node.shape, node.dtype) for name, node in found.items() if not name.startswith("optimizer/")]

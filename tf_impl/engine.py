@@ -32,7 +32,8 @@ from datasets.training.runlog import Progress, RunLog, checked, finite
 from tf_impl import losses, optimizers
 from tf_impl._aside import aside
 from tf_impl._backend import precision
-from tf_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights, seal
+from tf_impl._seal import seal
+from tf_impl.checkpoints import BEST, CHECKPOINT, STATE, save_weights
 from tf_impl.distribution import place
 from tf_impl.metrics import SegmentationMetrics
 

@@ -159,7 +159,7 @@ def judge(keras: Outputs, torch: Outputs, limit: Limits, located: bool) -> Judge
             found.findings.append(
                 Finding(None, None, Kind.OUTPUT, None, f"output {name}: {gap}, not located")
             )
-        elif gap.size and not gap.mismatched and name in limit:
+        elif gap.size and not gap.mismatched and name in limit and not located:
             found.findings += _noise(name, keras_value, limit[name])
     if found.elements == 0:
         text = "nothing was compared: the outputs are empty"

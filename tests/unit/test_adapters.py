@@ -8,9 +8,15 @@ ADAPTERS = Path(__file__).parents[2] / "parity" / "adapters"
 KERAS_ALONE = {
     "exact.py",  # float64 that Keras or its backend would pass through float32
     "flattening.py",  # H, W, C behind a flattening, which torch reads as C, H, W
+    "training/batchnorm.py",  # torch's rule for the statistics, put into a Keras layer
+    "training/extras.py",  # losses, regularisers and training steps that a Keras model brings along
     "training/gradient.py",  # three backends, three ways to differentiate
+    "training/making.py",  # a Keras optimizer in float64 is a new one
 }
-TORCH_ALONE = {"reference.py"}  # the arithmetic against which causes are proven
+TORCH_ALONE = {
+    "influence.py",  # which weights move the outputs, by one backward pass: one side suffices
+    "reference.py",  # the arithmetic against which causes are proven
+}
 
 
 def files(side: str) -> set[str]:
