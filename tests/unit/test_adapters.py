@@ -15,6 +15,8 @@ KERAS_ALONE = {
 }
 TORCH_ALONE = {
     "influence.py",  # which weights move the outputs, by one backward pass: one side suffices
+    "training/recipe.py",  # what goes with a torch optimizer: a schedule, a clipping, an average
+    "training/stepping.py",  # one step with it, which a Keras optimizer does by itself
     "reference.py",  # the arithmetic against which causes are proven
 }
 
