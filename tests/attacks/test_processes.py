@@ -161,7 +161,10 @@ def cases() -> dict[str, tuple[str, tuple[int, ...]]]:
         codes = (1, 2) if trick == "a closed output" else (1,)  # nothing can be printed any more
         found[f"{trick}, models that differ"] = (f"wrong({trick!r})", codes)
     for trick in INTERRUPTS:
-        found[f"{trick}, in forward"] = (f"wrong({trick!r}, 'forward')", (2, 130))
+        found[f"{trick}, in forward"] = (
+            f"wrong({trick!r}, 'forward')",
+            (1, 2, 130),
+        )  # it may come after the verdict
     found["a fork whose parent ends, in the builder"] = ("wrong('a fork whose parent ends')", (1, 2))
     return found
 
