@@ -34,7 +34,8 @@ class Tolerated:
     tiny: float = 0.0
 
 
-# Honest sides are measured at up to 67 and 5.9 (float32), 2.2 and 0.3 (the halves): python benchmarks/precision.py.
+# Honest sides on random inputs are at up to 22 and 2.4 (float32), 2.2 and 0.3 (the halves). On a picture, make parity
+# had one at 67 and 5.9 in float32 (ASPP-separable, TensorFlow); why is not known yet, and float32's limits are wide for it.
 TOLERATED = {
     "float32": Tolerated(6, 256.0, 24.0),
     "float16": Tolerated(12, 6.0, 0.6, tiny=2.0**-14),
