@@ -105,7 +105,7 @@ class TraceBuilder:
         self._made(node, made)
         if self.observer is None or not made:
             return None
-        replacement = self.observer.after(node, Values(made, self.framework.to_numpy))
+        replacement = self.observer.after(node, Values(made, self._quietly))
         if replacement is None:
             return None
         fresh: list[Any] = self._replaced(list(outputs), replacement)
@@ -144,7 +144,7 @@ class TraceBuilder:
         scope = self.scopes[-1]
         node = Node(len(self.trace.nodes), kind, label, sort, path, 0, scope, sources, settings=settings)
         if self.observer is not None and tensors:
-            replacement = self.observer.before(node, Values(tensors, self.framework.to_numpy))
+            replacement = self.observer.before(node, Values(tensors, self._quietly))
             if replacement is not None:
                 args, kwargs = self._replaced((args, kwargs), replacement)
         outputs = self._run(function, args, kwargs)
@@ -179,6 +179,14 @@ class TraceBuilder:
             self.opaque -= 1
             self.watch(True)
 
+    def _quietly(self, tensor: Any) -> Array:
+        """A tensor's values; what reads them is no step of the model, and no step's number depends on it."""
+        self.opaque += 1
+        try:
+            return self.framework.to_numpy(tensor)
+        finally:
+            self.opaque -= 1
+
     def _replaced(self, structure: Any, values: Sequence[Array]) -> Any:
         """The structure with other values; making tensors of them is no step of the model."""
         return self._run(self.framework.replaced, (structure, values), {})
@@ -187,7 +195,7 @@ class TraceBuilder:
         """The outputs, or what the observer puts in their place."""
         if self.observer is None or not made:
             return outputs
-        replacement = self.observer.after(node, Values(list(made), self.framework.to_numpy))
+        replacement = self.observer.after(node, Values(list(made), self._quietly))
         if replacement is None:
             return outputs
         outputs = self._replaced(outputs, replacement)

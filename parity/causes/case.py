@@ -34,6 +34,28 @@ class Explanation:
     lone: str | None = None
 
 
+@dataclass(frozen=True)
+class Hypothesis:
+    """Causes that explain one difference together.
+
+    Attributes:
+        explanations: one for each cause.
+        steps: (node, output) of the step on either side that shows them; None for a layer.
+        ends: (node, output) of what arrives on either side, for which they are to be the reason.
+        seen: what the steps alone claim, where the layer behind them gives it another name.
+    """
+
+    explanations: tuple[Explanation, ...]
+    steps: tuple[Any, Any] | None = None
+    ends: tuple[Any, Any] | None = None
+    seen: frozenset[tuple[str, str]] = frozenset()
+
+    @property
+    def claims(self) -> frozenset[tuple[str, str]]:
+        """What it says, figures of the evidence aside: causes and fixes."""
+        return frozenset((item.cause, item.fix) for item in self.explanations)
+
+
 @dataclass
 class Case:
     """One call of one paired layer: what both sides made of identical inputs.

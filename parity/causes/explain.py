@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from parity.causes.between import Between, applied_twice
-from parity.causes.case import Case, Explanation
+from parity.causes.case import Case, Explanation, Hypothesis
+from parity.causes.confirm import chosen, differing_elements, enough, unverified
+from parity.causes.findings import exchanged_strides, explained
 from parity.causes.layers import explain_layer
+from parity.causes.one_sided import OneSided
 from parity.causes.steps.identify import identify
 from parity.causes.wiring import Tensor, explain_arrival
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind, in_a_line
-from parity.core.layout import activation_to_keras, activation_to_torch, aligned
+from parity.core.layout import activation_to_torch, aligned
+from parity.core.trace import Source
 from parity.core.types import Array
 from parity.pairing.pair import Pairing
 from parity.replay.located import Apart, Call, Located
 from parity.replay.tensors import compare
+
+Again = Callable[[], AbstractContextManager["Explainer | None"]]
+"""Opens the same two models on another input and with other weights; None where they cannot be run so."""
+
+NOT_LOOKED_FOR = "; its cause could not be looked for ({})"
 
 
 class Explainer:
@@ -51,36 +60,65 @@ class Explainer:
         self._record = record
         self.keras, self.torch, self.pairs, self.calls, self.inputs = keras, torch, pairs, calls, inputs
         self.layers = keras.layers(), torch.layers()
+        self.alone = OneSided(keras, torch)
         self.slots = {item.keras: item.slots for item in pairing.pairs}
         self.images = sorted({(image[-1], *image[:-1]) for image in flattened.values()})
 
-    def explain(self, located: Sequence[Located]) -> list[Located]:
-        """The same differences, each with its causes (one finding a cause), without mere consequences."""
-        one_sided = [item for item in located if item.finding.kind in {Kind.MISSING_CALL, Kind.EXTRA_CALL}]
+    def explain(self, located: Sequence[Located], again: Again | None = None) -> list[Located]:
+        """The same differences, each with its causes (one finding a cause), without mere consequences.
+
+        Args:
+            located: the differences.
+            again: gives the same on another input and with other weights; None where that is not asked for.
+        """
+        self.prepare(located)
+        asked = [(item, self._hypotheses(item.apart)) for item in self.places if item.apart is not None]
         found: list[Located] = []
-        settled: dict[int, str] = {}
+        with again() if again is not None and (asked or self.settled) else nullcontext() as second:
+            for item, (hypotheses, trouble) in asked:
+                behind = any(call.order < item.order for call in self.one_sided)
+                # What a call that one side alone makes explains as well is no missing addition.
+                unsure = behind and item.finding.kind != Kind.LAYER
+                if unsure:
+                    hypotheses = (h for h in hypotheses if "skip-missing" not in {c for c, _ in h.claims})
+                try:
+                    explanations = self._chosen(item, hypotheses, second)
+                except Exception as error:  # any tensors, any error: it costs the name, not the verdict
+                    explanations, trouble = [], NOT_LOOKED_FOR.format(in_a_line(error))
+                if explanations or not unsure:
+                    found += explained(item, explanations, trouble)
+            for i, item in enumerate(self.one_sided):
+                finding = self.alone.described(item.finding, self._settled(i, item.finding, second))
+                found.append(replace(item, finding=finding))
+        return exchanged_strides(sorted(found, key=lambda item: item.order))
+
+    def prepare(self, located: Sequence[Located]) -> None:
+        """Sort what was located: calls that one side alone makes, what these settle, and the places that remain."""
+        self.one_sided = self.alone.proven(located, lambda: self.between)
+        self.settled: set[int] = set()
+        self.places: list[Located] = []
         for item in located:
             if item.apart is None:
                 continue
-            behind = [i for i, call in enumerate(one_sided) if call.order < item.order]
+            behind = [i for i, call in enumerate(self.one_sided) if call.order < item.order]
             if item.apart.kind in {Kind.WIRING, Kind.OUTPUT} and behind:
-                by = next((i for i in behind if self._follows(one_sided[i].finding, item.apart)), None)
+                by = next(
+                    (i for i in behind if self.alone.follows(self.one_sided[i].finding, item.apart)), None
+                )
                 if by is not None:
-                    settled.setdefault(by, "with the call made alike, what arrives behind it agrees")
+                    self.settled.add(by)
                     continue
-            if self._of_whole_result(item.apart, found):
-                continue
-            explanations, trouble = self._explanations(item.apart)
-            if (
-                behind and item.apart.kind != Kind.LAYER
-            ):  # what a call that one side alone makes explains as well
-                explanations = [known for known in explanations if known.cause != "skip-missing"]
-                if not explanations:
-                    continue
-            found += _explained(item, explanations, trouble)
-        for i, item in enumerate(one_sided):
-            found.append(replace(item, finding=self._of_call(item.finding, settled.get(i))))
-        return _exchanged_strides(sorted(found, key=lambda item: item.order))
+            if not self._of_whole_result(item.apart, self.places):
+                self.places.append(item)
+
+    def _settled(self, number: int, finding: Finding, second: Explainer | None) -> bool | None:
+        """Whether a call made alike settles what follows: False where not, None where on this input alone."""
+        if number not in self.settled:
+            return False
+        if second is None:
+            return None
+        known = {_place_of(second.one_sided[i].finding) for i in second.settled}
+        return True if _place_of(finding) in known else None
 
     @staticmethod
     def _of_whole_result(apart: Apart, before: Sequence[Located]) -> bool:
@@ -95,79 +133,83 @@ class Explainer:
                  for value in item.apart.keras_result]  # fmt: skip
         return apart.inputs[0].shape in given
 
-    # --- calls that one side alone makes ------------------------------------------------------------
-
-    def _follows(self, finding: Finding, apart: Apart) -> bool:
-        """Whether the layer that one side alone runs turns what arrived into what should have, or back."""
-        missing = finding.kind == Kind.MISSING_CALL
-        path = finding.keras if missing else finding.torch
-        layers = self.layers[0 if missing else 1]
-        if path not in layers or len(apart.keras_result) != 1 or len(apart.inputs) != 1:
-            return False
-        try:
-            if missing:
-                value = self.keras.run_layer(path, [activation_to_keras(apart.inputs[0])])
-                return not compare(value, apart.inputs if value[0].shape != apart.keras_result[0].shape else
-                                   [activation_to_torch(apart.keras_result[0])]).differs  # fmt: skip
-            value = self.torch.run_layer(path, [activation_to_torch(apart.keras_result[0])])
-            return not compare([activation_to_keras(apart.inputs[0])], value).differs
-        except Exception:  # any layer, any error: it does not fit here
-            return False
-
-    def _of_call(self, finding: Finding, settled: str | None) -> Finding:
-        """A missing or extra call with what it does, where that is an activation."""
-        missing = finding.kind == Kind.MISSING_CALL
-        path = finding.keras if missing else finding.torch
-        fix = f"call {path} on the {'torch' if missing else 'Keras'} side too"
-        text = f"{finding.evidence}; {settled}" if settled else finding.evidence
-        if self._is_activation(path, missing):
-            return replace(
-                finding, cause="activation-missing", evidence=text, fix=fix, fix_verified=bool(settled)
-            )
-        return replace(finding, evidence=text, fix=fix if settled else None, fix_verified=bool(settled))
-
-    def _is_activation(self, path: str | None, missing: bool) -> bool:
-        layers = self.layers[0 if missing else 1]
-        if path not in layers or not layers[path].leaf or layers[path].tensors:
-            return False
-        probe = np.random.default_rng(0).normal(0.0, 3.0, (2, 3, 5, 4))
-        try:
-            if missing:
-                value = activation_to_torch(self.keras.run_layer(path, [activation_to_keras(probe)])[0])
-            else:
-                value = self.torch.run_layer(path, [probe])[0]
-        except Exception:
-            return False
-        step = identify(probe, value)
-        return step is not None and step.kind in {"activation", "softmax"}
-
     # --- layers and what arrives at them ------------------------------------------------------------
 
-    def _explanations(self, apart: Apart) -> tuple[list[Explanation], str]:
-        """The causes, or why they could not be looked for: the difference itself is proven already."""
+    def _hypotheses(self, apart: Apart) -> tuple[Iterable[Hypothesis], str]:
+        """What may explain a difference, or why that could not be looked for: the difference itself is proven."""
         try:
             if apart.kind in {Kind.WIRING, Kind.OUTPUT}:
-                return self._of_arrival(apart), ""
+                return self._of_arrival(apart, self._recorded()), ""
             return explain_layer(self._case(apart)), ""
         except Exception as error:  # any tensors, any error: it costs the name, not the verdict
-            return [], f"; its cause could not be looked for ({in_a_line(error)})"
+            return [], NOT_LOOKED_FOR.format(in_a_line(error))
+
+    def _recorded(self) -> Between:
+        """The steps of both sides, recorded at the latest now: weights may change later."""
+        return self.between
+
+    def _chosen(
+        self, item: Located, hypotheses: Iterable[Hypothesis], second: Explainer | None
+    ) -> list[Explanation]:
+        """The explanations that hold on another input and other weights too."""
+        apart = item.apart
+        assert apart is not None
+        if second is None:
+            return [unverified(known) for known in next(iter(hypotheses), Hypothesis(())).explanations]
+        first = apart.keras_result[0], (apart.outputs or apart.inputs)[0]
+        twin = next((known.apart for known in second.places if _same_place(item, known)), None)
+
+        def holds(hypothesis: Hypothesis) -> bool | None:
+            if hypothesis.steps is not None:
+                try:
+                    answer, values = second.between.holds(hypothesis, self._place(apart))
+                except Exception:  # any model, any error: the other input says nothing
+                    return None
+                own = self.between.values(hypothesis)
+                return answer and (own is None or values is None or enough(own, values))
+            if twin is None:
+                return None
+            if hypothesis.claims not in [known.claims for known in second.again_at(twin)]:
+                return False
+            return enough(first, (twin.keras_result[0], (twin.outputs or twin.inputs)[0]))
+
+        return chosen(hypotheses, holds, differing_elements(*first))
+
+    def again_at(self, apart: Apart) -> list[Hypothesis]:
+        """Everything that may explain a difference of this localisation, steps between the layers aside."""
+        if apart.kind in {Kind.WIRING, Kind.OUTPUT}:
+            return list(self._of_tensors(apart, self.between))
+        return explain_layer(self._case(apart))
 
     @cached_property
     def between(self) -> Between:
         """The steps of both sides."""
         return self._record(self.images)
 
-    def _of_arrival(self, apart: Apart) -> list[Explanation]:
-        path = apart.call.path
-        at_end = apart.kind == Kind.OUTPUT
-        place = ("the output", "the output") if at_end else (path, ", ".join(self.pairs[path]))
+    def _place(self, apart: Apart) -> tuple[str, str]:
+        """What to call a place on either side."""
+        if apart.kind == Kind.OUTPUT:
+            return "the output", "the output"
+        return apart.call.path, ", ".join(self.pairs[apart.call.path])
+
+    def _of_arrival(self, apart: Apart, between: Between) -> Iterator[Hypothesis]:
+        """What may explain that another tensor arrives: by the steps in front, else by the tensors alone."""
         for number, (keras, torch) in enumerate(zip(apart.keras_result, apart.inputs, strict=False)):
+            ends = self._ends(apart, number, between)
+            if ends is not None and compare([keras], [torch]).differs:
+                for item in between.explain(*ends, self._place(apart)):
+                    softmax = (self._second_softmax(known, apart) for known in item.explanations)
+                    yield replace(item, explanations=tuple(softmax), seen=item.claims)
+        yield from self._of_tensors(apart, between)
+
+    def _of_tensors(self, apart: Apart, between: Between) -> Iterator[Hypothesis]:
+        for number, (keras, torch) in enumerate(zip(apart.keras_result, apart.inputs, strict=False)):
+            ends = self._ends(apart, number, between)
             if compare([keras], [torch]).differs:
-                found = self._by_steps(apart, number, place)
-                found = found or explain_arrival(*channels_first(keras, torch), self._sources(apart), place)
-                if found:
-                    return [self._second_softmax(item, apart) for item in found]
-        return []
+                place = self._place(apart)
+                for item in explain_arrival(*channels_first(keras, torch), self._sources(apart), place):
+                    if ends is None or between.possible(item.cause, *ends):
+                        yield Hypothesis((self._second_softmax(item, apart),))
 
     @staticmethod
     def _second_softmax(item: Explanation, apart: Apart) -> Explanation:
@@ -177,21 +219,21 @@ class Explainer:
         step = identify(activation_to_torch(apart.call.inputs[0]), activation_to_torch(apart.call.outputs[0]))
         return item if step is None else applied_twice(item, step.kind)
 
-    def _by_steps(self, apart: Apart, number: int, place: tuple[str, str]) -> list[Explanation]:
-        """What the steps on both sides show that lead to the number-th tensor of this place."""
-        keras, torch = self.between.traces["keras"], self.between.traces["torch"]
+    def _ends(self, apart: Apart, number: int, between: Between) -> tuple[Source, Source] | None:
+        """Which output of which step of either side the number-th tensor of this place is; None where not known."""
+        keras, torch = between.traces["keras"], between.traces["torch"]
         if apart.kind == Kind.OUTPUT:
-            sources = keras.outputs[number][1], torch.outputs[number][1]
-        else:
-            keras_calls = keras.calls(apart.call.path)
-            torch_calls = torch.calls(self.pairs[apart.call.path][0])
-            if len(keras_calls) <= apart.call.index or len(torch_calls) <= apart.index:
-                return []
-            inputs = keras_calls[apart.call.index].inputs, torch_calls[apart.index].inputs
-            if number >= min(map(len, inputs)):
-                return []
-            sources = inputs[0][number], inputs[1][number]
-        return self.between.explain(*sources, place)
+            return keras.outputs[number][1], torch.outputs[number][1]
+        keras_calls = keras.calls(apart.call.path)
+        torch_path = self.pairs[apart.call.path][0]
+        torch_calls = torch.calls(torch_path)
+        if len(keras_calls) <= apart.call.index or len(torch_calls) <= apart.index:
+            return None
+        inputs = keras_calls[apart.call.index].inputs, torch_calls[apart.index].inputs
+        # Of attention, query, key and value stand in another order there.
+        if number >= min(map(len, inputs)) or (number and self.layers[1][torch_path].whole):
+            return None
+        return inputs[0][number], inputs[1][number]
 
     def _sources(self, apart: Apart) -> list[Tensor]:
         """The model's inputs, and what layers gave before this place, in execution order."""
@@ -229,40 +271,22 @@ class Explainer:
         )  # fmt: skip
 
 
+def _same_place(first: Located, second: Located) -> bool:
+    """Whether two differences of two localisations are at one call."""
+    a, b = first.apart, second.apart
+    return (
+        a is not None and b is not None and a.kind == b.kind and a.call.path == b.call.path
+        and a.call.index == b.call.index
+    )  # fmt: skip
+
+
+def _place_of(finding: Finding) -> tuple[str | None, str | None, Kind]:
+    return finding.keras, finding.torch, finding.kind
+
+
 def channels_first(keras: Array, torch: Array) -> tuple[Array, Array]:
     """A Keras tensor and torch's, both channels first."""
     fit = aligned(keras, torch) if keras.ndim == torch.ndim else None
     if fit is not None and fit[1] == "as it is":
         return activation_to_torch(keras), activation_to_torch(torch)
     return activation_to_torch(keras), torch
-
-
-def _explained(item: Located, explanations: Sequence[Explanation], trouble: str) -> list[Located]:
-    """One finding for each cause; the finding as it is where there is none."""
-    found = []
-    for known in explanations:
-        finding = replace(
-            item.finding, cause=known.cause, evidence=f"{item.finding.evidence}; {known.evidence}",
-            fix=known.fix, fix_verified=known.verified,
-        )  # fmt: skip
-        if known.layers is not None:  # two layers without weights between this place and the one before
-            finding = replace(finding, keras=known.layers[0], torch=known.layers[1], kind=Kind.LAYER)
-        found.append(replace(item, finding=finding, strides=known.strides))
-    return found or [replace(item, finding=replace(item.finding, evidence=item.finding.evidence + trouble))]
-
-
-def _exchanged_strides(located: list[Located]) -> list[Located]:
-    """Two neighbouring convolutions, each with the stride of the other: one cause for both."""
-    found = list(located)
-    strided = [i for i, item in enumerate(found) if item.strides is not None]
-    for i, j in pairwise(strided):
-        first, second = found[i].strides, found[j].strides
-        if first and second and first == second[::-1]:
-            for k, neighbour in ((i, j), (j, i)):
-                finding = found[k].finding
-                text = f"{finding.evidence}; {found[neighbour].finding.keras} has the two exchanged"
-                fix = f"exchange the strides of {found[i].finding.torch} and {found[j].finding.torch}"
-                found[k] = replace(
-                    found[k], finding=replace(finding, cause="stride-placement", evidence=text, fix=fix)
-                )
-    return found

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice, product
+from typing import Any
 
 import numpy as np
 
-from parity.causes.case import Case, Explanation
+from parity.causes.case import Case, Explanation, Hypothesis
 from parity.causes.kernels.explain import explain_kernel
 from parity.causes.norms.explain import explain_batchnorm, explain_grouped
 from parity.causes.steps.compare import StepPair, explain_steps
-from parity.causes.steps.identify import IDENTITY, Step, identify, permutation, same
+from parity.causes.steps.identify import IDENTITY, Step, candidates, permutation, same
 from parity.core.layout import aligned
 from parity.core.types import Array
 
@@ -21,16 +23,30 @@ EXPLAINERS: dict[str | None, Callable[[Case], Iterator[Explanation]]] = {
 }  # fmt: skip
 """Who explains a difference at a layer, by its family."""
 
+STEPS_TRIED = 3
+"""Steps between the same two tensors that are considered (ReLU and ReLU6 agree on small values)."""
 
-def explain_layer(case: Case) -> list[Explanation]:
-    """Every cause that the tensors show; empty where they show none of the known ones."""
+
+def explain_layer(case: Case) -> list[Hypothesis]:
+    """What the tensors show, the likeliest first; empty where they show no known cause."""
     if len(case.keras_in) != 1 or len(case.torch_in) != 1:
-        return list(_other_weights(case))
+        return _together(_other_weights(case))
     family = case.families[0] or case.families[1]
-    found = list(EXPLAINERS[family](case)) if family in EXPLAINERS else []
+    found = _together(EXPLAINERS[family](case)) if family in EXPLAINERS else []
     if not found and not (case.weights[0] or case.weights[1]):
-        found = list(_weightless(case))
-    return found or list(_other_weights(case)) or list(_steps_behind(case))
+        found = _each(_weightless(case))
+    return found or _together(_other_weights(case)) or _each(_steps_behind(case))
+
+
+def _together(found: Iterator[Explanation]) -> list[Hypothesis]:
+    """One hypothesis of all of these causes."""
+    explanations = tuple(found)
+    return [Hypothesis(explanations)] if explanations else []
+
+
+def _each(found: Iterator[Explanation]) -> list[Hypothesis]:
+    """One hypothesis for each cause."""
+    return [Hypothesis((item,)) for item in found]
 
 
 def _steps_behind(case: Case) -> Iterator[Explanation]:
@@ -39,12 +55,19 @@ def _steps_behind(case: Case) -> Iterator[Explanation]:
     fit = aligned(case.keras_out, case.torch_out)
     if fit is not None and fit[1] == "as it is":
         y = case.keras_out
-    ahead, back = identify(y, case.torch_out), identify(case.torch_out, y)
-    for x, keras, torch in ((y, IDENTITY, ahead), (case.torch_out, back, IDENTITY)):
-        if keras is not None and torch is not None and "affine" not in (keras.kind, torch.kind):
+    pairs = [
+        *((y, IDENTITY, step) for step in _few(y, case.torch_out)),
+        *((case.torch_out, step, IDENTITY) for step in _few(case.torch_out, y)),
+    ]
+    for x, keras, torch in pairs:
+        if not {"affine", "scale"} & {keras.kind, torch.kind}:
             for found in explain_steps(StepPair(x, keras, torch, (case.keras, case.torch))):
                 yield replace(found, evidence=f"behind the layer's own work, {found.evidence}")
-            return
+
+
+def _few(x: Array, y: Array, hints: tuple[dict[str, Any], ...] = ()) -> list[Step]:
+    """Steps that turn x into y, the simplest first."""
+    return list(islice(candidates(x, y, hints), STEPS_TRIED))
 
 
 # --- layers without weights -----------------------------------------------------------------------
@@ -53,12 +76,12 @@ def _steps_behind(case: Case) -> Iterator[Explanation]:
 def _weightless(case: Case) -> Iterator[Explanation]:
     x, y = case.channels_first
     hints = (dict(case.settings[0]), dict(case.settings[1]))
-    keras, torch = identify(x, y, hints), identify(case.torch_in[0], case.torch_out, hints)
-    if keras is None or torch is None:
-        return
-    if keras.kind == torch.kind == "pool":
-        keras, torch = _from_one_corner(keras, x, torch, case.torch_in[0])
-    yield from explain_steps(StepPair(x, keras, torch, (case.keras, case.torch)))
+    keras_steps = _few(x, y, hints)
+    torch_steps = _few(case.torch_in[0], case.torch_out, hints) if keras_steps else []
+    for keras, torch in product(keras_steps, torch_steps):
+        if keras.kind == torch.kind == "pool":
+            keras, torch = _from_one_corner(keras, x, torch, case.torch_in[0])
+        yield from explain_steps(StepPair(x, keras, torch, (case.keras, case.torch)))
 
 
 def _from_one_corner(keras: Step, keras_in: Array, torch: Step, torch_in: Array) -> tuple[Step, Step]:

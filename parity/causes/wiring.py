@@ -20,6 +20,9 @@ from parity.core.types import Array
 RECENT = 8
 """Earlier tensors that are tried, the latest first, besides the model's inputs."""
 
+ALTERNATIVES = 6
+"""Explanations of one place that are kept, until another input decides between them."""
+
 PER_PAIR = 3
 """Steps between the same two tensors that are considered (ReLU and ReLU6 agree on small values)."""
 
@@ -34,9 +37,14 @@ class Tensor:
 
 
 def explain_arrival(
-    keras: Array, torch: Array, sources: Sequence[Tensor], place: tuple[str, str], certain: bool = False
+    keras: Array,
+    torch: Array,
+    sources: Sequence[Tensor],
+    place: tuple[str, str],
+    certain: bool = False,
+    held: tuple[bool, bool] = (False, False),
 ) -> list[Explanation]:
-    """The cause that the tensors show; empty where they show none of the known ones.
+    """What the tensors show, the likeliest first; each explains them alone. Empty where they show no known cause.
 
     Args:
         keras: what arrived on the Keras side, channels first.
@@ -45,11 +53,18 @@ def explain_arrival(
         place: what to call the place on either side.
         certain: one of the two is known to be what the other was made from. Otherwise a slope between them may
             be the ratio of two slopes, and is not taken for a missing activation.
+        held: whether the other side is known to have the Keras tensor, and the torch one, at some step. A step is
+            missing only behind a tensor that both sides have: otherwise what made the tensor differs too.
     """
+    known = [
+        held[i] or any(same(source.value, value) for source in sources)
+        for i, value in enumerate((keras, torch))
+    ]
+    both = known[0], known[1]
     for keras_part, torch_part, name in _views(keras, torch):
-        found = next(_of_tensors(keras_part, torch_part, sources, place, certain), None)
-        if found is not None:
-            return [replace(found, evidence=found.evidence + name)]
+        found = list(islice(_of_tensors(keras_part, torch_part, sources, place, certain, both), ALTERNATIVES))
+        if found:
+            return [replace(item, evidence=item.evidence + name) for item in found]
     return []
 
 
@@ -67,32 +82,50 @@ def _views(keras: Array, torch: Array) -> Iterator[tuple[Array, Array, str]]:
 
 
 def _of_tensors(
-    keras: Array, torch: Array, sources: Sequence[Tensor], place: tuple[str, str], certain: bool
+    keras: Array,
+    torch: Array,
+    sources: Sequence[Tensor],
+    place: tuple[str, str],
+    certain: bool,
+    held: tuple[bool, bool],
 ) -> Iterator[Explanation]:
     inputs = [source for source in sources if source.is_input]
     at_input = any(
         source.value.shape[1:2] == keras.shape[1:2] and source.value.ndim == keras.ndim for source in inputs
     )
     if keras.shape == torch.shape:
-        for step in _sure(torch, keras, certain):
+        for step in _sure(torch, keras, certain, held[1]):
             yield from explain_steps(StepPair(torch, step, IDENTITY, place, at_input=at_input))
-        for step in _sure(keras, torch, certain):
+        for step in _sure(keras, torch, certain, held[0]):
             yield from explain_steps(StepPair(keras, IDENTITY, step, place, at_input=at_input))
     recent = [source for source in reversed(sources) if not source.is_input][:RECENT]
     for source in [*_rectified([*recent, *inputs]), *_sums(recent, keras)]:
         yield from _from_source(source, keras, torch, place)
     if keras.shape == torch.shape:
-        yield from _summed(keras - torch, [*recent, *inputs], place)
+        # Of a tensor that one side alone holds, a step may be one too many where what made the tensor is known.
+        if not held[1] and _made_by_a_step(torch, [*recent, *inputs]):
+            for step in _sure(torch, keras, certain, True):
+                yield from explain_steps(StepPair(torch, step, IDENTITY, place, at_input=at_input))
+        if not held[0] and _made_by_a_step(keras, [*recent, *inputs]):
+            for step in _sure(keras, torch, certain, True):
+                yield from explain_steps(StepPair(keras, IDENTITY, step, place, at_input=at_input))
+        yield from _summed(keras, torch, [*recent, *inputs], place)
+
+
+def _made_by_a_step(value: Array, sources: Sequence[Tensor]) -> bool:
+    """Whether one step of the list makes this tensor of an earlier one."""
+    return any(next(iter(_few(source.value, value)), None) is not None for source in sources)
 
 
 def _few(x: Array, y: Array) -> Iterator[Step]:
     return islice(candidates(x, y), PER_PAIR)
 
 
-def _sure(x: Array, y: Array, certain: bool) -> Iterator[Step]:
-    """Steps from x to y that one side alone may take."""
+def _sure(x: Array, y: Array, certain: bool, held: bool) -> Iterator[Step]:
+    """Steps from x to y that one side alone may take; another order needs no tensor that both sides have."""
     for step in _few(x, y):
-        if step.kind not in {"scale", "affine"} and (certain or "slope" not in step.settings):
+        known = step.kind == "channels" or (held and (certain or "slope" not in step.settings))
+        if known and step.kind not in {"scale", "affine"}:
             yield step
 
 
@@ -122,15 +155,19 @@ def _from_source(source: Tensor, keras: Array, torch: Array, place: tuple[str, s
             yield from explain_steps(StepPair(source.value, a, b, place, source.name, source.is_input))
 
 
-def _summed(gap: Array, sources: Sequence[Tensor], place: tuple[str, str]) -> Iterator[Explanation]:
+def _summed(
+    keras: Array, torch: Array, sources: Sequence[Tensor], place: tuple[str, str]
+) -> Iterator[Explanation]:
     """A difference that is one more term of a sum, or another activation of one of its terms."""
+    gap = keras - torch
     for source in sources:
         z = source.value
         if z.shape != gap.shape:
             continue
-        for sign, lacking, having in ((1.0, "torch", "Keras"), (-1.0, "Keras", "torch")):
+        for sign, lacking, having, own in ((1.0, "torch", "Keras", torch), (-1.0, "Keras", "torch", keras)):
             for shown, term in ((source.name, z), (f"ReLU of {source.name}", np.maximum(z, 0.0))):
-                if same(sign * gap, term):
+                # Twice a tensor is a factor as well as a sum with itself.
+                if same(sign * gap, term) and not same(own, term):
                     text = f"what arrives differs by {shown}, which {having} adds, {lacking} not"
                     yield Explanation(
                         "skip-missing", text, f"add {shown} on the {lacking} side", verified=True

@@ -41,6 +41,7 @@ class LayerInfo:
     `family` is the kind of computation ("conv", "batchnorm", ...), None where the class is not known.
     `aliases` are further paths by which the mirror image may know the same layer.
     `settings` holds the attributes that decide what the layer computes.
+    `whole` says that it computes as one step, whatever layers are inside: attention, recurrent layers.
     """
 
     path: str
@@ -50,6 +51,7 @@ class LayerInfo:
     leaf: bool
     aliases: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,17 @@ from parity.core.types import Array
 
 @dataclass
 class Call:
-    """One call of one layer; `linear` is its result before its built-in activation, where it has one."""
+    """One call of one layer.
+
+    `linear` is its result before its built-in activation, where it has one; `idle` says that it gave what it took.
+    """
 
     path: str
     index: int
     inputs: Sequence[Array]
     outputs: Sequence[Array] = ()
     linear: Sequence[Array] | None = None
+    idle: bool = False
 
 
 @dataclass

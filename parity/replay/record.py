@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from math import prod
 
@@ -42,14 +43,15 @@ class CallLog(Observer):
         self, path: str, index: int, inputs: list[Array], outputs: list[Array], linear: list[Array] | None
     ) -> None:
         """Keep one call."""
+        idle = len(outputs) == 1 and any(np.array_equal(outputs[0], value) for value in inputs)
         if self._store is None:
-            self.calls.append(Call(path, index, []))
+            self.calls.append(Call(path, index, [], idle=idle))
             return
         kept = [
             None if values is None else Kept(self._store, (path, index, what), values)
             for what, values in (("in", inputs), ("out", outputs), ("linear", linear))
         ]
-        self.calls.append(Call(path, index, kept[0] or [], kept[1] or [], kept[2]))
+        self.calls.append(Call(path, index, kept[0] or [], kept[1] or [], kept[2], idle))
 
 
 def match_calls(keras: Sequence[Call], torch: Sequence[Call]) -> dict[tuple[str, int], int]:
@@ -109,10 +111,10 @@ def in_torch_order(
         image = flattened.get(call.path)
         if image is not None:
             outputs = call.outputs if layers[call.path].family == "dense" else reordered(call.outputs, image)
-            call = Call(call.path, call.index, reordered(call.inputs, image), outputs, call.linear)
+            call = replace(call, inputs=reordered(call.inputs, image), outputs=outputs)
         elif _flattens(known) and known.inputs[0].shape[1:] in images:
             outputs = reordered(call.outputs, known.inputs[0].shape[1:])
-            call = Call(call.path, call.index, call.inputs, outputs, call.linear)
+            call = replace(call, outputs=outputs)
         changed.append(call)
     return changed
 

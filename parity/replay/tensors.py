@@ -35,20 +35,30 @@ class PairSpread:
 
 
 def compare(
-    keras: Sequence[Array], torch: Sequence[Array], one_pixel: bool = False, spread: PairSpread | None = None
+    keras: Sequence[Array],
+    torch: Sequence[Array],
+    one_pixel: bool = False,
+    spread: PairSpread | None = None,
+    every: bool = False,
 ) -> Compared:
     """Compare two lists of tensors, each in its own framework's layout.
 
-    With `one_pixel`, an image of one pixel may be a vector on the other side: (N, 1, 1, C) and (N, C).
-    With `spread`, each element is judged by its own rounding and its spread; without, by the tensor's scale.
+    Where one side has more of them (a layer that gives its state too), the first ones correspond.
+
+    Args:
+        keras: of the Keras side.
+        torch: of the torch side.
+        one_pixel: an image of one pixel may be a vector on the other side: (N, 1, 1, C) and (N, C).
+        spread: each element is judged by its own rounding and its spread; without, by the tensor's scale.
+        every: the two must be as many.
     """
     replacement = []
     texts = []
     greatest, misshapen = 0.0, False
-    if len(keras) != len(torch):
+    if len(keras) != len(torch) and (every or not min(len(keras), len(torch))):
         text = f"{len(keras)} tensors in Keras, {len(torch)} in torch"
         return Compared(True, text, None, float("inf"))
-    for number, (keras_value, torch_value) in enumerate(zip(keras, torch, strict=True)):
+    for number, (keras_value, torch_value) in enumerate(zip(keras, torch, strict=False)):
         fit = aligned(keras_value, torch_value)
         if fit is None and one_pixel and _one_pixel(keras_value, torch_value):
             fit, keras_value = (torch_value, "as it is"), keras_value.reshape(torch_value.shape)
@@ -66,6 +76,7 @@ def compare(
         if gap.mismatched:
             texts.append(str(gap))
         replacement.append(activation_to_torch(keras_value) if layout == "channels first" else keras_value)
+    replacement += torch[len(replacement) :]
     return Compared(bool(texts), "; ".join(texts), replacement, greatest, misshapen)
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
-from parity.core.types import LayerInfo
+from parity.core.trace import Trace
+from parity.core.types import Array, LayerInfo
 from parity.pairing.names import Names
 from parity.pairing.pair import Pairing
 from parity.replay.located import Call, Located
 
 
 def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str, tuple[str, ...]]:
-    """Pairs that can be held against each other: those with weights, and leaves with mirrored paths."""
+    """Pairs that can be held against each other: those with weights, and leaves with mirrored paths.
+
+    Attention and recurrent layers count as one layer, where both sides have one.
+    """
     keras_layers, torch_layers = keras.layers(), torch.layers()
-    pairs = {
-        item.keras: item.torch
-        for item in pairing.pairs
-        if keras_layers[item.keras].leaf and torch_layers[item.torch[0]].leaf
-    }
+    pairs: dict[str, tuple[str, ...]] = {}
+    for item in pairing.pairs:
+        within = within_whole(torch_layers, item.torch[0])
+        if within is None and keras_layers[item.keras].leaf and torch_layers[item.torch[0]].leaf:
+            pairs[item.keras] = item.torch
+    pairs |= _whole_pairs(keras_layers, torch_layers, pairing)
     taken = {path for paths in pairs.values() for path in paths}
     for path, torch_path in mirrored(keras_layers, torch_layers).items():
         if (
@@ -30,6 +37,33 @@ def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str,
             and weightless(torch_layers[torch_path])
         ):
             pairs[path] = (torch_path,)
+    return pairs
+
+
+def within_whole(layers: Mapping[str, LayerInfo], path: str) -> str | None:
+    """The outermost layer that computes as one step and holds this one, or is it."""
+    return next((stem for stem in _stems(path) if stem in layers and layers[stem].whole), None)
+
+
+def _whole_pairs(
+    keras: Mapping[str, LayerInfo], torch: Mapping[str, LayerInfo], pairing: Pairing
+) -> dict[str, tuple[str, ...]]:
+    """Layers that compute as one step on both sides, each with the one that has its tensors and gives the same."""
+    found: dict[str, set[str | None]] = {}
+    takers: dict[str | None, set[str | None]] = {}
+    for item in pairing.pairs:
+        path = within_whole(keras, item.keras)
+        for torch_path in item.torch:
+            partner = within_whole(torch, torch_path)
+            takers.setdefault(partner, set()).add(path)
+            if path is not None:
+                found.setdefault(path, set()).add(partner)
+    pairs: dict[str, tuple[str, ...]] = {}
+    for path, partners in found.items():
+        (partner, *more) = partners
+        sequence = keras[path].settings.get("return_sequences", True)
+        if partner is not None and not more and takers[partner] == {path} and sequence:
+            pairs[path] = (partner,)
     return pairs
 
 
@@ -78,17 +112,31 @@ def one_sided_calls(
     pairs: dict[str, tuple[str, ...]],
     keras: Adapter,
     torch: Adapter,
+    inputs: Mapping[str, Sequence[Array]],
 ) -> list[Located]:
-    """Calls that only one side makes, gathered under the outermost block that is missing as a whole."""
+    """Calls that only one side makes, gathered under the outermost block that is missing as a whole.
+
+    A call that changes nothing is none. A layer with weights is missing only where the other side's trace shows that
+    it uses them less often: a function may compute with a layer's weights, and call no layer.
+    """
     matched = set(match.values())
-    missing = [(position, call.path) for position, call in enumerate(keras_calls) if position not in matched]
-    extra, last = [], -1
+    missing: list[tuple[float, str]] = [
+        (position, call.path)
+        for position, call in enumerate(keras_calls)
+        if position not in matched and not call.idle
+    ]
+    extra: list[tuple[float, str]] = []
+    last = -1
     for call in torch_calls:
         position = match.get((call.path, call.index))
-        if position is None:
-            extra.append((last + 0.5, pairs[call.path][-1]))
-        else:
+        if position is None and not call.idle:
+            extra.append((last + 0.5, call.path))
+        elif position is not None:
             last = position
+    keras_made, torch_made = (_counted(calls) for calls in (keras_calls, torch_calls))
+    used = Uses(torch, inputs), Uses(keras, inputs)
+    missing = [item for item in missing if used[0].fewer(pairs[item[1]][-1], keras_made[item[1]])]
+    extra = [(order, pairs[path][-1]) for order, path in extra if used[1].fewer(path, torch_made[path])]
     located = []
     names = mirrored(keras.layers(), torch.layers()) | {path: paths[0] for path, paths in pairs.items()}
     for kind, calls, everything, verb in (
@@ -101,6 +149,42 @@ def one_sided_calls(
             names_of = (block, partner) if kind is Kind.MISSING_CALL else (partner, block)
             located.append(Located(order - 0.5, Finding(names_of[0], names_of[1], kind, None, text)))
     return located
+
+
+class Uses:
+    """How often a side runs its layers, whether it calls them or computes with their weights; traced when asked."""
+
+    def __init__(self, model: Adapter, inputs: Mapping[str, Sequence[Array]]) -> None:
+        self._model, self._inputs = model, inputs[model.side]
+
+    @cached_property
+    def _trace(self) -> Trace | None:
+        try:
+            return self._model.trace(self._inputs)[1]
+        except Exception:  # any model, any error: then nothing is proven
+            return None
+
+    def fewer(self, path: str, count: int) -> bool:
+        """Whether the layer surely runs less often than this; calls of layers without weights are all seen."""
+        layer = self._model.layers()[path]
+        if not layer.tensors and not layer.whole:
+            return True
+        return self._trace is not None and self._of(self._trace, path) < count
+
+    @staticmethod
+    def _of(trace: Trace, path: str) -> int:
+        """Calls of a layer, and steps that take one of its weights."""
+        users = trace.users()
+        taken = [
+            len(users[node.id])
+            for node in trace.nodes
+            if node.sort == "parameter" and node.path is not None and f"{node.path}.".startswith(f"{path}.")
+        ]
+        return len(trace.calls(path)) + max(taken, default=0)
+
+
+def _counted(calls: Sequence[Call]) -> Counter[str]:
+    return Counter(call.path for call in calls)
 
 
 def _blocks(calls: Sequence[tuple[float, str]], everything: Sequence[str]) -> dict[str, float]:

@@ -7,12 +7,14 @@ wiring between them ("wiring"). The causes are read from the tensors (parity.cau
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import ROOT, Finding, Kind, in_a_line
 from parity.core.store import Store
@@ -24,9 +26,14 @@ from parity.replay.record import CallLog, in_torch_order, match_calls
 from parity.replay.replay import Replay
 from parity.replay.tensors import PairSpread, compare
 from parity.verdict.calls import one_sided_calls, watched_pairs, weightless
+from parity.verdict.layer_table import layer_rows
 
 if TYPE_CHECKING:
     from parity.causes.between import Between
+    from parity.causes.explain import Explainer
+
+SEED = 1
+"""Of the other input and the other weights on which causes are tried again."""
 
 GROSS = 1e-2
 """Relative to the scale: a difference that is called none of rounding before the Keras side's is measured."""
@@ -80,8 +87,8 @@ class _Localisation:
         self.pairs = watched_pairs(keras, torch, pairing)
         self.log, self.store = CallLog(store), store
 
-    def run(self) -> Localised:
-        """Record, replay, and put the findings together."""
+    def _record(self) -> None:
+        """Record both sides and replay: what differs, and where."""
         errors = []
         plain = {path for path, layer in self.keras.layers().items() if weightless(layer)} - set(self.pairs)
         with self.keras.watched(self.log, set(self.pairs) | plain):
@@ -100,26 +107,27 @@ class _Localisation:
         run, forced, error, spread = self._judged(outputs, calls, ordered, match, cuts)
         errors += [error] if error else []
         located = [self._located(apart) for apart in run.apart]
-        one_sided = one_sided_calls(calls, order, match, self.pairs, self.keras, self.torch)
+        one_sided = one_sided_calls(calls, order, match, self.pairs, self.keras, self.torch, self.inputs)
         located += [
             item for item in one_sided if item.finding.kind not in silent
         ]  # a side that raised says no more
         if not error and outputs is not None and forced is not None:
             located += _output_findings(outputs, forced, len(calls), spread)
-        from parity.causes.explain import Explainer  # computes with torch: not for `import parity`
+        self.located = sorted(located, key=lambda item: item.order)
+        self.run_, self.ordered, self.errors = run, ordered, errors
 
-        explainer = Explainer(
-            self.keras, self.torch, self.pairing, self.pairs, ordered, self.inputs, self.flattened,
-            lambda images: self._between(run, images),
-        )  # fmt: skip
-        explained = explainer.explain(sorted(located, key=lambda item: item.order))
+    def run(self) -> Localised:
+        """Record, replay, and put the findings together."""
+        self._record()
+        errors, run = self.errors, self.run_
+        explained = self._explainer().explain(self.located, self._again)
         found = Localised(_each_once([item.finding for item in explained]))
         found.findings += [
             Finding(None, None, Kind.ERROR, None, f"{side} raised {text}")
             for side, text in errors
             if not found.findings
         ]
-        found.layers = self._rows(run, found.findings)
+        found.layers = layer_rows(run, found.findings, self.pairs, (self.keras.layers(), self.torch.layers()))
         return found
 
     def _judged(
@@ -156,6 +164,35 @@ class _Localisation:
         reordered = in_torch_order(measured, self.keras, self.flattened, calls)
         run, forced, error = self._replay(ordered, match, cuts, reordered, torch)
         return run, forced, error, PairSpread(keras.outputs, torch.outputs)
+
+    def _explainer(self) -> Explainer:
+        from parity.causes.explain import Explainer  # computes with torch: not for `import parity`
+
+        return Explainer(
+            self.keras, self.torch, self.pairing, self.pairs, self.ordered, self.inputs, self.flattened,
+            lambda images: self._between(self.run_, images),
+        )  # fmt: skip
+
+    @contextmanager
+    def _again(self) -> Iterator[Explainer | None]:
+        """The same two models on another input and with other weights."""
+        from parity.causes.again import fresh_inputs, fresh_weights
+
+        values = fresh_inputs(self.inputs["keras"], SEED)
+        with ExitStack() as stack:
+            explainer = None
+            try:
+                stack.enter_context(fresh_weights(self.keras, self.torch, self.pairing, SEED))
+                more = _Localisation(
+                    self.keras, self.torch, self.pairing, values, to_torch_inputs(values, self.keras),
+                    self.flattened, stack.enter_context(Store()),
+                )  # fmt: skip
+                more._record()
+                explainer = more._explainer()
+                explainer.prepare(more.located)
+            except Exception:  # any model, any error: its fixes are not verified then
+                explainer = None
+            yield explainer
 
     def _replay(
         self,
@@ -211,32 +248,6 @@ class _Localisation:
         finding = Finding(keras, torch, apart.kind, None, apart.text + again, tensors=tensors)
         return Located(apart.order, finding, apart)
 
-    def _rows(self, run: Replay, findings: Sequence[Finding]) -> list[dict[str, Any]]:
-        """The layer table: what each call of a paired layer showed."""
-        keras_layers, torch_layers = self.keras.layers(), self.torch.layers()
-        first: dict[tuple[str | None, str], int] = {}
-        for number, finding in enumerate(findings):
-            first.setdefault(
-                (finding.keras, "" if finding.kind in {Kind.WIRING, Kind.MISSING_CALL} else "layer"), number
-            )
-        rows = []
-        for call, row in zip(run.calls, run.rows, strict=True):
-            path, torch_paths = call.path, self.pairs[call.path]
-            named = path or ROOT
-            rows.append(
-                {
-                    "keras": named,
-                    "torch": ", ".join(torch_paths) or ROOT,
-                    "keras_kind": keras_layers[path].kind,
-                    "torch_kind": torch_layers[torch_paths[-1]].kind,
-                    "shape": list(call.outputs[0].shape) if call.outputs else [],
-                    "own": row.own,
-                    "arrived": row.arrived,
-                    "finding": first.get((named, ""), first.get((named, "layer"))),
-                }
-            )
-        return rows
-
 
 def _is_gross(apart: Apart) -> bool:
     return apart.kind is Kind.SHAPE or not apart.greatest <= GROSS
@@ -265,13 +276,13 @@ def _torch_order(
     partner = {paths[-1]: path for path, paths in pairs.items()}
     with torch.watched(log, set(partner)):
         _, error = _attempt(torch, inputs)
-    return [Call(partner[call.path], call.index, []) for call in log.calls], error is not None
+    return [replace(call, path=partner[call.path]) for call in log.calls], error is not None
 
 
 def _output_findings(
     keras: Sequence[Array], forced: Sequence[Array], end: int, spread: PairSpread
 ) -> list[Located]:
-    compared = compare(keras, forced, spread=spread)
+    compared = compare(keras, forced, spread=spread, every=True)
     if not compared.differs:
         return []
     evidence = f"after the last paired layer, with all layers giving the Keras values: {compared.text}"

@@ -32,6 +32,8 @@ def test_fault_is_found_placed_and_named(fault: Fault) -> None:
     assert result.detected, str(result.report)
     assert result.placed, str(result.report)
     assert result.named, str(result.report)
+    random = result.report.first.kind == "not-repeatable"  # there is no fix to try
+    assert result.verified or random, str(result.report)
 
 
 @pytest.mark.parametrize("name", VICTIMS)

@@ -10,13 +10,14 @@ import keras
 
 from parity.adapters.devices import keras_device
 from parity.adapters.keras.blueprint import keras_blueprint
+from parity.adapters.keras.calls.composite import outputs_of
+from parity.adapters.keras.calls.watch import watched
 from parity.adapters.keras.flattening import flattened_images, may_flatten
 from parity.adapters.keras.forward import call, statistics_kept
 from parity.adapters.keras.layers import declared_inputs, layer_info, layers_of, own_variables
 from parity.adapters.keras.precision import full_multiplication, precision
 from parity.adapters.keras.tensors import as_array, named_arrays, named_leaves, replaced
 from parity.adapters.keras.trace import framework, tensors_of, tracing
-from parity.adapters.keras.watch import watched
 from parity.adapters.keras.weights import peek, to_numpy, write
 from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
@@ -125,7 +126,7 @@ class KerasAdapter:
         """Evaluate one layer alone, in inference mode."""
         layer = self.objects[path]
         with statistics_kept(layer):
-            return [value for _, value in named_arrays(call(layer, _tensors(inputs), False))]
+            return outputs_of(layer, call(layer, _tensors(inputs), False))
 
     def trial(
         self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]

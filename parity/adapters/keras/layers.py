@@ -26,11 +26,13 @@ CLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((L.PReLU,), "prelu"),
     ((keras.Sequential,), "sequence"),
 )
+COMPOSITES = (L.RNN, L.MultiHeadAttention, L.GroupQueryAttention)
+"""Layers with sublayers that are one step all the same."""
 WITH_ACTIVATION = tuple(cls for classes, family in CLASSES if family in KERNELS for cls in classes)
 SETTINGS = (
     "strides", "stride", "padding", "output_padding", "dilation_rate", "dilation", "groups", "epsilon",
     "momentum", "axis", "negative_slope", "kernel_size", "pool_size", "size", "interpolation", "data_format",
-    "depth_multiplier", "rate",
+    "depth_multiplier", "rate", "return_sequences", "go_backwards",
 )  # fmt: skip
 
 
@@ -72,6 +74,7 @@ def layer_info(path: str, layer: Any, aliases: list[str]) -> LayerInfo:
         leaf=not layer._layers,
         aliases=tuple(aliases),
         settings={name: getattr(layer, name) for name in SETTINGS if hasattr(layer, name)},
+        whole=isinstance(layer, COMPOSITES),
     )
 
 

@@ -14,7 +14,7 @@ import keras
 from keras import tree
 from keras.src import backend
 
-from parity.adapters.keras.layers import own_variables, plain_tensors
+from parity.adapters.keras.layers import COMPOSITES, own_variables, plain_tensors
 from parity.adapters.patching import restored
 from parity.adapters.trace_builder import Framework, TraceBuilder
 from parity.core.adapter import joined
@@ -22,8 +22,6 @@ from parity.core.trace import canonical
 from parity.core.types import LayerInfo
 
 L = keras.layers
-COMPOSITES = (L.RNN, L.MultiHeadAttention, L.GroupQueryAttention)
-"""Layers with sublayers that are one step all the same."""
 INQUIRIES = {
     "is_tensor",
     "shape",

@@ -13,12 +13,13 @@ from torch import nn
 from parity.adapters.devices import torch_device
 from parity.adapters.patching import restored
 from parity.adapters.torch.blueprint import torch_blueprint
+from parity.adapters.torch.calls.composite import arguments_of, outputs_of
+from parity.adapters.torch.calls.watch import watched
 from parity.adapters.torch.forward import call, call_unseen, statistics_kept
 from parity.adapters.torch.layers import layer_info, layers_of
 from parity.adapters.torch.precision import full_multiplication, precision
 from parity.adapters.torch.tensors import as_array, named_arrays, named_leaves, replaced
 from parity.adapters.torch.trace import framework, tensors_of, tracing
-from parity.adapters.torch.watch import watched
 from parity.adapters.torch.weights import peek, to_numpy, write
 from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
@@ -135,8 +136,8 @@ class TorchAdapter:
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one module alone, in eval mode, unseen by its hooks."""
-        outputs = call_unseen(self.objects[path], self.tensors(inputs))
-        return [value for _, value in named_arrays(outputs)]
+        module = self.objects[path]
+        return outputs_of(module, call_unseen(module, arguments_of(module, self.tensors(inputs))))
 
     def trial(
         self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]

@@ -22,6 +22,8 @@ CLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((nn.PReLU,), "prelu"),
     ((nn.Sequential,), "sequence"),
 )
+COMPOSITES = (nn.MultiheadAttention, nn.RNNBase)
+"""Modules that are one step whatever is inside: they read the weights of their parts themselves."""
 SETTINGS = (
     "stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "eps", "momentum",
     "num_groups", "negative_slope", "kernel_size", "ceil_mode", "count_include_pad", "scale_factor", "mode",
@@ -53,6 +55,7 @@ def layer_info(path: str, module: nn.Module, aliases: list[str]) -> LayerInfo:
         leaf=not any(True for _ in module.children()),
         aliases=tuple(aliases),
         settings={name: getattr(module, name) for name in SETTINGS if hasattr(module, name)},
+        whole=isinstance(module, COMPOSITES),
     )
 
 

@@ -47,11 +47,12 @@ def spread(x: Array, weight: Array, stride: Sequence[int], dilation: Sequence[in
 
 def pool(x: Array, kind: str, kernel: Sequence[int], stride: Sequence[int], pads: Sequence[tuple[int, int]],
          count_padding: bool) -> Array:  # fmt: skip
-    """A "max" or "avg" pooling over a padded image; the average counts the padding, or leaves it out."""
+    """A "max" or "avg" pooling over a padded image; the zeros of the padding count, or are left out."""
     rank = x.ndim - 2
     if kind == "max":
         operation: Callable[..., Any] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[rank]
-        return operation(_tensor(padded(x, pads, value=-np.inf)), tuple(kernel), tuple(stride)).numpy()
+        filled = padded(x, pads, value=0.0 if count_padding else -np.inf)
+        return operation(_tensor(filled), tuple(kernel), tuple(stride)).numpy()
     operation = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[rank]
     summed = operation(_tensor(padded(x, pads)), tuple(kernel), tuple(stride)).numpy()
     if count_padding:

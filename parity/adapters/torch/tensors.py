@@ -34,14 +34,19 @@ def as_array(leaf: Any) -> Array:
     return to_numpy(leaf) if isinstance(leaf, torch.Tensor) else np.array(leaf)
 
 
+def leaves_of(nested: Any) -> list[Any]:
+    """The leaves of a structure in the order in which `replaced` takes them: those of a dict by its keys."""
+    return _flat(nested)[1]
+
+
 def arrays(nested: Any) -> list[Array]:
-    """The tensors of a structure, in order, as arrays."""
-    return [to_numpy(leaf) for leaf in pytree.tree_leaves(nested) if isinstance(leaf, torch.Tensor)]
+    """The tensors of a structure, in order (of a dict by its keys, as Keras has them), as arrays."""
+    return [to_numpy(leaf) for leaf in leaves_of(nested) if isinstance(leaf, torch.Tensor)]
 
 
 def replaced(nested: Any, values: Sequence[Array]) -> Any:
     """The same structure with its tensors replaced, in order; dtypes and devices stay."""
-    leaves, spec = pytree.tree_flatten(nested)
+    order, leaves, spec = _flat(nested)
     remaining = iter(values)
     fresh = [
         torch.from_numpy(np.array(next(remaining), order="C")).to(leaf.device, leaf.dtype)
@@ -49,4 +54,18 @@ def replaced(nested: Any, values: Sequence[Array]) -> Any:
         else leaf
         for leaf in leaves
     ]
-    return pytree.tree_unflatten(fresh, spec)
+    return pytree.tree_unflatten([fresh[place] for place in np.argsort(order)], spec)
+
+
+def _flat(nested: Any) -> tuple[list[int], list[Any], Any]:
+    """The leaves of a structure, those of a dict by its keys; their places in torch's own order; and the rest."""
+    found, spec = pytree.tree_flatten_with_path(nested)
+
+    def place(number: int) -> list[tuple[int, str]]:
+        return [
+            (0, str(key.key)) if isinstance(key, pytree.MappingKey) else (getattr(key, "idx", 0), "")
+            for key in found[number][0]
+        ]
+
+    order = sorted(range(len(found)), key=place)
+    return order, [found[number][1] for number in order], spec

@@ -12,6 +12,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from parity.adapters.patching import restored
+from parity.adapters.torch.calls.watch import layer_by_layer
+from parity.adapters.torch.layers import COMPOSITES
+from parity.adapters.torch.tensors import leaves_of
 from parity.adapters.trace_builder import Framework, TraceBuilder
 from parity.core.adapter import joined
 from parity.core.trace import canonical
@@ -22,8 +25,6 @@ TENSOR_PROPERTIES = {"T", "mT", "H", "mH", "data", "real", "imag"}
 INQUIRIES = {"size", "dim", "ndimension", "numel", "nelement", "stride", "item", "tolist", "untyped_storage",
              "data_ptr", "is_contiguous", "is_floating_point", "is_complex", "element_size", "storage_offset"}  # fmt: skip
 """Methods that give no tensor."""
-COMPOSITES = (nn.MultiheadAttention,)
-"""Modules with submodules that are one step all the same: they read the submodules' weights themselves."""
 
 
 def framework(to_numpy: Any, replaced: Any) -> Framework:
@@ -31,7 +32,7 @@ def framework(to_numpy: Any, replaced: Any) -> Framework:
     return Framework(
         side="torch",
         is_tensor=lambda value: isinstance(value, torch.Tensor),
-        leaves=pytree.tree_leaves,
+        leaves=leaves_of,
         to_numpy=to_numpy,
         replaced=replaced,
         version=lambda tensor: int(tensor._version),
@@ -78,7 +79,7 @@ def tracing(
         kind = layer.family or canonical(layer.kind)
         return builder.layer(path, kind, layer.settings, run, args, kwargs)
 
-    with restored(nn.Module, "__call__", call), Functions(builder):
+    with layer_by_layer(), restored(nn.Module, "__call__", call), Functions(builder):
         yield
 
 

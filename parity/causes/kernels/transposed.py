@@ -8,6 +8,7 @@ from itertools import product
 from parity.adapters.torch import reference
 from parity.causes.kernels.computation import Computation, Hyper, Mistakes, computation, constant
 from parity.causes.kernels.variants import kernel_variants
+from parity.causes.steps.identify import same
 from parity.core.types import Array
 
 
@@ -51,7 +52,7 @@ def _cropped(
     for start in product(*(range(-2, w + 1) for w in span)):
         window = tuple(slice(2 + first, 2 + first + out) for first, out in zip(start, size, strict=True))
         bias = constant(roomy[(slice(None), slice(None), *window)], y[:1])
-        if bias is not None:
+        if bias is not None and same(y, _run_transposed(kernel, hyper, start, size, bias, 0)(x)):
             run = _run_transposed(kernel, hyper, start, size, bias, crop)
             return computation(mistakes, hyper, start, size, bias, run, crop=crop)
     return None

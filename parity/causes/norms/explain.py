@@ -24,10 +24,18 @@ def explain_batchnorm(case: Case) -> Iterator[Explanation]:
     torch = describe_batchnorm(
         case.torch_in[0], case.torch_out, [("keras", case.weights[0]), ("torch", case.weights[1])]
     )
-    if keras is None or torch is None:
+    if keras is None or torch is None or _of_an_instance(case, keras, torch):
         yield from _epsilon_as_set(case, "batchnorm-epsilon")
         return
     yield from _normalisations(case, keras, torch, "batchnorm-epsilon")
+
+
+def _of_an_instance(case: Case, keras: Normalisation, torch: Normalisation) -> bool:
+    """Whether a layer of another kind normalises one example: by its own statistics, which are the batch's too."""
+    kinds = zip(case.families, (keras.statistics, torch.statistics), strict=True)
+    return len(case.torch_out) == 1 and any(
+        family != "batchnorm" and statistics == "batch" for family, statistics in kinds
+    )
 
 
 def _epsilon_as_set(case: Case, cause: str) -> Iterator[Explanation]:

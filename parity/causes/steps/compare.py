@@ -86,6 +86,10 @@ def _pools(steps: StepPair) -> Iterator[Explanation]:
     elif begins[0] != begins[1]:
         fix = "pad explicitly, alike on both sides, in front of an unpadded pooling"
         yield _shown("same-padding-asymmetry", steps.text, fix)
+    elif a["count"] != b["count"] and a["pool"] == "max":
+        zeros, path = ("Keras", steps.place[0]) if a["count"] else ("torch", steps.place[1])
+        fix = f"pad with minus infinity in front of the maximum at {zeros} {path}, or by the pooling's own padding"
+        yield _shown("padding-size", steps.text, fix)
     elif a["count"] != b["count"]:
         fix = f"count_include_pad={a['count']} at {at}, as Keras does"
         yield _shown("pool-count-include-pad", steps.text, fix)

@@ -16,11 +16,17 @@ from typing import Any
 import numpy as np
 
 from parity.adapters.torch import reference
-from parity.core.tolerance import difference
+from parity.core.tolerance import FLUSHED, difference
 from parity.core.types import Array
 
 SAMPLE = 128
 """Elements on which a function of single elements is tried before all of them are."""
+
+ELEMENT = 1e-12
+"""How far a function of one element may be off, relative to the element and to what it gives."""
+
+FLOOR = 3e-14
+"""The same relative to the greatest element that goes in."""
 
 POOL_KERNELS = (2, 3, 4, 5, 6, 7, 8)
 
@@ -57,6 +63,15 @@ FORMS = {
 def same(a: Array, b: Array) -> bool:
     """Equal to the structural bound, in every element, and something to compare; infinities have no scale."""
     return a.shape == b.shape and difference(a, b).within() and bool(np.isfinite(a).all())
+
+
+def every_element(x: Array, y: Array, value: Array) -> bool:
+    """Whether a function of single elements gives y, each element within the rounding of its own magnitude."""
+    if not same(y, value):
+        return False
+    # What went in may carry the rounding of a sum, which is that of its greatest terms.
+    floor = FLOOR * float(np.abs(x).max(initial=0.0)) + FLUSHED
+    return bool((np.abs(y - value) <= ELEMENT * (np.abs(x) + np.abs(y)) + floor).all())
 
 
 def identify(x: Array, y: Array, hints: tuple[dict[str, Any], ...] = ()) -> Step | None:
@@ -106,17 +121,17 @@ def _sampled(x: Array, y: Array) -> tuple[Array, Array]:
 def _elementwise(x: Array, y: Array) -> Iterator[Step]:
     some_x, some_y = _sampled(x, y)
     for name, function in elementwise().items():
-        if same(some_y, function(some_x)) and same(y, function(x)):
+        if same(some_y, function(some_x)) and every_element(x, y, function(x)):
             yield activation(name, function)
     negative = x < 0
     if negative.any() and not negative.all() and same(y[~negative], x[~negative]):
         ratios = y[negative] / x[negative]
         slope = float(np.median(ratios))
-        if slope not in (0.0, 1.0) and same(y, reference.leaky(slope)(x)):
+        if slope not in (0.0, 1.0) and every_element(x, y, reference.leaky(slope)(x)):
             slope = plain_number(slope)
-            yield Step(
-                "activation", f"leaky ReLU with slope {slope:g}", {"slope": slope}, reference.leaky(slope)
-            )
+            name = "absolute value" if slope == -1.0 else f"leaky ReLU with slope {slope:g}"
+            settings = {} if slope == -1.0 else {"slope": slope}
+            yield Step("activation", name, settings, reference.leaky(slope))
 
 
 def plain_number(value: float) -> float:
@@ -224,8 +239,9 @@ def _pooled(x: Array, arguments: tuple[Any, ...]) -> Array:
 def _pool(x: Array, y: Array, hints: tuple[dict[str, Any], ...]) -> Iterator[Step]:
     rank = x.ndim - 2
     few_x, few_y = x[:1, :1], y[:1, :1]
-    picked = bool(np.isin(few_y, few_x).all())  # a maximum is one of the values, an average is none
-    kinds = [("max", False)] if picked else [("avg", False), ("avg", True)]
+    # A maximum is one of the values, or a zero of the padding; an average is none of them.
+    picked = bool((np.isin(few_y, few_x) | (few_y == 0.0)).all())
+    kinds = [(("max" if picked else "avg"), False), (("max" if picked else "avg"), True)]
     for kernel, stride in _pool_sizes(x.shape[2:], y.shape[2:], hints):
         starts = [range(min(k - 1, 4) + 1) for k in kernel]
         for begins in product(*starts) if rank < 3 else zip(*starts, strict=False):
@@ -234,14 +250,18 @@ def _pool(x: Array, y: Array, hints: tuple[dict[str, Any], ...]) -> Iterator[Ste
             if any(end > k or end <= -s for (_, end), k, s in zip(pads, kernel, stride, strict=True)):
                 continue  # padding as wide as a window, or rows left over that would have made another window
             for kind, count in kinds:
-                if kind == "avg" and count and not any(b > 0 or e > 0 for b, e in pads):
+                if count and not any(b > 0 or e > 0 for b, e in pads):
                     continue
                 arguments = (kind, kernel, stride, pads, count)
                 if same(few_y, reference.pool(few_x, *arguments)) and same(y, reference.pool(x, *arguments)):
                     settings = {"pool": kind, "kernel": kernel, "stride": stride, "pads": pads, "count": count,
                                 "size": y.shape[2:]}  # fmt: skip
-                    counted = ", padding counted" if count else ", padding left out"
-                    name = f"{kind} pooling {kernel} by {stride}, padding {pads}{counted if kind == 'avg' else ''}"
+                    counted = (
+                        ("zeros counted" if kind == "max" else "padding counted")
+                        if count
+                        else "padding left out"
+                    )
+                    name = f"{kind} pooling {kernel} by {stride}, padding {pads}, {counted}"
                     yield Step("pool", name, settings, partial(_pooled, arguments=arguments))
                     return
 
