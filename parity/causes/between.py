@@ -55,7 +55,7 @@ class Between(RecordedSteps):
         if keras is None or torch is None or equal_tensors(keras, torch):
             return None, None
         found = [Hypothesis((item,)).claims for item in self._of_steps(*steps, place)]
-        return (hypothesis.seen or hypothesis.claims) in found and self.mends(hypothesis), (keras, torch)
+        return (hypothesis.seen or hypothesis.claims) in found and self.settles(hypothesis), (keras, torch)
 
     def values(self, hypothesis: Hypothesis) -> tuple[Array, Array] | None:
         """The two tensors in which steps show a hypothesis, as torch lays them out."""

@@ -150,7 +150,7 @@ class RecordedSteps:
 
     # --- what follows from a step --------------------------------------------------------------------
 
-    def mends(self, hypothesis: Hypothesis) -> bool:
+    def settles(self, hypothesis: Hypothesis) -> bool:
         """Whether the same arrives on both sides, once the torch step gives what the Keras step gives."""
         assert hypothesis.steps is not None
         assert hypothesis.ends is not None

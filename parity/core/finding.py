@@ -80,7 +80,7 @@ class Finding:
         cause: identifier of the known cause, None where none is proven.
         evidence: what was measured.
         fix: what to change, None where not known.
-        fix_verified: whether the fix was tried and the layer then agreed.
+        fix_verified: whether the fix was tried, on another input and other weights too, and both sides then agreed.
         tensors: what the evidence was read from, by "keras_input.0", "torch_output.0" and the like, each in its
             own framework's layout. Not part of the dictionary, nor of equality.
         blueprint: how to build the layer of either side anew (parity.report.repro), where both sides know it.

@@ -1,4 +1,4 @@
-"""Which layers a side runs: what is told of a call must be so, however the layer is called and whatever it gives."""
+"""Which layers a side runs: what is said of a call must be so, however the layer is called and whatever it gives."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_a_keras_layer_runs_where_its_call_is_called() -> None:
     assert found == [("norm", "layer", "batchnorm-epsilon")], str(report)
 
 
-def test_a_call_that_is_missing_is_still_told() -> None:
+def test_a_call_that_is_missing_is_still_found() -> None:
     skipped = Module(lambda s, x: s.last(s.norm(s.act(s.first(x)))), **torch_parts(1e-3))
     report = compared(convolutions(), skipped, images())
     assert [(f.keras, f.kind) for f in report.findings][:1] == [("second", "missing-call")], str(report)

@@ -1,6 +1,6 @@
 """Faults that parity has no name for, and faults that look like another: found, placed, and named right or not at all.
 
-Every row has its fault undone beside it. That is the fix in reality: where a fix is verified, its cause must be one
+Every row holds the same steps without the fault. That is the fix in reality: where a fix is verified, its cause must be one
 that the row knows to be true, and the pair without the fault must be EQUAL.
 """
 
