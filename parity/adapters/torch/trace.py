@@ -12,7 +12,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from parity.adapters.patching import restored
-from parity.adapters.torch.calls.watch import layer_by_layer
 from parity.adapters.torch.layers import COMPOSITES
 from parity.adapters.torch.tensors import leaves_of
 from parity.adapters.trace_builder import Framework, TraceBuilder
@@ -79,7 +78,7 @@ def tracing(
         kind = layer.family or canonical(layer.kind)
         return builder.layer(path, kind, layer.settings, run, args, kwargs)
 
-    with layer_by_layer(), restored(nn.Module, "__call__", call), Functions(builder):
+    with restored(nn.Module, "__call__", call), Functions(builder):
         yield
 
 

@@ -24,7 +24,6 @@ def watched(modules: Mapping[str, nn.Module], observer: Observer) -> Iterator[No
         observer: sees them.
     """
     with ExitStack() as stack:
-        stack.enter_context(layer_by_layer())
         for path, module in modules.items():
             hooks = _Hooks(path, observer)
             before = module.register_forward_pre_hook(hooks.before, with_kwargs=True)
@@ -34,17 +33,6 @@ def watched(modules: Mapping[str, nn.Module], observer: Observer) -> Iterator[No
             if not isinstance(module, torch.jit.ScriptModule):
                 stack.enter_context(_forward_seen(module, hooks))
         yield
-
-
-@contextmanager
-def layer_by_layer() -> Iterator[None]:
-    """Without torch's fast path, which computes a whole encoder layer and calls none of its modules."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager
