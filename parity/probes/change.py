@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from parity.core.types import Array
+from parity.probes.draw import drawn, flipped
 
 Sign = Literal["", "negated", "non-negative"]
 Parity = Literal["", "even", "odd"]
@@ -26,6 +27,7 @@ class Change:
         batch: the batch size; 0 leaves it.
         parity: sizes that the model leaves open become even or odd.
         weights: the paired weights of both sides are drawn anew, alike.
+        drawn: the inputs are random ones of the given scale (parity.probes.draw), then scaled and signed.
     """
 
     scale: float = 1.0
@@ -33,11 +35,14 @@ class Change:
     batch: int = 0
     parity: Parity = ""
     weights: bool = False
+    drawn: bool = False
 
     def without(self, part: str) -> Change:
-        """The same with one part ("sizes", "batch", "values") left out."""
+        """The same with one part ("sizes", "batch", "values", "drawn") left out."""
         if part == "sizes":
             return replace(self, parity="")
+        if part == "drawn":
+            return replace(self, drawn=False)
         return replace(self, batch=0) if part == "batch" else replace(self, scale=1.0, sign="")
 
     def parts(self) -> list[Change]:
@@ -47,6 +52,7 @@ class Change:
             Change(batch=self.batch),
             Change(scale=self.scale),
             Change(sign=self.sign),
+            Change(drawn=self.drawn),
             Change(weights=self.weights),
         )
         return [part for part in single if part != Change()]
@@ -54,22 +60,28 @@ class Change:
 
 FURTHER: tuple[Change, ...] = (
     Change(scale=8.0, sign="negated", batch=1, parity="even"),
-    Change(scale=64.0, sign="non-negative", batch=2, parity="odd"),
-    Change(weights=True, batch=1, parity="odd"),
+    Change(scale=64.0, sign="non-negative", batch=2, parity="odd", drawn=True),
+    Change(weights=True, batch=3, parity="odd", drawn=True),
 )
 """The probes behind the main one. Each changes several things, which is as strong as one at a time and costs less;
-where a probe shows a difference, its parts are tried alone, so that the report names the one that shows it."""
+where a probe shows a difference, its parts are tried alone, so that the report names the one that shows it. Inputs that
+are drawn anew have none of the given ones' symmetries: no constant or grey image, no whole numbers, no equal examples."""
 
 MOST = 2.0**12
 """How far small inputs are enlarged at most before they are scaled."""
 
 
-def further(values: Sequence[Array]) -> list[Change]:
+def further(values: Sequence[Array], smaller: bool = True) -> list[Change]:
     """The further probes for these inputs: small ones are scaled as if they had a magnitude of one.
+
+    Args:
+        values: inputs of the main probe.
+        smaller: whether the probes are on smaller sizes. Where they are not, a batch of three may cost too much.
 
     >>> [change.scale for change in further([np.full((2, 3), 0.25)])]
     [32.0, 256.0, 1.0]
     """
+    dear = not smaller and _batch(values) < 4
     plain = [value[np.isfinite(value)] for value in values if value.dtype.kind == "f"]
     size = max(
         (float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) for value in plain if value.size),
@@ -77,7 +89,11 @@ def further(values: Sequence[Array]) -> list[Change]:
     )
     enlarged = 2.0 ** np.floor(np.log2(min(1.0 / size, MOST))) if 0.0 < size < 0.5 else 1.0
     return [
-        replace(change, scale=change.scale * float(enlarged)) if change.scale != 1.0 else change
+        replace(
+            change,
+            scale=change.scale * float(enlarged) if change.scale != 1.0 else 1.0,
+            batch=1 if dear and change.batch > 2 else change.batch,
+        )
         for change in FURTHER
     ]
 
@@ -92,11 +108,9 @@ def named(change: Change, values: Sequence[Array], changed: Sequence[Array]) -> 
     """
     words = []
     pairs = list(zip(values, changed, strict=True))
-    if any(value.dtype.kind == "f" for value in values) and (change.scale != 1.0 or change.sign):
-        times = f"times {change.scale:g}" if change.scale != 1.0 else ""
-        sign = {"negated": "negated", "non-negative": "made non-negative"}.get(change.sign, "")
-        words.append(" ".join(filter(None, ("inputs", sign, times))))
-    elif change.scale != 1.0 or change.sign:
+    if any(value.dtype.kind == "f" for value in values) and other_values(change):
+        words.append(in_words(change))
+    elif other_values(change):
         words.append("other whole numbers")
     if any(value.shape[:1] != new.shape[:1] for value, new in pairs):
         words.append(f"batch {changed[0].shape[0]}")
@@ -106,6 +120,18 @@ def named(change: Change, values: Sequence[Array], changed: Sequence[Array]) -> 
     if change.weights:
         words.append(WEIGHTS)
     return ", ".join(words) or "the same inputs"
+
+
+def other_values(change: Change) -> bool:
+    """Whether the change asks for other values of the inputs."""
+    return change.scale != 1.0 or bool(change.sign) or change.drawn
+
+
+def in_words(change: Change) -> str:
+    """What becomes of the inputs' values: "inputs drawn anew made non-negative times 64"."""
+    times = f"times {change.scale:g}" if change.scale != 1.0 else ""
+    sign = {"negated": "negated", "non-negative": "made non-negative"}.get(change.sign, "")
+    return " ".join(filter(None, ("inputs", "drawn anew" if change.drawn else "", sign, times)))
 
 
 def shapes(values: Sequence[Array]) -> str:
@@ -159,16 +185,18 @@ def _fitted(value: Array, axis: int, size: int) -> Array:
 
 
 def _new_values(value: Array, change: Change, tokens: int | None, seed: int) -> Array:
-    """Scaled and signed; whole numbers become others of the range seen, and truth values are flipped."""
+    """Drawn anew, scaled and signed; whole numbers become others of the range seen, and truth values are flipped."""
+    if change.drawn:
+        value = drawn(value, tokens, seed)
     if value.dtype.kind == "f":
         signed = {"negated": np.negative, "non-negative": np.abs}.get(change.sign)
         value = value if signed is None else signed(value)
         return value if change.scale == 1.0 else (value * change.scale).astype(value.dtype)
-    if not value.size or (change.scale == 1.0 and not change.sign):
+    if change.drawn or not value.size or (change.scale == 1.0 and not change.sign):
         return value
     rng = np.random.default_rng((seed, int(change.scale)))
     if value.dtype.kind == "b":
-        return _flipped(rng, value)
+        return flipped(rng, value)
     if value.dtype.kind not in "iu":
         return value
     least, most = int(value.min()), int(value.max())
@@ -177,14 +205,3 @@ def _new_values(value: Array, change: Change, tokens: int | None, seed: int) -> 
     if change.sign == "negated" and int(value.max()) == most:
         return (least + most - value.astype(np.int64)).astype(value.dtype)
     return rng.integers(least, most + 1, value.shape).astype(value.dtype)
-
-
-def _flipped(rng: np.random.Generator, value: Array) -> Array:
-    """Half of the truth values flipped; the first true one of each row stays, so that no row is masked whole."""
-    flipped = value ^ (rng.random(value.shape) < 0.5)
-    if not value.ndim:
-        return np.asarray(~value)
-    first = np.expand_dims(value.argmax(-1), -1)
-    kept = np.take_along_axis(flipped, first, -1) | np.take_along_axis(value, first, -1)
-    np.put_along_axis(flipped, first, kept, -1)
-    return flipped

@@ -1,4 +1,4 @@
-"""Limits that values reached: clip, relu6, the corners of hard activations, softplus' threshold."""
+"""Limits that values reached: clip, relu6, the corners of hard activations, softplus' threshold; and choices made."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from parity.core.trace import Node, NodeObserver, Values
 from parity.core.types import Array, Side
+from parity.probes import choices
 from parity.report.proof import Share, Unproven, UnprovenKind
 
 BELOW, WITHIN, ABOVE = "below", "within", "above"
@@ -41,12 +42,13 @@ SIGNS: Mapping[str, str] = {BELOW: "its operand was never negative", WITHIN: "it
 
 @dataclass
 class Limit:
-    """One step with limits: what it is called, where its operand can lie, and where it has lain."""
+    """One step with limits or a choice: what it is called, where its operand can lie, and where it has lain."""
 
     name: str
     kind: str
     place: str
     regions: frozenset[str]
+    choice: bool = False
     reached: set[str] = field(default_factory=set)
 
     @property
@@ -57,7 +59,7 @@ class Limit:
     def said(self) -> str:
         """One line on what is missing."""
         words = SIGNS if self.kind in BY_SIGN else SAID
-        return f"{self.name}: {', '.join(words.get(region, SAID[region]) for region in self.missing)}"
+        return f"{self.name}: {', '.join(words.get(way) or _said(self.kind, way) for way in self.missing)}"
 
 
 LimitsSeen = dict[tuple[str, str, int], Limit]
@@ -75,38 +77,75 @@ class LimitObserver(NodeObserver):
         self.side, self.known = side, known
         self.found: LimitsSeen = {}
         self._counts: dict[tuple[str, str], int] = {}
-        self._open: tuple[tuple[str, str, int], Array | None, Array | None] | None = None
+        self._open: tuple[tuple[str, str, int], list[Array]] | None = None
+        self._last: Node | None = None
+        self._compared: set[int] = set()
 
     def before(self, node: Node, inputs: Values) -> None:
-        """Keep the operand of a step with limits."""
-        self._open = None
-        kind = _kind(node)
-        regions = _regions(node, kind, self.side)
-        if not regions:
-            return
-        place = node.path or node.scope
-        number = self._counts[kind, place] = self._counts.get((kind, place), -1) + 1
-        key = kind, place, number
-        where = f"at {place}" if place else "in the model itself"
-        again = f" ({number + 1})" if number else ""
-        self.found[key] = Limit(f"{kind} {where}{again}", kind, place, regions)
-        known = self.known.get(key)
-        if known is None or known.missing:
-            values = [value for value in inputs() if value.dtype.kind == "f"]
-            if values:
-                operand = max(values, key=lambda value: value.size)
-                bound = next((value for value in values if value is not operand), None)
-                self._open = key, operand, bound
+        """Keep the operands of a step with limits."""
+        self._open, self._last = None, node
+        key = self._noted(node, len(inputs))
+        if key is not None and self._wanted(key):
+            values = inputs() if choices.needs_operands(key[0]) else []
+            self._open = key, values
 
     def after(self, node: Node, outputs: Values) -> None:
-        """Say where the operand lay."""
-        if self._open is None:
+        """Say where the operand lay, or which way the step went."""
+        opened = self._open if node is self._last else self._raw(node)
+        if opened is None:
             return
-        (key, operand, _), self._open = self._open, None
-        values = outputs()
-        if operand is not None and values:
-            limit = self.found[key]
+        (key, operands), values = opened, outputs()
+        if not values:
+            return
+        limit = self.found[key]
+        if limit.choice:
+            if operands or not choices.needs_operands(limit.kind):
+                limit.reached |= choices.went(limit.kind, operands, values[0], node.settings) & limit.regions
+            return
+        floating = [value for value in operands if value.dtype.kind == "f"]
+        if floating:
+            operand = max(floating, key=lambda value: value.size)
             limit.reached |= _reached(limit.kind, operand, values[0], node.settings) & limit.regions
+
+    def _raw(self, node: Node) -> tuple[tuple[str, str, int], list[Array]] | None:
+        """The entry of a raw operation, which has no `before`: its result alone must say which way it went."""
+        if node.sort != "op" or choices.needs_operands(_plain(node.kind)):
+            return None
+        key = self._noted(node, 0)
+        return (key, []) if key is not None and self._wanted(key) else None
+
+    def _wanted(self, key: tuple[str, str, int]) -> bool:
+        """Whether something of this step is not known yet."""
+        known = self.known.get(key)
+        return known is None or bool(known.missing)
+
+    def _noted(self, node: Node, operands: int) -> tuple[str, str, int] | None:
+        """The step's own entry; None where it has neither limits nor a choice."""
+        kind = _kind(node)
+        regions, choice = _regions(node, kind, self.side), False
+        if not regions and node.sort in {"op", "layer"} and node.inputs:
+            regions, choice = choices.ways_of(kind, node.settings, operands), True
+        if kind in choices.COMPARISONS:
+            self._compared.add(node.id)
+        elif kind in choices.CONDITIONS and any(source.node in self._compared for source in node.inputs):
+            return None  # the comparison says it already
+        if not regions:
+            return None
+        place = node.path or node.scope
+        number = self._counts[kind, place] = self._counts.get((kind, place), -1) + 1
+        where = f"at {place}" if place else "in the model itself"
+        again = f" ({number + 1})" if number else ""
+        key = kind, place, number
+        self.found[key] = Limit(f"{kind} {where}{again}", kind, place, regions, choice)
+        return key
+
+
+def _said(kind: str, way: str) -> str:
+    return SAID.get(way) or choices.said(kind, way)
+
+
+def _plain(kind: str) -> str:
+    return kind.replace("_", "").lower()
 
 
 def _kind(node: Node) -> str:

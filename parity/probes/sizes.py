@@ -17,6 +17,8 @@ SMALL_VOLUME: Mapping[Parity, tuple[int, ...]] = {"even": (14, 18, 10, 22), "odd
 """The same where three axes are open."""
 MULTIPLE = 32
 """Networks that halve and join again often take multiples of it alone."""
+TINY = 20
+"""Sizes up to this one are enlarged too, so that a limit a little above them is met; it costs next to nothing."""
 
 
 def open_axes(keras: Adapter, values: Sequence[Array]) -> list[tuple[int, ...]]:
@@ -64,14 +66,26 @@ def candidates(
         return [multiples] if smaller and any(new < size for size, new in multiples.items()) else []
     small = (SMALL if max(map(len, axes)) < 3 else SMALL_VOLUME)[parity]
     tried = [
-        {size: _at_most(size, small[i % len(small)], parity) for i, size in enumerate(sizes)},
+        _turned(
+            {size: _at_most(size, small[i % len(small)], parity) for i, size in enumerate(sizes)}, parity
+        ),
         multiples,
         {size: _next(size, parity) for size in sizes},
     ]
     return [made for i, made in enumerate(tried) if made not in tried[:i]]
 
 
+def _turned(made: dict[int, int], parity: Parity) -> dict[int, int]:
+    """Odd sizes the other way round: what was wider than high becomes higher than wide."""
+    if parity != "odd":
+        return made
+    return dict(zip(sorted(made, reverse=True), sorted(made.values()), strict=True))
+
+
 def _at_most(size: int, small: int, parity: Parity) -> int:
+    """The small size; where the size is smaller already the next one, and of tiny ones more than twice as many."""
+    if parity == "odd" and size <= TINY:
+        return 2 * size + 1
     return small if size > small else _next(size, parity)
 
 

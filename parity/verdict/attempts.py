@@ -11,7 +11,7 @@ from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import in_a_line
 from parity.core.types import Array, Side
-from parity.probes.change import Change, changed_inputs, named, shapes
+from parity.probes.change import Change, changed_inputs, in_words, named, shapes
 from parity.probes.sizes import candidates, open_axes
 from parity.replay.spread import DRAWS, spread, spread_of_steps
 from parity.report.proof import Unproven, UnprovenKind
@@ -154,8 +154,8 @@ class Attempts:
     def _ladder(self, change: Change) -> Iterator[tuple[Change, dict[int, int]]]:
         """The whole change first, then less and less of it; each input once, and never the main one."""
         seen = set[str]()
-        no_values = change.without("values")
-        for full in dict.fromkeys((change, no_values)):
+        no_values, given = change.without("values"), change.without("drawn")
+        for full in dict.fromkeys((change, no_values, given, no_values.without("drawn"))):
             steps = [(full, sizes) for sizes in candidates(self.values, self.axes, full.parity)]
             unsized = full.without("sizes")
             for less in (unsized, unsized.without("batch")):
@@ -178,6 +178,7 @@ class Attempts:
             "sizes": bool(change.parity) and not kept.parity and any(self.axes),
             "batch": bool(change.batch) and not kept.batch,
             "values": (change.scale, change.sign) != (kept.scale, kept.sign),
+            "drawn": change.drawn and not kept.drawn,
         }
         lost = [part for part, gone in parts.items() if gone]
         if not refused or not lost:
@@ -185,7 +186,8 @@ class Attempts:
         words = {
             "sizes": f"{change.parity} sizes",
             "batch": f"batch {change.batch}",
-            "values": _values(change),
+            "values": in_words(replace(change, drawn=False)),
+            "drawn": "inputs drawn anew",
         }
         part = lost[-1]  # what was left out last: the probe passed without it
         said = next(
@@ -211,8 +213,3 @@ class Attempts:
             return Refused(shapes(values), said)
         limits, agree = held(self.sides, inputs, outputs)
         return Tried(change, sizes, named(change, self.values, values), inputs, outputs, limits, agree)
-
-
-def _values(change: Change) -> str:
-    sign = {"negated": "negated", "non-negative": "made non-negative"}.get(change.sign, "")
-    return " ".join(filter(None, ("inputs", sign, f"times {change.scale:g}")))

@@ -89,7 +89,7 @@ class _Proving:
         """Every further probe until one shows a difference; then the main one again."""
         self.gathered.accept()
         probes = [MAIN]
-        for change in () if quick else further(self.attempts.values):
+        for change in () if quick else further(self.attempts.values, any(self.attempts.axes)):
             tried = self._probe(change)
             probes += [tried.name] if tried is not None else []
             if self.found.where.findings:
@@ -143,6 +143,7 @@ class _Proving:
             text = f"with {tried.name}: {lost} of {size} elements are NaN or infinite on both sides"
             self.found.unproven.append(Unproven(UnprovenKind.PROBES, text))
             plain = change.without("values")
+            plain = plain if plain != change else change.without("drawn")
             if plain not in (change, Change()):
                 return self._probe(plain)
             return tried

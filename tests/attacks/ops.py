@@ -157,6 +157,9 @@ class TorchOps:
     def minimum(self, value: Any, other: Any) -> Any:
         return torch.minimum(value, torch.as_tensor(other, dtype=value.dtype))
 
+    def equal(self, value: Any, other: Any) -> Any:
+        return value == other
+
     def sum(self, value: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return value.sum() if axis is None else value.sum(axis, keepdim=keepdims)
 

@@ -68,7 +68,7 @@ LIMITS: dict[str, tuple[Any, Any, Any, str]] = {
     "a choice that falls one way": (after(lambda xp, v: v), after(lambda xp, v: xp.where(v > 1e5, 2.0 * v, v)),
                                     images(), "limit"),
     "a maximum never lower": (after(lambda xp, v: v), after(lambda xp, v: xp.maximum(v, -1e7)), images(), "limit"),
-    "zero alone": (after(lambda xp, v: v), after(lambda xp, v: v + xp.like(v == 0.0, v)), images(), "limit"),
+    "zero alone": (after(lambda xp, v: v), after(lambda xp, v: v + xp.like(xp.equal(v, 0.0), v)), images(), "limit"),
     "a normalisation that guards against zero": (
         after(lambda xp, v: v / xp.sqrt(xp.sum(v * v, axis=xp.C, keepdims=True))),
         after(lambda xp, v: v / xp.maximum(xp.sqrt(xp.sum(v * v, axis=xp.C, keepdims=True)), 1e-6)), images(), "limit"),
