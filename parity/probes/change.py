@@ -108,9 +108,9 @@ def named(change: Change, values: Sequence[Array], changed: Sequence[Array]) -> 
     """
     words = []
     pairs = list(zip(values, changed, strict=True))
-    if any(value.dtype.kind == "f" for value in values) and other_values(change):
+    if any(value.dtype.kind == "f" for value in values) and new_values(change):
         words.append(in_words(change))
-    elif other_values(change):
+    elif new_values(change):
         words.append("other whole numbers")
     if any(value.shape[:1] != new.shape[:1] for value, new in pairs):
         words.append(f"batch {changed[0].shape[0]}")
@@ -122,7 +122,7 @@ def named(change: Change, values: Sequence[Array], changed: Sequence[Array]) -> 
     return ", ".join(words) or "the same inputs"
 
 
-def other_values(change: Change) -> bool:
+def new_values(change: Change) -> bool:
     """Whether the change asks for other values of the inputs."""
     return change.scale != 1.0 or bool(change.sign) or change.drawn
 

@@ -38,13 +38,13 @@ def drawn(value: Array, tokens: int | None = None, number: int = 0) -> Array:
 
 def flipped(rng: np.random.Generator, value: Array) -> Array:
     """Half of the truth values flipped; the first true one of each row stays, so that no row is masked whole."""
-    other = value ^ (rng.random(value.shape) < 0.5)
+    fresh = value ^ (rng.random(value.shape) < 0.5)
     if not value.ndim:
         return np.asarray(~value)
     first = np.expand_dims(value.argmax(-1), -1)
-    kept = np.take_along_axis(other, first, -1) | np.take_along_axis(value, first, -1)
-    np.put_along_axis(other, first, kept, -1)
-    return other
+    kept = np.take_along_axis(fresh, first, -1) | np.take_along_axis(value, first, -1)
+    np.put_along_axis(fresh, first, kept, -1)
+    return fresh
 
 
 def _floats(rng: np.random.Generator, value: Array) -> Array:
@@ -54,8 +54,8 @@ def _floats(rng: np.random.Generator, value: Array) -> Array:
     if numbers.size and numbers.any() and _is_mask(numbers):
         return flipped(rng, value == 1.0).astype(value.dtype) if plain.all() else value
     scale = float(np.sqrt(np.mean(np.square(numbers)))) if numbers.size else 0.0
-    other = rng.standard_normal(value.shape) * (scale or 1.0)
-    return np.where(plain, other, value).astype(value.dtype)
+    fresh = rng.standard_normal(value.shape) * (scale or 1.0)
+    return np.where(plain, fresh, value).astype(value.dtype)
 
 
 def _is_mask(numbers: Array) -> bool:
