@@ -12,11 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from datasets.bounds.picture import check_picture
+from datasets.bounds.survival import size_of_file
 from datasets.errors import DataError, MissingExtra, RunError, WriteError
-
-
-class DamagedFile(Exception):  # noqa: N818  (no error of a command: see below)
-    """What is wrong with a file, found by a function that does not know its role; its caller makes a DataError of it."""
 
 
 @contextlib.contextmanager
@@ -142,7 +140,9 @@ def opened_picture(path: Path, of: str = "train") -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", library.DecompressionBombWarning)  # half of what is refused
+            size_of_file(path)
             with library.open(path, formats=FORMATS) as picture:
+                check_picture(picture, path)
                 yield picture
     except RunError:
         raise

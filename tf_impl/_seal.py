@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import h5py
 import numpy as np
 
-from datasets.files import DamagedFile
+from datasets.bounds import hdf5
+from datasets.errors import DamagedFile
 
 SEAL = "segparity_sha256"
 """The attribute of a file with the checksum of its tensors."""
@@ -20,21 +20,7 @@ def tensors(file: h5py.File) -> dict[str, h5py.Dataset]:
     Raises:
         DamagedFile: a tensor whose values lie in another file, are computed from others, or are not all there.
     """
-    found: dict[str, h5py.Dataset] = {}
-
-    def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset):
-            found[name] = node
-
-    def look(name: str, link: Any) -> None:
-        if not isinstance(link, h5py.HardLink):
-            raise DamagedFile(f"{name!a} lies elsewhere")
-
-    file.visititems(visit)
-    file.visititems_links(look)
-    for name, node in found.items():
-        if node.external or node.is_virtual:
-            raise DamagedFile(f"{name!a} lies elsewhere")
+    found: dict[str, h5py.Dataset] = hdf5.tensors(file)
     # Keras writes them uncompressed; what declares more would only take memory.
     if (declared := sum(node.nbytes for node in found.values())) > (size := file.id.get_filesize()):
         raise DamagedFile(f"{declared} bytes of tensors in a file of {size}")

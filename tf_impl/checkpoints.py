@@ -12,6 +12,7 @@ import h5py
 import keras
 import numpy as np
 
+from datasets.bounds.hdf5 import check_hdf5
 from datasets.errors import DataError
 from datasets.files import replacing
 from datasets.training.checkpoints import Reader, check_backbone
@@ -44,6 +45,7 @@ def read_progress(folder: Path) -> Progress | None:
     if not path.exists():
         return None
     try:
+        check_hdf5(path)
         with h5py.File(path) as file:
             check_seal(file)
             values = json.loads(file.attrs["progress"])
@@ -150,6 +152,7 @@ READER = Reader("tf_impl", "torch_impl", (".weights.h5", ".keras"), load_weights
 
 def _stored(path: Path) -> list[tuple[tuple[int, ...], Any]]:
     """Shape and dtype of every weight in a file, without an optimizer's variables."""
+    check_hdf5(path)
     with h5py.File(path) as file:
         check_seal(file)
         found = tensors(file)

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from datasets.bounds.torch_pickle import check_torch
 from datasets.errors import DataError, RunError
 from datasets.files import replacing
-from datasets.training.checkpoints import Reader, check_archive, check_backbone
+from datasets.training.checkpoints import Reader, check_backbone
 from datasets.training.runlog import Progress
 from torch_impl._published import load_backbone, widens
 
@@ -39,8 +40,8 @@ def read_progress(folder: Path) -> Progress | None:
     path = folder / STATE
     if not path.exists():
         return None
-    check_archive(path)
     try:
+        check_torch(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         if missing := sorted(PARTS - state.keys()):
             raise ValueError(f"no {', '.join(missing)}")
@@ -133,7 +134,7 @@ READER = Reader("torch_impl", "tf_impl", (".pt", ".pth", ".safetensors"), load_w
 
 def _state(path: Path) -> dict[str, torch.Tensor]:
     try:
-        check_archive(path)
+        check_torch(path)
         state: dict[str, torch.Tensor] = dict(torch.load(path, map_location="cpu", weights_only=True).items())
     except RunError:
         raise

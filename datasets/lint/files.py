@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DataError, DatasetError, MissingExtra, RunError, SettingsError
-from datasets.files import DamagedFile, opened_picture
+from datasets.errors import DamagedFile, DataError, DatasetError, MissingExtra, RunError, SettingsError
+from datasets.files import opened_picture
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, load
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")

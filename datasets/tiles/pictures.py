@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DataError, RunError, SettingsError
-from datasets.files import DamagedFile, extra, opened_picture, read_within
-from datasets.tiles.tiff_head import check_head
+from datasets.errors import DamagedFile, DataError, RunError, SettingsError
+from datasets.files import extra, opened_picture, read_within
+from datasets.tiles.tiff import LARGEST, read_tiff, unreadable
 
 Bytes = NDArray[np.uint8]
 TIFF = (".tif", ".tiff")
 PNG = b"\x89PNG\r\n\x1a\n"
 PERCENTILES = (1.0, 99.8)
-LARGEST = 2 * 2**30
-"""Bytes that a picture's pixels may take in memory."""
-PARTS = 10_000
-"""Strips and tiles that a page may have, whatever the file has of them."""
 GREATEST = 2**53
 """The greatest number of an instance: up to here float64 has every whole number."""
 
@@ -39,7 +30,7 @@ def read_bands(path: Path) -> NDArray[Any]:
     Raises:
         DataError: a file that cannot be read, is too large, or holds more than one picture.
     """
-    pixels = _tiff(path) if path.suffix.lower() in TIFF else _other(path)
+    pixels = read_tiff(path) if path.suffix.lower() in TIFF else _other(path)
     if pixels.dtype.kind not in "buif" or not pixels.size:
         raise DataError(
             f"a picture must hold real numbers; got shape={pixels.shape}, dtype={pixels.dtype} at {path}. Convert it."
@@ -60,7 +51,7 @@ def read_label_picture(path: Path) -> NDArray[np.integer]:
         DataError: no such picture, several bands, or values that are no whole numbers of 0 or more.
     """
     if path.suffix.lower() in TIFF:
-        pixels = _tiff(path)
+        pixels = read_tiff(path)
         mode = f"{pixels.shape[2]} bands"
         pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     else:
@@ -87,57 +78,6 @@ def read_label_picture(path: Path) -> NDArray[np.integer]:
     return pixels.astype(np.int64) if kind == "f" else pixels
 
 
-def _tiff(path: Path) -> NDArray[Any]:
-    """(H, W, bands) of a TIFF. GDAL reads it where tifffile lacks the codec; only tifffile knows an instrument's axes."""
-    library = extra("tifffile", "tiles")
-    try:
-        check_head(path)
-        with quiet("tifffile"), library.TiffFile(path) as file:
-            series = file.series[0]
-            axes = _one_picture(series, path)
-            _check_size(series.shape, series.dtype, path)
-            _check_parts(file.pages[0], path)
-            try:
-                pixels = np.asarray(series.asarray()).reshape([series.shape[i] for i in axes.values()])
-            except ValueError as error:  # compressed
-                if "imagecodecs" not in str(error):
-                    raise
-                return _decoded(path)
-    except RunError:
-        raise
-    except Exception as error:  # readers raise anything on a damaged file
-        raise _unreadable(path, error) from error
-    if len(axes) == 3 and next(iter(axes)) not in "YX":
-        pixels = np.moveaxis(pixels, 0, 2)
-    return pixels.reshape(*pixels.shape[:2], -1)
-
-
-def _one_picture(series: Any, path: Path) -> dict[str, int]:
-    """The axes of a TIFF's first series and their places: rows, columns and perhaps bands.
-
-    Raises:
-        DataError: the series has further planes.
-    """
-    axes = str(series.axes)
-    kept = {axis: i for i, axis in enumerate(axes) if axis in "YX" or series.shape[i] > 1}
-    order = "".join(kept)
-    if "YX" not in order or order.replace("YX", "") not in ("", "S", "C") or len(kept) > 3:
-        raise DataError(
-            f"a file must hold one picture; got axes {axes} of {series.shape} at {path}. Save one plane of it."
-        )
-    return kept
-
-
-def _decoded(path: Path) -> NDArray[Any]:
-    """(H, W, bands) of a compressed TIFF."""
-    library = extra("rasterio", "tiles")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", library.errors.NotGeoreferencedWarning)  # where it lies is not asked
-        with quiet("rasterio"), library.open(path, driver="GTiff") as file:
-            _check_size((file.count, file.height, file.width), file.dtypes[0], path)
-            return np.ascontiguousarray(np.moveaxis(file.read(), 0, 2))
-
-
 def _other(path: Path) -> NDArray[Any]:
     """(H, W, bands) of what OpenCV reads; Pillow would make 8 bits of coloured 16."""
     library = extra("cv2", "tiles")
@@ -150,9 +90,9 @@ def _other(path: Path) -> NDArray[Any]:
     except RunError:
         raise
     except Exception as error:  # readers raise anything on a damaged file
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if pixels is None:
-        raise _unreadable(path, ValueError("no picture"))
+        raise unreadable(path, ValueError("no picture"))
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     order = [2, 1, 0, *range(3, pixels.shape[2])] if pixels.shape[2] > 2 else slice(None)
     return np.asarray(pixels[..., order])
@@ -170,54 +110,6 @@ def _check_chunks(content: bytes) -> None:
         place += length + 12  # with its own length, its name and its checksum
         if place > end:
             raise DamagedFile(f"a chunk of {length} bytes in a file of {end}")
-
-
-def _check_size(shape: Sequence[int], dtype: Any, path: Path) -> None:
-    """Refuse a picture before room is made for it.
-
-    Raises:
-        DataError: its pixels would take more than 2 GiB, or there are none.
-    """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if dtype is None or not 0 < size <= LARGEST:
-        raise DataError(
-            f"a picture's pixels must take 1 to {LARGEST} bytes; got {size} for {tuple(shape)} of {dtype} at {path}. "
-            "Cut it first (gdal_translate -srcwin)."
-        )
-
-
-def _check_parts(page: Any, path: Path) -> None:
-    """Refuse a page that is cut into more strips or tiles than the file has places for: each costs time.
-
-    Raises:
-        DataError: it is.
-    """
-    parts, places = math.prod(page.chunked), len(page.dataoffsets)
-    if parts > max(places, PARTS):
-        raise DataError(
-            f"a picture's strips and tiles must be in the file; got {parts} of them, and {places} places at {path}. "
-            "Save it anew."
-        )
-
-
-@contextmanager
-def quiet(name: str) -> Iterator[None]:
-    """Without what a library logs of a damaged file; it raises an error for it too."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        "a picture must be one that tifffile, OpenCV or Pillow reads; got "
-        f"{type(error).__name__}: {' '.join(str(error).split())[:200]} at {path}. "
-        "Check the file, or save it as PNG."
-    )
 
 
 @dataclass(frozen=True)

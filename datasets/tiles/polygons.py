@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DataError
-from datasets.files import DamagedFile, extra, read_json
-from datasets.tiles.pictures import quiet
+from datasets.bounds.survival import check_survival
+from datasets.errors import DamagedFile, DataError
+from datasets.files import extra, read_json
+from datasets.tiles.tiff import quiet
 from datasets.tiles.tiff_head import check_head
 
 Floats = NDArray[np.float64]
@@ -59,6 +60,8 @@ def placement(path: Path) -> Placement:
     library, tiff = extra("rasterio", "tiles"), extra("tifffile", "tiles")
     try:
         check_head(path)
+        check_survival(path, "datasets.tiles.tiff:open_tiff")
+        check_survival(path, "datasets.tiles.tiff:open_by_gdal")
         with quiet("tifffile"), tiff.TiffFile(path) as file:
             tags = {SCALE, TIEPOINT, TRANSFORMATION} & {tag.code for tag in file.pages[0].tags}
         with warnings.catch_warnings(), quiet("rasterio"):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from datasets.files import DamagedFile
+from datasets.errors import DamagedFile
 
 PAGES = 4096
 """The most pages of one file."""

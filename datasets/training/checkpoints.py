@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,33 +97,6 @@ class Reader:
             raise
         except ValueError as error:
             raise DataError(str(error)) from error
-
-
-def check_archive(path: Path) -> None:
-    """Refuse a zip archive of weights that was altered, or that would unpack to more than it is.
-
-    The frameworks store weights uncompressed; a file that is no archive is left to the framework.
-
-    Args:
-        path: of the file.
-    Raises:
-        DataError: a compressed or overlapping part, or one that is not what its checksum says.
-        OSError: it cannot be read.
-    """
-    if not zipfile.is_zipfile(path):
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
-            packed = [part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED]
-            if packed or sum(part.file_size for part in parts) > path.stat().st_size:
-                raise ValueError(f"{(packed or ['a part'])[0]!a} compressed or overlapping")
-            if (altered := archive.testzip()) is not None:
-                raise ValueError(f"{altered!a} altered")
-    except Exception as error:  # zipfile raises anything on a damaged archive
-        raise DataError(
-            f"a checkpoint must be as it was written; got {error} at {path}. Get it again, or train anew."
-        ) from error
 
 
 def check_backbone(model: Any) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from parity.core.errors import CheckpointError
-from parity.weights.archive import check_archive
 
 SHOWN = 20
 """Names that one error lists."""
@@ -36,8 +34,7 @@ def check_keras_file(model: Any, path: Path, save: Callable[[Any, Path], None]) 
         OSError: it cannot be read.
     """
     _check_start(path)
-    if path.suffix == ".keras":
-        check_archive(path)
+    _check_readable(path)
     with tempfile.TemporaryDirectory() as folder:
         own = Path(folder) / "own.weights.h5"
         save(model, own)
@@ -101,38 +98,33 @@ def _is_exact(tensor: Any, dtype: Any) -> bool:
 
 @contextmanager
 def _tensors(path: Path) -> Iterator[dict[str, Any]]:
-    """The tensors in a file by name, without an optimizer's; none of them has been read yet.
+    """The tensors in a file by name, without an optimizer's; none of them has been read yet."""
+    from datasets.bounds import hdf5
+
+    with hdf5.opened(path, _member(path)) as file:
+        found = hdf5.tensors(file)
+        yield {name: item for name, item in found.items() if not name.startswith("optimizer/")}
+
+
+def _check_readable(path: Path) -> None:
+    """See that the file can be read to its end, and holds its tensors itself, before HDF5's library opens it here.
 
     Raises:
-        CheckpointError: a tensor whose values lie in another file, or are computed from others.
+        CheckpointError: it cannot.
     """
-    import h5py
+    from datasets.bounds import archive, hdf5
+    from datasets.errors import DamagedFile
 
-    found: dict[str, Any] = {}
-    with ExitStack() as stack:
-        source: Any = path
+    try:
         if path.suffix == ".keras":
-            source = stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open("model.weights.h5"))
-        file = stack.enter_context(h5py.File(source, "r"))
-
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset) and not name.startswith("optimizer/"):
-                found[name] = item
-
-        file.visititems(visit)
-        file.visititems_links(lambda name, link: _check_link(name, link, path))
-        for name, item in found.items():
-            if item.external or item.is_virtual:
-                raise _elsewhere(name, path)
-        yield found
+            archive.check_archive(path)
+        hdf5.check_hdf5(path, _member(path))
+    except DamagedFile as error:
+        raise CheckpointError(
+            f"a weight file must be whole and hold its tensors itself; got {error} in {path}. Save it anew."
+        ) from error
 
 
-def _check_link(name: str, link: Any, path: Path) -> None:
-    if type(link).__name__ != "HardLink":
-        raise _elsewhere(name, path)
-
-
-def _elsewhere(name: str, path: Path) -> CheckpointError:
-    return CheckpointError(
-        f"a weight file must hold its tensors itself; got {name!a} that lies elsewhere, in {path}. Save it anew."
-    )
+def _member(path: Path) -> str:
+    """Where the weights are in an archive; nothing where the file itself has them."""
+    return "model.weights.h5" if path.suffix == ".keras" else ""

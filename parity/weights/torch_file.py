@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from parity.core.errors import CheckpointError
-from parity.weights.archive import check_archive
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PARALLEL = "module."  # what DataParallel puts in front of every name
@@ -33,8 +31,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
         state: Any = load_file(str(path))
     else:
-        if zipfile.is_zipfile(path):  # before version 1.6 torch wrote plain pickles
-            check_archive(path)
+        _check_within(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     for name in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
@@ -49,12 +46,30 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def _check_within(path: Path) -> None:
+    """See that the file is whole, and that torch can read it within its own size.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    from datasets.bounds.torch_pickle import check_torch
+    from datasets.errors import DamagedFile
+
+    try:
+        check_torch(path)
+    except DamagedFile as error:
+        raise CheckpointError(
+            f"a weight file must be whole and ask for no more than it holds; got {error} in {path}. Get it again, or save "
+            "model.state_dict() anew."
+        ) from error
+
+
 def check_types(state: Mapping[str, Any], own: Mapping[str, Any], path: Path) -> list[str]:
     """See that the module's types hold the values of a state_dict exactly; torch copies them silently.
 
     Args:
         state: what the file holds.
-        own: what the module holds. Names that one of them lacks are left to torch.
+        own: what the module holds. What it lacks or has in another shape is left to torch.
         path: of the file, for errors.
 
     Returns:
@@ -63,7 +78,8 @@ def check_types(state: Mapping[str, Any], own: Mapping[str, Any], path: Path) ->
     Raises:
         CheckpointError: a type that does not hold them; the error names the tensors.
     """
-    changed = [name for name in state if name in own and state[name].dtype != own[name].dtype]
+    alike = [name for name in state if name in own and state[name].shape == own[name].shape]
+    changed = [name for name in alike if state[name].dtype != own[name].dtype]
     texts = {name: f"{_type(state[name])} for {_type(own[name])}" for name in changed}
     lossy = [name for name in changed if not _is_exact(state[name], own[name].dtype)]
     if lossy:

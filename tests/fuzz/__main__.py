@@ -32,7 +32,9 @@ PACKAGES = [
     "tifffile",
     "shapely",
 ]
-LIMITS = ["-timeout=60", "-rss_limit_mb=4096", "-max_len=65536", "-print_final_stats=1"]
+KEPT = ("timeout-", "crash-", "oom-", "leak-")
+"""How the names of the files begin in which libFuzzer keeps an input that ended its process."""
+LIMITS = ["-timeout=10", "-rss_limit_mb=4096", "-max_len=65536", "-print_final_stats=1"]
 
 
 def fuzz_one(name: str, inputs: int, seed: int, found: Path) -> None:
@@ -90,9 +92,9 @@ def fuzz(name: str, inputs: int, seed: int) -> dict[str, Any]:
         said = done.stderr.decode("utf-8", "replace")
         crashes = [json.loads(line) for line in found.read_text().splitlines()] if found.exists() else []
         if done.returncode:
-            base64 = [line.split()[-1] for line in said.splitlines() if line.startswith("Base64:")]
-            crash = f"the process ended with {done.returncode}: {said[-6000:]}"
-            crashes.append({"crash": crash, "input": base64[-1] if base64 else ""})
+            kept = [path.read_bytes() for path in Path(folder).iterdir() if path.name.startswith(KEPT)]
+            crash = f"the process ended with {done.returncode}: {said[-1500:]}"
+            crashes.append({"crash": crash, "input": kept[0].hex() if kept else ""})
     ran = [line.split()[-1] for line in said.splitlines() if "number_of_executed_units" in line]
     covered = [line.split("cov: ")[1].split()[0] for line in said.splitlines() if " cov: " in line]
     return {

@@ -21,10 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.kills.commands import COMMANDS, prepared, with_weights
+from tests.kills.commands import COMMANDS, INPUTS, prepared, with_weights
 
 LIMIT = 600
 """Seconds that one whole run may take."""
+MOST = 3
+"""Runs for each kill that is wanted: some end before they are killed."""
 
 
 def run(arguments: Sequence[str], kill_after: float | None = None) -> tuple[int, float, str]:
@@ -47,9 +49,7 @@ def run(arguments: Sequence[str], kill_after: float | None = None) -> tuple[int,
     return process.returncode, time.perf_counter() - start, said.decode("utf-8", "replace")
 
 
-def kill_often(
-    name: str, home: Path, times: int, rng: random.Random, finish_every: int = 5
-) -> dict[str, Any]:
+def kill_often(name: str, home: Path, times: int, rng: random.Random) -> dict[str, Any]:
     """Kill one command many times; returns how often, and every fault.
 
     Args:
@@ -57,19 +57,25 @@ def kill_often(
         home: a folder of its own.
         times: kills.
         rng: draws the times.
-        finish_every: after so many kills the command runs to its end; between them it goes on from what is there.
     """
     command = COMMANDS[name]
     if "convert" in name:
         with_weights(home)
-    arguments, faults, killed = command.arguments(home), list[str](), 0
+    arguments, faults, killed, reruns = command.arguments(home), list[str](), 0, 0
     code, whole, said = run(arguments)
     if code != 0:
-        return {"kills": 0, "seconds": whole, "faults": [f"the first run ended with {code}: {said[-300:]}"]}
-    begin = time.perf_counter()
-    for number in range(1, times + 1):
-        if number % finish_every == 1:
-            shutil.rmtree(home / "out", ignore_errors=True)
+        return {
+            "kills": 0,
+            "reruns": 0,
+            "seconds": whole,
+            "faults": [f"the first run ended with {code}: {said[-300:]}"],
+        }
+    wanted = command.result(home)
+    begin, number = time.perf_counter(), 0
+    while killed < times and number < MOST * times:  # a run that ends before its kill is none
+        number += 1
+        if (number - 1) % command.finish_every == 0:
+            clear(home)
         # The last part of a run is where files are written; half of the kills fall there.
         after = rng.uniform(0.6 if rng.random() < 0.5 else 0.02, 1.0) * whole
         code, _, said = run(arguments, after)
@@ -82,11 +88,25 @@ def kill_often(
             command.writes(home)
         except Exception as error:  # whatever a reader says of half a file
             faults.append(f"kill {number} after {after:.2f} s: {type(error).__name__}: {error}")
-        if number % finish_every == 0 or number == times:
+        if number % command.finish_every == 0 or killed == times:
             code, whole, said = run(arguments)
+            reruns += 1
             if code != 0:
                 faults.append(f"the run after kill {number} ended with {code}: {said[-300:]}")
-    return {"kills": killed, "seconds": round(time.perf_counter() - begin, 1), "faults": faults}
+            elif (found := command.result(home)) != wanted:
+                other = sorted(
+                    key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)
+                )
+                faults.append(f"the run after kill {number} gave other bits: {', '.join(other[:5])}")
+    seconds = round(time.perf_counter() - begin, 1)
+    return {"kills": killed, "reruns": reruns, "seconds": seconds, "faults": faults}
+
+
+def clear(home: Path) -> None:
+    """Take away what a run wrote, so that the next one begins anew; what it reads stays."""
+    for path in home.iterdir():
+        if path.name not in INPUTS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import sys
 import zipfile
@@ -10,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PYTHON = sys.executable
+INPUTS = ("data.gz", "models.py", "x.pt")
+"""What the commands read, in their folder."""
 TINY = [
     "--depth", "2", "--preset", "lecture", "--steps", "6", "--check-every", "1", "--validation", "0.34",
     "--batch-size", "2", "--quiet", "--no-tensorboard",
@@ -36,14 +40,18 @@ class Killed:
     Attributes:
         arguments: of the command, given the folder with what it reads.
         writes: is called with that folder; reads every file with a final name, and raises where one is not whole.
+        result: of a whole run: content by name. It must be the same after every kill, bit for bit.
         needs: packages without which it is left out.
         share: of the kills; those that take seconds to start get fewer.
+        finish_every: after so many kills the command runs to its end. Between them it goes on from what is there.
     """
 
     arguments: Callable[[Path], list[str]]
     writes: Callable[[Path], None]
+    result: Callable[[Path], dict[str, str]]
     needs: tuple[str, ...] = ()
     share: int = 2
+    finish_every: int = 1
 
 
 def _generate(home: Path) -> list[str]:
@@ -68,6 +76,12 @@ def _generated(home: Path) -> None:
         load(path, cache=False)
 
 
+def _shapes(home: Path) -> dict[str, str]:
+    return {
+        path.name: digest(gzip.decompress(path.read_bytes())) for path in sorted((home / "out").glob("*.gz"))
+    }
+
+
 def _train(half: str) -> Callable[[Path], list[str]]:
     return lambda home: [
         PYTHON, "-m", f"{half}.train", "--data", str(home / "data.gz"), "--out", str(home / "out"), "--resume", *TINY
@@ -85,6 +99,45 @@ def _trained(home: Path) -> None:
             _check_sealed(path)
     if (out / "config.json").exists():
         json.loads((out / "config.json").read_text())
+
+
+def _weights(home: Path) -> dict[str, str]:
+    """Each tensor of the last weights and of the best ones."""
+    out, found = home / "out", dict[str, str]()
+    for name in ("model", "best"):
+        for path in out.glob(f"{name}.*"):
+            found |= {f"{name} {part}": value for part, value in _tensors(path).items()}
+    return found
+
+
+def _tensors(path: Path) -> dict[str, str]:
+    if path.suffix == ".h5":
+        return _datasets(path)
+    with zipfile.ZipFile(path) as archive:
+        return {
+            part: digest(archive.read(part))
+            for part in archive.namelist()
+            if "/data/" in part or part.endswith("data.pkl")
+        }
+
+
+def _datasets(path: Path) -> dict[str, str]:
+    import h5py
+
+    found: dict[str, str] = {}
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = digest(item[()].tobytes())
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+    return found
+
+
+def digest(content: bytes) -> str:
+    """The SHA-256 of a content."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _check_sealed(path: Path) -> None:
@@ -107,11 +160,12 @@ def _convert(home: Path) -> list[str]:
 
 
 def _converted(home: Path) -> None:
-    import h5py
-
     if (home / "out.weights.h5").exists():
-        with h5py.File(home / "out.weights.h5") as file:
-            file.visititems(lambda _, item: item[()] if isinstance(item, h5py.Dataset) else None)
+        assert len(_datasets(home / "out.weights.h5")) == 2, "a kernel and a bias"
+
+
+def _conversion(home: Path) -> dict[str, str]:
+    return _datasets(home / "out.weights.h5")
 
 
 def _check(home: Path) -> list[str]:
@@ -129,12 +183,20 @@ def _checked(home: Path) -> None:
         assert (home / "r.html").read_text().rstrip().endswith("</html>")
 
 
+def _report(home: Path) -> dict[str, str]:
+    """What must not change from run to run: times do."""
+    (found,) = json.loads((home / "r.json").read_text())
+    return {name: str(found[name]) for name in ("name", "verdict", "max_abs_diff", "findings")} | {
+        "page": str((home / "r.html").exists())
+    }
+
+
 COMMANDS = {
-    "generate": Killed(_generate, _generated, share=8),
-    "train, torch": Killed(_train("torch_impl"), _trained, ("torch",), 4),
-    "train, Keras": Killed(_train("tf_impl"), _trained, ("keras",)),
-    "convert": Killed(_convert, _converted, ("keras", "torch")),
-    "check": Killed(_check, _checked, ("keras", "torch")),
+    "generate": Killed(_generate, _generated, _shapes, share=36),
+    "train, torch": Killed(_train("torch_impl"), _trained, _weights, ("torch",), 20, 3),
+    "train, Keras": Killed(_train("tf_impl"), _trained, _weights, ("keras",), 12, 3),
+    "convert": Killed(_convert, _converted, _conversion, ("keras", "torch"), 16),
+    "check": Killed(_check, _checked, _report, ("keras", "torch"), 16),
 }  # fmt: skip
 
 

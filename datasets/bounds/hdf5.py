@@ -1,0 +1,76 @@
+"""HDF5 files of weights: all that is in one, read to its end."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from datasets.bounds.survival import check_survival
+from datasets.errors import DamagedFile
+
+
+def check_hdf5(path: Path, member: str = "") -> None:
+    """See that an HDF5 file can be read to its end, and holds its tensors itself.
+
+    Args:
+        path: of the file.
+        member: of a zip archive, where that is the HDF5 file; stored without compression.
+
+    Raises:
+        DamagedFile: it cannot, within bounds; or a tensor lies in another file or is computed from others.
+        OSError: there is no such file.
+    """
+    check_survival(path, "datasets.bounds.hdf5:read_all", member=member)
+
+
+@contextmanager
+def opened(path: Path, member: str = "") -> Iterator[Any]:
+    """An HDF5 file, or the one in a zip archive."""
+    import h5py
+
+    with ExitStack() as stack:
+        source: Any = path
+        if member:
+            source = stack.enter_context(stack.enter_context(zipfile.ZipFile(path)).open(member))
+        yield stack.enter_context(h5py.File(source, "r"))
+
+
+def tensors(file: Any) -> dict[str, Any]:
+    """Every tensor in an open file by name, all of which it holds itself; none has been read yet.
+
+    Raises:
+        DamagedFile: a tensor whose values lie in another file, or are computed from others.
+    """
+    import h5py
+
+    found: dict[str, Any] = {}
+
+    def visit(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            found[name] = node
+
+    def look(name: str, link: Any) -> None:
+        if not isinstance(link, h5py.HardLink):
+            raise DamagedFile(f"{name!a} lies elsewhere")
+
+    file.visititems(visit)
+    file.visititems_links(look)
+    for name, node in found.items():
+        if node.external or node.is_virtual:
+            raise DamagedFile(f"{name!a} lies elsewhere")
+    return found
+
+
+def read_all(path: Path, member: str = "") -> None:
+    """Read all tensors and attributes of a file. It runs in the helper."""
+    with opened(path, member) as file:
+        nodes = [file, *tensors(file).values()]
+        file.visititems(lambda _, node: nodes.append(node))
+        for node in nodes:
+            for name in node.attrs:
+                node.attrs[name]
+            if hasattr(node, "shape"):
+                node[()]
