@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -201,20 +202,28 @@ FILES: list[tuple[str, Change]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("suffix", "change"), FILES, ids=[f"{change.__name__} {suffix}" for suffix, change in FILES]
-)
-def test_a_file_that_is_not_whole_or_made_to_harm_is_one_error(
-    suffix: str, change: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def by_name(cases: list[tuple[str, Change]]) -> list[Any]:
+    return [pytest.param(of, change, id=f"{change.__name__} {of}") for of, change in cases]
+
+
+@pytest.fixture
+def nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to be in; at the end nothing in a file has run there."""
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / f"x{suffix}"
+    yield tmp_path
+    assert not RAN.exists()
+
+
+@pytest.mark.parametrize(("suffix", "change"), by_name(FILES))
+def test_a_file_that_is_not_whole_or_made_to_harm_is_one_error(
+    suffix: str, change: Change, nothing_runs: Path
+) -> None:
+    path = nothing_runs / f"x{suffix}"
     model = torch_module() if suffix in (".pt", ".safetensors") else keras_model()
     save_weights(model, path)
     change(path)
     with pytest.raises(CheckpointError):
         load_weights(model, path)
-    assert not RAN.exists()
 
 
 HALVES = {"torch_impl": ".pt", "tf_impl": ".weights.h5"}
@@ -224,29 +233,21 @@ OF_A_HALF += [("tf_impl", change) for change in OF_KERAS]
 OF_A_HALF += [("torch_impl", packed), ("torch_impl", runs_in_an_archive)]
 
 
-@pytest.mark.parametrize(
-    ("half", "change"), OF_A_HALF, ids=[f"{half} {change.__name__}" for half, change in OF_A_HALF]
-)
-def test_so_it_is_in_both_halves(
-    half: str, change: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import importlib
-
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize(("half", "change"), by_name(OF_A_HALF))
+def test_so_it_is_in_both_halves(half: str, change: Change, nothing_runs: Path) -> None:
     checkpoints = importlib.import_module(f"{half}.checkpoints")
     model = torch_module() if half == "torch_impl" else keras_model()
-    path, state = tmp_path / f"x{HALVES[half]}", tmp_path / checkpoints.STATE
+    path, state = nothing_runs / f"x{HALVES[half]}", nothing_runs / checkpoints.STATE
     checkpoints.save_weights(model, path)
     checkpoints.load_weights(model, path)
     checkpoints.save_weights(model, state)
     for file, read in (
         (path, lambda: checkpoints.load_weights(model, path)),
-        (state, lambda: checkpoints.read_progress(tmp_path)),
+        (state, lambda: checkpoints.read_progress(nothing_runs)),
     ):
         change(file)
         with pytest.raises(DataError):
             read()
-    assert not RAN.exists()
 
 
 def test_an_altered_tensor_is_noticed_in_both_halves(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.suite_records import record
+
 CHILD = "SEGPARITY_FUZZED_READER"
 """Environment variable: the reader that this process fuzzes."""
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,17 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name}: {shown}, {len(results[name]['crashes'])} crashes", flush=True)
         for crash in results[name]["crashes"]:
             print(f"  {crash['crash']}", flush=True)
-    whole = {
-        "inputs": sum(result["inputs"] for result in results.values()),
-        "seconds": round(sum(result["seconds"] for result in results.values()), 1),
-        "crashes": sum(len(result["crashes"]) for result in results.values()),
-        "seed": options.seed,
-        "readers": results,
-    }
-    print(f"{whole['inputs']} inputs in {whole['seconds']} s, {whole['crashes']} crashes")
-    if options.json:
-        options.json.write_text(json.dumps(whole, indent=1) + "\n")
-    return int(bool(whole["crashes"]))
+    command = ["tests.fuzz", "--inputs", str(options.inputs)]
+    return record(results, "inputs", "crashes", "readers", command, options.seed, options.json)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import random
 import shutil
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.kills.commands import COMMANDS, INPUTS, prepared, with_weights
+from tests.suite_records import record
 
 LIMIT = 600
 """Seconds that one whole run may take."""
@@ -133,17 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="kills-") as folder:
             results[name] = kill_often(name, prepared(Path(folder) / "home"), times, rng)
         print(f"{name}: {results[name]}", flush=True)
-    whole = {
-        "kills": sum(result["kills"] for result in results.values()),
-        "faults": sum(len(result["faults"]) for result in results.values()),
-        "seconds": round(sum(result["seconds"] for result in results.values()), 1),
-        "seed": options.seed,
-        "commands": results,
-    }
-    print(f"{whole['kills']} kills, {whole['faults']} faults, {whole['seconds']} s")
-    if options.json:
-        options.json.write_text(json.dumps(whole, indent=1) + "\n")
-    return int(bool(whole["faults"]))
+    command = ["tests.kills", "--times", str(options.times)]
+    return record(results, "kills", "faults", "commands", command, options.seed, options.json)
 
 
 if __name__ == "__main__":

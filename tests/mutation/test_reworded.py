@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 import pytest
 import torch
 from keras import layers as L
@@ -26,7 +25,7 @@ from parity.pairing.pairs import Pairing
 from parity.pairing.problems import sentences
 from parity.replay.located import Apart, Compared
 from parity.weights.models import pair_models
-from tests.mutation.test_natural_faults import CASES
+from tests.mutation.test_natural_faults import CASES, compared
 from tests.zoo_apart import CASES as APART
 
 TEXTS = {Explanation: "evidence", Finding: "evidence", Apart: "text", Compared: "text"}
@@ -63,12 +62,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("silent")
 @pytest.mark.parametrize("name", CASES)
 def test_causes(name: str) -> None:
-    cause = name.split("#")[0]
-    model, module = CASES[name]()
-    randomise(adapt(module), 1)
-    x = np.random.default_rng(0).normal(0.0, 2.0, (3, 20, 28, 3)).astype(np.float32)
-    parity.transfer(module, model, inputs=x, strict=cause != "missing-bias")
-    report = parity.compare(model, module, x)
+    cause, report = compared(name)
     wanted = {"EQUAL": "EQUAL", "missing-bias": "INCONCLUSIVE"}.get(cause, "DIVERGED")
     assert report.verdict == wanted
     assert {finding.cause for finding in report.findings} == {cause} - {"EQUAL"}
