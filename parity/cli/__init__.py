@@ -1,6 +1,6 @@
 """The command line: parity check | repro | convert | models | causes | doctor.
 
-Exit codes: 0 equal or done; 1 diverged; 2 usage error, or a comparison that could not be made.
+Exit codes: 0 equal or done; 1 diverged; 2 usage error, or a comparison that could not be made; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from parity.cli.exits import FAILED
+from parity.cli.exits import FAILED, INTERRUPTED
 from parity.cli.parser import parser
 from parity.cli.supervisor import supervised
 from parity.cli.terminal import complain
@@ -25,9 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     options = parser().parse_args(arguments)
-    if arguments is None and options.models_run:
-        return supervised(sys.argv[1:])
-    return run(arguments)
+    if arguments is not None:
+        return run(arguments)
+    try:
+        return supervised(sys.argv[1:]) if options.models_run else run(None)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
 
 
 def run(arguments: Sequence[str] | None) -> int:

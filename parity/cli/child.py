@@ -7,16 +7,19 @@ import sys
 from pathlib import Path
 
 from parity.cli import run
+from parity.cli.exits import INTERRUPTED
 from parity.cli.supervisor import REPORT
+from parity.cli.terminal import complain, keep_output
 
 
 def main() -> int:
     """Run the command and report its exit code; the file's name is out of the models' sight before they load."""
     report = Path(os.environ.pop(REPORT))
     try:
+        keep_output()
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        print("parity: interrupted", file=sys.stderr)
-        code = 130
+        code = INTERRUPTED
+        complain("interrupted")
     report.write_text(str(code), encoding="utf-8")
     return code

@@ -6,3 +6,5 @@ from parity.core.verdict import Verdict
 
 DONE = Verdict.EQUAL.exit_code
 FAILED = Verdict.INCONCLUSIVE.exit_code
+INTERRUPTED = 130
+"""From the keyboard; it is what shells give for a process that SIGINT ended."""

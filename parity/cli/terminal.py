@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.constrain import Constrain
@@ -34,6 +36,21 @@ COLOURS: Mapping[Verdict, str] = {
 }
 
 
+_KEPT: list[TextIO] = []
+"""Where a command writes in place of `sys.stdout`, once `keep_output` was called."""
+
+
+def keep_output() -> None:
+    """Keep the file of standard output under another number, for `Screen`.
+
+    A model's code may close number 1. The next file that is opened would get this number, and the table with it.
+    """
+    with suppress(AttributeError, OSError, ValueError):  # there may be no standard output
+        number = os.dup(sys.stdout.fileno())
+        kept = open(number, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)  # noqa: SIM115  (to the end)
+        _KEPT.append(kept)
+
+
 class Screen(Console):
     """Standard output.
 
@@ -42,25 +59,39 @@ class Screen(Console):
     """
 
     def __init__(self) -> None:
-        self.watched = sys.stdout.isatty()
+        output = _KEPT[-1] if _KEPT else sys.stdout
+        self.watched = output is not None and output.isatty()
         width, height = (None, None) if self.watched else (ANY, 100)
-        super().__init__(width=width, height=height, highlight=False, markup=False, emoji=False)
+        super().__init__(
+            file=_KEPT[-1] if _KEPT else None,
+            width=width,
+            height=height,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
 
     def show(self, what: RenderableType) -> None:
         """Print; in a pipe without the spaces that fill a line up.
 
-        Where the reader (head, less) has seen enough and closed the pipe, the rest goes nowhere: the command goes on
-        to its verdict, which its exit code still tells.
+        Where the reader (head, less) has seen enough and closed the pipe, the rest goes nowhere. So it does where a
+        model's code closed every file. The command goes on to its verdict, which its exit code still tells.
         """
         try:
             self._show(what)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EBADF):
+                raise
+            for stream in (sys.stdout, self.file):
+                with suppress(AttributeError, OSError, ValueError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
     def _show(self, what: RenderableType) -> None:
         if self.watched:
             self.print(what)
             return
+        with suppress(AttributeError, OSError, ValueError):
+            sys.stdout.flush()  # what the models printed comes first
         with self.capture() as held:
             self.print(what)
         self.file.write("\n".join(line.rstrip() for line in held.get().split("\n")))

@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -67,6 +68,9 @@ def run(arguments: Sequence[str]) -> tuple[int, str]:
 def main() -> None:
     """Run every case of the file."""
     import keras  # noqa: F401
+
+    # A shell that starts this in the background has it ignore SIGINT; a person's terminal has not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     import parity.cli.check
     import parity.verdict.compare  # noqa: F401

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,54 @@ def test_a_closed_pipe_hides_no_difference(tmp_path: Path, keras_torch: None) ->
     done = check(tmp_path, "another result", stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert done.returncode == 1, done.stderr[-2000:]
+
+
+def started(folder: Path, **more: object) -> subprocess.Popen[str]:
+    """The check of two equal models in a session of its own, as from a terminal."""
+    (folder / "models_of_mine.py").write_text(MODELS)
+    command = [sys.executable, "-m", "parity", "check", "--keras", "models_of_mine.py:right"]
+    return subprocess.Popen(
+        [*command, "--torch", "models_of_mine.py:Net('nothing')"], cwd=folder, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+
+
+def child_of(process: subprocess.Popen[str]) -> int:
+    """The process that a command starts, as soon as it is there."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    for _ in range(300):
+        if found := children.read_text().split():
+            return int(found[0])
+        time.sleep(0.02)
+    raise AssertionError("no child within 6 s")
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc here")
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0.0, 0.1, 1.5])
+def test_the_keyboard_interrupts_at_any_time(after: float, tmp_path: Path, keras_torch: None) -> None:
+    process = started(tmp_path)
+    child_of(process)
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said[-2000:]
+    assert "parity: interrupted" in said
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_parity_ends_its_child(name: str, tmp_path: Path, keras_torch: None) -> None:
+    process = started(tmp_path)
+    child, number = child_of(process), getattr(signal, name)
+    time.sleep(0.5)
+    process.send_signal(number)
+    process.communicate(timeout=60)  # its child would hold the pipe open
+    assert process.returncode == 128 + number
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"

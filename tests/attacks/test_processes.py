@@ -99,6 +99,13 @@ TRICKS = {
     "an abort": os.abort,
     "EQUAL printed": lambda: print("1 of 1 EQUAL", flush=True),
     "a closed output": lambda: os.close(1),
+    "an output that another file takes over": lambda: (os.close(1), os.open("taken", os.O_CREAT | os.O_WRONLY)),
+    "every file closed": lambda: os.closerange(0, 256),
+    "a closed stream": lambda: sys.stdout.close(),
+    "SIGINT ignored": lambda: (signal.signal(signal.SIGINT, signal.SIG_IGN), os.kill(os.getpid(), signal.SIGINT)),
+    "SIGINT as the system handles it": lambda: (
+        signal.signal(signal.SIGINT, signal.SIG_DFL), os.kill(os.getpid(), signal.SIGINT)
+    ),
     "no output": lambda: setattr(sys, "stdout", None),
     "no errors": lambda: setattr(sys, "stderr", None),
     "an end at exit": lambda: atexit.register(lambda: os._exit(0)),
@@ -140,12 +147,12 @@ RAISES = ("BrokenPipeError", "StopIteration", "MemoryError", "recursion without 
 """Errors: no verdict, exit code 2."""
 
 GOES_ON = (
-    "EQUAL printed", "a closed output", "no output", "no errors", "an end at exit", "an exception at exit",
-    "an exception in __del__",
+    "EQUAL printed", "a closed output", "every file closed", "an output that another file takes over", "a closed stream",
+    "SIGINT ignored", "no output", "no errors", "an end at exit", "an exception at exit", "an exception in __del__",
 )  # fmt: skip
 """The comparison goes on: exit code 1, because the models differ."""
 
-INTERRUPTS = ("KeyboardInterrupt", "SIGINT")
+INTERRUPTS = ("KeyboardInterrupt", "SIGINT", "SIGINT as the system handles it")
 
 
 def cases() -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -158,13 +165,9 @@ def cases() -> dict[str, tuple[str, tuple[int, ...]]]:
             if (trick, where) not in {("a hook for exceptions", "builder"), ("an alarm", "builder")}:
                 found[f"{trick}, in the {where}"] = (f"wrong({trick!r}, {where!r})", (2,))
     for trick in GOES_ON:
-        codes = (1, 2) if trick == "a closed output" else (1,)  # nothing can be printed any more
-        found[f"{trick}, models that differ"] = (f"wrong({trick!r})", codes)
+        found[f"{trick}, models that differ"] = (f"wrong({trick!r})", (1,))
     for trick in INTERRUPTS:
-        found[f"{trick}, in forward"] = (
-            f"wrong({trick!r}, 'forward')",
-            (1, 2, 130),
-        )  # it may come after the verdict
+        found[f"{trick}, in forward"] = (f"wrong({trick!r}, 'forward')", (130,))
     found["a fork whose parent ends, in the builder"] = ("wrong('a fork whose parent ends')", (1, 2))
     return found
 

@@ -82,9 +82,11 @@ def _shapes(home: Path) -> dict[str, str]:
     }
 
 
-def _train(half: str) -> Callable[[Path], list[str]]:
+def _train(half: str, steps: int) -> Callable[[Path], list[str]]:
+    """Training whose steps take as long as its start, so that every second kill comes between two checks."""
     return lambda home: [
-        PYTHON, "-m", f"{half}.train", "--data", str(home / "data.gz"), "--out", str(home / "out"), "--resume", *TINY
+        PYTHON, "-m", f"{half}.train", "--data", str(home / "data.gz"), "--out", str(home / "out"), "--resume", *TINY,
+        "--epochs", str(steps), "--steps", str(steps), "--check-every", "4",
     ]  # fmt: skip
 
 
@@ -193,8 +195,8 @@ def _report(home: Path) -> dict[str, str]:
 
 COMMANDS = {
     "generate": Killed(_generate, _generated, _shapes, share=36),
-    "train, torch": Killed(_train("torch_impl"), _trained, _weights, ("torch",), 20, 3),
-    "train, Keras": Killed(_train("tf_impl"), _trained, _weights, ("keras",), 12, 3),
+    "train, torch": Killed(_train("torch_impl", 160), _trained, _weights, ("torch",), 20, 3),
+    "train, Keras": Killed(_train("tf_impl", 80), _trained, _weights, ("keras",), 12, 3),
     "convert": Killed(_convert, _converted, _conversion, ("keras", "torch"), 16),
     "check": Killed(_check, _checked, _report, ("keras", "torch"), 16),
 }  # fmt: skip
