@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -67,8 +67,29 @@ class Adapter(Protocol):
         """Evaluate the model; returns its output tensors with their names."""
         ...
 
-    def in_turn(self, inputs: Sequence[Sequence[Array]]) -> list[list[tuple[str, Array]]]:
-        """Evaluate on one input after the other; what the model keeps from call to call stays until the last one."""
+    def in_turn(
+        self, inputs: Sequence[Sequence[Array]], after: Callable[[int], None] | None = None
+    ) -> list[list[tuple[str, Array]]]:
+        """Evaluate on one input after the other; what the model keeps from call to call stays until the last one.
+
+        `after` is called behind each of them with its number.
+        """
+        ...
+
+    def in_modes(self, inputs: Sequence[Array]) -> dict[str, list[tuple[str, Array]]]:
+        """Outputs in other modes that an evaluation may run in and that must change nothing, by the mode's name."""
+        ...
+
+    def kept(self) -> list[tuple[str, Any, dict[str, Any]]]:
+        """The layers with their paths, and the attributes that the framework's base class has not, and buffers."""
+        ...
+
+    def values(self, value: Any) -> Array | None:
+        """The values of a tensor of the framework, without a copy where that can be; None for anything else."""
+        ...
+
+    def random_state(self) -> dict[str, Any]:
+        """Marks of the framework's own generators of random numbers."""
         ...
 
     def trace(

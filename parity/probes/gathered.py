@@ -36,6 +36,7 @@ class Gathered:
     def __init__(self, sides: tuple[Adapter, Adapter]) -> None:
         objects = [getattr(side, "model", getattr(side, "module", None)) for side in sides]
         self._files = OwnFiles(objects)
+        self.own = self._files.__contains__
         self._passes: dict[Side, _Pass] = {}
         self.branches, self.tensors = BranchTally(), TensorTally(sides[1])
         self.limits: dict[Side, LimitsSeen] = {"keras": {}, "torch": {}}

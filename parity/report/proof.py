@@ -15,6 +15,7 @@ class UnprovenKind(StrEnum):
     BRANCHES = "branches"
     TRAINING = "training"
     SIZES = "sizes"
+    STATE = "state"
     PROBES = "probes"
 
 

@@ -10,15 +10,20 @@ import numpy as np
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import in_a_line
+from parity.core.tolerance import limits as rounding
 from parity.core.types import Array, Side
 from parity.probes.change import Change, changed_inputs, in_words, named, shapes
+from parity.probes.draw import drawn
 from parity.probes.sizes import candidates, open_axes
-from parity.replay.spread import DRAWS, spread, spread_of_steps
+from parity.replay.spread import DRAWS, distance, spread, spread_of_steps
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Limits, Outputs, cast, limits_of
 
 Run = Callable[[Adapter, Sequence[Array]], Outputs]
 """Evaluates one side in float64."""
+
+SECOND = 1_000
+"""Number of the draws of inputs that are evaluated in turn with those of a probe."""
 
 KINDS: Mapping[str, UnprovenKind] = {"sizes": UnprovenKind.SIZES}
 
@@ -31,6 +36,7 @@ class Tried:
         change: what was changed in the end.
         sizes: the new size for each size of an open axis.
         name: the same in words.
+        values: its inputs in the Keras layout.
         inputs: of each side, in its own layout.
         outputs: of each side.
         limits: how far the sides may differ at each element.
@@ -40,6 +46,7 @@ class Tried:
     change: Change
     sizes: Mapping[int, int]
     name: str
+    values: list[Array]
     inputs: dict[Side, list[Array]]
     outputs: dict[Side, Outputs]
     limits: Limits
@@ -65,7 +72,10 @@ class Refused:
 
 
 def held(
-    sides: tuple[Adapter, Adapter], inputs: Mapping[Side, Sequence[Array]], outputs: Mapping[Side, Outputs]
+    sides: tuple[Adapter, Adapter],
+    inputs: Mapping[Side, Sequence[Array]],
+    outputs: Mapping[Side, Outputs],
+    again: bool = False,
 ) -> tuple[Limits, bool]:
     """How far the sides may differ at each element, and whether they agree within it; the cheap measure comes first.
 
@@ -73,8 +83,11 @@ def held(
         sides: both sides, Keras first, in float64 already.
         inputs: of each side, in its own layout.
         outputs: what each side gave for them.
+        again: torch's outputs are of another pass than the spread's (with gradients), so that it runs once more where
+            the spread is needed. What a model does otherwise then is a difference, and no rounding.
     """
     keras, torch = sides
+    plain = outputs["torch"]
     moved = [np.zeros(value.shape) for _, value in outputs["torch"]]
 
     def of_steps(side: Side) -> list[Array]:
@@ -83,16 +96,29 @@ def held(
         return moved
 
     for draws in (range(0), range(1), range(1, DRAWS)):
+        if draws and again and plain is outputs["torch"]:
+            plain = torch.forward(inputs["torch"])
+            if [value.shape for _, value in plain] != [value.shape for _, value in outputs["torch"]]:
+                return {}, False
         if draws:
-            more = spread_of_steps(torch, inputs["torch"], outputs["torch"], draws)
+            more = spread_of_steps(torch, inputs["torch"], plain, draws)
             moved = [np.maximum(*pair) for pair in zip(moved, more, strict=True)]
         limits, agree = limits_of(outputs["keras"], outputs["torch"], of_steps)
+        agree = agree and (plain is outputs["torch"] or _within(outputs["torch"], plain, moved))
         if agree or not limits:
             return limits, agree
     return limits_of(
         outputs["keras"],
         outputs["torch"],
         lambda side: spread(keras if side == "keras" else torch, inputs[side]),
+    )
+
+
+def _within(outputs: Outputs, again: Outputs, spreads: Sequence[Array]) -> bool:
+    """Whether one side's outputs are the same twice, within each element's own rounding and spread."""
+    return all(
+        bool(np.all(distance(value, later) <= rounding(value, spread)))
+        for (_, value), (_, later), spread in zip(outputs, again, spreads, strict=True)
     )
 
 
@@ -145,6 +171,10 @@ class Attempts:
     def sample(self) -> dict[Side, list[Array]]:
         """One example of the main probe at its full size, for each side."""
         return self._inputs(changed_inputs(self.values, Change(batch=1), {}, self.axes, self.tokens))
+
+    def like(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
+        """Another input of the same shape and kind, drawn anew, for each side."""
+        return self._inputs([drawn(value, self.tokens, SECOND + i) for i, value in enumerate(values)])
 
     def _inputs(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
         """Each side's own, in float64."""
@@ -211,5 +241,7 @@ class Attempts:
             said = {"keras": "the outputs are empty", "torch": "the outputs are empty"}
         if said:
             return Refused(shapes(values), said)
-        limits, agree = held(self.sides, inputs, outputs)
-        return Tried(change, sizes, named(change, self.values, values), inputs, outputs, limits, agree)
+        limits, agree = held(self.sides, inputs, outputs, again=True)
+        return Tried(
+            change, sizes, named(change, self.values, values), values, inputs, outputs, limits, agree
+        )

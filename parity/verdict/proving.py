@@ -6,11 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind, in_a_line
-from parity.core.tolerance import limits
 from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
 from parity.probes.change import WEIGHTS, Change, further
@@ -19,6 +16,7 @@ from parity.probes.shake import shaken_alike
 from parity.report.proof import Proof, Unproven, UnprovenKind
 from parity.verdict.attempts import Attempts, Tried
 from parity.verdict.evaluate import unrepeatable
+from parity.verdict.later import calls_for, later_calls, same
 from parity.verdict.outputs import Outputs, judge
 from parity.verdict.where import Where, where
 
@@ -83,6 +81,7 @@ class _Proving:
         self.gathered = gathered
         self.attempts = Attempts(sides, values, gathered.run)
         self.between: Mapping[Side, Sequence[Array]] = inputs
+        self.sample: Sequence[Array] = self.attempts.values
         self.found = Proven()
 
     def run(self, quick: bool) -> Proven:
@@ -99,6 +98,7 @@ class _Proving:
             self.found.unproven.append(Unproven(UnprovenKind.PROBES, text))
         elif not self.found.where.findings:
             self._look_closer()
+            self._later()
         if not self.found.where.findings:
             self._repeat()
         self.found.proof = self.gathered.proof(probes, whole=not quick)
@@ -149,7 +149,7 @@ class _Proving:
             return tried
         self.gathered.accept()
         if not change.weights:
-            self.between = tried.inputs
+            self.between, self.sample = tried.inputs, tried.values
         return tried
 
     def _narrow(self, tried: Tried) -> None:
@@ -201,8 +201,23 @@ class _Proving:
             except Exception as error:  # any model, any error: it did not raise the first time
                 stray[model.side] = f"raised {in_a_line(error)}"
                 continue
-            if not _same(model, self.outputs[model.side], again):
+            if not same(model, self.outputs[model.side], again):
                 stray[model.side] = "gives another result for an input that it was given before"
+        self._strayed(stray)
+
+    def _later(self) -> None:
+        """The last probe's input and another one of its shape, in turn."""
+        first = self.between
+        second = self.attempts.like(self.sample)
+        own = self.gathered.own
+        found = later_calls(self.sides, first, second, calls_for(self.attempts.values, self.sample), own)
+        self.found.unproven += found.unproven
+        self._strayed(found.stray)
+        if found.findings:
+            self.found.where = Where(found.findings)
+
+    def _strayed(self, stray: Mapping[Side, str]) -> None:
+        """Findings for the sides that do not repeat themselves."""
         if not stray:
             return
         findings = unrepeatable(self.sides, self.inputs, self.pairing)
@@ -211,17 +226,3 @@ class _Proving:
                 said = f"the {side} model is not repeatable: after other calls it {text}; does it count or keep state?"
                 findings[side] = Finding(None, None, Kind.NOT_REPEATABLE, None, said)
         self.found.where = Where(list(findings.values()), set(findings))
-
-
-def _same(model: Adapter, first: Outputs, again: Outputs) -> bool:
-    """Bit for bit on a CPU; elsewhere within the elements' own rounding, since sums may run in another order."""
-    if [(name, value.shape) for name, value in first] != [(name, value.shape) for name, value in again]:
-        return False
-    exact = str(getattr(model, "device", "cpu")).startswith("cpu")
-    for (_, value), (_, later) in zip(first, again, strict=True):
-        equal = np.array_equal(value, later, equal_nan=value.dtype.kind in "fc")
-        if not equal and (
-            exact or value.dtype.kind != "f" or not bool(np.all(np.abs(value - later) <= limits(value)))
-        ):
-            return False
-    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,11 +14,11 @@ from parity.adapters.keras.calls.composite import outputs_of
 from parity.adapters.keras.calls.watch import watched
 from parity.adapters.keras.flattening import flattened_images, may_flatten
 from parity.adapters.keras.forward import call, statistics_kept
-from parity.adapters.keras.layers import declared_inputs, layer_info, layers_of, own_variables
+from parity.adapters.keras.layers import attributes, declared_inputs, layer_info, layers_of, own_variables
 from parity.adapters.keras.precision import full_multiplication, precision
 from parity.adapters.keras.tensors import as_array, named_arrays, named_leaves, replaced
 from parity.adapters.keras.trace import framework, tensors_of, tracing
-from parity.adapters.keras.weights import peek, to_numpy, write
+from parity.adapters.keras.weights import peek, to_numpy, values_of, write
 from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
 from parity.core.adapter import Blueprint, Observer, joined
@@ -103,10 +103,36 @@ class KerasAdapter:
             outputs = call(self.model, _tensors(inputs), training)
         return named_arrays(outputs)
 
-    def in_turn(self, inputs: Sequence[Sequence[Array]]) -> list[list[tuple[str, Array]]]:
+    def in_turn(
+        self, inputs: Sequence[Sequence[Array]], after: Callable[[int], None] | None = None
+    ) -> list[list[tuple[str, Array]]]:
         """Evaluate the model on one input after the other; what it keeps from call to call stays until the last."""
+        found = []
         with statistics_kept(self.model), keras.device(self.device):
-            return [named_arrays(call(self.model, _tensors(values), False)) for values in inputs]
+            for number, values in enumerate(inputs):
+                found.append(named_arrays(call(self.model, _tensors(values), False)))
+                if after is not None:
+                    after(number)
+        return found
+
+    def in_modes(self, inputs: Sequence[Array]) -> dict[str, list[tuple[str, Array]]]:
+        """None: Keras has no such modes."""
+        return {}
+
+    # --- what a call may leave behind -------------------------------------------------------------------
+
+    def kept(self) -> list[tuple[str, Any, dict[str, Any]]]:
+        """The layers with their paths, and the attributes that are not every layer's own."""
+        return [(path, layer, attributes(layer)) for path, layer in self.objects.items()]
+
+    def values(self, value: Any) -> Array | None:
+        """The values of a Keras variable or a tensor of the backend; None for anything else."""
+        return values_of(value)
+
+    def random_state(self) -> dict[str, Any]:
+        """A mark of Keras' own generator, where it has drawn already."""
+        generator = keras.src.backend.common.global_state.get_global_attribute("global_seed_generator")
+        return {} if generator is None else {"keras": to_numpy(generator.state).tobytes()}
 
     def trace(
         self, inputs: Sequence[Array], observer: NodeObserver | None = None

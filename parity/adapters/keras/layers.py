@@ -142,6 +142,25 @@ def own_variables(layer: Any) -> Iterator[tuple[str, tuple[str, ...], Any]]:
         yield name, (attribute,) if attribute and attribute != name else (), variable
 
 
+EVERY = frozenset(
+    {
+        *vars(L.Layer(name="every")), *vars(keras.Model(name="every")),
+        "_functional", "_inputs", "_inputs_struct", "_nodes", "_nodes_by_depth", "_operations", "_operations_by_depth",
+        "_outputs", "_outputs_struct",
+    }
+)  # fmt: skip
+"""Attributes that every layer or model has, or every graph of layers."""
+
+
+def attributes(layer: Any) -> dict[str, Any]:
+    """What a layer holds of its own: attributes that not every layer has, its variables among them."""
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if name not in EVERY and not name.startswith("_self_")  # TensorFlow's own bookkeeping
+    }
+
+
 def plain_tensors(layer: Any) -> list[str]:
     """Attributes that hold a floating tensor which is no variable."""
     return [

@@ -54,3 +54,15 @@ def _handed_over(value: Array, dtype: str) -> Any:
         return tf.experimental.dlpack.from_dlpack(contiguous(value).__dlpack__())
     # TensorFlow changes the order of the axes itself, into memory of its own: twice as fast as handing it over.
     return tf.transpose(tf.experimental.dlpack.from_dlpack(whole.__dlpack__()), np.argsort(order))
+
+
+def values_of(value: Any) -> Array | None:
+    """The values of a variable or a tensor of the backend, without a copy where that can be; None for anything else."""
+    if isinstance(value, keras.KerasTensor):
+        return None
+    if isinstance(value, keras.Variable):
+        return peek(value)
+    try:
+        return _looked_at(value) if keras.ops.is_tensor(value) else None
+    except Exception:  # a tensor of a graph holds no values
+        return None

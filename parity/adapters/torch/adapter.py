@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -16,7 +16,7 @@ from parity.adapters.torch.blueprint import torch_blueprint
 from parity.adapters.torch.calls.composite import arguments_of, outputs_of
 from parity.adapters.torch.calls.watch import watched
 from parity.adapters.torch.forward import call, call_unseen, statistics_kept
-from parity.adapters.torch.layers import layer_info, layers_of
+from parity.adapters.torch.layers import attributes, layer_info, layers_of
 from parity.adapters.torch.precision import full_multiplication, precision
 from parity.adapters.torch.tensors import as_array, named_arrays, named_leaves, replaced
 from parity.adapters.torch.trace import framework, tensors_of, tracing
@@ -108,10 +108,41 @@ class TorchAdapter:
             outputs = call(self.module, self.tensors(inputs), training)
         return named_arrays(outputs)
 
-    def in_turn(self, inputs: Sequence[Sequence[Array]]) -> list[list[tuple[str, Array]]]:
+    def in_turn(
+        self, inputs: Sequence[Sequence[Array]], after: Callable[[int], None] | None = None
+    ) -> list[list[tuple[str, Array]]]:
         """Evaluate the module on one input after the other; what it keeps from call to call stays until the last."""
+        found = []
         with statistics_kept(self.module):
-            return [named_arrays(call(self.module, self.tensors(values), False)) for values in inputs]
+            for number, values in enumerate(inputs):
+                found.append(named_arrays(call(self.module, self.tensors(values), False)))
+                if after is not None:
+                    after(number)
+        return found
+
+    def in_modes(self, inputs: Sequence[Array]) -> dict[str, list[tuple[str, Array]]]:
+        """The outputs with gradients recorded, and in inference mode."""
+        with statistics_kept(self.module):
+            recorded = named_arrays(call(self.module, self.tensors(inputs), False, True))
+            with torch.inference_mode():
+                inferred = named_arrays(call(self.module, self.tensors(inputs), False))
+        return {"gradients recorded": recorded, "inference mode": inferred}
+
+    # --- what a call may leave behind -------------------------------------------------------------------
+
+    def kept(self) -> list[tuple[str, Any, dict[str, Any]]]:
+        """The modules with their paths, and the attributes that are not every module's own, and buffers."""
+        return [(path, module, attributes(module)) for path, module in self.objects.items()]
+
+    def values(self, value: Any) -> Array | None:
+        """The values of a torch tensor; None for anything else."""
+        if isinstance(value, torch.Generator):
+            value = value.get_state()
+        return peek(value) if isinstance(value, torch.Tensor) and not value.is_meta else None
+
+    def random_state(self) -> dict[str, Any]:
+        """A mark of torch's own generator."""
+        return {"torch": hash(torch.get_rng_state().numpy().tobytes())}
 
     def trace(
         self, inputs: Sequence[Array], observer: NodeObserver | None = None

@@ -75,3 +75,13 @@ def plain_tensors(module: nn.Module) -> dict[str, Any]:
         for name, value in vars(module).items()
         if isinstance(value, torch.Tensor) and value.is_floating_point()
     }
+
+
+EVERY = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
+
+
+def attributes(module: nn.Module) -> dict[str, Any]:
+    """What a module holds of its own: its attributes that not every module has, and its buffers."""
+    own = {name: value for name, value in vars(module).items() if name not in EVERY}
+    return {**own, **module._buffers}

@@ -16,6 +16,7 @@ UNFOLDED = 12
 HEADS: Mapping[UnprovenKind, str] = {
     UnprovenKind.PROBES: "Probes not made",
     UnprovenKind.SIZES: "Sizes not tried",
+    UnprovenKind.STATE: "What a call leaves behind",
     UnprovenKind.BRANCHES: "Branches of the models' own code not taken",
     UnprovenKind.TRAINING: "Branches for training alone",
     UnprovenKind.TENSORS: "Weights that moved no output",

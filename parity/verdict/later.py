@@ -1,0 +1,128 @@
+"""Later calls: two inputs of one shape in turn, again and again, and what a call leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from parity.core.adapter import Adapter
+from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.tolerance import limits
+from parity.core.types import Array, Side
+from parity.probes.memory.look import changed, held_by, named
+from parity.probes.memory.walk import Held
+from parity.report.proof import Unproven, UnprovenKind
+from parity.verdict.attempts import held
+from parity.verdict.outputs import Outputs
+
+Inputs = Mapping[Side, Sequence[Array]]
+
+CALLS = 8
+"""Calls of each side where they are cheap: counters and rare noise speak in later ones."""
+FEW = 2
+"""The same where an input of the probes is nearly as large as the given one."""
+CHEAP = 20_000
+"""Input elements that are cheap in any case."""
+
+
+@dataclass
+class Later:
+    """What later calls showed.
+
+    Attributes:
+        stray: what is wrong with a side that does not repeat itself.
+        findings: differences between the sides that one call alone does not show.
+        unproven: what a call leaves behind, and modes that could not be tried.
+    """
+
+    stray: dict[Side, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    unproven: list[Unproven] = field(default_factory=list)
+
+
+def calls_for(given: Sequence[Array], sample: Sequence[Array]) -> int:
+    """How often a sample may be evaluated, so that it costs no more than one pass of what was given."""
+    size, whole = (sum(value.size for value in values) for values in (sample, given))
+    return CALLS if size <= CHEAP or CALLS * size <= whole else FEW
+
+
+def later_calls(
+    sides: tuple[Adapter, Adapter], first: Inputs, second: Inputs, count: int, own: Callable[[str], bool]
+) -> Later:
+    """Evaluate each side on two inputs in turn; an input must give the same bits whatever was evaluated in between.
+
+    Args:
+        sides: both sides, Keras first, in float64 already.
+        first: an input that both sides take.
+        second: another one of its shape.
+        count: calls of each side, an even number.
+        own: whether a file holds the models' own code.
+    """
+    found = Later()
+    given: dict[Side, list[Outputs]] = {}
+    for model in sides:
+        looks: list[Held] = []
+
+        def look(number: int, model: Adapter = model, looks: list[Held] = looks) -> None:
+            if number >= count - 2:
+                looks.append(held_by(model, own))
+
+        turns = [first[model.side], second[model.side]] * (count // 2)
+        try:
+            given[model.side] = model.in_turn(turns, look)
+        except Exception as error:  # any model, any error: it took an input like these before
+            text = f"later calls of the {model.side} side: it raised {in_a_line(error)[:120]}"
+            found.unproven.append(Unproven(UnprovenKind.PROBES, text))
+            continue
+        found.unproven += named(model.side, changed(*looks[-2:]))
+        if not all(same(model, given[model.side][i % 2], again) for i, again in enumerate(given[model.side])):
+            found.stray[model.side] = "gives another result for an input that it was given before"
+    if len(given) == 2 and not found.stray:
+        _across(sides, (first, second), given, found)
+    return found
+
+
+def _across(
+    sides: tuple[Adapter, Adapter],
+    inputs: tuple[Inputs, Inputs],
+    given: dict[Side, list[Outputs]],
+    found: Later,
+) -> None:
+    """Both sides on both inputs, one after the other; and the modes that must change nothing."""
+    for number, said in enumerate(("", "after another input of the same shape ")):
+        outputs = {side: turns[number] for side, turns in given.items()}
+        if not held(sides, inputs[number], outputs)[1]:
+            text = f"{said}the sides differ in later calls; does one of them remember what it was given?"
+            found.findings.append(Finding(None, None, Kind.OUTPUT, None, text))
+            return
+    for model in sides:
+        try:
+            modes = model.in_modes(inputs[0][model.side])
+        except Exception as error:  # any model, any error: it does not run in such a mode
+            text = f"other modes of the {model.side} side: it raised {in_a_line(error)[:120]}"
+            found.unproven.append(Unproven(UnprovenKind.PROBES, text))
+            continue
+        for name, values in modes.items():
+            outputs = {**{side: turns[0] for side, turns in given.items()}, model.side: values}
+            if (
+                not same(model, given[model.side][0], values)
+                and not held(sides, inputs[0], outputs, again=True)[1]
+            ):
+                text = f"with {name} the {model.side} side gives another result"
+                found.findings.append(Finding(None, None, Kind.OUTPUT, None, text))
+
+
+def same(model: Adapter, first: Outputs, again: Outputs) -> bool:
+    """Bit for bit on a CPU; elsewhere within the elements' own rounding, since sums may run in another order."""
+    if [(name, value.shape) for name, value in first] != [(name, value.shape) for name, value in again]:
+        return False
+    exact = str(getattr(model, "device", "cpu")).startswith("cpu")
+    for (_, value), (_, later) in zip(first, again, strict=True):
+        equal = np.array_equal(value, later, equal_nan=value.dtype.kind in "fc")
+        if not equal and (
+            exact or value.dtype.kind != "f" or not bool(np.all(np.abs(value - later) <= limits(value)))
+        ):
+            return False
+    return True
