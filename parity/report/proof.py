@@ -16,6 +16,7 @@ class UnprovenKind(StrEnum):
     TRAINING = "training"
     SIZES = "sizes"
     STATE = "state"
+    DTYPES = "dtypes"
     PROBES = "probes"
 
 

@@ -21,6 +21,7 @@ COUNTED: Mapping[UnprovenKind, tuple[str, str]] = {
     UnprovenKind.TRAINING: ("branch for training alone", "branches for training alone"),
     UnprovenKind.SIZES: ("size not tried", "sizes not tried"),
     UnprovenKind.STATE: ("place that changes with each call", "places that change with each call"),
+    UnprovenKind.DTYPES: ("dtype not compared", "dtypes not compared"),
     UnprovenKind.PROBES: ("probe not made", "probes not made"),
 }
 """How entries of a kind are counted, one and several."""

@@ -176,6 +176,12 @@ class Attempts:
         """Another input of the same shape and kind, drawn anew, for each side."""
         return self._inputs([drawn(value, self.tokens, SECOND + i) for i, value in enumerate(values)])
 
+    def usual(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
+        """Inputs drawn anew in these shapes, at the scale of the main probe, for each side."""
+        return self.like(
+            [np.resize(given, value.shape) for given, value in zip(self.values, values, strict=True)]
+        )
+
     def _inputs(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
         """Each side's own, in float64."""
         torch = to_torch_inputs(values, self.sides[0])

@@ -30,6 +30,7 @@ from parity.verdict.attempts import held
 from parity.verdict.evaluate import evaluated
 from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, vacuous
+from parity.verdict.own_dtype import compare_as_held
 from parity.verdict.precision import Precision, compare_in
 from parity.verdict.proving import Proven, prove
 from parity.verdict.unmatched import with_differing_values, with_unmatched
@@ -179,6 +180,10 @@ class _Comparison:
         structure = judged.max_abs, judged.max_rel
         if self.proven is not None:
             structure = max(structure[0], self.proven.max_abs), max(structure[1], self.proven.max_rel)
+        if self.proven is not None and self.proven.usual is not None and not self.findings:
+            held_as = compare_as_held(self.sides, self.proven.usual)
+            self.findings += held_as.findings
+            self.proven.unproven += held_as.unproven
         equal = bool(outputs) and all(finding.kind is Kind.UNMATCHED for finding in self.findings)
         precision = Precision(max_abs=structure[0], max_rel=structure[1])
         if equal and self.dtype != "float64":

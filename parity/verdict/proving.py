@@ -33,6 +33,7 @@ class Proven:
         max_rel: the same relative to the outputs' scale.
         proof: what was looked at, counted.
         unproven: what the verdict does not rest on.
+        usual: small inputs of each side at the scale of the given ones, in float64; None without further probes.
     """
 
     where: Where = field(default_factory=Where)
@@ -40,6 +41,7 @@ class Proven:
     max_rel: float = 0.0
     proof: Proof = field(default_factory=lambda: Proof((MAIN,)))
     unproven: list[Unproven] = field(default_factory=list)
+    usual: Mapping[Side, Sequence[Array]] | None = None
 
 
 def prove(
@@ -99,6 +101,7 @@ class _Proving:
         elif not self.found.where.findings:
             self._look_closer()
             self._later()
+            self.found.usual = self.attempts.usual(self.sample)
         if not self.found.where.findings:
             self._repeat()
         self.found.proof = self.gathered.proof(probes, whole=not quick)

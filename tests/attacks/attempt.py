@@ -25,7 +25,7 @@ TORCH_NAMES = {
     "moving_mean": "running_mean", "moving_variance": "running_var",
 }  # fmt: skip
 
-BRANCH = r"branch.*\.py:\d+"
+BRANCH = r"^branches .*\.py:\d+: "
 """What `excused` is where a branch was not taken: the report names its file and line."""
 
 BY_COUNT = re.compile("calls|from call")

@@ -17,6 +17,7 @@ HEADS: Mapping[UnprovenKind, str] = {
     UnprovenKind.PROBES: "Probes not made",
     UnprovenKind.SIZES: "Sizes not tried",
     UnprovenKind.STATE: "What a call leaves behind",
+    UnprovenKind.DTYPES: "Dtypes not compared",
     UnprovenKind.BRANCHES: "Branches of the models' own code not taken",
     UnprovenKind.TRAINING: "Branches for training alone",
     UnprovenKind.TENSORS: "Weights that moved no output",

@@ -192,7 +192,6 @@ def rows() -> Iterator[Attempt]:
         "honest in float64 alone",
         PLAIN,
         Written(float64_alone, CONV, live=True),
-        excused="dtype|float32",
     )
     yield Attempt(KIND, "honest without gradients", PLAIN, Written(without_gradients, CONV, live=True))
     yield Attempt(KIND, "honest but in inference mode", PLAIN, Written(in_inference_mode, CONV, live=True))
