@@ -30,9 +30,9 @@ from parity.verdict.attempts import held
 from parity.verdict.evaluate import evaluated
 from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, vacuous
-from parity.verdict.own_dtype import compare_as_held
 from parity.verdict.precision import Precision, compare_in
 from parity.verdict.proving import Proven, prove
+from parity.verdict.runs.own_dtype import compare_as_held
 from parity.verdict.unmatched import with_differing_values, with_unmatched
 from parity.verdict.where import Where, where
 from parity.weights.differences import exact_folds

@@ -16,8 +16,8 @@ from parity.probes.shake import shaken_alike
 from parity.report.proof import Proof, Unproven, UnprovenKind
 from parity.verdict.attempts import Attempts, Tried
 from parity.verdict.evaluate import unrepeatable
-from parity.verdict.later import calls_for, later_calls, same
 from parity.verdict.outputs import Outputs, judge
+from parity.verdict.runs.later import calls_for, later_calls, same
 from parity.verdict.where import Where, where
 
 MAIN = "the inputs as they are"

@@ -19,7 +19,7 @@ from parity.core.tolerance import limits
 from parity.probes.branches.files import OwnFiles
 from parity.probes.memory.look import changed, held_by, named
 from parity.verdict.attempts import held
-from parity.verdict.later import CALLS, FEW, calls_for
+from parity.verdict.runs.later import CALLS, FEW, calls_for
 from tests.unit.test_probes import Model, Module, X, compared, pair, plain
 from tests.unit.test_unproven import lines
 

@@ -15,7 +15,7 @@ from torch import nn
 import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
-from parity.verdict.own_dtype import own_dtype
+from parity.verdict.runs.own_dtype import own_dtype
 from tests.unit.test_probes import X, compared, pair, plain
 from tests.unit.test_unproven import lines
 

@@ -28,8 +28,8 @@ SMALL = 2**20
 """Bytes of an array that are looked at one by one; of greater ones the sum and every so many."""
 
 Files = Callable[[str], bool]
-Tensors = Callable[[Any], Array | None]
-Held = dict[str, Any]
+ValuesOf = Callable[[Any], Array | None]
+Marks = dict[str, Any]
 """What each place holds, by its path."""
 
 
@@ -41,8 +41,8 @@ class Walk:
         tensors: the values of a framework's tensor; None for anything else.
     """
 
-    def __init__(self, own: Files, tensors: Tensors) -> None:
-        self.held: Held = {}
+    def __init__(self, own: Files, tensors: ValuesOf) -> None:
+        self.held: Marks = {}
         self._own, self._tensors = own, tensors
         self._kept: list[Any] = []  # an identity is good for as long as the object lives
         self._seen: set[int] = set()
