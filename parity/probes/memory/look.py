@@ -10,7 +10,7 @@ import numpy as np
 
 from parity.core.adapter import Adapter, joined
 from parity.core.types import Side
-from parity.probes.memory.walk import Marks, Walk
+from parity.probes.memory.walk import Contents, Walk
 from parity.report.proof import Unproven, UnprovenKind
 
 MOST = 4
@@ -18,7 +18,7 @@ MOST = 4
 RANDOM = "the state of random numbers"
 
 
-def held_by(model: Adapter, own: Callable[[str], bool]) -> Marks:
+def held_by(model: Adapter, own: Callable[[str], bool]) -> Contents:
     """Everything that the model and its own code hold, by place: "m.calls", "m.memory['last']".
 
     Args:
@@ -37,7 +37,7 @@ def held_by(model: Adapter, own: Callable[[str], bool]) -> Marks:
 
 
 def _random(model: Adapter) -> Mapping[str, Any]:
-    """Marks of the generators that a call may have drawn from."""
+    """Contents of the generators that a call may have drawn from."""
     keys = np.random.get_state()  # noqa: NPY002  (looked at, not drawn from)
     return {
         "random": hash(random.getstate()),
@@ -46,7 +46,7 @@ def _random(model: Adapter) -> Mapping[str, Any]:
     }
 
 
-def changed(before: Marks, after: Marks) -> list[str]:
+def changed(before: Contents, after: Contents) -> list[str]:
     """Places that hold something else, the shortest paths first; one place for all that lies below it."""
     found = [path for path in {**before, **after} if before.get(path, before) != after.get(path, after)]
     kept: list[str] = []

@@ -29,7 +29,7 @@ SMALL = 2**20
 
 Files = Callable[[str], bool]
 ValuesOf = Callable[[Any], Array | None]
-Marks = dict[str, Any]
+Contents = dict[str, Any]
 """What each place holds, by its path."""
 
 
@@ -42,7 +42,7 @@ class Walk:
     """
 
     def __init__(self, own: Files, tensors: ValuesOf) -> None:
-        self.held: Marks = {}
+        self.held: Contents = {}
         self._own, self._tensors = own, tensors
         self._kept: list[Any] = []  # an identity is good for as long as the object lives
         self._seen: set[int] = set()

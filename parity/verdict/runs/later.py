@@ -12,7 +12,7 @@ from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.tolerance import limits
 from parity.core.types import Array, Side
 from parity.probes.memory.look import changed, held_by, named
-from parity.probes.memory.walk import Marks
+from parity.probes.memory.walk import Contents
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.attempts import held
 from parity.verdict.outputs import Outputs
@@ -63,9 +63,9 @@ def later_calls(
     found = Later()
     given: dict[Side, list[Outputs]] = {}
     for model in sides:
-        looks: list[Marks] = []
+        looks: list[Contents] = []
 
-        def look(number: int, model: Adapter = model, looks: list[Marks] = looks) -> None:
+        def look(number: int, model: Adapter = model, looks: list[Contents] = looks) -> None:
             if number >= count - 2:
                 looks.append(held_by(model, own))
 
