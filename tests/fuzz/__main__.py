@@ -36,7 +36,7 @@ PACKAGES = [
 ]
 KEPT = ("timeout-", "crash-", "oom-", "leak-")
 """How the names of the files begin in which libFuzzer keeps an input that ended its process."""
-LIMITS = ["-timeout=10", "-rss_limit_mb=4096", "-max_len=65536", "-print_final_stats=1"]
+LIMITS = ["-timeout=60", "-rss_limit_mb=4096", "-max_len=65536", "-print_final_stats=1"]
 
 
 def fuzz_one(name: str, inputs: int, seed: int, found: Path) -> None:

@@ -14,10 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from datasets.bounds import survival
 from datasets.errors import RunError
 from parity.core.errors import UsageError
 from tests.fuzz import seeds
 
+survival.SECONDS = 1  # what never ends is stopped sooner, so that more inputs are tried
 FOLDER = tempfile.TemporaryDirectory(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
 """Where each input lies while it is read; in memory where the system has such a folder."""
 
@@ -36,7 +38,7 @@ class Reader:
     read: Callable[[bytes], object]
     seeds: Callable[[], Sequence[bytes]]
     clean: tuple[type[Exception], ...] = (RunError,)
-    share: int = 1
+    share: int = 4
 
 
 def file(data: bytes, name: str) -> Path:
@@ -264,24 +266,24 @@ def _hdf5_seeds() -> list[bytes]:
 
 USAGE = (UsageError, OSError)
 READERS: dict[str, Reader] = {
-    "report": Reader(_report, lambda: [seeds.report()], USAGE, 2),
+    "report": Reader(_report, lambda: [seeds.report()], USAGE, 8),
     "report's tensors": Reader(_tensors, lambda: [seeds.tensors()], USAGE),
     "mapping": Reader(_mapping, lambda: [b'{"head": "classifier.4", "a": ["b", "c"]}'], USAGE),
     "model's name": Reader(_spec, lambda: [b"json:Name(1, depth=8)", b"a.py:f('x', [1, 2])"], (UsageError,)),
     "sizes": Reader(_sizes, lambda: [b"2x65x96x3", b"1x1"], (UsageError,)),
-    "polygons": Reader(_polygons, seeds.geojson, share=2),
+    "polygons": Reader(_polygons, seeds.geojson, share=8),
     "pictures": Reader(_labels, seeds.pictures),
-    "TIFF": Reader(_tiff, seeds.tiffs),
+    "TIFF": Reader(_tiff, seeds.tiffs, share=2),
     "VOC folder": Reader(_voc, lambda: [b"__ignore__\nbackground\nhouse\n\na\n", b"background\nx\n\na\nb\n"]),
     "pixel cache": Reader(_cache, lambda: [seeds.cache()], ()),
-    "shapes": Reader(_shapes, seeds.shapes, share=3),
+    "shapes": Reader(_shapes, seeds.shapes, share=12),
     "shapes' gzip": Reader(_gzip, lambda: [gzip.compress(each) for each in seeds.shapes()]),
     "npz": Reader(_npz, lambda: [seeds.npz()]),
-    "config.json": Reader(_config, lambda: [seeds.config()], share=2),
+    "config.json": Reader(_config, lambda: [seeds.config()], share=8),
     "pipeline": Reader(_pipeline, lambda: [seeds.pipeline()]),
     "torch weights": Reader(_torch, _torch_seeds),
     "safetensors": Reader(_safetensors, _safetensors_seeds, USAGE),
-    "HDF5 weights": Reader(_hdf5, _hdf5_seeds),
+    "HDF5 weights": Reader(_hdf5, _hdf5_seeds, share=1),
 }  # fmt: skip
 
 
