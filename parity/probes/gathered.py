@@ -13,6 +13,7 @@ from parity.probes.branches.files import OwnFiles
 from parity.probes.branches.tally import BranchTally
 from parity.probes.branches.watch import Seen, watching
 from parity.probes.limits import LimitObserver, LimitsSeen, merge, share, unreached
+from parity.probes.source.uses import uses
 from parity.probes.tensors import TensorTally
 from parity.report.proof import Proof, Unproven
 
@@ -101,7 +102,12 @@ class Gathered:
         branches = self.branches.untaken()
         if not whole:
             return branches
-        return [*branches, *self.tensors.unmoved(), *unreached(self.limits["keras"], self.limits["torch"])]
+        return [
+            *branches,
+            *uses(self.branches.codes),
+            *self.tensors.unmoved(),
+            *unreached(self.limits["keras"], self.limits["torch"]),
+        ]
 
 
 def _traced(model: Adapter, values: Sequence[Array], observer: LimitObserver) -> list[tuple[str, Array]]:

@@ -12,15 +12,19 @@ from parity.report.proof import Share, Unproven, UnprovenKind
 
 
 class BranchTally:
-    """What the passes that were compared have taken so far."""
+    """What the passes that were compared have taken so far.
+
+    Attributes:
+        codes: the models' own code that ran.
+    """
 
     def __init__(self) -> None:
-        self._codes: set[CodeType] = set()
+        self.codes: set[CodeType] = set()
         self._taken: Taken = set()
 
     def add(self, seen: Seen) -> None:
         """Take one pass into account."""
-        self._codes |= seen.codes
+        self.codes |= seen.codes
         self._taken |= seen.taken
 
     def share(self) -> Share:
@@ -38,7 +42,7 @@ class BranchTally:
 
     def _possible(self) -> Taken:
         """Conditions with their ways; one that the compiler wrote out several times has the ways of all of them."""
-        return {(condition, way) for condition in conditions(self._codes) for way in condition.possible}
+        return {(condition, way) for condition in conditions(self.codes) for way in condition.possible}
 
     def _entry(self, condition: Condition, ways: set[bool]) -> Unproven:
         place = f"{shown(condition.file)}:{condition.line}"

@@ -1,0 +1,1 @@
+"""What the models' own source does with sizes, dtypes and modes outside branches."""

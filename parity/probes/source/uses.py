@@ -1,0 +1,83 @@
+"""The uses of sizes, dtypes and modes in all of the models' own code that ran, in words."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+from collections.abc import Collection, Mapping
+from types import CodeType
+
+from parity.probes.branches.code import LONGEST
+from parity.probes.branches.files import shown
+from parity.probes.source.reading import Reading
+from parity.probes.source.words import DTYPE, MODE, SIZE, TRAINING, Shared, Use
+from parity.report.proof import Unproven, UnprovenKind
+
+ROUNDS = 3
+"""How often all functions are read: what one hands on to another is known in the next round."""
+
+SAID: Mapping[str, tuple[UnprovenKind, str]] = {
+    SIZE: (UnprovenKind.SIZES, "depends on a size without a branch, and other sizes may give another result"),
+    DTYPE: (
+        UnprovenKind.DTYPES,
+        "depends on a dtype without a branch, and other dtypes may give another result",
+    ),
+    MODE: (UnprovenKind.BRANCHES, "depends on how the model is run, without a branch"),
+    TRAINING: (UnprovenKind.TRAINING, "depends on training without a branch (training)"),
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+def uses(codes: Collection[CodeType]) -> list[Unproven]:
+    """One entry for each place, in the order of the files.
+
+    Args:
+        codes: the models' own code that ran.
+    """
+    functions = [(file, node) for file, lines in _by_file(codes).items() for node in _functions(file, lines)]
+    shared, found = Shared(), dict[tuple[str, int, str], Use]()
+    for _ in range(ROUNDS):
+        found = {
+            (file, use.line, use.kind): use
+            for file, node in functions
+            for use in Reading(node, shared).read()
+        }
+    return [_entry(file, found[file, line, kind]) for file, line, kind in sorted(found)]
+
+
+def _by_file(codes: Collection[CodeType]) -> dict[str, set[tuple[int, str]]]:
+    """First lines and names of the functions that ran, by file."""
+    files: dict[str, set[tuple[int, str]]] = {}
+    for code in codes:
+        files.setdefault(code.co_filename, set()).add((code.co_firstlineno, code.co_name))
+    return files
+
+
+def _functions(file: str, wanted: set[tuple[int, str]]) -> list[Function]:
+    """The trees of the functions that ran; none of a file that is no Python any more."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return []
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, Function) and (_first(node), _name(node)) in wanted
+    ]
+
+
+def _first(node: Function) -> int:
+    decorators = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(item.lineno for item in decorators)])
+
+
+def _name(node: Function) -> str:
+    return getattr(node, "name", "<lambda>")
+
+
+def _entry(file: str, use: Use) -> Unproven:
+    kind, said = SAID[use.kind]
+    place = f"{shown(file)}:{use.line}"
+    text = use.text if len(use.text) <= LONGEST else f"{use.text[: LONGEST - 4]} ..."
+    return Unproven(kind, f"{place}: `{text}` {said}", (place,))

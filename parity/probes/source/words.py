@@ -1,0 +1,114 @@
+"""The words that a reading of source goes by: what names say, flags of expressions, and what functions share."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+SIZE, DTYPE, MODE, TRAINING = "size", "dtype", "mode", "training"
+COMPARED, STEPPED, NUMBER, TENSOR = "compared", "stepped", "number", "tensor"
+KINDS = (SIZE, DTYPE, MODE, TRAINING)
+
+Flags = frozenset[str]
+NONE: Flags = frozenset()
+
+SIZES = {"shape", "get_shape", "numel", "nelement", "size"}
+DTYPES = {"dtype", "standardize_dtype", "is_floating_point", "itemsize", "element_size", "finfo"}
+MODES = {
+    "is_grad_enabled", "is_inference_mode_enabled", "is_inference", "is_autocast_enabled", "executing_eagerly",
+    "is_scripting", "is_tracing", "is_compiling", "is_exporting", "inside_function", "getenv", "environ", "requires_grad",
+    "get_num_threads", "is_available", "device_count", "time", "perf_counter", "monotonic", "getpid", "gethostname",
+}  # fmt: skip
+"""Functions and attributes that say how, where or when a model is run."""
+PASSING = {
+    "int",
+    "float",
+    "bool",
+    "str",
+    "abs",
+    "sum",
+    "tuple",
+    "list",
+    "any",
+    "all",
+    "round",
+    "sorted",
+    "complex",
+}
+"""Functions whose result says the same as their arguments."""
+LIMITING = {"min", "max", "bisect", "bisect_left", "bisect_right"}
+CLIPPING = {"minimum", "maximum", "clip", "clamp"}
+"""The same for tensors, whose limits the traces show; of a size and numbers they are looked at here."""
+TABLES = {"get", "pop", "setdefault", "index", "count", "__getitem__"}
+IGNORED = (
+    "assert",
+    "check",
+    "print",
+    "warn",
+    "debug",
+    "info",
+    "log",
+    "isinstance",
+    "range",
+    "len",
+    "format",
+    "append",
+)
+"""Parts of the names of functions that make nothing of their arguments that reaches a result."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """One place where something becomes a step without a branch.
+
+    Attributes:
+        kind: what becomes it: SIZE, DTYPE, MODE or TRAINING.
+        line: of the source.
+        text: as it is written, in one line.
+    """
+
+    kind: str
+    line: int
+    text: str
+
+
+@dataclass
+class Shared:
+    """What the functions of one model know of each other, by name.
+
+    Attributes:
+        arguments: flags of the arguments that a function was called with, by its place or name.
+        results: flags of what a function gives.
+        attributes: flags of what was set on an object.
+    """
+
+    arguments: dict[tuple[str, int | str], Flags] = field(default_factory=dict)
+    results: dict[str, Flags] = field(default_factory=dict)
+    attributes: dict[str, Flags] = field(default_factory=dict)
+
+
+def asked_of(name: str) -> Flags:
+    """What a function or an attribute of this name says."""
+    for names, kind in ((SIZES, SIZE), (DTYPES, DTYPE), (MODES, MODE), ({TRAINING}, TRAINING)):
+        if name in names:
+            return frozenset({kind})
+    return NONE
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[str]:
+    """Names of the parameters, those by position first."""
+    given = function.args
+    return [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+
+
+def whole_numbers(function: ast.AST) -> Iterator[str]:
+    """Names that are used as whole numbers: divisors with a rest, and bounds of a range."""
+    for node in ast.walk(function):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv | ast.Mod):
+            parts = [node.right]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "range":
+            parts = node.args
+        bases = [part.value if isinstance(part, ast.Subscript) else part for part in parts]
+        yield from (part.id for part in bases if isinstance(part, ast.Name))
