@@ -32,7 +32,6 @@ NAMED = {
     "a tensor of a comparison": "def forward(self, x): return torch.where(torch.tensor(x.size(0) == 3), x, 2 * x)",
     "a table": "TABLE = {}\ndef forward(self, x): return x * TABLE[x.shape[0]]",
     "a table with a default": "def forward(self, x): return x * {6: 2.0}.get(int(x.shape[0]), 1.0)",
-    "a list": "def forward(self, x): return x * [1, 1, 1, 2][len(x)]",
     "a limit": "def forward(self, x): return x[:, :min(x.shape[1], 64)].mean(1)",
     "a limit as an operation": "def forward(self, x): return x[:, :int(ops.minimum(ops.shape(x)[1], 64))]",
     "a floor": "def forward(self, x): return self.c(x) * (1 + x.shape[0] // 100)",

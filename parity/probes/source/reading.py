@@ -46,7 +46,6 @@ class Reading:
         self.name = getattr(function, "name", "<lambda>")
         self.uses: dict[tuple[str, int], Use] = {}
         self._quiet = 0
-        self._first = next((name for name in parameters(function) if name != "self"), None)
         whole = {"self", "cls", *whole_numbers(function)}
         self.names = {
             name: shared.arguments.get((self.name, place), NONE) | (NONE if name in whole else {TENSOR})
@@ -211,8 +210,8 @@ class Reading:
         named = [(part.arg or "", self.flags(part.value)) for part in node.keywords]
         every = frozenset().union(receiver, *(found for _, found in [*given, *named]))
         asked = asked_of(name)
-        if asked or (name == "len" and getattr(node.args[0], "id", "") == self._first):
-            return asked or frozenset({SIZE})
+        if asked:
+            return asked
         if name in PASSING:
             return every - {NUMBER, TENSOR}
         if self._limits(name, [found for _, found in given]):

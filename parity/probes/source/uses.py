@@ -26,7 +26,7 @@ SAID: Mapping[str, tuple[UnprovenKind, str]] = {
     TRAINING: (UnprovenKind.TRAINING, "depends on training without a branch (training)"),
 }
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def uses(codes: Collection[CodeType]) -> list[Unproven]:
@@ -54,7 +54,7 @@ def _by_file(codes: Collection[CodeType]) -> dict[str, set[tuple[int, str]]]:
     return files
 
 
-def _functions(file: str, wanted: set[tuple[int, str]]) -> list[Function]:
+def _functions(file: str, wanted: set[tuple[int, str]]) -> list[Definition]:
     """The trees of the functions that ran; none of a file that is no Python any more."""
     try:
         tree = ast.parse("".join(linecache.getlines(file)))
@@ -63,16 +63,16 @@ def _functions(file: str, wanted: set[tuple[int, str]]) -> list[Function]:
     return [
         node
         for node in ast.walk(tree)
-        if isinstance(node, Function) and (_first(node), _name(node)) in wanted
+        if isinstance(node, Definition) and (_first(node), _name(node)) in wanted
     ]
 
 
-def _first(node: Function) -> int:
+def _first(node: Definition) -> int:
     decorators = getattr(node, "decorator_list", [])
     return min([node.lineno, *(item.lineno for item in decorators)])
 
 
-def _name(node: Function) -> str:
+def _name(node: Definition) -> str:
     return getattr(node, "name", "<lambda>")
 
 
