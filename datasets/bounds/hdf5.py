@@ -46,31 +46,39 @@ def tensors(file: Any) -> dict[str, Any]:
     """
     import h5py
 
-    found: dict[str, Any] = {}
-
-    def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset):
-            found[name] = node
-
-    def look(name: str, link: Any) -> None:
-        if not isinstance(link, h5py.HardLink):
-            raise DamagedFile(f"{name!a} lies elsewhere")
-
-    file.visititems(visit)
-    file.visititems_links(look)
+    found = {name: node for name, node in _nodes(file).items() if isinstance(node, h5py.Dataset)}
     for name, node in found.items():
         if node.external or node.is_virtual:
             raise DamagedFile(f"{name!a} lies elsewhere")
     return found
 
 
+def _nodes(file: Any) -> dict[str, Any]:
+    """Every group and tensor in an open file by name.
+
+    Raises:
+        DamagedFile: a name that stands for something in another place or file.
+    """
+    import h5py
+
+    found: dict[str, Any] = {}
+
+    def look(name: str, link: Any) -> None:
+        if not isinstance(link, h5py.HardLink):
+            raise DamagedFile(f"{name!a} lies elsewhere")
+
+    file.visititems_links(look)
+    file.visititems(found.__setitem__)
+    return found
+
+
 def read_all(path: Path, member: str = "") -> None:
     """Read all tensors and attributes of a file. It runs in the helper."""
     with opened(path, member) as file:
-        nodes = [file, *tensors(file).values()]
-        file.visititems(lambda _, node: nodes.append(node))
-        for node in nodes:
+        for node in (file, *_nodes(file).values()):
             for name in node.attrs:
                 node.attrs[name]
             if hasattr(node, "shape"):
+                if node.external or node.is_virtual:
+                    raise DamagedFile(f"{node.name!a} lies elsewhere")
                 node[()]

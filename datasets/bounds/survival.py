@@ -23,7 +23,7 @@ from datasets.errors import DamagedFile
 
 SECONDS = 4
 """Seconds of the processor that reading a file may take."""
-PACE = 20 * 2**20
+PACE = 5 * 2**20
 """Bytes of a file for which there is one second more."""
 MEMORY = 512 * 2**20
 """Bytes of memory that reading may take."""
@@ -82,7 +82,7 @@ _HELPERS: list[_Helper] = []
 def check_survival(path: Path, reader: str, seconds: int = 0, memory: int = 0, **arguments: Any) -> None:
     """See that a process of its own reads a file to its end, within bounds.
 
-    A file may take 4 seconds of the processor, and one more for each 20 MiB of its size; 512 MiB of memory, and four
+    A file may take 4 seconds of the processor, and one more for each 5 MiB of its size; 512 MiB of memory, and four
     times its size. Windows has no such limits: there it may take 80 seconds by the clock, and more for its size.
 
     Args:

@@ -33,17 +33,35 @@ def read_state(path: Path) -> dict[str, Any]:
     else:
         _check_within(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    for name in WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(name), dict):
-            state = state[name]
+    state = _unwrapped(state, path)
     if isinstance(state, dict) and state and all(str(name).startswith(PARALLEL) for name in state):
         state = {name.removeprefix(PARALLEL): value for name, value in state.items()}
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
         raise CheckpointError(
             f"{path} must hold a state_dict (names to tensors); got {type(state).__name__}. "
             "Save model.state_dict() instead of the model or the whole training state."
         )
     return state
+
+
+def _unwrapped(state: Any, path: Path) -> Any:
+    """The one dictionary of tensors in a training state. What lies next to it must be no weights.
+
+    Raises:
+        CheckpointError: there are several, or tensors next to it: which of them are meant is not known.
+    """
+    inner = [name for name in WRAPPERS if isinstance(state, dict) and isinstance(state.get(name), dict)]
+    if not inner:
+        return state
+    beside = [name for name, value in state.items() if hasattr(value, "dtype") and hasattr(value, "shape")]
+    if len(inner) > 1 or beside:
+        raise CheckpointError(
+            f"a weight file must hold one state_dict; got {[*inner, *beside][:SHOWN]} in {path}. "
+            "Save the one that is meant alone."
+        )
+    return _unwrapped(state[inner[0]], path)
 
 
 def _check_within(path: Path) -> None:
