@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from datasets.bounds.picture import check_picture
+from datasets.bounds.regular import open_regular
 from datasets.bounds.survival import size_of_file
 from datasets.errors import DataError, MissingExtra, RunError, WriteError
 
@@ -78,7 +79,7 @@ def read_within(path: Path, most: int = TEXT) -> bytes:
         DataError: it has more.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size  # 0 of a device or a pipe
         if size > most or len(content := file.read((size or most) + 1)) > most:
             raise DataError(

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from datasets.bounds.regular import open_regular
 from datasets.files import writing
 from datasets.purdue_shapes.data import CLASSES, Boxes, Data
 from datasets.purdue_shapes.pickle_format import MAX_BYTES, read
@@ -46,7 +47,7 @@ def load(path: str | os.PathLike[str], *, cache: bool = True, max_bytes: int = M
         Lecture, slide "Data Format Used for the PurdueShapes5MultiObject Dataset".
     """
     path = Path(path)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         source = fingerprint(file)
         if cache:
             for place in places(path):
@@ -116,7 +117,7 @@ def write_cache(place: Path, data: Data, source: list[int | str]) -> None:
 def open_cache(place: Path, source: list[int | str]) -> Data | None:
     """Map a cache into memory, or return None if it is missing, of another file, or not intact to the last byte."""
     try:
-        with place.open("rb") as file:
+        with open_regular(place) as file:
             return _map(file, source)
     # ValueError: no JSON, no number, or nothing to map; the rest: JSON that says something else.
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):

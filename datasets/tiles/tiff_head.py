@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from datasets.bounds.regular import open_regular
 from datasets.errors import DamagedFile
 
 PAGES = 4096
@@ -64,7 +65,7 @@ def check_head(path: Path) -> None:
         DamagedFile: the file is so, or is cut short.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         form = Form.of(file.read(4))
         file.seek(4 if form.place.size == 4 else 8)

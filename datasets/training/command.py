@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.bounds.regular import open_regular
 from datasets.errors import DataError, SettingsError
 from datasets.purdue_shapes import constant_mse
 from datasets.training.augment import PRESETS
@@ -114,7 +115,7 @@ def digest(path: Path) -> str:
         DataError: no such file.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"a run's files must be there; got {error}. Check the path.") from error

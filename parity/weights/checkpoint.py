@@ -140,8 +140,13 @@ def load_weights(model: Any, path: Path, note: Callable[[str], object] = lambda 
         CheckpointError: the file cannot be read, does not fit the model, or holds values that the model's types do
             not hold exactly.
     """
+    side = side_of_file(path)
+    if path.exists() and not path.is_file():
+        raise CheckpointError(
+            f"weights must be in a file; got a folder, a pipe or a device at {path}. Check the path."
+        )
     try:
-        if side_of_file(path) == "torch":
+        if side == "torch":
             state = read_state(path)
             notes = check_types(state, model.state_dict(), path)
             model.load_state_dict(state, strict=True)

@@ -13,6 +13,8 @@ LARGEST = 256 * 2**20
 """Bytes of the largest JSON file that is read."""
 ROOM = 2 * 2**30
 """Bytes that its values may take in memory, by an estimate from its text."""
+DEVICES = "/dev/"
+"""Where a person names a pipe on purpose: /dev/stdin, or a shell's <(command)."""
 COSTS = {b"{": 240, b"[": 64, b",": 64}
 """Bytes that each of these marks stands for at most: an object, a list, a further value."""
 
@@ -28,6 +30,10 @@ def read_json(path: Path, what: str) -> Any:
         UsageError: it is too large, or no JSON.
         OSError: it cannot be read.
     """
+    if path.is_fifo() and not str(path).startswith(DEVICES):
+        raise UsageError(
+            f"{what} must be a file; got a pipe at {path}. Whoever opens it waits for its other end."
+        )
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size  # 0 of a device or a pipe
         content = file.read(min(size or LARGEST, LARGEST) + 1)

@@ -1,0 +1,32 @@
+"""Files that are opened without waiting: a pipe that lies among data keeps whoever opens it waiting for ever."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+DEVICES = "/dev/"
+"""Where a person names a pipe or a device on purpose: /dev/stdin, or a shell's <(command)."""
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file to read its bytes.
+
+    Args:
+        path: of a regular file; under /dev/ also of a pipe or a device.
+
+    Raises:
+        OSError: there is no such file, or it is a pipe or a device in another place.
+    """
+    if os.name != "posix" or str(path).startswith(DEVICES):
+        return path.open("rb")
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    kind = os.fstat(number).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(number)
+        code = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
+        raise OSError(code, os.strerror(code) if code == errno.EISDIR else "A pipe or a device", str(path))
+    return os.fdopen(number, "rb")
