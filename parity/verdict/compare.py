@@ -156,6 +156,7 @@ class _Comparison:
         self.limits: Limits = {}
         self.findings: list[Finding] = []
         self.hiding: list[Finding] = []
+        self.hides = False
         self.notes: list[str] = list(pairing.notes)
         self.layers: list[dict[str, Any]] = []
         self.graphs: dict[str, Any] = {}
@@ -232,6 +233,7 @@ class _Comparison:
             if agree:
                 self.hiding, notes = hiding(self.sides, inputs, outputs)
                 self.notes += notes
+                self.hides = bool(notes)
             if not agree or self.hiding:
                 self._take(where(self.sides, inputs, self.pairing, bool(self.findings)))
             evaluated_both = len(outputs) == 2
@@ -245,7 +247,9 @@ class _Comparison:
         if not all(np.isfinite(value).all() for found in outputs.values() for _, value in found):
             return  # no verdict rests on it: the outputs themselves are a finding
         values = self.inputs["keras"]
-        self.proven = prove(self.sides, self.pairing, values, inputs, outputs, self.gathered, self.quick)
+        self.proven = prove(
+            self.sides, self.pairing, values, inputs, outputs, self.gathered, self.quick, self.hides
+        )
         self._take(self.proven.where)
 
     def _take(self, found: Where) -> None:

@@ -16,6 +16,7 @@ from parity.probes.shake import shaken_alike
 from parity.report.proof import Proof, Unproven, UnprovenKind
 from parity.verdict.attempts import Attempts, Tried
 from parity.verdict.evaluate import unrepeatable
+from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Outputs, judge
 from parity.verdict.runs.later import calls_for, later_calls, same
 from parity.verdict.where import Where, where
@@ -52,6 +53,7 @@ def prove(
     outputs: Mapping[Side, Outputs],
     gathered: Gathered,
     quick: bool,
+    hides: bool = False,
 ) -> Proven:
     """Look for what the main probe did not show, on two sides that agree there.
 
@@ -63,8 +65,9 @@ def prove(
         outputs: what each side gave for them.
         gathered: has watched the two evaluations of the main probe.
         quick: no further probes; the main one is evaluated again all the same.
+        hides: whether steps of the main probe hide what they were given, so that those of the others are looked at.
     """
-    return _Proving(sides, pairing, values, inputs, outputs, gathered).run(quick)
+    return _Proving(sides, pairing, values, inputs, outputs, gathered, hides).run(quick)
 
 
 class _Proving:
@@ -78,7 +81,9 @@ class _Proving:
         inputs: Mapping[Side, Sequence[Array]],
         outputs: Mapping[Side, Outputs],
         gathered: Gathered,
+        hides: bool,
     ) -> None:
+        self.hides = hides
         self.sides, self.pairing, self.inputs, self.outputs = sides, pairing, inputs, outputs
         self.gathered = gathered
         self.attempts = Attempts(sides, values, gathered.run)
@@ -134,12 +139,16 @@ class _Proving:
                 self.found.unproven.append(Unproven(UnprovenKind.PROBES, text))
                 return None
             tried, left = self.attempts.most(change)
+            hidden = self._hidden(tried)
         said = {entry.partition(":")[0] for entry in self.found.unproven}
         self.found.unproven += [entry for entry in left if entry.partition(":")[0] not in said]
         if tried is None:
             return None
         if not tried.agree:
             self._narrow(tried)
+            return tried
+        if hidden:
+            self.found.where = Where(hidden)
             return tried
         lost, size = tried.not_finite()
         if lost:
@@ -154,6 +163,13 @@ class _Proving:
         if not change.weights:
             self.between, self.sample = tried.inputs, tried.values
         return tried
+
+    def _hidden(self, tried: Tried | None) -> list[Finding]:
+        """What labels and masks hide on a probe; the weights must be the probe's own still."""
+        if not self.hides or tried is None or not tried.agree or tried.not_finite()[0]:
+            return []
+        found, _ = hiding(self.sides, tried.inputs, tried.outputs)
+        return [replace(one, evidence=f"with {tried.name}: {one.evidence}") for one in found]
 
     def _narrow(self, tried: Tried) -> None:
         """Say where the sides differ on the smallest part of the change that shows it; noise is no difference."""

@@ -1,4 +1,4 @@
-"""The attacks as a table: python -m tests.attacks [--json F] [--rows] [--kind WORD] [--prune].
+"""The attacks as a table: python -m tests.attacks [--json F] [--rows] [--kind WORD].
 
 Each attempt at a false EQUAL is stopped (DIVERGED, INCONCLUSIVE, or refused), is EQUAL with the thing named in
 `report.unproven`, or succeeds. Each equal and hostile pair is EQUAL, or is called different.
@@ -51,7 +51,6 @@ def main() -> int:
     """Run every row and print the counts; the exit code is 1 where a row succeeds that must not."""
     parser = argparse.ArgumentParser(prog="python -m tests.attacks", description=main.__doc__)
     parser.add_argument("--json", type=Path, metavar="F", help="write the counts as JSON")
-    parser.add_argument("--prune", action="store_true", help="take rows that no longer fail out of open.json")
     parser.add_argument("--rows", action="store_true", help="show every row")
     parser.add_argument("--kind", default="", metavar="WORD", help="only rows whose name holds the word")
     options = parser.parse_args()
@@ -69,8 +68,6 @@ def main() -> int:
     if options.json:
         record = {"attempts": attempts, "hostile": pairs, "wrong": wrong, "seconds": round(seconds, 1)}
         options.json.write_text(json.dumps(record, indent=1, default=dict) + "\n", encoding="utf-8")
-    if options.prune:
-        table.keep_open({name for name in table.OPEN if options.kind not in name or name in wrong})
     return int(bool(wrong))
 
 

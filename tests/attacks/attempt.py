@@ -28,9 +28,6 @@ TORCH_NAMES = {
 BRANCH = r"^branches .*\.py:\d+: "
 """What `excused` is where a branch was not taken: the report names its file and line."""
 
-BY_COUNT = re.compile("calls|from call")
-"""Rows that are found or not by how often parity happens to call a model: no count of calls is promised."""
-
 STOPPED, EXCUSED, EQUAL = "stopped", "EQUAL, and the report names it", "false EQUAL"
 
 
@@ -182,12 +179,6 @@ def attempts(
         yield Attempt(kind, name, honest, fault, side, **more)
 
 
-def marked(rows: list[Attempt], open_rows: Mapping[str, str]) -> list[Any]:
-    """Rows as pytest's parameters; those that are open yet are expected to fail, and must be taken off when they do not."""
-
-    def marks(row: Attempt) -> list[Any]:
-        if row.id not in open_rows:
-            return []
-        return [pytest.mark.xfail(strict=BY_COUNT.search(row.id) is None, reason=open_rows[row.id])]
-
-    return [pytest.param(row, id=row.id, marks=marks(row)) for row in rows]
+def listed(rows: list[Attempt]) -> list[Any]:
+    """Rows as pytest's parameters."""
+    return [pytest.param(row, id=row.id) for row in rows]

@@ -1,10 +1,8 @@
-"""Every attempt at a false EQUAL, every equal and hostile pair, and the rows that are open yet."""
+"""Every attempt at a false EQUAL, and every equal and hostile pair."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 from tests.attacks.attempt import Attempt
 from tests.attacks.hostile import functions, pictures, sums
@@ -22,9 +20,6 @@ from tests.attacks.rows import (
 )
 
 ROOMS = (hiding, hidden_outputs, dropped, axes, weights, unreached, state, mapping, training)
-OPEN_FILE = Path(__file__).parent / "open.json"
-OPEN: dict[str, str] = json.loads(OPEN_FILE.read_text(encoding="utf-8"))
-"""Rows that fail yet, by name, with the reason. A row that no longer fails must leave the file: the test says so."""
 
 LOWER = (
     "(y + 1e6) - 1e6", "E[x²]-E[x]² at mean 1000", "softmax of great scores", "log of a softmax", "sigmoid as tanh",
@@ -51,9 +46,3 @@ def hostile() -> Iterator[tuple[Hostile, str]]:
                 for dtype in ("float32", "bfloat16", "float16"):
                     if not (dtype == "float16" and row.name in BEYOND_HALF):
                         yield row, dtype
-
-
-def keep_open(names: set[str]) -> None:
-    """Take all other rows out of the file of open rows."""
-    kept = {name: reason for name, reason in OPEN.items() if name in names}
-    OPEN_FILE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -10,14 +10,7 @@ from tests.attacks.hostile.pair import Hostile
 PAIRS = list(table.hostile())
 LEAST = 60
 
-PARAMETERS = [
-    pytest.param(
-        row, dtype, id=f"{row.id}, {dtype}",
-        marks=[pytest.mark.xfail(strict=True, reason=table.OPEN[f"{row.id}, {dtype}"])]
-        if f"{row.id}, {dtype}" in table.OPEN else [],
-    )
-    for row, dtype in PAIRS
-]  # fmt: skip
+PARAMETERS = [pytest.param(row, dtype, id=f"{row.id}, {dtype}") for row, dtype in PAIRS]
 
 
 @pytest.mark.parametrize(("row", "dtype"), PARAMETERS)

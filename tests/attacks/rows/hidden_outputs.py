@@ -59,6 +59,13 @@ def rows() -> Iterator[Attempt]:
             for eps in (1e-5, 1e-3)
         )
         yield from attempts(KIND, f"{name}; another epsilon", honest, fault)
+    for name in ("labels by argmax", "a boolean mask", "a count"):
+        tail = TAILS[name]
+        nets = [
+            Written(lambda xp, m, x, tail=tail, limit=limit: tail(xp, limit(xp, m.c(x))), {"c": conv()})
+            for limit in (lambda xp, v: v, lambda xp, v: xp.clip(v, -40.0, 40.0))
+        ]
+        yield from attempts(KIND, f"{name}; a clip that further probes reach", *nets)
     both = [
         Written(
             lambda xp, m, x, f=f: [xp.argmax(m.c(x) * f, axis=xp.C), xp.sum(m.c(x), axis=xp.C)], {"c": conv()}

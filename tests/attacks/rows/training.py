@@ -15,6 +15,11 @@ from tests.attacks.written import Layer, Written, dense, images
 
 KIND = "training that differs"
 INPUTS = (images(shape=(6, 5)),)
+MATCHED = (
+    r"^judged with torch's rule on both sides \[adam-epsilon\] at b: epsilon=0\.01, added to the root before the bias "
+    r"correction, in Keras; 0\.01, added to the bias-corrected root, in torch; the step differs by "
+)
+"""What a note says where `match_rules` was asked for: the number is the same, and only the frameworks' rules differ."""
 TWO = {"a": dense(5, 4), "b": dense(4, 3)}
 PLAIN = Written(lambda xp, m, x: m.b(xp.tanh(m.a(x))), TWO)
 
@@ -36,6 +41,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "beta_1": pair(lambda: K.Adam(0.01, beta_1=0.5), lambda p: T.Adam(p, 0.01)),
     "beta_2": pair(lambda: K.Adam(0.01, beta_2=0.99), lambda p: T.Adam(p, 0.01)),
     "a great epsilon": pair(lambda: K.Adam(0.01, epsilon=1e-2), lambda p: T.Adam(p, 0.01, eps=1e-2)),
+    "two epsilons": pair(lambda: K.Adam(0.01, epsilon=1e-2), lambda p: T.Adam(p, 0.01, eps=1e-3)),
     "amsgrad": pair(lambda: K.Adam(0.01, amsgrad=True), lambda p: T.Adam(p, 0.01)),
     "Adam for AdamW": pair(lambda: K.Adam(0.01), lambda p: T.AdamW(p, 0.01, weight_decay=0.1)),
     "weight decay": pair(lambda: K.AdamW(0.01, weight_decay=0.1), lambda p: T.AdamW(p, 0.01, weight_decay=0.01)),
@@ -121,7 +127,8 @@ def rows() -> Iterator[Attempt]:
         for match in (False, True):
             named = f"{name}{', match_rules' if match else ''}"
             arguments = {"train_steps": 3, "match_rules": match, "made": made}
-            yield Attempt(KIND, named, PLAIN, PLAIN, "torch", INPUTS, arguments)
+            excused = MATCHED if match and name == "a great epsilon" else ""
+            yield Attempt(KIND, named, PLAIN, PLAIN, "torch", INPUTS, arguments, excused=excused)
     for name, (keras_net, torch_net) in NETWORKS.items():
         for match in (False, True):
             arguments = {"gradients": True, "train_steps": 2, "match_rules": match}
