@@ -236,6 +236,10 @@ class Values:
         names = [str(getattr(tensor, "dtype", "")).rpartition(".")[2] for tensor in self._tensors]
         return [re.search("float|complex|half|double", name) is not None for name in names]
 
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Their shapes; no values are copied."""
+        return [tuple(int(size) for size in tensor.shape) for tensor in self._tensors]
+
     def __call__(self) -> list[Array]:
         """Copies of the values."""
         return [self._to_numpy(tensor) for tensor in self._tensors]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from parity.core.adapter import Adapter, Observer
+from parity.core.trace import NodeObserver
 from parity.core.types import Array
 from parity.replay.located import Call
 from parity.replay.spread import DRAWS, Shaker, movement, shaken, weights_shaken
@@ -126,7 +127,7 @@ def _run(
     try:
         with model.watched(observer, paths):
             if rng is None:
-                outputs = model.forward(inputs)
+                outputs = model.trace(inputs, NodeObserver())[0]
             else:
                 outputs = model.trace([shaken(rng, value) for value in inputs], Shaker(rng))[0]
         observer.seen.outputs = [value for _, value in outputs]

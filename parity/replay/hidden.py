@@ -7,6 +7,7 @@ tensors it was read from, and these must be on both sides, element by element.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,24 +34,54 @@ class _Kinds(NodeObserver):
         self.floating[node.id] = outputs.floating()
 
 
-def may_hide(model: Adapter, inputs: Sequence[Array], outputs: Sequence[tuple[str, Array]]) -> bool:
-    """Whether an output or a step on the way to one may hide what it is given; one or two evaluations.
+@dataclass(frozen=True)
+class Seen:
+    """One traced run with nothing moved.
+
+    Attributes:
+        outputs: by name; of a model that cannot be traced, those of a plain run.
+        trace: None where the model cannot be traced.
+        floating: for each step, which of its results are floating.
+    """
+
+    outputs: list[tuple[str, Array]]
+    trace: Trace | None = None
+    floating: Mapping[int, Sequence[bool]] = field(default_factory=dict)
+
+
+def seen(model: Adapter, inputs: Sequence[Array]) -> Seen:
+    """Trace one side; one evaluation.
+
+    Args:
+        model: one side, held in float64.
+        inputs: model inputs in its own layout.
+    """
+    kinds = _Kinds()
+    try:
+        outputs, trace = model.trace(inputs, kinds)
+    except Exception:  # any model, any error: it cannot be looked into
+        return Seen(model.forward(inputs))
+    return Seen(outputs, trace, kinds.floating)
+
+
+def has_hiding_steps(run: Seen) -> bool:
+    """Whether an output, or a step on the way to one, holds whole numbers, truth values or rounded values."""
+    if any(value.dtype.kind not in "fc" for _, value in run.outputs):
+        return True
+    if run.trace is None:
+        return False
+    wanted = _ancestors(run.trace)
+    return any(_is_discrete(node, run.floating) for node in run.trace.nodes if node.id in wanted)
+
+
+def stands_still(model: Adapter, inputs: Sequence[Array], outputs: Sequence[tuple[str, Array]]) -> bool:
+    """Whether an output stays the same, bit for bit, where every weight and input moves a little; one evaluation at most.
 
     Args:
         model: one side, held in float64.
         inputs: model inputs in its own layout.
         outputs: what it gave for them.
     """
-    if any(value.dtype.kind not in "fc" for _, value in outputs):
-        return True
-    kinds = _Kinds()
-    try:
-        trace = model.trace(inputs, kinds)[1]
-    except Exception:  # any model, any error: it cannot be looked into
-        return False
-    wanted = _ancestors(trace)
-    if any(_is_discrete(node, kinds.floating) for node in trace.nodes if node.id in wanted):
-        return True
     if all(_varied(value) for _, value in outputs):
         return False
     with weights_shaken(model, np.random.default_rng(0), NUDGE):

@@ -19,6 +19,16 @@ import numpy as np
 from parity.core.adapter import Adapter
 from parity.core.trace import Node, NodeObserver, Values
 from parity.core.types import Array
+from parity.replay.accumulation import (
+    KINDS,
+    accumulated,
+    plain_kind,
+    roundoffs,
+    share_alike,
+    steps,
+    takes_operand,
+    terms,
+)
 
 DRAWS = 3
 """Runs, each rounded in its own way. An element's spread is the greatest that it moves in any of them."""
@@ -32,11 +42,6 @@ UNIT = AMPLIFIED * 2.0**-52
 
 EXACT = {"reshape", "transpose", "slice", "concat", "stack", "pad", "relu"}
 """Kinds of steps that round nothing: they move or select values."""
-
-
-def steps(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """A random number for each element, evenly spread around zero, of mean square one."""
-    return (rng.random(shape, dtype=np.float32) - 0.5) * np.float64(12.0**0.5)
 
 
 def shaken(rng: np.random.Generator, value: Array, unit: float = UNIT, tiny: float = 0.0) -> Array:
@@ -68,27 +73,51 @@ RESIZING = {"resize"}
 
 
 class Shaker(NodeObserver):
-    """Rounds every step's result otherwise."""
+    """Rounds every step's result otherwise: once, and a sum of many terms as often as it has terms."""
 
     def __init__(self, rng: np.random.Generator, unit: float = UNIT, tiny: float = 0.0) -> None:
         self.rng, self.unit, self.tiny = rng, unit, tiny
         self._operand: Array | None = None
+        self._taken: list[tuple[int, ...]] = []
+        self._made: dict[int, tuple[tuple[int, ...], ...]] = {}
 
     def before(self, node: Node, inputs: Values) -> None:
-        """Keep the operand of a step whose result carries its rounding."""
-        values = inputs() if _subtracts(node) else []
-        self._operand = values[0] if values else None
+        """Keep what the rounding of the result depends on."""
+        looked_at = _subtracts(node) or takes_operand(node)
+        self._operand = inputs()[0] if looked_at and len(inputs) else None
+        self._taken = inputs.shapes() if plain_kind(node) in KINDS else []
 
     def after(self, node: Node, outputs: Values) -> list[Array] | None:
         """What the step gave, each element moved."""
-        if node.kind in EXACT or node.sort == "constant":
-            return None
-        moved = [shaken(self.rng, value, self.unit, self.tiny) for value in outputs()]
+        self._made[node.id] = node.shapes
+        try:
+            return None if node.kind in EXACT or node.sort == "constant" else self._rounded(node, outputs)
+        finally:
+            self._operand, self._taken = None, []  # a raw TensorFlow step has no `before`
+
+    def _rounded(self, node: Node, outputs: Values) -> list[Array]:
+        values = outputs()
+        moved = [shaken(self.rng, value, self.unit, self.tiny) for value in values]
         if node.kind in RESIZING:
             moved = [_shifted(self.rng, value, self.unit) for value in moved]
-        if self._operand is not None and moved[0].shape == self._operand.shape:
+        if plain_kind(node) in KINDS:
+            moved = [self._summed(node, value) for value in moved]
+        if self._operand is not None and _subtracts(node) and moved[0].shape == self._operand.shape:
             moved[0] = moved[0] + (shaken(self.rng, self._operand, self.unit) - self._operand)
         return moved
+
+    def _summed(self, node: Node, value: Array) -> Array:
+        """A result that is the sum of many terms, moved by their roundings too."""
+        taken = self._taken or [
+            self._made[source.node][source.output]
+            for source in node.inputs
+            if source.output < len(self._made.get(source.node, ()))
+        ]
+        count = terms(node, taken, value.shape)
+        if count < 2 or value.dtype.kind not in "fc" or not value.size:
+            return value
+        far = self.unit * roundoffs(count, share_alike(self._operand, self.unit))
+        return accumulated(node, value, self._operand, far, self.rng)
 
 
 def _shifted(rng: np.random.Generator, image: Array, unit: float) -> Array:
@@ -133,15 +162,14 @@ def spread(
         For each output the greatest absolute movement of each element, in the shape of the output. Zero everywhere
         where the model is not repeatable: its movements are noise then, and excuse nothing.
     """
-    plain = [value for _, value in model.forward(inputs)]
+    plain, again = ([value for _, value in traced(model, inputs)] for _ in range(2))
     greatest = [np.zeros(value.shape) for value in plain]
-    again = [value for _, value in model.forward(inputs)]
     if any(distance(first, second).any() for first, second in zip(plain, again, strict=True)):
         return greatest
     for draw in range(draws):
         rng = np.random.default_rng((seed, draw))
         with weights_shaken(model, rng, unit, tiny):
-            moved = _moved(
+            moved = traced(
                 model, [shaken(rng, value, unit, tiny) for value in inputs], Shaker(rng, unit, tiny)
             )
         for i, (_, value) in enumerate(moved):
@@ -160,13 +188,13 @@ def spread_of_steps(
     Args:
         model: one side, held in float64.
         inputs: model inputs in its own layout, in float64.
-        plain: what the side gives for them.
+        plain: what the side gives for them when it is traced (`traced`).
         draws: numbers of the passes, each rounded in its own way.
     """
     greatest = [np.zeros(value.shape) for _, value in plain]
     for draw in draws:
         rng = np.random.default_rng((1, draw))
-        moved = _moved(model, [shaken(rng, value) for value in inputs], Shaker(rng))
+        moved = traced(model, [shaken(rng, value) for value in inputs], Shaker(rng))
         for i, ((_, value), (_, after)) in enumerate(zip(plain, moved, strict=True)):
             greatest[i] = np.maximum(greatest[i], movement(value, after))
     return greatest
@@ -199,10 +227,21 @@ def weights_shaken(
             model.write(path, value)
 
 
-def _moved(model: Adapter, inputs: Sequence[Array], shaker: Shaker) -> list[tuple[str, Array]]:
-    """One run with every step's result rounded otherwise; of a model that cannot be traced, the run as it is."""
+def traced(
+    model: Adapter, inputs: Sequence[Array], observer: NodeObserver | None = None
+) -> list[tuple[str, Array]]:
+    """One run, traced: what rounding moves is measured between such runs, because a model may differ when traced.
+
+    Args:
+        model: one side.
+        inputs: model inputs in its own layout.
+        observer: moves what the steps give; None moves nothing.
+
+    Returns:
+        The outputs by name; of a model that cannot be traced, those of a plain run.
+    """
     try:
-        return model.trace(inputs, shaker)[0]
+        return model.trace(inputs, observer or NodeObserver())[0]
     except Exception:  # any model, any error: its weights and inputs are moved all the same
         return model.forward(inputs)
 

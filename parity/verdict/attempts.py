@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from parity.core.types import Array, Side
 from parity.probes.change import Change, changed_inputs, in_words, named, shapes
 from parity.probes.draw import drawn
 from parity.probes.sizes import candidates, open_axes
-from parity.replay.spread import DRAWS, distance, spread, spread_of_steps
+from parity.replay.spread import DRAWS, distance, spread, spread_of_steps, traced
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Limits, Outputs, cast, limits_of
 
@@ -71,23 +72,37 @@ class Refused:
         return f"{who} refused {self.shapes} ({next(iter(self.said.values()))})"
 
 
+class Held(NamedTuple):
+    """Two sides' outputs, held against each other.
+
+    Attributes:
+        limits: how far the sides may differ at each element.
+        agree: whether they agree within the limits.
+        moving: whether rounding was seen to move every output of the torch side.
+    """
+
+    limits: Limits
+    agree: bool
+    moving: bool = False
+
+
 def held(
     sides: tuple[Adapter, Adapter],
     inputs: Mapping[Side, Sequence[Array]],
     outputs: Mapping[Side, Outputs],
-    again: bool = False,
-) -> tuple[Limits, bool]:
+    torch_traced: Outputs | None = None,
+) -> Held:
     """How far the sides may differ at each element, and whether they agree within it; the cheap measure comes first.
 
     Args:
         sides: both sides, Keras first, in float64 already.
         inputs: of each side, in its own layout.
         outputs: what each side gave for them.
-        again: torch's outputs are of another pass than the spread's (with gradients), so that it runs once more where
-            the spread is needed. What a model does otherwise then is a difference, and no rounding.
+        torch_traced: what the torch side gave when it was traced, where that is known; else it is traced where the
+            spread is needed. A probe's outputs are of a pass with gradients, and what a model does otherwise then is a
+            difference, and no rounding.
     """
     keras, torch = sides
-    plain = outputs["torch"]
     moved = [np.zeros(value.shape) for _, value in outputs["torch"]]
 
     def of_steps(side: Side) -> list[Array]:
@@ -95,23 +110,24 @@ def held(
             return [np.zeros(value.shape) for _, value in outputs["keras"]]
         return moved
 
-    for draws in (range(0), range(1), range(1, DRAWS)):
-        if draws and again and plain is outputs["torch"]:
-            plain = torch.forward(inputs["torch"])
-            if [value.shape for _, value in plain] != [value.shape for _, value in outputs["torch"]]:
-                return {}, False
-        if draws:
-            more = spread_of_steps(torch, inputs["torch"], plain, draws)
+    known = torch_traced is not None
+    for draw in range(-1, DRAWS):  # the first look is without any
+        if draw >= 0:
+            torch_traced = torch_traced or traced(torch, inputs["torch"])
+            if [value.shape for _, value in torch_traced] != [value.shape for _, value in outputs["torch"]]:
+                return Held({}, False)
+            more = spread_of_steps(torch, inputs["torch"], torch_traced, range(draw, draw + 1))
             moved = [np.maximum(*pair) for pair in zip(moved, more, strict=True)]
         limits, agree = limits_of(outputs["keras"], outputs["torch"], of_steps)
-        agree = agree and (plain is outputs["torch"] or _within(outputs["torch"], plain, moved))
+        agree = agree and (known or torch_traced is None or _within(outputs["torch"], torch_traced, moved))
         if agree or not limits:
-            return limits, agree
-    return limits_of(
+            return Held(limits, agree, all(value.any() for value in moved))
+    limits, agree = limits_of(
         outputs["keras"],
         outputs["torch"],
         lambda side: spread(keras if side == "keras" else torch, inputs[side]),
     )
+    return Held(limits, agree, all(value.any() for value in moved))
 
 
 def _within(outputs: Outputs, again: Outputs, spreads: Sequence[Array]) -> bool:
@@ -247,7 +263,6 @@ class Attempts:
             said = {"keras": "the outputs are empty", "torch": "the outputs are empty"}
         if said:
             return Refused(shapes(values), said)
-        limits, agree = held(self.sides, inputs, outputs, again=True)
-        return Tried(
-            change, sizes, named(change, self.values, values), values, inputs, outputs, limits, agree
-        )
+        found = held(self.sides, inputs, outputs)
+        name = named(change, self.values, values)
+        return Tried(change, sizes, name, values, inputs, outputs, found.limits, found.agree)

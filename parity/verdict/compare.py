@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from parity.core.types import Array, Side
 from parity.core.verdict import Verdict, verdict_of
 from parity.pairing.pair import MappingLike, Pairing
 from parity.probes.gathered import Gathered
+from parity.replay.hidden import seen
 from parity.report.proof import UnprovenKind
 from parity.report.repro.blueprints import with_blueprints
 from parity.report.rests import too_little
@@ -27,7 +30,7 @@ from parity.training.findings import add_training
 from parity.training.initial.findings import add_initialisers
 from parity.training.requests import loss_checked, optimizer_checked
 from parity.verdict.attempts import held
-from parity.verdict.evaluate import evaluated
+from parity.verdict.evaluate import evaluated, unlike_traced
 from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, vacuous
 from parity.verdict.precision import Precision, compare_in
@@ -99,6 +102,7 @@ def compare(
     if pairing is not None:
         pairing = given(pairing, keras, torch, mapping)
     with ExitStack() as stack:
+        stack.enter_context(_no_full_collection())
         for side in sides:  # a model that was left in training mode changes in a pass
             stack.callback(trainer_of(side).statistics())
         for values in [declared(as_list(inputs), keras)] if inputs is not None else random_inputs(keras):
@@ -142,6 +146,20 @@ def assert_parity(keras_model: Any, torch_module: Any, *, strict: bool = False, 
     if strict and report.unproven:
         raise ParityError(f"{too_little(report)} (strict=True).\n{report}")
     return report
+
+
+@contextmanager
+def _no_full_collection() -> Iterator[None]:
+    """While this is open, Python's garbage collector looks at young objects alone.
+
+    With two frameworks imported, one full collection takes as long as several passes of a small network.
+    """
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, max(old, 10_000))
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, old)
 
 
 class _Comparison:
@@ -229,9 +247,13 @@ class _Comparison:
                     outputs[model.side] = found
             agree = False
             if len(outputs) == 2:
-                self.limits, agree = held(self.sides, inputs, outputs)
+                keras, torch = self.sides
+                runs = {torch.side: seen(torch, inputs["torch"])}
+                self.limits, agree, moving = held(self.sides, inputs, outputs, runs["torch"].outputs)
             if agree:
-                self.hiding, notes = hiding(self.sides, inputs, outputs)
+                runs["keras"] = seen(keras, inputs["keras"])
+                self.hiding, notes = hiding(self.sides, inputs, outputs, runs, moving)
+                self.hiding += [f for side in self.sides for f in unlike_traced(side, inputs, outputs, runs)]
                 self.notes += notes
                 self.hides = bool(notes)
             if not agree or self.hiding:

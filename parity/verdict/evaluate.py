@@ -9,9 +9,12 @@ import numpy as np
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
 from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.tolerance import difference, limits
 from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
+from parity.replay.hidden import Seen
 from parity.replay.noise import noise
+from parity.replay.spread import DRAWS, distance, spread_of_steps
 from parity.verdict.outputs import Outputs
 
 FITTING_INPUT = (
@@ -75,3 +78,32 @@ def unrepeatable(
         fix = "module.eval(), and no dropout with training=True" if side == "torch" else "training=False"
         findings[side] = Finding(keras, torch, Kind.NOT_REPEATABLE, cause, text, fix if cause else None)
     return findings
+
+
+def unlike_traced(
+    model: Adapter,
+    inputs: Mapping[Side, Sequence[Array]],
+    outputs: Mapping[Side, Outputs],
+    runs: Mapping[Side, Seen],
+) -> list[Finding]:
+    """A finding where a side gives something else when it is traced: what traces show does not hold for it then.
+
+    Args:
+        model: one side, held in float64.
+        inputs: the inputs of each side, in its own layout.
+        outputs: what each side gave for them, not traced.
+        runs: the traced run of each side.
+    """
+    plain, again = outputs[model.side], runs[model.side].outputs
+    if [value.shape for _, value in plain] == [value.shape for _, value in again]:
+        if all(not distance(a, b).any() for (_, a), (_, b) in zip(plain, again, strict=True)):
+            return []
+        spreads = spread_of_steps(model, inputs[model.side], again, range(DRAWS))
+        gaps = [
+            difference(a, b, limit=limits(a, spread))
+            for (_, a), (_, b), spread in zip(plain, again, spreads, strict=True)
+        ]
+        if not any(gap.mismatched for gap in gaps):
+            return []
+    text = f"the {model.side} model gives something else when its steps are watched; does it look at who calls it?"
+    return [Finding(None, None, Kind.NOT_REPEATABLE, None, text)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Side
-from parity.replay.hidden import hidden, may_hide, unmatched
+from parity.replay.hidden import Seen, has_hiding_steps, hidden, seen, stands_still, unmatched
 from parity.replay.hiding_steps import Hidden
 from parity.verdict.outputs import Outputs
 
@@ -18,7 +18,11 @@ FIX = (
 
 
 def hiding(
-    sides: tuple[Adapter, Adapter], inputs: Mapping[Side, Sequence[Array]], outputs: Mapping[Side, Outputs]
+    sides: tuple[Adapter, Adapter],
+    inputs: Mapping[Side, Sequence[Array]],
+    outputs: Mapping[Side, Outputs],
+    runs: Mapping[Side, Seen] | None = None,
+    moving: bool = False,
 ) -> tuple[list[Finding], list[str]]:
     """What equal labels, masks and rounded values leave open.
 
@@ -26,12 +30,14 @@ def hiding(
         sides: both sides, Keras first, held in float64.
         inputs: the inputs of each side, in its own layout, in float64.
         outputs: their outputs, which agree.
+        runs: the traced run of each side, where they were traced already.
+        moving: whether rounding was seen to move every output of the torch side.
 
     Returns:
         Findings: tensors that a hiding step was given and the other side has nowhere, steps that could not be
         followed. And notes: what was judged in their place.
     """
-    if not any(may_hide(side, inputs[side.side], outputs[side.side]) for side in sides):
+    if not _may_hide(sides, inputs, outputs, runs or {}, moving):
         return [], []
     found = {side.side: hidden(side, inputs[side.side]) for side in sides}
     findings = [_blind(side.side, found[side.side]) for side in sides if found[side.side].blind]
@@ -46,6 +52,26 @@ def hiding(
     steps = sorted({f"{tensor.step} {tensor.value.shape}" for tensor in found["keras"].tensors})
     notes = [f"judged at what hiding steps are given: {', '.join(steps)}"] if steps and not findings else []
     return findings, notes
+
+
+def _may_hide(
+    sides: tuple[Adapter, Adapter],
+    inputs: Mapping[Side, Sequence[Array]],
+    outputs: Mapping[Side, Outputs],
+    runs: Mapping[Side, Seen],
+    moving: bool,
+) -> bool:
+    """Whether an output of either side may hide what it was read from.
+
+    What stands still where everything moves is looked for on the torch side alone: outputs that agree to the last
+    digits are as coarse on both.
+    """
+    torch = sides[1]
+    if any(
+        has_hiding_steps(runs.get(model.side) or seen(model, inputs[model.side])) for model in sides[::-1]
+    ):
+        return True
+    return not moving and stands_still(torch, inputs["torch"], outputs["torch"])
 
 
 def _blind(side: Side, found: Hidden) -> Finding:

@@ -179,13 +179,15 @@ def _noise(name: str, value: Array, limit: Array) -> list[Finding]:
     some = (size > 0.0) & np.isfinite(size)
     plain = some & (size * LARGEST_NOISE > FLUSHED)  # a softmax's smallest probabilities are nothing
     some = plain if plain.any() else some
-    share = float(np.median(limit[some] / size[some])) if value.dtype.kind in "fc" and some.any() else 0.0
+    if not some.any():  # zeros alone: whatever rounding may make of them is all there is
+        share = float("inf") if size.size and float(np.median(limit)) > 2.0 * FLUSHED else 0.0
+    else:
+        share = float(np.median(limit[some] / size[some]))
+    share = share if value.dtype.kind in "fc" else 0.0
     if not share > LARGEST_NOISE:
         return []
-    text = (
-        f"output {name}: rounding alone may move half of the elements by {share:.1g} of themselves or more, and what "
-        "differs by less does not show"
-    )
+    far = f"by {share:.1g} of themselves or more" if np.isfinite(share) else "although all are zero"
+    text = f"output {name}: rounding alone may move half of the elements {far}, and what differs by less does not show"
     fix = "inputs and weights of usual size, or a model that does not enlarge its own rounding"
     return [Finding(None, None, Kind.NOISE, None, text, fix)]
 

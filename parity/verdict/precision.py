@@ -34,10 +34,10 @@ class Tolerated:
     tiny: float = 0.0
 
 
-# Honest sides on random inputs are at up to 22 and 2.4 (float32), 2.2 and 0.3 (the halves). On a picture, make parity
-# had one at 67 and 5.9 in float32 (ASPP-separable, TensorFlow); why is not known yet, and float32's limits are wide for it.
+# Honest sides are measured at up to 38 and 5 (float32: pictures with a background of one colour, GroupNormalization in
+# TensorFlow), at 22 and 2.4 on random inputs, and at 2.2 and 0.3 in the halves.
 TOLERATED = {
-    "float32": Tolerated(6, 256.0, 24.0),
+    "float32": Tolerated(6, 64.0, 6.0),
     "float16": Tolerated(12, 6.0, 0.6, tiny=2.0**-14),
     "bfloat16": Tolerated(12, 6.0, 0.6),
 }

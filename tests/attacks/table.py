@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.attacks.attempt import Attempt
-from tests.attacks.hostile import functions, pictures, sums
+from tests.attacks.hostile import backgrounds, functions, pictures, sums
 from tests.attacks.hostile.pair import Hostile
 from tests.attacks.rows import (
     axes,
@@ -39,9 +39,11 @@ def rows() -> Iterator[Attempt]:
 
 def hostile() -> Iterator[tuple[Hostile, str]]:
     """All equal pairs, each with the dtype that it is compared in."""
-    for room in (sums, functions, pictures):
+    for room in (sums, functions, pictures, backgrounds):
         for row in room.rows():
             yield row, "float64"
+            if room is backgrounds and not row.swapped:
+                yield row, "float32"
             if row.name in LOWER and not row.swapped:
                 for dtype in ("float32", "bfloat16", "float16"):
                     if not (dtype == "float16" and row.name in BEYOND_HALF):

@@ -36,7 +36,8 @@ def as_array(leaf: Any) -> Array:
 
 def leaves_of(nested: Any) -> list[Any]:
     """The leaves of a structure in the order in which `replaced` takes them: those of a dict by its keys."""
-    return _flat(nested)[1]
+    found: list[Any] = []
+    return found if _plainly(nested, found) else _flat(nested)[1]
 
 
 def arrays(nested: Any) -> list[Array]:
@@ -55,6 +56,19 @@ def replaced(nested: Any, values: Sequence[Array]) -> Any:
         for leaf in leaves
     ]
     return pytree.tree_unflatten([fresh[place] for place in np.argsort(order)], spec)
+
+
+def _plainly(nested: Any, found: list[Any]) -> bool:
+    """Add the leaves of plain tuples and lists, as most calls have them; whether there was nothing else."""
+    kind = type(nested)
+    if kind is tuple or kind is list:
+        return all(_plainly(item, found) for item in nested)
+    if kind is dict and not nested:
+        return True
+    if isinstance(nested, torch.Tensor | int | float | str | type(None)):
+        found.append(nested)
+        return True
+    return False
 
 
 def _flat(nested: Any) -> tuple[list[int], list[Any], Any]:

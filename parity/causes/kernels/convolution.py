@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import product
 
 from parity.adapters.torch import reference
-from parity.causes.kernels.computation import Computation, Hyper, Mistakes, computation, constant
+from parity.causes.kernels.computation import FEW, Computation, Hyper, Mistakes, computation, constant
 from parity.causes.kernels.variants import kernel_variants
 from parity.causes.steps.identify import same
 from parity.core.types import Array
@@ -21,14 +22,27 @@ def describe_convolution(
     pads: Sequence[int] = (),
 ) -> Computation | None:
     """What turned `x` into `y`, both (N, C, *space), with a kernel (O, I/g, *k)."""
+    variants = cache(lambda groups: list(kernel_variants(weight, torch_weight, groups, transposed=False)))
     for hyper in hypers:
         if weight.shape[1] * hyper.groups != x.shape[1] or weight.shape[0] != y.shape[1]:
             continue
-        for mistakes, kernel in kernel_variants(weight, torch_weight, hyper.groups, transposed=False):
-            found = _placed(x, y, mistakes, kernel, hyper, pads)
+        for mistakes, kernel in variants(hyper.groups):
+            fits = _few_fit(x, y, mistakes, kernel, hyper, pads)
+            found = _placed(x, y, mistakes, kernel, hyper, pads) if fits else None
             if found is not None:
                 return found
     return None
+
+
+def _few_fit(
+    x: Array, y: Array, mistakes: Mistakes, kernel: Array, hyper: Hyper, pads: Sequence[int]
+) -> bool:
+    """Whether the kernel gives the first channels of one example: most that do not fit show it there, and cost little."""
+    groups = min(hyper.groups, FEW)
+    inputs = groups * kernel.shape[1]
+    outputs = groups * (kernel.shape[0] // hyper.groups) if hyper.groups > 1 else min(FEW, kernel.shape[0])
+    part = Hyper(hyper.stride, hyper.dilation, groups)
+    return _placed(x[:1, :inputs], y[:1, :outputs], mistakes, kernel[:outputs], part, pads) is not None
 
 
 def _placed(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import product
 
 from parity.adapters.torch import reference
-from parity.causes.kernels.computation import Computation, Hyper, Mistakes, computation, constant
+from parity.causes.kernels.computation import FEW, Computation, Hyper, Mistakes, computation, constant
 from parity.causes.kernels.variants import kernel_variants
 from parity.causes.steps.identify import same
 from parity.core.types import Array
@@ -21,6 +22,7 @@ def describe_transposed(
     crops: Sequence[int] = (),
 ) -> Computation | None:
     """What turned `x` into `y`, both (N, C, *space), with a transposed convolution's kernel (I, O/g, *k)."""
+    variants = cache(lambda groups: list(kernel_variants(weight, torch_weight, groups, transposed=True)))
     for crop in dict.fromkeys((0, *crops, *(-pad for pad in crops))):
         if 2 * crop >= min(x.shape[2:]):
             continue
@@ -28,11 +30,20 @@ def describe_transposed(
         for hyper in hypers:
             if weight.shape[0] != x.shape[1] or weight.shape[1] * hyper.groups != y.shape[1]:
                 continue
-            for mistakes, kernel in kernel_variants(weight, torch_weight, hyper.groups, transposed=True):
-                found = _cropped(cut, y, mistakes, kernel, hyper, crop)
+            for mistakes, kernel in variants(hyper.groups):
+                fits = _few_fit(cut, y, mistakes, kernel, hyper, crop)
+                found = _cropped(cut, y, mistakes, kernel, hyper, crop) if fits else None
                 if found is not None:
                     return found
     return None
+
+
+def _few_fit(x: Array, y: Array, mistakes: Mistakes, kernel: Array, hyper: Hyper, crop: int) -> bool:
+    """Whether the kernel gives the first channels of one example: most that do not fit show it there, and cost little."""
+    inputs = kernel.shape[0] // hyper.groups  # those of the first group
+    part = Hyper(hyper.stride, hyper.dilation, 1)
+    few = kernel[:inputs, :FEW]
+    return _cropped(x[:1, :inputs], y[:1, : few.shape[1]], mistakes, few, part, crop) is not None
 
 
 def _cropped(

@@ -93,7 +93,7 @@ def _across(
     """Both sides on both inputs, one after the other; and the modes that must change nothing."""
     for number, said in enumerate(("", "after another input of the same shape ")):
         outputs = {side: turns[number] for side, turns in given.items()}
-        if not held(sides, inputs[number], outputs)[1]:
+        if not held(sides, inputs[number], outputs).agree:
             text = f"{said}the sides differ in later calls; does one of them remember what it was given?"
             found.findings.append(Finding(None, None, Kind.OUTPUT, None, text))
             return
@@ -106,10 +106,7 @@ def _across(
             continue
         for name, values in modes.items():
             outputs = {**{side: turns[0] for side, turns in given.items()}, model.side: values}
-            if (
-                not same(model, given[model.side][0], values)
-                and not held(sides, inputs[0], outputs, again=True)[1]
-            ):
+            if not same(model, given[model.side][0], values) and not held(sides, inputs[0], outputs).agree:
                 text = f"with {name} the {model.side} side gives another result"
                 found.findings.append(Finding(None, None, Kind.OUTPUT, None, text))
 

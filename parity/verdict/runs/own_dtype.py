@@ -16,7 +16,7 @@ from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.layout import activation_to_keras, aligned
 from parity.core.tolerance import FLUSHED, UNIT_ROUNDOFF
 from parity.core.types import Array, Side
-from parity.replay.spread import DRAWS, distance, spread, spread_of_steps
+from parity.replay.spread import DRAWS, distance, spread, spread_of_steps, traced
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Outputs, cast, side_by_side
 from parity.verdict.precision import TOLERATED, Tolerated
@@ -121,10 +121,12 @@ def _explained(
         return False
     tolerated, unit = TOLERATED[dtype], UNIT_ROUNDOFF[dtype]
     own = [unit * np.maximum(_magnitude(error.want), tolerated.tiny) + FLUSHED for error in errors]
+    plain: Outputs = []
     for draw in range(DRAWS + 1):
         if draw:
             with torch.precision("float64"):
-                moved = spread_of_steps(torch, inputs, exact["torch"], range(draw, draw + 1))
+                plain = plain or traced(torch, inputs)
+                moved = spread_of_steps(torch, inputs, plain, range(draw, draw + 1))
             share = unit / np.finfo(np.float64).eps
             own = [
                 np.maximum(least, share * error.laid(moved[error.place]))
