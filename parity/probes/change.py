@@ -59,13 +59,14 @@ class Change:
 
 
 FURTHER: tuple[Change, ...] = (
-    Change(scale=8.0, sign="negated", batch=1, parity="even"),
-    Change(scale=64.0, sign="non-negative", batch=2, parity="odd", drawn=True),
-    Change(weights=True, batch=3, parity="odd", drawn=True),
+    Change(scale=8.0, sign="negated", parity="even"),
+    Change(scale=64.0, sign="non-negative", parity="odd", drawn=True),
+    Change(weights=True, parity="odd", drawn=True),
 )
 """The probes behind the main one. Each changes several things, which is as strong as one at a time and costs less;
 where a probe shows a difference, its parts are tried alone, so that the report names the one that shows it. Inputs that
-are drawn anew have none of the given ones' symmetries: no constant or grey image, no whole numbers, no equal examples."""
+are drawn anew have none of the given ones' symmetries: no constant or grey image, no whole numbers, no equal examples.
+Batches of one, two and three are met, the given one included."""
 
 MOST = 2.0**12
 """How far small inputs are enlarged at most before they are scaled."""
@@ -76,12 +77,14 @@ def further(values: Sequence[Array], smaller: bool = True) -> list[Change]:
 
     Args:
         values: inputs of the main probe.
-        smaller: whether the probes are on smaller sizes. Where they are not, a batch of three may cost too much.
+        smaller: whether the probes are on smaller sizes. Where they are not, a batch of three costs too much.
 
     >>> [change.scale for change in further([np.full((2, 3), 0.25)])]
     [32.0, 256.0, 1.0]
     """
-    dear = not smaller and _batch(values) < 4
+    given = _batch(values)
+    others = [size for size in (1, 2, 3) if size != given]
+    batches = others if len(others) == 3 and (smaller or given > 3) else [*others[:2], 1]
     plain = [value[np.isfinite(value)] for value in values if value.dtype.kind == "f"]
     size = max(
         (float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) for value in plain if value.size),
@@ -92,9 +95,9 @@ def further(values: Sequence[Array], smaller: bool = True) -> list[Change]:
         replace(
             change,
             scale=change.scale * float(enlarged) if change.scale != 1.0 else 1.0,
-            batch=1 if dear and change.batch > 2 else change.batch,
+            batch=batch,
         )
-        for change in FURTHER
+        for change, batch in zip(FURTHER, batches, strict=False)
     ]
 
 

@@ -200,7 +200,7 @@ class _Comparison:
         if self.proven is not None:
             structure = max(structure[0], self.proven.max_abs), max(structure[1], self.proven.max_rel)
         if self.proven is not None and self.proven.usual is not None and not self.findings:
-            held_as = compare_as_held(self.sides, self.proven.usual)
+            held_as = compare_as_held(self.sides, self.proven.usual.inputs, self.proven.usual.outputs)
             self.findings += held_as.findings
             self.proven.unproven += held_as.unproven
         equal = bool(outputs) and all(finding.kind is Kind.UNMATCHED for finding in self.findings)

@@ -24,6 +24,14 @@ from parity.verdict.where import Where, where
 MAIN = "the inputs as they are"
 
 
+@dataclass(frozen=True)
+class Usual:
+    """An input of each side, in its own layout, in float64; and what each side that took it gave."""
+
+    inputs: Mapping[Side, Sequence[Array]]
+    outputs: Mapping[Side, Outputs]
+
+
 @dataclass
 class Proven:
     """What the further probes showed.
@@ -34,7 +42,7 @@ class Proven:
         max_rel: the same relative to the outputs' scale.
         proof: what was looked at, counted.
         unproven: what the verdict does not rest on.
-        usual: small inputs of each side at the scale of the given ones, in float64; None without further probes.
+        usual: a small input at the scale of the given one; None without further probes.
     """
 
     where: Where = field(default_factory=Where)
@@ -42,7 +50,7 @@ class Proven:
     max_rel: float = 0.0
     proof: Proof = field(default_factory=lambda: Proof((MAIN,)))
     unproven: list[Unproven] = field(default_factory=list)
-    usual: Mapping[Side, Sequence[Array]] | None = None
+    usual: Usual | None = None
 
 
 def prove(
@@ -68,6 +76,10 @@ def prove(
         hides: whether steps of the main probe hide what they were given, so that those of the others are looked at.
     """
     return _Proving(sides, pairing, values, inputs, outputs, gathered, hides).run(quick)
+
+
+def _size(values: Sequence[Array]) -> int:
+    return sum(value.size for value in values)
 
 
 class _Proving:
@@ -106,7 +118,6 @@ class _Proving:
         elif not self.found.where.findings:
             self._look_closer()
             self._later()
-            self.found.usual = self.attempts.usual(self.sample)
         if not self.found.where.findings:
             self._repeat()
         self.found.proof = self.gathered.proof(probes, whole=not quick)
@@ -160,7 +171,7 @@ class _Proving:
                 return self._probe(plain)
             return tried
         self.gathered.accept()
-        if not change.weights:
+        if not change.weights and (self.between is self.inputs or _size(tried.values) < _size(self.sample)):
             self.between, self.sample = tried.inputs, tried.values
         return tried
 
@@ -225,11 +236,12 @@ class _Proving:
         self._strayed(stray)
 
     def _later(self) -> None:
-        """The last probe's input and another one of its shape, in turn."""
-        first = self.between
+        """Two inputs of the smallest probe's shape in turn, the first at the scale of the main probe."""
+        usual = self.attempts.usual(self.sample)
         second = self.attempts.like(self.sample)
         own = self.gathered.own
-        found = later_calls(self.sides, first, second, calls_for(self.attempts.values, self.sample), own)
+        found = later_calls(self.sides, usual, second, calls_for(self.attempts.values, self.sample), own)
+        self.found.usual = Usual(usual, found.first)
         self.found.unproven += found.unproven
         self._strayed(found.stray)
         if found.findings:

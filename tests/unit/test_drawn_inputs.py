@@ -15,7 +15,7 @@ from torch import nn
 import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
-from parity.probes.change import FURTHER, Change, changed_inputs, further
+from parity.probes.change import Change, changed_inputs, further
 from parity.probes.draw import drawn
 from parity.probes.sizes import candidates
 from tests.unit.test_probes import X, compared, plain
@@ -90,9 +90,13 @@ def test_two_inputs_are_drawn_apart() -> None:
     assert not np.array_equal(first, second)
 
 
-def test_a_batch_of_three_only_where_it_costs_little() -> None:
-    assert [change.batch for change in further([X])] == [change.batch for change in FURTHER]
-    assert max(change.batch for change in further([X], smaller=False)) == 2
+def test_batches_of_one_two_and_three_are_met() -> None:
+    for given in (1, 2, 3, 7):
+        values = [np.ones((given, 9, 5, 3), np.float32)]
+        assert {given, *(change.batch for change in further(values))} == {1, 2, 3, given}
+    assert max(change.batch for change in further([np.ones((2, 9), np.float32)])) == 3
+    few = further([np.ones((1, 9), np.float32)], smaller=False)
+    assert [change.batch for change in few] == [2, 3, 1]
 
 
 def test_odd_sizes_are_the_other_way_round_and_tiny_ones_grow() -> None:

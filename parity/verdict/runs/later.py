@@ -19,7 +19,7 @@ from parity.verdict.outputs import Outputs
 
 Inputs = Mapping[Side, Sequence[Array]]
 
-CALLS = 8
+CALLS = 4
 """Calls of each side where they are cheap: counters and rare noise speak in later ones."""
 FEW = 2
 """The same where an input of the probes is nearly as large as the given one."""
@@ -35,11 +35,13 @@ class Later:
         stray: what is wrong with a side that does not repeat itself.
         findings: differences between the sides that one call alone does not show.
         unproven: what a call leaves behind, and modes that could not be tried.
+        first: what each side that took it gave for the first input.
     """
 
     stray: dict[Side, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     unproven: list[Unproven] = field(default_factory=list)
+    first: dict[Side, Outputs] = field(default_factory=dict)
 
 
 def calls_for(given: Sequence[Array], sample: Sequence[Array]) -> int:
@@ -79,6 +81,7 @@ def later_calls(
         found.unproven += named(model.side, changed(*looks[-2:]))
         if not all(same(model, given[model.side][i % 2], again) for i, again in enumerate(given[model.side])):
             found.stray[model.side] = "gives another result for an input that it was given before"
+    found.first = {side: turns[0] for side, turns in given.items()}
     if len(given) == 2 and not found.stray:
         _across(sides, (first, second), given, found)
     return found
