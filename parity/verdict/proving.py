@@ -245,6 +245,8 @@ class _Proving:
         self.found.unproven += found.unproven
         self._strayed(found.stray)
         if found.findings:
+            self._repeat()  # a side that counts its calls is not repeatable, whatever differs
+        if found.findings and not self.found.where.findings:
             self.found.where = Where(found.findings)
 
     def _strayed(self, stray: Mapping[Side, str]) -> None:

@@ -38,7 +38,7 @@ def test_what_the_given_inputs_hide(name: str) -> None:
     call, forward, inputs = HIDDEN[name]
     report = compared(call, forward, inputs)
     assert report.verdict == "DIVERGED", str(report)
-    assert compared(call, forward, inputs).first.evidence.startswith("with inputs")
+    assert compared(call, forward, inputs).first.evidence.startswith(("with inputs", "with batch"))
     same = call if call is not plain else lambda s, x: s.c(x)
     assert compared(same, (lambda s, x: s.c(x.round())) if "whole" in name else plain, inputs)
 
