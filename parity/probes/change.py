@@ -83,8 +83,8 @@ def further(values: Sequence[Array], smaller: bool = True) -> list[Change]:
     [32.0, 256.0, 1.0]
     """
     given = _batch(values)
-    others = [size for size in (1, 2, 3) if size != given]
-    batches = others if len(others) == 3 and (smaller or given > 3) else [*others[:2], 1]
+    missing = [size for size in (1, 2, 3) if size != given]
+    batches = missing if len(missing) == 3 and (smaller or given > 3) else [*missing[:2], 1]
     plain = [value[np.isfinite(value)] for value in values if value.dtype.kind == "f"]
     size = max(
         (float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) for value in plain if value.size),
@@ -188,7 +188,7 @@ def _fitted(value: Array, axis: int, size: int) -> Array:
 
 
 def _new_values(value: Array, change: Change, tokens: int | None, seed: int) -> Array:
-    """Drawn anew, scaled and signed; whole numbers become others of the range seen, and truth values are flipped."""
+    """Drawn anew, scaled and signed; whole numbers become missing of the range seen, and truth values are flipped."""
     if change.drawn:
         value = drawn(value, tokens, seed)
     if value.dtype.kind == "f":

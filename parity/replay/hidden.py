@@ -35,7 +35,7 @@ class _Kinds(NodeObserver):
 
 
 @dataclass(frozen=True)
-class Seen:
+class TracedRun:
     """One traced run with nothing moved.
 
     Attributes:
@@ -49,7 +49,7 @@ class Seen:
     floating: Mapping[int, Sequence[bool]] = field(default_factory=dict)
 
 
-def seen(model: Adapter, inputs: Sequence[Array]) -> Seen:
+def traced_run(model: Adapter, inputs: Sequence[Array]) -> TracedRun:
     """Trace one side; one evaluation.
 
     Args:
@@ -60,11 +60,11 @@ def seen(model: Adapter, inputs: Sequence[Array]) -> Seen:
     try:
         outputs, trace = model.trace(inputs, kinds)
     except Exception:  # any model, any error: it cannot be looked into
-        return Seen(model.forward(inputs))
-    return Seen(outputs, trace, kinds.floating)
+        return TracedRun(model.forward(inputs))
+    return TracedRun(outputs, trace, kinds.floating)
 
 
-def has_hiding_steps(run: Seen) -> bool:
+def has_hiding_steps(run: TracedRun) -> bool:
     """Whether an output, or a step on the way to one, holds whole numbers, truth values or rounded values."""
     if any(value.dtype.kind not in "fc" for _, value in run.outputs):
         return True

@@ -72,7 +72,7 @@ class Refused:
         return f"{who} refused {self.shapes} ({next(iter(self.said.values()))})"
 
 
-class Held(NamedTuple):
+class HeldOutputs(NamedTuple):
     """Two sides' outputs, held against each other.
 
     Attributes:
@@ -91,7 +91,7 @@ def held(
     inputs: Mapping[Side, Sequence[Array]],
     outputs: Mapping[Side, Outputs],
     torch_traced: Outputs | None = None,
-) -> Held:
+) -> HeldOutputs:
     """How far the sides may differ at each element, and whether they agree within it; the cheap measure comes first.
 
     Args:
@@ -115,19 +115,19 @@ def held(
         if draw >= 0:
             torch_traced = torch_traced or traced(torch, inputs["torch"])
             if [value.shape for _, value in torch_traced] != [value.shape for _, value in outputs["torch"]]:
-                return Held({}, False)
+                return HeldOutputs({}, False)
             more = spread_of_steps(torch, inputs["torch"], torch_traced, range(draw, draw + 1))
             moved = [np.maximum(*pair) for pair in zip(moved, more, strict=True)]
         limits, agree = limits_of(outputs["keras"], outputs["torch"], of_steps)
         agree = agree and (known or torch_traced is None or _within(outputs["torch"], torch_traced, moved))
         if agree or not limits:
-            return Held(limits, agree, all(value.any() for value in moved))
+            return HeldOutputs(limits, agree, all(value.any() for value in moved))
     limits, agree = limits_of(
         outputs["keras"],
         outputs["torch"],
         lambda side: spread(keras if side == "keras" else torch, inputs[side]),
     )
-    return Held(limits, agree, all(value.any() for value in moved))
+    return HeldOutputs(limits, agree, all(value.any() for value in moved))
 
 
 def _within(outputs: Outputs, again: Outputs, spreads: Sequence[Array]) -> bool:

@@ -21,7 +21,7 @@ from parity.core.types import Array, Side
 from parity.core.verdict import Verdict, verdict_of
 from parity.pairing.pair import MappingLike, Pairing
 from parity.probes.gathered import Gathered
-from parity.replay.hidden import seen
+from parity.replay.hidden import traced_run
 from parity.report.proof import UnprovenKind
 from parity.report.repro.blueprints import with_blueprints
 from parity.report.rests import too_little
@@ -248,10 +248,10 @@ class _Comparison:
             agree = False
             if len(outputs) == 2:
                 keras, torch = self.sides
-                runs = {torch.side: seen(torch, inputs["torch"])}
+                runs = {torch.side: traced_run(torch, inputs["torch"])}
                 self.limits, agree, moving = held(self.sides, inputs, outputs, runs["torch"].outputs)
             if agree:
-                runs["keras"] = seen(keras, inputs["keras"])
+                runs["keras"] = traced_run(keras, inputs["keras"])
                 self.hiding, notes = hiding(self.sides, inputs, outputs, runs, moving)
                 self.hiding += [f for side in self.sides for f in unlike_traced(side, inputs, outputs, runs)]
                 self.notes += notes

@@ -12,7 +12,7 @@ from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.tolerance import difference, limits
 from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
-from parity.replay.hidden import Seen
+from parity.replay.hidden import TracedRun
 from parity.replay.noise import noise
 from parity.replay.spread import DRAWS, distance, spread_of_steps
 from parity.verdict.outputs import Outputs
@@ -84,7 +84,7 @@ def unlike_traced(
     model: Adapter,
     inputs: Mapping[Side, Sequence[Array]],
     outputs: Mapping[Side, Outputs],
-    runs: Mapping[Side, Seen],
+    runs: Mapping[Side, TracedRun],
 ) -> list[Finding]:
     """A finding where a side gives something else when it is traced: what traces show does not hold for it then.
 

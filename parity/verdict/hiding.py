@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Side
-from parity.replay.hidden import Seen, has_hiding_steps, hidden, seen, stands_still, unmatched
+from parity.replay.hidden import TracedRun, has_hiding_steps, hidden, stands_still, traced_run, unmatched
 from parity.replay.hiding_steps import Hidden
 from parity.verdict.outputs import Outputs
 
@@ -21,7 +21,7 @@ def hiding(
     sides: tuple[Adapter, Adapter],
     inputs: Mapping[Side, Sequence[Array]],
     outputs: Mapping[Side, Outputs],
-    runs: Mapping[Side, Seen] | None = None,
+    runs: Mapping[Side, TracedRun] | None = None,
     moving: bool = False,
 ) -> tuple[list[Finding], list[str]]:
     """What equal labels, masks and rounded values leave open.
@@ -58,7 +58,7 @@ def _may_hide(
     sides: tuple[Adapter, Adapter],
     inputs: Mapping[Side, Sequence[Array]],
     outputs: Mapping[Side, Outputs],
-    runs: Mapping[Side, Seen],
+    runs: Mapping[Side, TracedRun],
     moving: bool,
 ) -> bool:
     """Whether an output of either side may hide what it was read from.
@@ -68,7 +68,8 @@ def _may_hide(
     """
     torch = sides[1]
     if any(
-        has_hiding_steps(runs.get(model.side) or seen(model, inputs[model.side])) for model in sides[::-1]
+        has_hiding_steps(runs.get(model.side) or traced_run(model, inputs[model.side]))
+        for model in sides[::-1]
     ):
         return True
     return not moving and stands_still(torch, inputs["torch"], outputs["torch"])
