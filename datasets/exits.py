@@ -46,6 +46,7 @@ def exit_code(command: Callable[[argparse.Namespace], int | None], options: argp
         command: takes the options.
         options: of the command line.
     """
+    open_standard_files()
     try:
         code = command(options) or 0
         sys.stdout.flush()  # what could not be written is an error here, not at the end of the process
@@ -59,6 +60,17 @@ def exit_code(command: Callable[[argparse.Namespace], int | None], options: argp
         print("error:", " ".join(said(error).split()), file=sys.stderr)
         _let_go()
         return FAILED
+
+
+def open_standard_files() -> None:
+    """Open what is closed of standard input, output and errors: the next file would get the number, and the messages."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:  # as it was when Python started
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115  (to the end)
 
 
 def said(error: Exception) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from datasets.bounds.picture import check_picture
-from datasets.bounds.regular import open_regular
+from datasets.bounds.regular import check_place, open_regular
 from datasets.bounds.survival import size_of_file
 from datasets.errors import DataError, MissingExtra, RunError, WriteError
 
@@ -27,6 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name("partial-" + path.name)  # the suffix stays: Keras chooses the format by it
     try:
+        check_place(path)
         yield partial
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch and h5py know a full disk as RuntimeError
@@ -47,6 +48,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the folder cannot be written to.
     """
+    check_place(path)
     # Opened by hand, not by tempfile, so that it gets the permissions of any new file.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:

@@ -1,4 +1,4 @@
-"""Files that are opened without waiting: a pipe that lies among data keeps whoever opens it waiting for ever."""
+"""Regular files and others: a pipe among data keeps its reader waiting, and a new file must not replace a device."""
 
 from __future__ import annotations
 
@@ -30,3 +30,13 @@ def open_regular(path: Path) -> BufferedReader:
         code = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
         raise OSError(code, os.strerror(code) if code == errno.EISDIR else "A pipe or a device", str(path))
     return os.fdopen(number, "rb")
+
+
+def check_place(path: Path) -> None:
+    """See that a file that is written whole would replace a file or nothing.
+
+    Raises:
+        OSError: a pipe or a device is there. Where the user may, a new file would take its place: /dev/null too.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "A pipe or a device", str(path))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from parity.cli.exits import FAILED, INTERRUPTED
 from parity.cli.parser import parser
 from parity.cli.supervisor import supervised
-from parity.cli.terminal import complain
+from parity.cli.terminal import complain, open_standard_files
 from parity.core.errors import UsageError
 
 
@@ -24,9 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code cannot end the command with a code that means EQUAL.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    options = parser().parse_args(arguments)
     if arguments is not None:
         return run(arguments)
+    open_standard_files()
+    options = parser().parse_args(None)
     try:
         return supervised(sys.argv[1:]) if options.models_run else run(None)
     except KeyboardInterrupt:

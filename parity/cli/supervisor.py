@@ -14,9 +14,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from parity.cli.exits import FAILED, INTERRUPTED
 from parity.cli.terminal import complain
@@ -50,7 +50,7 @@ def supervised(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         report = Path(folder) / "exit-code"
         child = [sys.executable, "-P", "-c", CHILD, json.dumps(sys.path), *arguments]
-        process = subprocess.Popen(child, env={**os.environ, REPORT: str(report)})
+        process = subprocess.Popen(child, env={**os.environ, REPORT: str(report)}, **_replaced())
         interrupted = False
         with _ending_together(process):
             while True:
@@ -67,6 +67,17 @@ def supervised(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     complain(f"the models' own code must not end the process; it ended with code {ended} before a verdict.")
     return FAILED
+
+
+def _replaced() -> dict[str, Any]:
+    """Those of the standard files that `open_standard_files` put others in the place of: the child gets these."""
+    found = {}
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        with suppress(AttributeError, OSError, ValueError):  # a test's has no number
+            if stream.name == os.devnull and stream.fileno() != number:
+                found[name] = subprocess.DEVNULL
+    return found
 
 
 @contextmanager

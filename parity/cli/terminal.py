@@ -40,6 +40,17 @@ _KEPT: list[TextIO] = []
 """Where a command writes in place of `sys.stdout`, once `keep_output` was called."""
 
 
+def open_standard_files() -> None:
+    """Open what is closed of standard input, output and errors: the next file would get the number, and the messages."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:  # as it was when Python started
+            setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115  (to the end)
+
+
 def keep_output() -> None:
     """Keep the file of standard output under another number, for `Screen`.
 

@@ -9,12 +9,9 @@
 
 from __future__ import annotations
 
-import os
 import pkgutil
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ import numpy as np
 from parity.adapters import adapt
 from parity.adapters.spec import load_model
 from parity.core.errors import CheckpointError, UsageError
+from parity.core.files.whole_file import whole_file
 from parity.core.types import Array
 from parity.pairing.pair import MappingLike
 from parity.weights.keras_file import check_keras_file
@@ -84,7 +82,8 @@ def convert(
         other = load_model(specs[sides[1]])
         transfer(model, other, mapping)
         model = other
-    with _atomic(destination) as temporary:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(destination) as temporary:
         save_weights(model, temporary)
         return _read_back(model, load_model(specs[sides[1]]), temporary, destination)
 
@@ -246,22 +245,3 @@ def _tensors(model: Any) -> list[tuple[str, str, Array]]:
     adapter = adapt(model)
     tensors = [tensor for layer in adapter.layers().values() for tensor in layer.tensors]
     return [(tensor.path, tensor.name, adapter.read(tensor.path)) for tensor in tensors]
-
-
-@contextmanager
-def _atomic(path: Path) -> Iterator[Path]:
-    """A temporary file beside the destination, moved into place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = next(suffix for suffix in (*KERAS_SUFFIXES, *TORCH_SUFFIXES) if path.name.endswith(suffix))
-    handle, name = tempfile.mkstemp(suffix=suffix, prefix=".", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # temporary files are private; the result is an ordinary file
-        os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from datasets.purdue_shapes import load
+
 MODELS = """
 import os, sys
 import torch, keras
@@ -71,6 +73,35 @@ def test_a_closed_pipe_hides_no_difference(tmp_path: Path, keras_torch: None) ->
     done = check(tmp_path, "another result", stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert done.returncode == 1, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=["output", "errors", "all"])
+def test_closed_standard_files_hide_no_verdict(
+    closed: tuple[int, ...], tmp_path: Path, keras_torch: None
+) -> None:
+    for how in ("nothing", "another result"):
+        done = check(tmp_path, how, preexec_fn=lambda: [os.close(number) for number in closed])
+        assert done.returncode == CASES[how][0]
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=["output", "errors", "all"])
+def test_a_command_of_data_goes_on_without_standard_files(closed: tuple[int, ...], tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "datasets.purdue_shapes",
+        "generate",
+        "--out",
+        str(tmp_path),
+        "--train",
+        "2",
+        "--test",
+        "1",
+    ]
+    done = subprocess.run(command, check=False, preexec_fn=lambda: [os.close(number) for number in closed])
+    assert done.returncode == 0
+    assert {len(load(path)) for path in tmp_path.glob("*.gz")} == {1, 2}
 
 
 def started(folder: Path, **more: object) -> subprocess.Popen[str]:

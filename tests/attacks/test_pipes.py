@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datasets.errors import DataError
-from datasets.files import read_within
+from datasets.errors import DataError, WriteError
+from datasets.files import read_within, replacing, writing
 from datasets.lint.files import read_items
 from datasets.prediction.sources import read_picture
 from datasets.purdue_shapes import generate, load, save
@@ -25,6 +25,7 @@ from datasets.training.runs import read_config
 from datasets.voc.files import read_list
 from parity.core.errors import UsageError
 from parity.core.files.json_file import read_json
+from parity.core.files.whole_file import whole_file
 from parity.report.repro.write import write
 from tests.fuzz import seeds
 
@@ -112,3 +113,43 @@ def test_a_pipe_that_is_named_on_purpose_is_read() -> None:
         [sys.executable, "-c", code], input=b"abc", capture_output=True, check=True, timeout=60
     )
     assert done.stdout.strip() == b"b'abc'"
+
+
+def converted(path: Path) -> None:
+    from parity.weights.checkpoint import convert
+
+    source = path.with_name("x.pt")
+    pytest.importorskip("torch").save(linear().state_dict(), source)
+    convert(source, path, f"{__file__}:linear", f"{__file__}:linear")
+
+
+def linear() -> Any:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    return torch.nn.Linear(3, 2)
+
+
+def written(manager: Any) -> Callable[[Path], None]:
+    def write_by(path: Path) -> None:
+        with manager(path) as target:
+            target.write_text("x") if isinstance(target, Path) else target.write(b"x")
+
+    return write_by
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "replacing": written(replacing), "writing": written(writing), "whole_file": written(whole_file), "convert": converted,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_writer_replaces_no_pipe_and_no_device(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "y.safetensors"
+    os.mkfifo(path)
+    with without_waiting(), pytest.raises((WriteError, OSError), match="A pipe or a device"):
+        WRITERS[name](path)
+    assert path.is_fifo()
+    assert {each.name for each in tmp_path.iterdir()} <= {path.name, "x.pt"}
+    path.unlink()
+    WRITERS[name](path)
+    assert path.is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -17,8 +18,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     A process that is killed leaves the hidden file, and `path` as it was.
 
     Raises:
-        OSError: the folder cannot be written to, or the disk is full.
+        OSError: the folder cannot be written to, the disk is full, or a pipe or a device is in the file's place.
     """
+    if (
+        path.exists() and not path.is_file() and not path.is_dir()
+    ):  # where the user may, /dev/null would be replaced
+        raise OSError(errno.EINVAL, "A pipe or a device", str(path))
     suffix = "".join(path.suffixes[-2:])  # writers choose their format by it
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial{suffix}")
     try:
