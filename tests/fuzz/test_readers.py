@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -112,6 +113,35 @@ def test_values_in_the_wrong_places_give_named_errors_alone(name: str) -> None:
         assert crash_of(READERS[name], changed) is None, changed
 
     check()
+
+
+KINDS = (None, True, -1, 10**400, 0.5, "", "x", [], ["x"], [[]], {}, {"x": 1}, "\ud800", "\0", 2**63)
+
+
+def places(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Where each value in a JSON value is."""
+    yield ()
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from ((key, *place) for place in places(inner))
+
+
+def put(value: Any, place: tuple[Any, ...], new: Any) -> Any:
+    if not place:
+        return new
+    made = value.copy()
+    made[place[0]] = put(value[place[0]], place[1:], new)
+    return made
+
+
+@pytest.mark.parametrize("name", sorted(OF_JSON))
+def test_each_value_of_each_kind_in_each_place(name: str) -> None:
+    for data in seeds_of(name):
+        value = json.loads(data)
+        for place in places(value):
+            for new in KINDS:
+                changed = json.dumps(put(value, place, new)).encode()
+                assert crash_of(READERS[name], changed) is None, changed
 
 
 def test_an_error_that_no_docstring_names_is_seen() -> None:

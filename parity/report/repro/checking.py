@@ -121,11 +121,12 @@ def _keras_layer(value: Any) -> KerasLayer:
     config = value.get("config") if isinstance(value, dict) else None
     if not isinstance(config, dict) or set(config) != {"module", "class_name", "config"}:
         raise _wrong("a Keras layer", "an object with module, class_name and config", value)
-    if config["module"] != "keras.layers" or config["class_name"] not in KERAS_LAYERS:
+    name = config["class_name"]
+    if config["module"] != "keras.layers" or not isinstance(name, str) or name not in KERAS_LAYERS:
         raise _wrong(
             "a Keras layer",
             "one of Keras' own that needs no further code",
-            (config["module"], config["class_name"]),
+            (config["module"], name),
         )
     if not isinstance(config["config"], dict):
         raise _wrong("a Keras layer's config", "an object", config["config"])
