@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 
 from datasets.bounds.survival import check_survival
 from datasets.errors import DamagedFile, DataError
-from datasets.files import extra, read_json
+from datasets.files import ROOM, extra, read_json
 from datasets.tiles.tiff import quiet
 from datasets.tiles.tiff_head import check_head
 
 Floats = NDArray[np.float64]
 SCALE, TIEPOINT, TRANSFORMATION = 33550, 33922, 34264  # GeoTIFF's tags
+MOST = 10**10
+"""Lines of a polygon times rows of the picture: GDAL looks at each line in each row."""
+OVER = 1000
+"""Times that the windows of all polygons may cover the picture."""
 LARGEST = 256 * 2**20
 """Bytes of the largest GeoJSON file that is read."""
 SURFACE = 2  # dimensions of a polygon, to shapely
@@ -123,23 +127,39 @@ def read_polygons(path: Path) -> Polygons:
     """
     library = extra("shapely", "tiles")
     try:
-        content = read_json(path, LARGEST)
-        shapes, properties, left_out = [], [], 0
-        for geometry, own in _geometries(content, {}):
-            if geometry["type"] not in ("Polygon", "MultiPolygon"):
-                left_out += 1
-                continue
-            parts = library.get_parts(library.force_2d(_shape(geometry))).tolist()
-            shapes += parts
-            properties += [own] * len(parts)
-        if not shapes:
-            raise ValueError(f"no polygon, {left_out} other geometries")
-        number = _crs(content.get("crs"))
+        found = _polygons(path)
+        if not library.is_valid(found.shapes).all():
+            # GEOS cuts each line with each other one: their number is the square of the file's size.
+            check_survival(path, "datasets.tiles.polygons:make_all_valid", memory=ROOM)
     except Exception as error:  # what JSON holds may be anything, and shapely has errors of its own
         raise DataError(
             "polygons must be GeoJSON with Polygon or MultiPolygon; got "
             f"{type(error).__name__}: {' '.join(str(error).split())[:200]} at {path}. Check the file."
         ) from error
+    return found
+
+
+def make_all_valid(path: Path) -> None:
+    """Compute the surface of each polygon whose lines cross. It runs in the helper."""
+    for shape in _polygons(path).shapes:
+        if not shape.is_valid:
+            _valid(shape)
+
+
+def _polygons(path: Path) -> Polygons:
+    library = extra("shapely", "tiles")
+    content = read_json(path, LARGEST)
+    shapes, properties, left_out = [], [], 0
+    for geometry, own in _geometries(content, {}):
+        if geometry["type"] not in ("Polygon", "MultiPolygon"):
+            left_out += 1
+            continue
+        parts = library.get_parts(library.force_2d(_shape(geometry))).tolist()
+        shapes += parts
+        properties += [own] * len(parts)
+    if not shapes:
+        raise ValueError(f"no polygon, {left_out} other geometries")
+    number = _crs(content.get("crs"))
     return Polygons(shapes, properties, left_out, number, str(path))
 
 
@@ -201,7 +221,7 @@ def rasterised(
             f"{polygons.where}. Convert them (ogr2ogr -t_srs EPSG:{place.crs})."
         )
     found = np.zeros(size, np.int32)
-    counts = []
+    counts, left = [], OVER * found.size
     for number, shape in enumerate(polygons.shapes, 1):
         try:
             window, inside = _inside(extra("shapely", "tiles").transform(shape, place.pixels), size)
@@ -210,6 +230,11 @@ def rasterised(
                 f"a polygon must be one that can be drawn; got {type(error).__name__}: "
                 f"{' '.join(str(error).split())[:200]} for polygon {number} of {polygons.where}. Correct its points."
             ) from error
+        left -= inside.size
+        if left < 0:
+            raise DataError(
+                f"polygons must cover a picture at most {OVER} times; got more at {polygons.where}. Leave copies out."
+            )
         found[window][inside] = number
         counts.append(int(np.count_nonzero(inside)))
     if not any(counts):
@@ -230,10 +255,8 @@ def _inside(shape: Any, size: tuple[int, int]) -> tuple[tuple[slice, slice], NDA
     A centre that lies on the edge of two polygons is in one of them.
     """
     library = extra("shapely", "tiles")
-    if not shape.is_valid:  # an outline that crosses itself, or a hole that leaves it
-        rings = [shape.exterior, *shape.interiors]
-        outline, *holes = (library.make_valid(library.Polygon(ring)) for ring in rings)
-        shape = outline.difference(library.union_all(holes))
+    if not shape.is_valid:
+        shape = _valid(shape)
     parts = [part for part in library.get_parts(shape) if library.get_dimensions(part) == SURFACE]
     # Drawn in its own rows and columns: a map has thousands of small polygons.
     bounds = np.nan_to_num(library.total_bounds(library.GeometryCollection(parts)))
@@ -242,9 +265,19 @@ def _inside(shape: Any, size: tuple[int, int]) -> tuple[tuple[slice, slice], NDA
     window = slice(top, bottom), slice(left, right)
     if right <= left or bottom <= top:
         return window, np.zeros((max(bottom - top, 0), max(right - left, 0)), bool)
+    if (lines := library.get_num_coordinates(parts).sum() * (bottom - top)) > MOST:
+        raise DamagedFile(f"{lines} crossings of lines and rows, more than {MOST}")
     moved = extra("rasterio", "tiles").Affine.translation(left, top)
     draw = extra("rasterio.features", "tiles").rasterize
     return window, np.asarray(draw(parts, out_shape=(bottom - top, right - left), transform=moved) == 1)
+
+
+def _valid(shape: Any) -> Any:
+    """The surface of a polygon whose outline crosses itself, or which a hole leaves."""
+    library = extra("shapely", "tiles")
+    rings = [shape.exterior, *shape.interiors]
+    outline, *holes = (library.make_valid(library.Polygon(ring)) for ring in rings)
+    return outline.difference(library.union_all(holes))
 
 
 def _span(bounds: Floats) -> str:

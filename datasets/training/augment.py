@@ -194,7 +194,7 @@ def _read(path: Path) -> Any:
     with _library() as A:
         try:
             content = read_within(path, LARGEST)
-            stored = json.loads(content) if path.suffix == ".json" else extra("yaml").safe_load(content)
+            stored = json.loads(content) if path.suffix == ".json" else _plain_yaml(content)
             _check_count(stored)
             inner = {**stored["transform"]}
             inner.update({key: None for key in ("bbox_params", "keypoint_params") if key in inner})
@@ -209,6 +209,18 @@ def _read(path: Path) -> Any:
             ) from error
         pipeline.set_mask_interpolation(extra("cv2").INTER_NEAREST)
         return pipeline
+
+
+def _plain_yaml(content: bytes) -> Any:
+    """The values of a YAML file without merges: a few lines of them double a mapping over and over."""
+    library = extra("yaml")
+
+    class Plain(library.SafeLoader):  # type: ignore[misc,name-defined]
+        def flatten_mapping(self, node: Any) -> None:
+            if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+                raise DamagedFile("a merge of mappings")
+
+    return library.load(content, Plain)
 
 
 def _check_count(values: Any) -> None:

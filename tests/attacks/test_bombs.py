@@ -24,7 +24,14 @@ from datasets.errors import DataError
 from datasets.lint.files import read_items
 from datasets.prediction.sources import read_picture
 from datasets.purdue_shapes import load
-from datasets.tiles import placement, read_bands, read_label_picture, read_polygons
+from datasets.tiles import (
+    Placement,
+    classes_of_polygons,
+    placement,
+    read_bands,
+    read_label_picture,
+    read_polygons,
+)
 from datasets.training.augment import Augmentation
 from datasets.training.runs import read_config
 from datasets.voc.files import read_list
@@ -214,6 +221,24 @@ def lint(path: Path) -> None:
 
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 40))
+SQUARE = [[0, 0], [200, 0], [200, 200], [0, 200], [0, 0]]
+_points = np.random.default_rng(0).uniform(0, 200, (10_000, 2)).tolist()
+STAR = [*_points, _points[0]]
+SAW = [[0, 0], *([200 - i % 2, i + 0.5] for i in range(100_000)), [0, 100_000], [0, 0]]
+
+
+def outlines(*rings: list[Any]) -> str:
+    """GeoJSON of a polygon for each ring."""
+    shapes = [{"type": "Polygon", "coordinates": [ring]} for ring in rings]
+    return json.dumps({"type": "GeometryCollection", "geometries": shapes})
+
+
+def drawn(path: Path, height: int = 200) -> None:
+    """Draw polygons on a picture."""
+    classes_of_polygons(read_polygons(path), Placement(), (height, 200), ("ground", "house"))
+
+
 READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any]]] = {
     "PNG, bands": (lambda folder: png(folder / "x.png", 60_000, 60_000), read_bands),
     "PNG, labels": (lambda folder: png(folder / "x.png", 60_000, 60_000), read_label_picture),
@@ -243,6 +268,12 @@ READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any]]] = {
     "a pipeline that laughs": (
         lambda folder: written(folder / "x.yaml", LAUGHS + "transform: *a39\n"), lambda path: Augmentation(str(path), 0)
     ),
+    "a pipeline of merges": (
+        lambda folder: written(folder / "x.yaml", MERGES + "transform: *a39\n"), lambda path: Augmentation(str(path), 0)
+    ),
+    "an outline that crosses itself everywhere": (lambda folder: written(folder / "x.json", outlines(STAR)), drawn),
+    "polygons over one another": (lambda folder: written(folder / "x.json", outlines(*[SQUARE] * 20_000)), drawn),
+    "a polygon of very many lines": (lambda folder: written(folder / "x.json", outlines(SAW)), lambda path: drawn(path, 200_000)),
     "parity's JSON of empty lists": (
         lambda folder: written(folder / "x.json", "[" + "[]," * 18_000_000 + "1]"), lambda path: read_json(path, "a report")
     ),
