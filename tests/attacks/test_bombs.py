@@ -273,7 +273,9 @@ READERS: dict[str, tuple[Callable[[Path], Any], Callable[[Path], Any]]] = {
     ),
     "an outline that crosses itself everywhere": (lambda folder: written(folder / "x.json", outlines(STAR)), drawn),
     "polygons over one another": (lambda folder: written(folder / "x.json", outlines(*[SQUARE] * 20_000)), drawn),
-    "a polygon of very many lines": (lambda folder: written(folder / "x.json", outlines(SAW)), lambda path: drawn(path, 200_000)),
+    "a polygon of very many lines": (
+        lambda folder: written(folder / "x.json", outlines(SAW)), lambda path: drawn(path, 200_000)
+    ),
     "parity's JSON of empty lists": (
         lambda folder: written(folder / "x.json", "[" + "[]," * 18_000_000 + "1]"), lambda path: read_json(path, "a report")
     ),
