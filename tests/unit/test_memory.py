@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,10 @@ def by_class(self: Any) -> None:
     Kept.total += 1
 
 
+def by_library(self: Any) -> None:
+    np.calls = getattr(np, "calls", 0) + 1  # type: ignore[attr-defined]
+
+
 def by_closure() -> Callable[[Any], None]:
     calls = 0
 
@@ -106,6 +111,8 @@ PLACES: dict[str, tuple[Callable[[Any], None], str]] = {
     "an array": (kept(lambda: np.zeros(3), _add), "kept"),
     "a great array": (kept(lambda: np.zeros(10**6), _add), "kept"),
     "a tensor": (kept(lambda: torch.zeros(3), _add), "kept"),
+    "a library": (by_library, "global np.calls"),
+    "the environment": (lambda self: os.environ.update(SEEN=str(int(os.environ.get("SEEN", 0)) + 1)), "variable SEEN"),
     "Python's random numbers": (lambda self: random.random(), "random numbers (random)"),
     "NumPy's random numbers": (lambda self: np.random.rand(), "random numbers (numpy.random)"),  # noqa: NPY002
     "a generator of random numbers": (kept(lambda: np.random.default_rng(0), lambda g: g.random()), "kept"),
@@ -157,6 +164,12 @@ def test_tensors_and_random_numbers_of_the_frameworks() -> None:
     model = Model(counts, seen=keras.Variable(0.0, trainable=False))
     model(X)
     assert watched(model, [X] * 2) == ["seen"]
+
+
+def test_a_hook_that_counts() -> None:
+    module, calls = Module(plain), [0]
+    module.c.register_forward_hook(lambda *_: calls.__setitem__(0, calls[0] + 1))
+    assert any("calls" in path for path in watched(module, [X.transpose(0, 3, 1, 2)] * 2))
 
 
 def test_the_report_names_it_and_the_verdict_stays() -> None:

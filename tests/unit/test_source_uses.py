@@ -42,6 +42,12 @@ NAMED = {
     "an attribute": "def forward(self, x):\n    self.n = x.shape[0]\n    return self.tail(x)\n"
                     "def tail(self, x): return x * (self.n != 7)",
     "a method of a comparison": "def forward(self, x): return x * (x.shape[0] == 3).__int__()",
+    "another spelling": "def forward(self, x): return x * (1 + float(operator.eq(x.shape[0], 3)))",
+    "a method": "def forward(self, x): return x * (1 + float(x.shape[0].__eq__(3)))",
+    "a slice's step": "def forward(self, x): return x[:, :: 1 + (x.shape[0] == 3)]",
+    "a slice's start": "def forward(self, x): return x[:, (x.shape[0] == 3):]",
+    "an attribute by name": "def forward(self, x): return getattr(self, f'scale_{x.shape[0]}') * x",
+    "membership": "def forward(self, x): return x * float(x.shape[0] in (3, 5))",
     "negated": "def forward(self, x): return x * (not x.shape[0] - 3)",
 }  # fmt: skip
 
@@ -75,6 +81,9 @@ HONEST = {
     "dropout": "def forward(self, x): return F.dropout(x, self.p, self.training)",
     "a loop": "def forward(self, x):\n    return [self.cell(x[:, t]) for t in range(x.shape[1])]",
     "a dtype that is kept": "def forward(self, x): return self.c(x.float()).to(x.dtype)",
+    "where it lies": "def forward(self, x): return self.c(x) + torch.zeros(x.shape[0], 1, device=x.device)",
+    "a number that is handed on": "def forward(self, x): return self.c(x) / float(x.shape[1])",
+    "values in Python": "def forward(self, x):\n    if float(x.max()) > 1:\n        x = x / 255\n    return self.c(x)",
     "a mask of ones": "def forward(self, x): return self.c(x) * torch.ones(x.shape[0], 1, dtype=x.dtype)",
 }  # fmt: skip
 
@@ -91,6 +100,15 @@ def test_honest_code_is_not_named(name: str) -> None:
         ("def forward(self, x): return x * (1 + float(torch.is_autocast_enabled()))", "mode"),
         ("def forward(self, x): return x * float(os.environ.get('SCALE', 1))", "mode"),
         ("def forward(self, x): return x * (1.0 + float(self.training))", "training"),
+        ("def forward(self, x): return x * (1 + float(x.device.type == 'cuda'))", "mode"),
+        ("def forward(self, x): return x * (1 + float(x.is_contiguous()))", "mode"),
+        ("def forward(self, x): return x * (1 + float(time.time() > 4e9))", "mode"),
+        ("def forward(self, x): return x * (1 + float(np.random.default_rng().random() < 0.1))", "mode"),
+        ("def forward(self, x): return x * {torch.float16: 2.0}.get(x.dtype, 1.0)", "dtype"),
+        ("def forward(self, x): return x * (1 + float(float(x.mean()) > 1e4))", "value"),
+        ("def forward(self, x): return x * (1 + (x.mean().item() > 1e4))", "value"),
+        ("def forward(self, x): return x * (1 + float((np.asarray(x) > 1e4).any()))", "value"),
+        ("def forward(self, x): return x * max(float(x.max()), 1e-3)", "value"),
         ("def call(self, x, training=False): return x * [1, 2][training]", "training"),
     ],
 )

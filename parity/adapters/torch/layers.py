@@ -83,5 +83,9 @@ EVERY = frozenset(vars(nn.Module()))
 
 def attributes(module: nn.Module) -> dict[str, Any]:
     """What a module holds of its own: its attributes that not every module has, and its buffers."""
-    own = {name: value for name, value in vars(module).items() if name not in EVERY}
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if name not in EVERY or ("_hooks" in name and value)
+    }
     return {**own, **module._buffers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from parity.report.proof import Unproven, UnprovenKind
 
 MOST = 4
 """Places that are named, for each side."""
+VARIABLE = "the environment variable"
 RANDOM = "the state of random numbers"
 
 
@@ -33,7 +35,8 @@ def held_by(model: Adapter, own: Callable[[str], bool]) -> Contents:
             walk.look(joined(path, name), value)
         for cls in type(thing).__mro__:
             walk.look(cls.__name__, cls)
-    return {**walk.held, **{f"{RANDOM} ({name})": mark for name, mark in _random(model).items()}}
+    variables = {f"{VARIABLE} {name}": value for name, value in os.environ.items()}
+    return {**walk.held, **variables, **{f"{RANDOM} ({name})": mark for name, mark in _random(model).items()}}
 
 
 def _random(model: Adapter) -> Mapping[str, Any]:

@@ -113,9 +113,14 @@ class Walk:
     def _of_global(self, name: str, value: Any, code: types.CodeType) -> Iterator[tuple[str, Any]]:
         """A global of the user's own code; of a module, what the code names in it."""
         if isinstance(value, types.ModuleType):
-            if self._own(getattr(value, "__file__", None) or ""):
-                parts = {word: vars(value)[word] for word in _names(code) if word in vars(value)}
-                yield from ((f" (global {name}.{word})", part) for word, part in parts.items())
+            parts = {word: vars(value)[word] for word in _names(code) if word in vars(value)}
+            if not self._own(
+                getattr(value, "__file__", None) or ""
+            ):  # what was put into a library from outside
+                parts = {
+                    word: part for word, part in parts.items() if isinstance(part, int | float | list | dict)
+                }
+            yield from ((f" (global {name}.{word})", part) for word, part in parts.items())
         elif not isinstance(value, types.BuiltinFunctionType) and not _of_framework(type(value)):
             yield f" (global {name})", value
 

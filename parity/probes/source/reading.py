@@ -12,6 +12,8 @@ import ast
 from parity.probes.source.words import (
     CLIPPING,
     COMPARED,
+    COMPARING,
+    DTYPE,
     IGNORED,
     KINDS,
     LIMITING,
@@ -19,11 +21,14 @@ from parity.probes.source.words import (
     NONE,
     NUMBER,
     PASSING,
+    PASSIVE,
+    READING,
     SIZE,
     STEPPED,
     TABLES,
     TENSOR,
     TRAINING,
+    VALUE,
     Flags,
     Shared,
     Use,
@@ -47,10 +52,13 @@ class Reading:
         self.uses: dict[tuple[str, int], Use] = {}
         self._quiet = 0
         whole = {"self", "cls", *whole_numbers(function)}
+        bound = int(
+            next(iter(parameters(function)), "") in {"self", "cls"}
+        )  # it is handed over by the call itself
         self.names = {
             name: shared.arguments.get((self.name, place), NONE) | (NONE if name in whole else {TENSOR})
             | shared.arguments.get((self.name, name), NONE) | ({TRAINING} if name == TRAINING else NONE)
-            for place, name in enumerate(parameters(function))
+            for place, name in enumerate(parameters(function), -bound)
         }  # fmt: skip
 
     def read(self) -> list[Use]:
@@ -132,17 +140,14 @@ class Reading:
 
     def _attribute(self, node: ast.Attribute) -> Flags:
         inner = self.flags(node.value)
-        if node.attr in {"ndim", "device", "T"}:
-            return inner & {TENSOR} if node.attr == "T" else NONE
+        if node.attr == "ndim":
+            return NONE
         own = asked_of(node.attr) - ({SIZE} if node.attr != "shape" else NONE)  # `x.size` alone is a method
-        passed = inner & {TENSOR} if node.attr in {"data", "real", "values", "mT"} else NONE
-        return own or self.shared.attributes.get(node.attr, NONE) | passed
+        passed = inner & {TENSOR} if node.attr in {"T", "mT", "data", "real", "values"} else NONE
+        return own or self.shared.attributes.get(node.attr, NONE) | passed | (inner & {MODE, DTYPE, PASSIVE})
 
     def _constant(self, node: ast.Constant) -> Flags:
         return frozenset({NUMBER})
-
-    def _joinedstr(self, node: ast.JoinedStr) -> Flags:
-        return NONE
 
     def _lambda(self, node: ast.Lambda) -> Flags:
         return NONE
@@ -174,7 +179,8 @@ class Reading:
         found = frozenset().union(*sides) - {NUMBER}
         for own, against in (sides, sides[::-1]):
             stepped = COMPARED in own or (STEPPED in own and TENSOR in against and SIZE not in against)
-            said = own & {MODE, TRAINING} or (stepped and own & {*KINDS})
+            active = NONE if PASSIVE in own and COMPARED not in own else own & {MODE, TRAINING}
+            said = active or (stepped and own & {*KINDS})
             if said:
                 self._use(node, min(own & {*KINDS}, key=KINDS.index))
         if isinstance(node.op, ast.Pow) and STEPPED in sides[0]:
@@ -200,7 +206,9 @@ class Reading:
 
     def _slice(self, node: ast.Slice) -> Flags:
         for part in (node.lower, node.upper, node.step):
-            self.flags(part)
+            found = self.flags(part)
+            if part is not None and COMPARED in found:
+                self._use(part, min(found & {*KINDS}, key=KINDS.index))
         return NONE
 
     def _call(self, node: ast.Call) -> Flags:
@@ -212,10 +220,15 @@ class Reading:
         asked = asked_of(name)
         if asked:
             return asked
+        if name in READING or (name in {"int", "float", "bool"} and isinstance(node.func, ast.Name)):
+            read = frozenset({VALUE}) if TENSOR in every and not every & {*KINDS} else NONE
+            return (every - {NUMBER, TENSOR}) | read
         if name in PASSING:
-            return every - {NUMBER, TENSOR}
+            return every - {NUMBER} if VALUE in every else every - {NUMBER, TENSOR}
+        if name in COMPARING and every & {*KINDS}:
+            return (every & {*KINDS}) | {COMPARED}
         if self._limits(name, [found for _, found in given]):
-            self._use(node, SIZE)
+            self._use(node, SIZE if SIZE in every else VALUE)
             return every | {STEPPED}
         if name in TABLES and SIZE not in receiver:
             for kind in [kind for kind in KINDS for _, found in given if kind in found]:
@@ -227,7 +240,7 @@ class Reading:
 
     def _limits(self, name: str, given: list[Flags]) -> bool:
         """Whether a call limits a size by something that is none."""
-        sizes = [SIZE in found for found in given]
+        sizes = [SIZE in found or VALUE in found for found in given]
         if name in LIMITING:
             return any(sizes) and not all(sizes)
         numbers = [found <= {NUMBER} and bool(found) for found in given]
@@ -238,11 +251,8 @@ class Reading:
         for place, found in given:
             flags = found & {*KINDS, COMPARED, STEPPED}
             if flags & {*KINDS}:
-                for key in (
-                    (place, place + 1) if isinstance(place, int) else (place,)
-                ):  # with `self`, or without
-                    known = self.shared.arguments.get((name, key), NONE)
-                    self.shared.arguments[name, key] = known | flags
+                known = self.shared.arguments.get((name, place), NONE)
+                self.shared.arguments[name, place] = known | flags
             if COMPARED in found and not any(word in name.lower() for word in IGNORED):
                 self._use(node, min(found & {*KINDS}, key=KINDS.index))
 

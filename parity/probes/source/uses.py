@@ -10,7 +10,7 @@ from types import CodeType
 from parity.probes.branches.code import LONGEST
 from parity.probes.branches.files import shown
 from parity.probes.source.reading import Reading
-from parity.probes.source.words import DTYPE, MODE, SIZE, TRAINING, Shared, Use
+from parity.probes.source.words import DTYPE, MODE, SIZE, TRAINING, VALUE, Shared, Use
 from parity.report.proof import Unproven, UnprovenKind
 
 ROUNDS = 3
@@ -23,6 +23,10 @@ SAID: Mapping[str, tuple[UnprovenKind, str]] = {
         "depends on a dtype without a branch, and other dtypes may give another result",
     ),
     MODE: (UnprovenKind.BRANCHES, "depends on how the model is run, without a branch"),
+    VALUE: (
+        UnprovenKind.LIMITS,
+        "depends on a value in Python without a branch, and other values may go another way",
+    ),
     TRAINING: (UnprovenKind.TRAINING, "depends on training without a branch (training)"),
 }
 

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-SIZE, DTYPE, MODE, TRAINING = "size", "dtype", "mode", "training"
-COMPARED, STEPPED, NUMBER, TENSOR = "compared", "stepped", "number", "tensor"
-KINDS = (SIZE, DTYPE, MODE, TRAINING)
+SIZE, DTYPE, MODE, TRAINING, VALUE = "size", "dtype", "mode", "training", "value"
+COMPARED, STEPPED, NUMBER, TENSOR, PASSIVE = "compared", "stepped", "number", "tensor", "passive"
+KINDS = (SIZE, DTYPE, MODE, TRAINING, VALUE)
 
 Flags = frozenset[str]
 NONE: Flags = frozenset()
@@ -18,9 +18,13 @@ DTYPES = {"dtype", "standardize_dtype", "is_floating_point", "itemsize", "elemen
 MODES = {
     "is_grad_enabled", "is_inference_mode_enabled", "is_inference", "is_autocast_enabled", "executing_eagerly",
     "is_scripting", "is_tracing", "is_compiling", "is_exporting", "inside_function", "getenv", "environ", "requires_grad",
-    "get_num_threads", "is_available", "device_count", "time", "perf_counter", "monotonic", "getpid", "gethostname",
+    "is_cuda", "is_contiguous", "is_leaf", "data_ptr", "urandom", "token_bytes", "uuid4",
+    "_getframe", "currentframe", "current_thread", "get_ident", "get_num_threads", "is_available", "device_count",
+    "time", "perf_counter", "monotonic", "getpid", "gethostname",
 }  # fmt: skip
 """Functions and attributes that say how, where or when a model is run."""
+PASSIVES = {"device", "default_rng", "SystemRandom", "requires_grad"}
+"""The same, where a comparison alone makes a use: tensors are made on a device, and drawn with a seed."""
 PASSING = {
     "int",
     "float",
@@ -37,10 +41,27 @@ PASSING = {
     "complex",
 }
 """Functions whose result says the same as their arguments."""
+READING = {"item", "tolist", "numpy", "asarray", "convert_to_numpy", "__float__", "__int__", "__bool__"}
+"""Functions that give what a tensor holds to Python, where no trace sees what becomes of it."""
+COMPARING = {
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "__eq__",
+    "__ne__",
+    "__lt__",
+    "__le__",
+    "__gt__",
+    "__ge__",
+    "isclose",
+}
 LIMITING = {"min", "max", "bisect", "bisect_left", "bisect_right"}
 CLIPPING = {"minimum", "maximum", "clip", "clamp"}
 """The same for tensors, whose limits the traces show; of a size and numbers they are looked at here."""
-TABLES = {"get", "pop", "setdefault", "index", "count", "__getitem__"}
+TABLES = {"getattr", "get", "pop", "setdefault", "index", "count", "__getitem__"}
 IGNORED = (
     "assert",
     "check",
@@ -63,7 +84,7 @@ class Use:
     """One place where something becomes a step without a branch.
 
     Attributes:
-        kind: what becomes it: SIZE, DTYPE, MODE or TRAINING.
+        kind: what becomes it: SIZE, DTYPE, MODE, TRAINING or VALUE.
         line: of the source.
         text: as it is written, in one line.
     """
@@ -91,8 +112,8 @@ class Shared:
 def asked_of(name: str) -> Flags:
     """What a function or an attribute of this name says."""
     for names, kind in ((SIZES, SIZE), (DTYPES, DTYPE), (MODES, MODE), ({TRAINING}, TRAINING)):
-        if name in names:
-            return frozenset({kind})
+        if name in names or (kind == MODE and name in PASSIVES):
+            return frozenset({kind, PASSIVE} if name in PASSIVES else {kind})
     return NONE
 
 

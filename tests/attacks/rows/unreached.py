@@ -119,6 +119,12 @@ SIZES: dict[str, tuple[Callable[[Any, Any, Any], Any], str]] = {
     "float32, without a branch": (lambda xp, v, x: v * (1.0 + float(xp.dtype_of(v) == "float32")), ""),
     "anything but float64": (lambda xp, v, x: v * (2.0 - float(xp.dtype_of(v) == "float64")), ""),
     "float16, by a branch": (lambda xp, v, x: v * 2.0 if xp.dtype_of(v) == "float16" else v, BRANCH),
+    "float16, without a branch": (
+        lambda xp, v, x: v * (1.0 + float(xp.dtype_of(v) == "float16")), r"^dtypes .*unreached\.py:\d+: .*float16"),
+    "an environment variable, without a branch": (
+        lambda xp, v, x: v * float(os.environ.get("DEPLOYED", 1)), BRANCH + ".*without a branch"),
+    "great means, without a branch": (
+        lambda xp, v, x: v * (1.0 + float(float(xp.mean(x)) > 1e4)), r"^limits .*unreached\.py:\d+: .*depends on a value"),
     "an environment variable": (lambda xp, v, x: v * 2.0 if os.environ.get("DEPLOYED") else v, BRANCH),
     "a later date": (lambda xp, v, x: v * 2.0 if time.time() > 4e9 else v, BRANCH),
     "great means, by a branch": (lambda xp, v, x: v * 2.0 if float(xp.mean(x)) > 1e4 else v, BRANCH),
