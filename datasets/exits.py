@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import sys
@@ -52,12 +53,12 @@ def exit_code(command: Callable[[argparse.Namespace], int | None], options: argp
         sys.stdout.flush()  # what could not be written is an error here, not at the end of the process
         return code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _complain("interrupted")
         return INTERRUPTED
     except Exception as error:  # the last place where an error can become one line
         if os.environ.get(TRACEBACK):
-            traceback.print_exc()
-        print("error:", " ".join(said(error).split()), file=sys.stderr)
+            _complain(traceback.format_exc())
+        _complain(f"error: {' '.join(said(error).split())}")
         _let_go()
         return FAILED
 
@@ -71,6 +72,12 @@ def open_standard_files() -> None:
             os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
         if getattr(sys, name) is None:  # as it was when Python started
             setattr(sys, name, open(os.devnull, "w" if number else "r"))  # noqa: SIM115  (to the end)
+
+
+def _complain(text: str) -> None:
+    """Write to standard error; on a full disk the exit code alone is left."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def said(error: Exception) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from datasets.bounds.hdf5 import one_complaint
 from datasets.bounds.picture import check_picture
 from datasets.bounds.regular import check_place, open_regular
 from datasets.bounds.survival import size_of_file
@@ -28,7 +29,8 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name("partial-" + path.name)  # the suffix stays: Keras chooses the format by it
     try:
         check_place(path)
-        yield partial
+        with one_complaint():
+            yield partial
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch and h5py know a full disk as RuntimeError
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import io
+import sys
+import traceback
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -82,3 +87,25 @@ def read_all(path: Path, member: str = "") -> None:
                 if node.external or node.is_virtual:
                     raise DamagedFile(f"{node.name!a} lies elsewhere")
                 node[()]
+
+
+@contextmanager
+def one_complaint() -> Iterator[None]:
+    """While the block writes: an error is all that is said of a write that failed.
+
+    On a full disk HDF5 complains on standard error of each object that it cannot close, with tracebacks, also after the
+    error was caught. What else the block writes there comes when it has ended well.
+    """
+    held = io.StringIO()
+    with contextlib.redirect_stderr(held):
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            inner: BaseException | None = error
+            while inner is not None:
+                traceback.clear_frames(inner.__traceback__)
+                inner = inner.__cause__ or inner.__context__
+            gc.collect()
+            raise
+    if sys.stderr is not None:
+        sys.stderr.write(held.getvalue())

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from parity.cli.exits import FAILED, INTERRUPTED
 from parity.cli.parser import parser
@@ -47,6 +48,7 @@ def run(arguments: Sequence[str] | None) -> int:
             f"the models' own code must not end the process; got sys.exit({error.code!r}) before a verdict."
         )
     except Exception as error:  # a model's own code raises what it likes: its traceback says where
-        traceback.print_exc()
+        with suppress(OSError, ValueError):
+            traceback.print_exc()
         complain(f"could not go on; got {type(error).__name__}: {error}")
     return FAILED

@@ -208,7 +208,8 @@ def proven(result: Result, screen: Screen, whole: bool) -> list[RenderableType]:
 def complain(message: str) -> None:
     """Say on standard error why a command stops."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    console.print(Text.assemble(("parity:", "bold red"), f" {message}"), soft_wrap=True)
+    with suppress(OSError, ValueError):  # a full disk must not change the exit code
+        console.print(Text.assemble(("parity:", "bold red"), f" {message}"), soft_wrap=True)
 
 
 @contextmanager

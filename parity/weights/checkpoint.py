@@ -170,8 +170,11 @@ def save_weights(model: Any, path: Path) -> None:
     Raises:
         CheckpointError: they cannot be written: a full disk, or a folder that is none.
     """
+    from datasets.bounds.hdf5 import one_complaint
+
     try:
-        _save(model, path)
+        with one_complaint():
+            _save(model, path)
     except (OSError, RuntimeError) as error:  # torch and h5py know a full disk as RuntimeError
         text = " ".join(str(error).split())[:200]
         raise CheckpointError(

@@ -104,6 +104,19 @@ def test_a_command_of_data_goes_on_without_standard_files(closed: tuple[int, ...
     assert {len(load(path)) for path in tmp_path.glob("*.gz")} == {1, 2}
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
+def test_a_full_disk_for_standard_errors_is_no_verdict(tmp_path: Path) -> None:
+    commands = (
+        ["parity", "check", "--keras", "nothing.py:a", "--torch", "nothing.py:b"],
+        ["parity", "repro", "nothing.json", "--finding", "1", "-o", "x.py"],
+        ["datasets.purdue_shapes", "generate", "--out", "/dev/null", "--train", "1", "--test", "1"],
+    )
+    for command in commands:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, check=False, stderr=full)
+        assert done.returncode == 2, command
+
+
 def started(folder: Path, **more: object) -> subprocess.Popen[str]:
     """The check of two equal models in a session of its own, as from a terminal."""
     (folder / "models_of_mine.py").write_text(MODELS)

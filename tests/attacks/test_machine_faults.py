@@ -141,7 +141,7 @@ def test_a_full_disk_while_weights_are_saved(home: Path) -> None:
 def test_a_full_disk_and_a_file_for_a_folder_in_convert_and_check(home: Path) -> None:
     with_weights(home)
     pair = ["--keras", f"{home}/models.py:keras_model", "--torch", f"{home}/models.py:torch_module"]
-    for out, disk in (("full.pt", 200), ("file/x.pt", None)):
+    for out, disk in (("full.pt", 200), ("file/x.pt", None), ("full.weights.h5", 9200)):
         check_one_line(*run("-m", "parity", "convert", str(home / "x.pt"), str(home / out), *pair, disk=disk))
         assert not (home / out).exists()
     check_one_line(*run("-m", "parity", "check", *pair, "--json", str(home / "file/r.json")))
