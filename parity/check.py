@@ -54,7 +54,8 @@ def check_pair(
         device: "cpu" or "gpu".
         mapping: {Keras path: torch path} where names differ.
         seed: of the random weights.
-        quick: no further probes; without it the first picture of each direction has them.
+        quick: no further probes; without it the first picture of the first direction has them. The weights of the second
+            direction are others on the same two models: every tensor is compared, and every picture evaluated.
         training: gradients, train_steps, loss, optimizer, match_rules and initialisers of `compare`, for the first
             picture of each direction.
     """
@@ -66,7 +67,7 @@ def check_pair(
     build(keras_model, first)
     result = Result(name, parameters=_parameters(torch_module))
     pairing: Pairing | None = None
-    for direction in directions:
+    for turn, direction in enumerate(directions):
         if direction != "none":
             source = torch_module if direction == "torch-to-keras" else keras_model
             randomise(adapt(source), seed + DIRECTIONS.index(direction))
@@ -82,7 +83,7 @@ def check_pair(
                 dtype=dtype or "float32",
                 device=device,
                 pairing=pairing,
-                quick=quick or number > 0,
+                quick=quick or turn > 0 or number > 0,
                 **(training if number == 0 else {}),
             )
             _add(result, f"{direction}, {picture}", report, dtype)

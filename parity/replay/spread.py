@@ -162,19 +162,35 @@ def spread(
         For each output the greatest absolute movement of each element, in the shape of the output. Zero everywhere
         where the model is not repeatable: its movements are noise then, and excuse nothing.
     """
+    (*_, last) = growing_spread(model, inputs, draws, seed, unit, tiny)
+    return last
+
+
+def growing_spread(
+    model: Adapter,
+    inputs: Sequence[Array],
+    draws: int = DRAWS,
+    seed: int = 0,
+    unit: float = UNIT,
+    tiny: float = 0.0,
+) -> Iterator[list[Array]]:
+    """The same after each of the draws, so that no more of them need be made than explain a difference."""
     plain, again = ([value for _, value in traced(model, inputs)] for _ in range(2))
     greatest = [np.zeros(value.shape) for value in plain]
     if any(distance(first, second).any() for first, second in zip(plain, again, strict=True)):
-        return greatest
+        yield greatest
+        return
     for draw in range(draws):
         rng = np.random.default_rng((seed, draw))
         with weights_shaken(model, rng, unit, tiny):
             moved = traced(
                 model, [shaken(rng, value, unit, tiny) for value in inputs], Shaker(rng, unit, tiny)
             )
-        for i, (_, value) in enumerate(moved):
-            greatest[i] = np.maximum(greatest[i], movement(plain[i], value, unit))
-    return greatest
+        greatest = [
+            np.maximum(known, movement(before, after, unit))
+            for known, before, (_, after) in zip(greatest, plain, moved, strict=True)
+        ]
+        yield greatest
 
 
 def spread_of_steps(

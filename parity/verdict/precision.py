@@ -12,7 +12,7 @@ from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.tolerance import FLUSHED, UNIT_ROUNDOFF, scale_of
 from parity.core.types import Array, Side
-from parity.replay.spread import distance, spread
+from parity.replay.spread import distance, growing_spread
 from parity.verdict.evaluate import evaluated
 from parity.verdict.outputs import Outputs, cast, greatest
 
@@ -123,14 +123,14 @@ def compare_in(
 
 
 class _Spread:
-    """One side's spread in one dtype, measured once."""
+    """One side's spread in one dtype, measured as far as it is needed."""
 
     def __init__(self, dtype: str, model: Adapter, inputs: Sequence[Array]) -> None:
-        self._tolerated, self._unit = TOLERATED[dtype], UNIT_ROUNDOFF[dtype]
-        with model.precision("float64"):
-            self._values = spread(
-                model, cast(inputs, "float64"), self._tolerated.draws, 0, self._unit, self._tolerated.tiny
-            )
+        self._tolerated, self._unit, self._model = TOLERATED[dtype], UNIT_ROUNDOFF[dtype], model
+        self._draws = growing_spread(
+            model, cast(inputs, "float64"), self._tolerated.draws, 0, self._unit, self._tolerated.tiny
+        )
+        self._values: list[Array] = []
 
     def _units(self, exact: Outputs) -> list[Array]:
         """What one rounding everywhere does to each element, its own rounding at the end included."""
@@ -142,7 +142,15 @@ class _Spread:
         ]
 
     def roundoffs(self, exact: Outputs, rounded: Outputs) -> Roundoffs:
-        """A side's error against its own float64 result."""
+        """A side's error against its own float64 result, by as many draws as explain it, or by all."""
+        with self._model.precision("float64"):
+            for number, values in enumerate(self._draws):
+                self._values = values
+                if number and self._error(exact, rounded).within(self._tolerated):
+                    break
+        return self._error(exact, rounded)
+
+    def _error(self, exact: Outputs, rounded: Outputs) -> Roundoffs:
         element = rms = 0.0
         for unit, (_, want), (_, value) in zip(self._units(exact), exact, rounded, strict=True):
             ratio = _ratio(distance(want, value), unit)
