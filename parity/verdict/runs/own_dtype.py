@@ -22,7 +22,9 @@ from parity.verdict.outputs import Outputs, cast, side_by_side
 from parity.verdict.precision import TOLERATED, Tolerated
 
 GROSS = 64.0
-"""How many times the tolerated root mean square elements must be off to be called different. Less is named."""
+"""How many times the tolerated root mean square elements must be off, at least, to be called different. Less is named."""
+LOWEST = "bfloat16"
+"""What is within this dtype's rounding is reduced precision (TF32, mixed precision): it is named, too."""
 MOST = 0.99
 """Share of the elements that are looked at for that, the least wrong ones: a rounded value near its step may flip."""
 
@@ -219,7 +221,8 @@ def _judge(
             + f" of the {model.side} side as it is, in {dtype}, is {rms:.3g} roundoffs away from its float64 result, "
             f"root mean square; rounding explains {tolerated.rms:g}"
         )
-        if _usual(distance(want, value) / least) > GROSS * tolerated.rms:
+        reduced = TOLERATED[LOWEST].rms * UNIT_ROUNDOFF[LOWEST] / unit
+        if _usual(distance(want, value) / least) > max(GROSS * tolerated.rms, reduced):
             fix = "look for what the model does otherwise in this dtype"
             found.findings.append(Finding(None, None, Kind.PRECISION, None, text, fix))
         else:
