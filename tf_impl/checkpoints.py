@@ -92,7 +92,15 @@ def load_weights(model: keras.Model, path: Path) -> None:
             f"a checkpoint must fit the model's arguments; got {len(wrong)} tensors that do not in {path}, "
             f"the first {wrong[0]}. Give the --depth, --head and --dtype that it was trained with."
         )
-    model.load_weights(path)
+    try:
+        model.load_weights(path)
+    except (
+        Exception
+    ) as error:  # Keras looks for names of its own, and raises anything on what it does not find
+        raise DataError(
+            f"a checkpoint's tensors must lie where Keras writes them; got {' '.join(str(error).split())[:200]} in {path}. "
+            "Save it with save_weights of this network."
+        ) from error
 
 
 def read_checkpoint(

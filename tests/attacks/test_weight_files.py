@@ -185,6 +185,12 @@ def elsewhere(path: Path) -> None:
         file.create_dataset("layers/dense/vars/0", (3, 2), "f4", external=[("/etc/passwd", 0, 24)])
 
 
+def renamed(path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file.move("layers/dense", "layers/other")
+        file.attrs.pop("segparity_sha256", None)  # as another program writes it
+
+
 def declared(path: Path) -> None:
     path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
 
@@ -198,7 +204,7 @@ FILES: list[tuple[str, Change]] = [
     *((suffix, change) for suffix in (".pt", ".safetensors", ".weights.h5", ".keras") for change in (cut, text)),
     (".pt", flipped), (".pt", packed), (".pt", runs), (".pt", runs_in_an_archive), (".keras", packed), (".keras", flipped),
     (".weights.h5", huge), (".weights.h5", linked), (".weights.h5", soft), (".weights.h5", elsewhere),
-    (".safetensors", declared), (".safetensors", runs),
+    (".weights.h5", renamed), (".safetensors", declared), (".safetensors", runs),
 ]  # fmt: skip
 
 
@@ -227,7 +233,7 @@ def test_a_file_that_is_not_whole_or_made_to_harm_is_one_error(
 
 
 HALVES = {"torch_impl": ".pt", "tf_impl": ".weights.h5"}
-OF_KERAS = (huge, linked, soft, elsewhere)
+OF_KERAS = (huge, linked, soft, elsewhere, renamed)
 OF_A_HALF = [(half, change) for half in HALVES for change in (cut, text, runs)]
 OF_A_HALF += [("tf_impl", change) for change in OF_KERAS]
 OF_A_HALF += [("torch_impl", packed), ("torch_impl", runs_in_an_archive)]

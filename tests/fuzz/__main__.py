@@ -66,7 +66,7 @@ def fuzz_one(name: str, inputs: int, seed: int, found: Path) -> None:
         if crash and kind and kind not in kinds:
             kinds.add(kind)
             with found.open("a") as file:
-                file.write(json.dumps({"crash": crash, "input": data.hex()[:4000]}) + "\n")
+                file.write(json.dumps({"crash": crash, "input": data.hex()}) + "\n")
 
     arguments = [sys.argv[0], f"-runs={inputs}", f"-seed={seed}", *LIMITS, str(corpus)]
     atheris.Setup(arguments, one)
