@@ -137,6 +137,14 @@ class Trace:
         """The calls of a layer, in order."""
         return [node for node in self.nodes if node.sort == "layer" and node.path == path]
 
+    def calls_by_path(self) -> dict[str, list[Node]]:
+        """The calls of every layer, in order, by its path."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            if node.sort == "layer" and node.path is not None:
+                found.setdefault(node.path, []).append(node)
+        return found
+
     def users(self) -> dict[int, list[int]]:
         """Ids of the nodes that take an output of a node, by its id."""
         found: dict[int, list[int]] = {node.id: [] for node in self.nodes}

@@ -179,11 +179,7 @@ class Structure:
         return not (self.layers[0][keras.path].leaf and self.layers[1][torch.path].leaf)
 
     def _take_tensors(self, matcher: Matcher, keras: Unit, torch: Unit, evidence: Evidence) -> None:
-        done = {slot.keras for item in matcher.pairing.pairs for slot in item.slots}
-        done |= {slot.keras for slot, _ in matcher.tensor_slots}
-        for slot in self.slots.of(keras, torch).found:
-            if slot.keras not in done:
-                matcher.tensor_slots.append((slot, evidence))
+        matcher.take_tensors(self.slots.of(keras, torch).found, evidence)
 
     def _note_names(self, matcher: Matcher, match: Match) -> None:
         """A note on layers that the dataflow pairs although the other side has one of the same name."""

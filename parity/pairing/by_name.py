@@ -8,15 +8,13 @@ from difflib import get_close_matches
 
 from parity.core.adapter import Adapter
 from parity.core.types import LayerInfo, Side
+from parity.pairing.alike import Alike, compatible
 from parity.pairing.evidence import Evidence
 from parity.pairing.mapping import MappingLike, entries, known, may_be_made_up, of_this_build
-from parity.pairing.names import Names
+from parity.pairing.names import Names, below, stems
 from parity.pairing.pairs import LayerPair, Pairing
 from parity.pairing.problems.problem import Problem, ProblemKind, without_counterpart
 from parity.pairing.slots import Slot, Slots, layout_of, slots_of, tensor_at
-
-COMPATIBLE = ({"conv", "depthwise"}, {"conv", "dense"})
-"""Kinds under different names that may do the same: a dense layer is a convolution with a kernel of one."""
 
 
 class Matcher:
@@ -35,6 +33,8 @@ class Matcher:
         self.pairing = Pairing(flattened=flattened)
         self.tensor_slots: list[tuple[Slot, Evidence]] = []
         self.ambiguous: set[str] = set()
+        self._tensors_taken: set[str] = set()
+        self._below = below(keras), below(torch)
 
     @property
     def complete(self) -> bool:
@@ -71,7 +71,10 @@ class Matcher:
             torch = self.names.mirror(keras) if layer.family == "sequence" else None
             if torch is None or self.torch[torch].family != "sequence":
                 continue
-            inside = _weighty_children(keras, self.keras), _weighty_children(torch, self.torch)
+            inside = (
+                _weighty_children(keras, self.keras, self._below[0]),
+                _weighty_children(torch, self.torch, self._below[1]),
+            )
             if len(inside[0]) == len(inside[1]):
                 for keras_child, torch_child in zip(*inside, strict=True):
                     self.names.rename(keras_child, torch_child, own=True)
@@ -90,25 +93,16 @@ class Matcher:
                 names = self.names.of(keras)
                 found = {torch for name in names for torch in index.get(form(name), ())} & self.free_torch
                 found = {torch for torch in found if form(torch) == form(names[0])} or found
-                if len(found) == 1 and _compatible(self.keras[keras], self.torch[next(iter(found))]):
+                if len(found) == 1 and compatible(self.keras[keras], self.torch[next(iter(found))]):
                     self.take(keras, (found.pop(),), Evidence.PATH)
 
     def by_signature(self) -> None:
         """Layers left over whose kind and tensor shapes occur once on each side."""
-        while True:
-            candidates = {
-                keras: [torch for torch in self.torch if self._same_signature(keras, torch)]
-                for keras in self.keras
-                if keras in self.free_keras
-            }
-            claims = [torch for several in candidates.values() for torch in several]
-            unique = [
-                (keras, several[0])
-                for keras, several in candidates.items()
-                if len(several) == 1 == claims.count(several[0])
-            ]
-            if not unique:
-                return
+        alike = Alike(self.flattened)
+        while unique := alike.unique(
+            [layer for path, layer in self.keras.items() if path in self.free_keras],
+            [layer for path, layer in self.torch.items() if path in self.free_torch],
+        ):
             for keras, torch in unique:
                 self.take(keras, (torch,), Evidence.SHAPE)
 
@@ -118,13 +112,6 @@ class Matcher:
         """The tensors of a Keras layer and of the torch modules that do its work."""
         modules = tuple(self.torch[path] for path in torch)
         return slots_of(self.keras[keras], modules, self.flattened.get(keras))
-
-    def _same_signature(self, keras: str, torch: str) -> bool:
-        if torch not in self.free_torch:
-            return False
-        layers = self.keras[keras], self.torch[torch]
-        families = {layer.family for layer in layers}
-        return None not in families and _compatible(*layers) and self.slots(keras, (torch,)).complete
 
     def take(self, keras: str, torch: tuple[str, ...], evidence: Evidence) -> None:
         """Pair a layer with the modules that do its work; one that is paired already is a problem."""
@@ -138,16 +125,23 @@ class Matcher:
         self.pairing.pairs.append(
             LayerPair(keras, torch, tuple(slots.found), evidence, tuple(slots.constants))
         )
+        self._tensors_taken.update(slot.keras for slot in slots.found)
         self.pairing.problems += slots.problems
         self.pairing.unmatched_keras += slots.left_keras
         self.pairing.unmatched_torch += slots.left_torch
         self.free_keras.discard(keras)
         self.free_torch.difference_update(torch)
 
+    def take_tensors(self, slots: Sequence[Slot], evidence: Evidence) -> None:
+        """Pair tensors, except the Keras ones that are paired already."""
+        free = [slot for slot in slots if slot.keras not in self._tensors_taken]
+        self.tensor_slots += [(slot, evidence) for slot in free]
+        self._tensors_taken.update(slot.keras for slot in free)
+
     def _split_in_two(self, keras: str) -> bool:
         """A separable convolution whose mirror image is a module with a depthwise and a pointwise one."""
         torch = self.names.mirror(keras) if self.keras[keras].family == "separable" else None
-        parts = _weighty_children(torch, self.torch) if torch is not None else []
+        parts = _weighty_children(torch, self.torch, self._below[1]) if torch is not None else []
         if len(parts) != 2 or not set(parts) <= self.free_torch:
             return False
         self.take(keras, tuple(parts), Evidence.PATH)
@@ -175,6 +169,7 @@ class Matcher:
         slots.add((layer, variable), (module, tensor), layout, families)
         self.pairing.problems += slots.problems
         self.tensor_slots += [(slot, Evidence.MAPPING) for slot in slots.found]
+        self._tensors_taken.update(slot.keras for slot in slots.found)
         return True
 
     def _wrong_entry(self, keras: str, torch: tuple[str, ...]) -> None:
@@ -241,21 +236,15 @@ def _unknown(side: Side, path: str, layers: Mapping[str, LayerInfo]) -> Problem:
     )  # fmt: skip
 
 
-def _compatible(keras: LayerInfo, torch: LayerInfo) -> bool:
-    families = {keras.family, torch.family}
-    return len(families) == 1 or None in families or any(families <= group for group in COMPATIBLE)
-
-
-def _weighty_children(path: str, layers: Mapping[str, LayerInfo]) -> list[str]:
+def _weighty_children(
+    path: str, layers: Mapping[str, LayerInfo], inside: Mapping[str, Sequence[str]]
+) -> list[str]:
     """Direct children that hold weights, themselves or below, in order."""
-    stem = f"{path}." if path else ""
-    inside = [name for name in layers if name.startswith(stem) and name != path]
-    children = [name for name in inside if not any(name.startswith(f"{other}.") for other in inside)]
-    return [
-        child
-        for child in children
-        if any(layers[name].tensors for name in inside if name == child or name.startswith(f"{child}."))
-    ]
+    names = inside.get(path, ())
+    known = set(names)
+    children = [name for name in names if not any(stem in known for stem in stems(name))]
+    weighty = {stem for name in names if layers[name].tensors for stem in (name, *stems(name))}
+    return [child for child in children if child in weighty]
 
 
 def _not_tied(adapter: Adapter, paths: Sequence[str], done: set[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from parity.core.trace import Node, Trace
@@ -21,12 +21,15 @@ def fold_biases(matcher: Matcher, traces: tuple[Trace, Trace]) -> None:
         ("torch", matcher.pairing.unmatched_torch, traces[1]),
     )
     for side, unmatched, trace in sides:
+        if not unmatched:
+            continue
+        users, calls = trace.users(), trace.calls_by_path()
         layers = matcher.keras if side == "keras" else matcher.torch
         for path in list(unmatched):
             owner, _, name = path.rpartition(".")
             if name != "bias" or owner not in layers or layers[owner].family not in KERNELS:
                 continue
-            norm = _norm_behind(trace, owner)
+            norm = _norm_behind(trace, calls, owner, users)
             if norm is not None and _folded(matcher, side, path, norm):
                 unmatched.remove(path)
 
@@ -45,12 +48,12 @@ def _folded(matcher: Matcher, side: Side, bias: str, norm: str) -> bool:
     return False
 
 
-def _norm_behind(trace: Trace, path: str) -> str | None:
+def _norm_behind(
+    trace: Trace, calls: Mapping[str, Sequence[Node]], path: str, users: dict[int, list[int]]
+) -> str | None:
     """The BatchNorm that alone takes what the layer gives, and nothing else; None where there is none."""
-    users = trace.users()
-    calls = trace.calls(path)
     found: set[str] = set()
-    for call in calls:
+    for call in calls.get(path, ()):
         if call.settings.get("activation"):
             return None
         ends = _ends(trace, call, users)
@@ -60,7 +63,7 @@ def _norm_behind(trace: Trace, path: str) -> str | None:
     if len(found) != 1:
         return None
     norm = found.pop()
-    return norm if len(trace.calls(norm)) == len(calls) else None
+    return norm if len(calls[norm]) == len(calls[path]) else None
 
 
 def _ends(trace: Trace, node: Node, users: dict[int, list[int]]) -> list[Node]:

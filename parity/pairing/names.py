@@ -7,8 +7,10 @@ counts through a whole process, so that two builds of one model differ: of such 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from parity.core.types import LayerInfo
 
@@ -35,6 +37,29 @@ def made_up(name: str, kind: str) -> MadeUp | None:
     if found is None or found[1].replace("_", "") != kind.lower().replace("_", ""):
         return None
     return MadeUp(found[1], int(found[2] or 0))
+
+
+def stems(path: str) -> list[str]:
+    """The paths that a path may lie below, the longest first.
+
+    >>> stems("a.b.c")
+    ['a.b', 'a']
+    """
+    found = []
+    while "." in path:
+        path = path.rpartition(".")[0]
+        found.append(path)
+    return found
+
+
+def below(layers: Mapping[str, LayerInfo]) -> dict[str, list[str]]:
+    """The paths below each layer, in the model's order; below "" all others."""
+    found: dict[str, list[str]] = {}
+    for path in layers:
+        if path:
+            for stem in ("", *stems(path)):
+                found.setdefault(stem, []).append(path)
+    return found
 
 
 def split(layers: Mapping[str, LayerInfo]) -> dict[str, tuple[str, str]]:
@@ -74,6 +99,7 @@ class Names:
     def __init__(self, keras: Mapping[str, LayerInfo], torch: Mapping[str, LayerInfo]) -> None:
         self.keras, self.torch = keras, torch
         self._names = {path: (path, *layer.aliases) for path, layer in keras.items()}
+        self._sorted = sorted(self._names)  # all that is below a layer stands together
 
     def of(self, path: str) -> tuple[str, ...]:
         """The names of a Keras layer, the surest first."""
@@ -91,8 +117,11 @@ class Names:
             torch: path of the module.
             own: whether its own name stays the surest; otherwise that no longer counts.
         """
-        for path, names in self._names.items():
-            if path == keras or path.startswith(f"{keras}."):
+        start = f"{keras}."
+        behind = map(self._sorted.__getitem__, range(bisect_left(self._sorted, start), len(self._sorted)))
+        for path in [keras, *takewhile(lambda path: path.startswith(start), behind)]:
+            names = self._names.get(path)
+            if names is not None:
                 name = f"{torch}{path.removeprefix(keras)}".removeprefix(".")
                 more = [other for other in names if other != path]
                 if path == keras:  # its number in a sequence says no more

@@ -43,13 +43,14 @@ def layers_of(model: Any) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """
     layers: dict[str, Any] = {}
     aliases: dict[str, list[str]] = {}
+    paths: dict[int, str] = {}
 
     def walk(layer: Any, path: str, more: tuple[str, ...]) -> None:
-        known = next((known for known, seen in layers.items() if seen is layer), None)
+        known = paths.get(id(layer))
         if known is not None:  # a shared layer keeps its first path
             aliases[known].extend([path, *more])
             return
-        layers[path] = layer
+        layers[path], paths[id(layer)] = layer, path
         aliases[path] = list(more)
         for names, child in children(layer):
             first, *rest = [joined(stem, name) for name in names for stem in (path, *more)]

@@ -21,6 +21,10 @@ Reach = frozenset[tuple[int, Marks]]
 
 WIDEST = 3000
 """Edges into one step beyond which their marks are dropped."""
+SUMMED = 64
+"""Edges into one sum beyond which the sum is a vertex of its own."""
+SUM = "sum"
+"""First word of the label of such a vertex."""
 LINEAR = {"conv", "depthwise", "dense"}
 
 
@@ -35,7 +39,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Vertex:
-    """One use of a unit, or a model input or output (then `unit` is None)."""
+    """One use of a unit, or a model input, a model output or a great sum (then `unit` is None)."""
 
     label: tuple[Any, ...]
     coarse: tuple[Any, ...]
@@ -118,7 +122,16 @@ class _Reduction:
             }
             if len(found) > WIDEST:
                 found = {(origin, ()) for origin, _ in found}
-            self.reach[node.id, output] = frozenset(found)
+            self.reach[node.id, output] = self._joined(node, frozenset(found))
+
+    def _joined(self, node: Node, found: Reach) -> Reach:
+        """What reaches a sum of many: one vertex stands for them, so that a stream of n sums has n edges, not n * n."""
+        if node.kind != "add" or len(found) <= SUMMED:
+            return found
+        label = (SUM, len(found))
+        vertex = self._vertex(label, label, None, node.id)
+        self.graph.edges.update((origin, vertex, marks) for origin, marks in found)
+        return frozenset({(vertex, ())})
 
     def _bias_of_its_own(self, node: Node, data: Sequence[Source], unit: Unit) -> bool:
         """An addition of a raw vector to what a raw convolution or product gave, and nobody else takes: one unit."""
@@ -180,12 +193,12 @@ class _Reduction:
         """The units of a step, with their labels; none where it has no weights."""
         if node.sort == "layer" and node.path is not None:
             layer = self.layers[node.path]
-            inside = [
+            inside = [] if layer.leaf else [
                 tensor.path
-                for path, other in self.layers.items()
-                if path.startswith(f"{node.path}.") and not layer.leaf
-                for tensor in other.tensors
-            ]
+                for path, parts in self.layers.items()
+                if path.startswith(f"{node.path}.")
+                for tensor in parts.tensors
+            ]  # fmt: skip
             own = tuple(tensor.path for tensor in layer.tensors) + tuple(inside)
             if not own:
                 return []

@@ -7,13 +7,13 @@ graphs are the same, the colours that are left over belong to vertices that may 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from parity.pairing.dataflow.graph import Graph, Unit, Vertex
 from parity.pairing.dataflow.marks import Marks
+from parity.pairing.dataflow.refinement import Refinement
 from parity.pairing.evidence import Evidence
 
 LEVELS = ("marks", "order", "edges")
@@ -69,21 +69,21 @@ class _Joint:
         self.split = len(keras.vertices)
         self.vertices: list[Vertex] = [*keras.vertices, *torch.vertices]
         names: dict[Hashable, int] = {}
-        self.ins: list[list[tuple[int, int]]] = [[] for _ in self.vertices]
-        self.outs: list[list[tuple[int, int]]] = [[] for _ in self.vertices]
+        self.near: list[list[tuple[int, int, int]]] = [[] for _ in self.vertices]
         self.edges: tuple[set[tuple[int, int, int]], set[tuple[int, int, int]]] = (set(), set())
         for side, (graph, shift) in enumerate(((keras, 0), (torch, self.split))):
             for start, end, marks in graph.edges:
                 mark = names.setdefault(projected(marks, level), len(names))
                 self.edges[side].add((start + shift, end + shift, mark))
             for start, end, mark in self.edges[side]:
-                self.ins[end].append((mark, start))
-                self.outs[start].append((mark, end))
+                self.near[end].append((0, mark, start))
+                self.near[start].append((1, mark, end))
         self.uses: dict[int, list[int]] = {}
         for graph, shift in ((keras, 0), (torch, self.split)):
             for uses in graph.units.values():
                 for use in uses:
                     self.uses[use + shift] = [again + shift for again in uses]
+                    self.near[use + shift] += [(2, 0, again + shift) for again in uses]
         paired = {unit: i for i, unit in enumerate(known)} | {
             unit: i for i, unit in enumerate(known.values()) if unit not in known
         }
@@ -106,10 +106,10 @@ class _Joint:
 
     def solve(self, prefer: Prefer) -> Match | None:
         """Refine, choose where there is a choice, and check the result edge by edge."""
-        colour = self._refined(_numbered(self.start))
+        refinement = Refinement(self.start, self.near)
         match = Match(level=self.level)
         while True:
-            classes = self._classes(colour)
+            classes = self._classes(refinement.colour)
             if any(len(keras) != len(torch) for keras, torch in classes):
                 return None
             several = sorted(
@@ -120,8 +120,7 @@ class _Joint:
             choice = self._choice(several, prefer, match)
             if choice is None:
                 return None
-            colour[choice[0]] = colour[choice[1]] = max(colour) + 1
-            colour = self._refined(colour)
+            refinement.set_apart(choice)
         match.vertices = {keras[0]: torch[0] - self.split for keras, torch in classes}
         return self._checked(match)
 
@@ -176,25 +175,6 @@ class _Joint:
             match.evidence[unit] = Evidence.DATAFLOW_EITHER if free else Evidence.DATAFLOW
         return match if len(set(match.units.values())) == len(match.units) else None
 
-    def _refined(self, colour: list[int]) -> list[int]:
-        count = len(set(colour))
-        while True:
-            colour = _numbered(
-                [
-                    (
-                        colour[i],
-                        tuple(sorted((mark, colour[start]) for mark, start in self.ins[i])),
-                        tuple(sorted((mark, colour[end]) for mark, end in self.outs[i])),
-                        tuple(sorted(colour[use] for use in self.uses.get(i, ()))),
-                    )
-                    for i in range(len(self.vertices))
-                ]
-            )
-            differ = Counter(colour[: self.split]) != Counter(colour[self.split :])
-            if differ or len(set(colour)) == count:
-                return colour  # once the two sides differ in their colours, they cannot be the same
-            count = len(set(colour))
-
     def _classes(self, colour: Sequence[int]) -> list[tuple[list[int], list[int]]]:
         classes: dict[int, tuple[list[int], list[int]]] = {}
         for i, value in enumerate(colour):
@@ -205,25 +185,16 @@ class _Joint:
 def own_colours(graph: Graph) -> list[int]:
     """Colours of one graph alone, all marks considered: vertices of one colour may change places."""
     uses = {use: tuple(others) for others in graph.units.values() for use in others}
-    colour = _numbered([(vertex.label, len(uses.get(i, ()))) for i, vertex in enumerate(graph.vertices)])
+    near: list[list[tuple[int, int, int]]] = [[] for _ in graph.vertices]
     names: dict[Hashable, int] = {}
-    edges = [(start, end, names.setdefault(marks, len(names))) for start, end, marks in graph.edges]
-    while True:
-        near: list[list[tuple[int, int, int]]] = [[] for _ in graph.vertices]
-        for start, end, mark in edges:
-            near[start].append((0, mark, colour[end]))
-            near[end].append((1, mark, colour[start]))
-        finer = _numbered(
-            (
-                colour[i],
-                tuple(sorted(near[i])),
-                tuple(sorted(colour[use] for use in uses.get(i, ()))),
-            )
-            for i in range(len(colour))
-        )
-        if len(set(finer)) == len(set(colour)):
-            return colour
-        colour = finer
+    for start, end, marks in graph.edges:
+        mark = names.setdefault(marks, len(names))
+        near[start].append((0, mark, end))
+        near[end].append((1, mark, start))
+    for use, others in uses.items():
+        near[use] += [(2, 0, again) for again in others]
+    start_colours = ((vertex.label, len(uses.get(i, ()))) for i, vertex in enumerate(graph.vertices))
+    return Refinement(start_colours, near).colour
 
 
 def surroundings(graph: Graph) -> list[Hashable]:
@@ -233,8 +204,3 @@ def surroundings(graph: Graph) -> list[Hashable]:
         near[start].append((0, repr(marks), graph.vertices[end].label))
         near[end].append((1, repr(marks), graph.vertices[start].label))
     return [tuple(sorted(found, key=repr)) for found in near]
-
-
-def _numbered(values: Iterable[Hashable]) -> list[int]:
-    known: dict[Hashable, int] = {}
-    return [known.setdefault(value, len(known)) for value in values]

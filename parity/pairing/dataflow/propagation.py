@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from parity.pairing.dataflow.distance import Positions
-from parity.pairing.dataflow.graph import Graph, Unit
+from parity.pairing.dataflow.graph import SUM, Graph, Unit
 from parity.pairing.dataflow.isomorphism import Match, Prefer, own_colours
 from parity.pairing.dataflow.marks import Marks
 from parity.pairing.evidence import Evidence
@@ -66,6 +66,8 @@ class _Side:
 
     def _key(self, vertex: int) -> Hashable:
         found = self.graph.vertices[vertex]
+        if found.unit is None and found.label[0] == SUM:
+            return SUM, vertex  # sums of one size are not one and the same
         return found.unit if found.unit is not None else found.label
 
     def after(self, unit: Unit) -> set[Hashable]:
@@ -93,8 +95,9 @@ class _Propagation:
         self._distances: dict[tuple[Unit, Unit], float] = {}
         self._near: dict[Unit, list[Unit]] = {}
         self._alike = _groups(self.torch.coarse)
-        ends = {vertex.label for vertex in keras.vertices if vertex.unit is None}
-        for label in ends & {vertex.label for vertex in torch.vertices if vertex.unit is None}:
+        ends = [{vertex.label for vertex in graph.vertices if vertex.unit is None and vertex.label[0] != SUM}
+                for graph in (keras, torch)]  # fmt: skip
+        for label in ends[0] & ends[1]:
             self._reward(label, label)
 
     def fits(self, keras: Unit, torch: Unit) -> bool:
