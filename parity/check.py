@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from parity.adapters import adapt
+from parity.adapters.inputs.wanted import Wanted, arrays_of
 from parity.adapters.probe import build, randomise
 from parity.adapters.spec import load_model
 from parity.core.adapter import Adapter
@@ -38,6 +39,7 @@ def check_pair(
     mapping: MappingLike | None = None,
     seed: int = 0,
     quick: bool = False,
+    layout: Any = None,
     **training: Any,
 ) -> Result:
     """Check one pair of models.
@@ -46,14 +48,15 @@ def check_pair(
         name: for the report.
         keras_spec: "module:attribute" of the Keras model.
         torch_spec: "module:attribute" of the torch module.
-        pictures: inputs in the Keras layout by name; a value None draws random input from the model's
-            own specification.
+        pictures: inputs in the Keras layout by name, as `compare` takes them or as lists of what is wanted
+            (`parity.adapters.inputs.wanted`); a value None draws random input from the model's own specification.
         directions: "torch-to-keras", "keras-to-torch" or "none" (the weights stay as they are). Before
             a transfer the source gets random weights and statistics, which hide nothing.
         dtype: one dtype to judge in; None judges in float64 and float32.
         device: "cpu" or "gpu".
         mapping: {Keras path: torch path} where names differ.
         seed: of the random weights.
+        layout: the order of axes in which torch takes the inputs, as for `compare`; None finds it.
         quick: no further probes; without it the first picture of the first direction has them. The weights of the second
             direction are others on the same two models: every tensor is compared, and every picture evaluated.
         training: gradients, train_steps, loss, optimizer, match_rules and initialisers of `compare`, for the first
@@ -63,6 +66,7 @@ def check_pair(
     loss_checked(training.get("loss"))
     started = time.perf_counter()
     torch_module, keras_model = load_model(torch_spec, "torch"), load_model(keras_spec, "keras")
+    pictures = {key: _made(value, keras_model, seed) for key, value in pictures.items()}
     first = next(iter(pictures.values()), None)
     build(keras_model, first)
     result = Result(name, parameters=_parameters(torch_module))
@@ -71,7 +75,7 @@ def check_pair(
         if direction != "none":
             source = torch_module if direction == "torch-to-keras" else keras_model
             randomise(adapt(source), seed + DIRECTIONS.index(direction))
-        pairing = pairing or pair(keras_model, torch_module, mapping, first)
+        pairing = pairing or pair(keras_model, torch_module, mapping, first, layout=layout)
         if direction != "none":
             target = keras_model if source is torch_module else torch_module
             result.findings += _lost(source, target, pairing, seed)
@@ -84,6 +88,7 @@ def check_pair(
                 device=device,
                 pairing=pairing,
                 quick=quick or turn > 0 or number > 0,
+                layout=layout,
                 **(training if number == 0 else {}),
             )
             _add(result, f"{direction}, {picture}", report, dtype)
@@ -102,6 +107,12 @@ def check_pair(
     result.seconds = time.perf_counter() - started
     result.environment = next((report.environment for report in result.reports.values()), {})
     return result
+
+
+def _made(values: Any, keras_model: Any, seed: int) -> Any:
+    """The inputs that are wanted, as arrays."""
+    wanted = isinstance(values, list) and bool(values) and isinstance(values[0], Wanted)
+    return arrays_of(values, keras_model, seed) if wanted else values
 
 
 def _lost(source: Any, target: Any, pairing: Pairing, seed: int) -> list[Finding]:

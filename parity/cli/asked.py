@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from parity import catalog, samples
 from parity.adapters.spec import read_spec
 from parity.check import BOTH
+from parity.cli.inputs import inputs_of, layout_of
 from parity.core.errors import UsageError
 from parity.core.files.json_file import read_json
 from parity.report.text import short
 from parity.training.requests import hyperparameters_of, loss_checked
-
-MOST_VALUES = 2**30
-"""Values of one random input: 8 GB while it is drawn."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +26,7 @@ class Pair:
         name: for the report.
         keras: "module:attribute" of the Keras model.
         torch: "module:attribute" of the torch module.
-        pictures: inputs in the Keras layout by name; None draws random ones.
+        pictures: inputs in the Keras layout by name, or what is wanted of them; None draws random ones.
         mapping: {Keras path: torch path} where names differ.
     """
 
@@ -65,7 +59,7 @@ def pairs(options: argparse.Namespace) -> list[Pair]:
         for spec in (options.keras, options.torch):
             read_spec(spec)
         name = f"{options.keras} ~ {options.torch}"
-        return [Pair(name, options.keras, options.torch, {"random input": _random(options)}, mapping)]
+        return [Pair(name, options.keras, options.torch, _given(options), mapping)]
     names = options.names
     if options.all:
         names = [entry.name + entry.quick for entry in catalog.entries().values()]
@@ -92,6 +86,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "device": options.device,
         "seed": options.seed,
         "quick": options.quick,
+        "layout": layout_of(options.layout),
     }
     optimizer: dict[str, Any] = {"name": options.optimizer or "sgd"}
     if options.lr is not None:
@@ -149,9 +144,9 @@ def read_mapping(path: Path | None) -> dict[str, Any]:
 
 
 def _pictures(entry: catalog.Entry, options: argparse.Namespace) -> dict[str, Any]:
-    """Real pictures of the entry's size; random input where --input gives a shape."""
+    """Real pictures of the entry's size, unless --input says others."""
     if options.input:
-        return {"random input": _random(options)}
+        return _given(options)
     count, height, width, channels = entry.input
     size = (64, 64) if channels == 3 else (height, width)
     pictures = {"shapes": samples.shapes((count, *size, channels), options.data, options.seed)}
@@ -159,25 +154,8 @@ def _pictures(entry: catalog.Entry, options: argparse.Namespace) -> dict[str, An
     return pictures if photograph is None else {**pictures, "photograph": photograph}
 
 
-def _random(options: argparse.Namespace) -> Any:
-    """Random input of the shapes asked for; None leaves it to the model's own specification."""
-    rng = np.random.default_rng(options.seed)
-    arrays = []
-    for shape in options.input or ():
-        arrays.append(rng.standard_normal(sizes_of(shape)).astype(np.float32))
-    return (arrays if len(arrays) > 1 else arrays[0]) if arrays else None
-
-
-def sizes_of(text: str) -> tuple[int, ...]:
-    """The sizes in a text such as 2x65x96x3; an input of them has at most 2**30 values.
-
-    Raises:
-        UsageError: a text of another form, or more values.
-    """
-    sizes = text.split("x")
-    if not 1 <= len(sizes) <= 8 or not all(re.fullmatch("[1-9][0-9]{0,9}", size) for size in sizes):
-        raise UsageError(f"--input must be sizes joined by x, as in 2x65x96x3; got {ascii(text)[:80]}.")
-    found = tuple(map(int, sizes))
-    if math.prod(found) > MOST_VALUES:
-        raise UsageError(f"--input must have at most {MOST_VALUES} values; got {text}. Give a smaller input.")
-    return found
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The inputs asked for, under the name that the report gives them; None leaves them to the model's own."""
+    wanted = inputs_of(options.input or ())
+    name = "given input" if any(one.array is not None for one in wanted) else "random input"
+    return {name: wanted or None}

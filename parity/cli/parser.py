@@ -63,9 +63,17 @@ def _check(command: argparse.ArgumentParser) -> None:
     how = command.add_argument_group("how to compare")
     how.add_argument(
         "--input",
-        metavar="NxHxWxC",
+        metavar="[NAME=]SPEC",
         action="append",
-        help="shape of a random input, in the Keras layout; once for each input",
+        help="an input in the Keras layout, once for each: sizes of a random one (2x65x96x3), with dtype and range "
+        "(ids=2x16:int32:0..1000, mask=2x16:bool), or a .npy, .npz or image file; KERAS,TORCH= where names differ",
+    )
+    how.add_argument(
+        "--layout",
+        metavar="[NAME=]LAYOUT",
+        action="append",
+        help="order of axes in which torch takes the inputs: same, channels-first, channels-last, frames, or axes "
+        "as in 0312; default: found by trying",
     )
     how.add_argument(
         "--data", type=Path, metavar="PATH", help="data-set file or folder for the shapes images"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from parity.core.trace import NodeObserver, Trace
@@ -19,6 +20,47 @@ LARGEST_WEIGHTS = 16 * 2**20
 def joined(path: str, name: str) -> str:
     """The path of a part: of a layer within its parent, or of a tensor within its layer."""
     return f"{path}.{name}" if path else name
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a model is called with its inputs.
+
+    Attributes:
+        names: of the inputs in their order, as keywords; None hands them over by position.
+        as_dict: one dictionary of them is the only argument.
+        constants: further keyword arguments, the same in every call.
+    """
+
+    names: tuple[str, ...] | None = None
+    as_dict: bool = False
+    constants: Mapping[str, Any] = field(default_factory=dict)
+
+    def arguments(self, tensors: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments of the call."""
+        if self.names is None:
+            return list(tensors), dict(self.constants)
+        named = dict(zip(self.names, tensors, strict=True))
+        return ([named], dict(self.constants)) if self.as_dict else ([], {**named, **self.constants})
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a model takes, by the names of its inputs.
+
+    Attributes:
+        names: in the order of the call.
+        more: whether it takes further names.
+        lone: whether it takes one argument alone, which may be a dictionary.
+        ordered: whether inputs in the order of `names` are what it takes.
+        by_key: whether its inputs are the values of a dictionary.
+    """
+
+    names: tuple[str, ...]
+    more: bool = False
+    lone: bool = False
+    ordered: bool = False
+    by_key: bool = False
 
 
 class Observer:
@@ -42,6 +84,18 @@ class Adapter(Protocol):
     """A model seen through one interface. Arrays are NumPy, in the framework's own layout."""
 
     side: Side
+    form: Form
+    """How the model is called."""
+    keys: tuple[Any, ...]
+    """The keys of the inputs, in the order of their values, where they were given by name."""
+    orders: tuple[tuple[int, ...], ...]
+    """Of the Keras side: for each input its axes in the order in which the torch side takes them; empty: not known yet."""
+    said: tuple[str, ...]
+    """Of the Keras side: what is worth knowing of how the inputs are handed over."""
+
+    def takes(self) -> Takes:
+        """The names of the model's inputs."""
+        ...
 
     def layers(self) -> dict[str, LayerInfo]:
         """Every layer by path, in definition order, a shared layer once."""

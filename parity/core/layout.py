@@ -135,14 +135,29 @@ def activation_to_keras(array: Array) -> Array:
     return array if array.ndim < 3 else np.moveaxis(array, 1, -1)
 
 
+def from_torch(array: Array, reading: str) -> Array:
+    """A torch activation in the Keras layout, laid out as `aligned` says."""
+    if reading == "channels first":
+        return activation_to_keras(array)
+    return np.moveaxis(array, 2, -1) if reading == "frames" else array
+
+
+def as_torch(array: Array, reading: str) -> Array:
+    """A Keras activation as torch lays it out, as `aligned` says."""
+    if reading == "channels first":
+        return activation_to_torch(array)
+    return np.moveaxis(array, -1, 2) if reading == "frames" else array
+
+
 def aligned(keras: Array, torch: Array) -> tuple[Array, str] | None:
     """The torch activation in the Keras layout, and how it was laid out; None where the shapes cannot agree.
 
-    Images are channels last in Keras and channels first in torch. Where both readings fit the shape
-    (a token sequence, or channels as many as rows), the closer one is taken: a wrong reading of equal
-    tensors is never closer than the right one.
+    Images are channels last in Keras and channels first in torch; of films, the channels may stand behind the frames
+    ("frames"). Where several readings fit the shape (a token sequence, or channels as many as rows), the closest one is
+    taken: a wrong reading of equal tensors is never closer than the right one.
     """
-    readings = {"channels first": activation_to_keras(torch), "as it is": torch}
+    names = ("channels first", "as it is", *(("frames",) if torch.ndim > 4 else ()))
+    readings = {name: from_torch(torch, name) for name in names}
     fitting = {name: value for name, value in readings.items() if value.shape == keras.shape}
     if not fitting:
         return None

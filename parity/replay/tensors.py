@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from parity.core.layout import activation_to_keras, activation_to_torch, aligned
+from parity.core.layout import activation_to_torch, aligned, as_torch, from_torch
 from parity.core.tolerance import difference, limits
 from parity.core.types import Array
 from parity.replay.border import LARGEST_PADDING, framed
@@ -29,7 +29,7 @@ class PairSpread:
             found = np.maximum(found, self.keras[number].reshape(keras.shape))
         if number < len(self.torch) and self.torch[number].shape == torch.shape:
             spread = self.torch[number]
-            moved = activation_to_keras(spread) if layout == "channels first" else spread.reshape(keras.shape)
+            moved = from_torch(spread, layout).reshape(keras.shape)
             found = np.maximum(found, moved)
         return limits(keras, found)
 
@@ -75,7 +75,7 @@ def compare(
         greatest = max(greatest, gap.max_rel)
         if gap.mismatched:
             texts.append(str(gap))
-        replacement.append(activation_to_torch(keras_value) if layout == "channels first" else keras_value)
+        replacement.append(as_torch(keras_value, layout))
     replacement += torch[len(replacement) :]
     return Compared(bool(texts), "; ".join(texts), replacement, greatest, misshapen)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from parity.core.finding import Finding, Kind
-from parity.core.layout import activation_to_torch, aligned
+from parity.core.layout import aligned, as_torch
 from parity.core.tolerance import difference
 from parity.core.trainer import Evaluation, WatchedCall
 from parity.core.types import Array, Both
@@ -137,8 +137,8 @@ class Backward:
         a, b, _ = _in_keras_layout(call.gradient, partner.gradient)
         before = {gap.slot.torch: gap.greatest for gap in self.gaps()}
         images = aligned(call.output, partner.output)
-        first = images is not None and images[1] == "channels first" and call.gradient is not None
-        forced[key] = activation_to_torch(a) if first else a
+        known = images[1] if images is not None and call.gradient is not None else "as it is"
+        forced[key] = as_torch(a, known)
         self.torch = self.again(forced)
         if before == {gap.slot.torch: gap.greatest for gap in self.gaps()}:
             return None, True

@@ -13,7 +13,7 @@ from parity.adapters import trainer_of
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding
-from parity.core.layout import activation_to_torch, aligned
+from parity.core.layout import aligned, as_torch
 from parity.core.tolerance import difference
 from parity.core.trainer import Evaluation, Trainer, WatchedCall
 from parity.core.types import Array, Both, Side
@@ -86,7 +86,7 @@ class Bench:
         }
         self.extras: list[tuple[str, float]] = []
         self._shapes: list[tuple[int, ...]] = []
-        self._readings: list[tuple[int, bool]] = []
+        self._readings: list[tuple[int, str]] = []
 
     def to_torch(self, inputs: Sequence[Array]) -> list[Array]:
         """Inputs in the Keras layout, as the torch side takes them."""
@@ -151,8 +151,8 @@ class Bench:
             rng = np.random.default_rng(seed)
             keras = [_target(rng, shape, self.own_loss) for shape in self._shapes]
         torch: list[Array] = [keras[0]] * len(keras)
-        for value, shape, (place, first) in zip(keras, self._shapes, self._readings, strict=True):
-            torch[place] = activation_to_torch(value) if first and value.ndim == len(shape) else value
+        for value, shape, (place, how) in zip(keras, self._shapes, self._readings, strict=True):
+            torch[place] = as_torch(value, how) if value.ndim == len(shape) else value
         return Both(keras, torch)
 
     # --- passes -----------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class Bench:
             fit = aligned(value, torch[place][1])
             if fit is None:
                 return False, float("inf")
-            self._readings.append((place, fit[1] == "channels first"))
+            self._readings.append((place, fit[1]))
             pairs.append((value, *fit))
             greatest = max(greatest, difference(value, fit[0]).max_rel)
         spreads: Both[Spread] = Both({}, {})

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from parity.core.layout import activation_to_keras
+from parity.core.layout import from_torch
 from parity.core.tolerance import limits
 from parity.core.trainer import WatchedCall
 from parity.core.types import Array
@@ -74,7 +74,7 @@ def laid(spread: Array | None, shape: tuple[int, ...], how: str) -> Array | None
     """The spread of a torch activation as Keras lays the activation out; `how` is what `core.layout.aligned` says."""
     if spread is None:
         return None
-    return activation_to_keras(spread) if how == "channels first" else spread.reshape(shape)
+    return from_torch(spread, how).reshape(shape)
 
 
 def absolute_sums(calls: Sequence[WatchedCall], slots: Sequence[Slot]) -> dict[str, Array]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from parity.adapters import trainer_of
-from parity.adapters.probe import as_list, declared, random_inputs, to_torch_inputs
+from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.environment import environment
 from parity.core.errors import ParityError, UsageError
@@ -39,7 +39,7 @@ from parity.verdict.runs.own_dtype import compare_as_held
 from parity.verdict.unmatched import with_differing_values, with_unmatched
 from parity.verdict.where import Where, where
 from parity.weights.differences import exact_folds
-from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides
+from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides, taking
 
 
 def compare(
@@ -58,6 +58,7 @@ def compare(
     pairing: Pairing | None = None,
     quick: bool = False,
     initialisers: bool | str = False,
+    layout: Any = None,
 ) -> Report:
     """Evaluate both models on the same inputs with the weights that they have, and compare the outputs.
 
@@ -69,8 +70,9 @@ def compare(
     Args:
         keras_model: a built Keras model or layer.
         torch_module: a torch module.
-        inputs: NumPy array in the Keras layout (N, H, W, C), or a list of them; None draws random ones
-            with H != W and odd sizes from the model's own input specification.
+        inputs: NumPy array in the Keras layout (N, H, W, C), or a list of them, or a dictionary of them by name; the
+            key (Keras name, torch name) says both. None draws random ones with H != W and odd sizes from the model's
+            own input specification.
         dtype: "float64" judges the structure; "float32", "float16" and "bfloat16" judge the rounding too.
         gradients: compare loss and gradients too, in inference and in training mode (parity.training).
         train_steps: compare this many steps of an optimizer too, with statistics and optimizer state.
@@ -85,6 +87,8 @@ def compare(
         pairing: of these two models, made before (`parity.pair`, or the result of `transfer`); None pairs them here.
         quick: the one input alone, without further probes.
         initialisers: compare the laws of both sides' first values too; what differs is a note, with "strict" a finding.
+        layout: the order of axes in which torch takes the inputs: "same", "channels-first", "channels-last", "frames" or
+            axes such as "0312"; a list or a dictionary says it for each input. None finds it; the notes say which.
 
     Returns:
         The report; `bool(report)` is True for EQUAL alone.
@@ -105,7 +109,8 @@ def compare(
         stack.enter_context(_no_full_collection())
         for side in sides:  # a model that was left in training mode changes in a pass
             stack.callback(trainer_of(side).statistics())
-        for values in [declared(as_list(inputs), keras)] if inputs is not None else random_inputs(keras):
+        candidates, refused = taking(keras, torch, inputs, mapping, layout)
+        for values in candidates:
             paired = pair_models(keras, torch, mapping, values) if pairing is None else pairing
             comparison = _Comparison(keras, torch, paired, values, dtype, quick)
             report = comparison.report()
@@ -119,6 +124,7 @@ def compare(
                      train_steps=train_steps, loss=loss, optimizer=optimizer, match_rules=match_rules)  # fmt: skip
     if initialisers:
         add_initialisers(report, keras, torch, paired, initialisers)
+    report.notes[:0] = [*keras.said, *torch.said, *refused]
     report.pairs = layer_pairs(paired)
     report.environment = environment()
     report.seconds = time.perf_counter() - started

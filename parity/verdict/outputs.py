@@ -9,7 +9,7 @@ import numpy as np
 
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
-from parity.core.layout import activation_to_keras, aligned
+from parity.core.layout import aligned, from_torch
 from parity.core.tolerance import FLUSHED, Difference, difference, limits
 from parity.core.types import Array, Side
 
@@ -108,7 +108,7 @@ def _as_keras(spread: Array, keras: Array, torch: Array, side: Side) -> Array:
         return spread
     fit = aligned(keras, torch)
     assert fit is not None
-    return activation_to_keras(spread) if fit[1] == "channels first" else spread.reshape(keras.shape)
+    return from_torch(spread, fit[1]).reshape(keras.shape)
 
 
 def _within(keras: Array, torch: Array, limit: Array) -> bool:
@@ -212,9 +212,10 @@ def axes_notes(keras: Outputs, torch: Outputs) -> list[str]:
         usual = "as it is" if keras_value.ndim < 4 else "channels first"
         if fit is None or keras_value.ndim < 3 or fit[1] == usual or keras_value.size == 0:
             continue
-        how = (
-            "with axis 1 moved to the end" if fit[1] == "channels first" else "with its axes in Keras' order"
-        )
+        how = {
+            "channels first": "with axis 1 moved to the end",
+            "frames": "with axis 2 moved to the end",
+        }.get(fit[1], "with its axes in Keras' order")
         notes.append(
             f"output {name}".strip() + f": torch gives {torch_value.shape}, Keras {keras_value.shape}; "
             f"torch's was compared {how}"

@@ -5,12 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from parity.adapters import adapt
-from parity.adapters.probe import as_list, build, flattened_images, random_inputs, to_torch_inputs
+from parity.adapters import adapt, side_of
+from parity.adapters.inputs.names import name_inputs
+from parity.adapters.probe import (
+    as_list,
+    build,
+    declared,
+    flattened_images,
+    in_keras_layout,
+    random_inputs,
+    to_torch_inputs,
+    wrong_layout,
+)
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
+from parity.core.finding import in_a_line
 from parity.core.trace import Trace
+from parity.core.types import Array
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
+from parity.weights.readings import settle
 
 
 def adapters_of(first: Any, second: Any, inputs: Any = None, device: str = "cpu") -> tuple[Adapter, Adapter]:
@@ -19,6 +32,7 @@ def adapters_of(first: Any, second: Any, inputs: Any = None, device: str = "cpu"
     Raises:
         UsageError: both models are of the same framework.
     """
+    _not_channels_first((first, second), inputs)
     for model in (first, second):
         build(model, inputs)
     adapters = adapt(first, device), adapt(second, device)
@@ -27,7 +41,26 @@ def adapters_of(first: Any, second: Any, inputs: Any = None, device: str = "cpu"
             f"one model must be Keras and the other torch; got two {adapters[0].side} models. "
             "Use the framework's own state copy between models of the same framework."
         )
+    name_inputs(*sorted_sides(*adapters), inputs)
+    if inputs is not None:
+        keras = sorted_sides(*adapters)[0]
+        in_keras_layout(as_list(inputs, keras), keras)
     return adapters
+
+
+def _not_channels_first(models: tuple[Any, Any], inputs: Any) -> None:
+    """Refuse one image whose channels stand first, before a Keras model is built on it with wrong kernels."""
+    keras = next((model for model in models if side_of(model) == "keras" and not model.built), None)
+    torch = next((model for model in models if side_of(model) == "torch"), None)
+    if keras is None or torch is None or inputs is None or len(values := as_list(inputs)) != 1:
+        return
+    kernel = next(
+        (v.shape for name, v in torch.named_parameters() if v.dim() > 2 and name.endswith("weight")), None
+    )
+    shape = values[0].shape
+    if kernel and len(kernel) == len(shape) and shape[1] == kernel[1] != shape[-1]:
+        wanted = ", ".join([*("any" for _ in shape[2:]), str(shape[1])])
+        wrong_layout([shape], "axis 1", f"({wanted})", 1, -1)
 
 
 def sorted_sides(first: Adapter, second: Adapter) -> tuple[Adapter, Adapter]:
@@ -35,7 +68,9 @@ def sorted_sides(first: Adapter, second: Adapter) -> tuple[Adapter, Adapter]:
     return (first, second) if first.side == "keras" else (second, first)
 
 
-def pair(first: Any, second: Any, mapping: MappingLike | None = None, inputs: Any = None) -> Pairing:
+def pair(
+    first: Any, second: Any, mapping: MappingLike | None = None, inputs: Any = None, *, layout: Any = None
+) -> Pairing:
     """Pair the layers and tensors of two models, once for every `transfer` and `compare` that follows.
 
     The result serves as long as neither model gets or loses a layer. Whatever found no counterpart is in its
@@ -45,12 +80,14 @@ def pair(first: Any, second: Any, mapping: MappingLike | None = None, inputs: An
         first: a Keras model and `second` a torch module, or the other way round.
         second: the model of the other framework.
         mapping: {Keras path: torch path, or tuple of torch paths}, of layers, containers or tensors.
-        inputs: a sample input in the Keras layout; None draws one from the Keras model's own specification.
+        inputs: a sample input in the Keras layout, as `parity.compare` takes it; None draws one from the Keras model's
+            own specification.
+        layout: the order of axes in which torch takes it, as for `parity.compare`; None finds it.
 
     Raises:
         UsageError: the two models are not one of each framework, or the mapping is not made of paths.
     """
-    return pair_models(*sorted_sides(*adapters_of(first, second, inputs)), mapping, inputs)
+    return pair_models(*sorted_sides(*adapters_of(first, second, inputs)), mapping, inputs, layout)
 
 
 def given(pairing: Pairing, keras: Adapter, torch: Adapter, mapping: MappingLike | None) -> Pairing:
@@ -76,11 +113,13 @@ def given(pairing: Pairing, keras: Adapter, torch: Adapter, mapping: MappingLike
     return pairing
 
 
-def pair_models(keras: Adapter, torch: Adapter, mapping: MappingLike | None, inputs: Any) -> Pairing:
+def pair_models(
+    keras: Adapter, torch: Adapter, mapping: MappingLike | None, inputs: Any, layout: Any = None
+) -> Pairing:
     """Pair two models: by name where that settles every tensor, else from one traced forward pass of each."""
     named = pair_layers(keras, torch, mapping)
     if not named.complete or any(not item.evidence.of_names for item in named.pairs):
-        traces = traces_of(keras, torch, inputs)
+        traces = traces_of(keras, torch, inputs, mapping, layout)
         if isinstance(traces, tuple):
             return pair_layers(keras, torch, mapping, traces[0].flattened, traces)
         named.unrun = traces
@@ -88,22 +127,76 @@ def pair_models(keras: Adapter, torch: Adapter, mapping: MappingLike | None, inp
     return replace(pair_layers(keras, torch, mapping, flattened), unrun=named.unrun) if flattened else named
 
 
-def traces_of(keras: Adapter, torch: Adapter, inputs: Any) -> tuple[Trace, Trace] | str:
+def traces_of(
+    keras: Adapter, torch: Adapter, inputs: Any, mapping: MappingLike | None = None, layout: Any = None
+) -> tuple[Trace, Trace] | str:
     """The graph of one forward pass of each side; where no input is known that both take, what is missing."""
     if inputs is None and not keras.input_specs():
         return "the Keras model does not say what it takes"
     reason = ""
-    for values in [as_list(inputs)] if inputs is not None else random_inputs(keras):
+    for values in [declared(as_list(inputs, keras), keras)] if inputs is not None else random_inputs(keras):
         side = keras.side
         try:
             first = keras.trace(values)[1]
             side = torch.side
+            if [len(order) for order in keras.orders] != [value.ndim for value in values]:
+                settle(keras, torch, values, layout, mapping)
             return first, torch.trace(to_torch_inputs(values, keras))[1]
         except Exception as error:  # any model, any error: these sizes are not for it
             shapes = ", ".join(str(value.shape) for value in values)
             said = str(error).strip().partition("\n")[0][:200]
             reason = reason or f"on input {shapes} {side} said {type(error).__name__}: {said}"
     return reason or "no input is known that both take"
+
+
+def taking(
+    keras: Adapter, torch: Adapter, inputs: Any, mapping: MappingLike | None, layout: Any
+) -> tuple[list[list[Array]], list[str]]:
+    """Inputs to compare on, with the torch side's order of axes settled on the first of them.
+
+    Args:
+        keras: the Keras side.
+        torch: the torch side.
+        inputs: what the caller gave; None draws some of the sizes that both sides take.
+        mapping: the caller's pairs of layers.
+        layout: the order that the caller asked for.
+
+    Returns:
+        The inputs to try in turn, and which sizes were not taken.
+    """
+    if inputs is not None:
+        given_ = declared(as_list(inputs, keras), keras)
+        settle(keras, torch, given_, layout, mapping)
+        return [given_], []
+    drawn = random_inputs(keras)
+    refused: list[str] = []
+    kept: list[list[Array]] = []
+    for number, values in enumerate(drawn if len(drawn) > 1 else ()):
+        took = settle(keras, torch, values, layout, mapping)
+        said = [_said(keras, values), "" if took else _said(torch, to_torch_inputs(values, keras))]
+        if all(said):
+            refused.append(f"{_sizes(values)} ({said[0]})")
+            continue
+        if any(said):  # what one side alone refuses may be a difference
+            kept.append(values)
+            continue
+        note = f"compared at {_sizes(values)}, because both sides refused {'; '.join(refused)}"
+        return [*kept, *drawn[number:]], [note] if refused else []
+    settle(keras, torch, (kept or drawn)[0], layout, mapping)
+    return kept or (drawn[:1] if refused else drawn), []
+
+
+def _said(model: Adapter, values: list[Array]) -> str:
+    """Why a side does not take these inputs; empty where it does."""
+    try:
+        model.forward(values)
+    except Exception as error:  # any model, any error: these sizes are not for it
+        return in_a_line(error)[:120]
+    return ""
+
+
+def _sizes(values: list[Array]) -> str:
+    return " and ".join("x".join(map(str, value.shape)) for value in values)
 
 
 def layer_pairs(pairing: Pairing) -> list[tuple[str, str | tuple[str, ...]]]:

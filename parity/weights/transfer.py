@@ -45,6 +45,7 @@ def transfer(
     inputs: Any = None,
     strict: bool = True,
     pairing: Pairing | None = None,
+    layout: Any = None,
 ) -> TransferResult:
     """Copy every weight and statistic of one model into the other, in place.
 
@@ -56,9 +57,10 @@ def transfer(
         source: a Keras model and `target` a torch module, or the other way round.
         target: the model that is written to.
         mapping: {Keras path: torch path, or tuple of torch paths}, of layers, containers or tensors.
-        inputs: a sample input in the Keras layout, for a model that must run once to be built.
+        inputs: a sample input in the Keras layout, as `parity.compare` takes it.
         strict: raise on anything unmatched; False copies what has a counterpart and lists the rest.
         pairing: of these two models, made before (`parity.pair`); None pairs them here.
+        layout: the order of axes in which torch takes the inputs, as for `parity.compare`; None finds it.
 
     Returns:
         The pairs, the number of tensors copied, and what was left out.
@@ -71,7 +73,7 @@ def transfer(
     source_adapter, target_adapter = adapters_of(source, target, inputs)
     keras, torch = sorted_sides(source_adapter, target_adapter)
     pairing = (
-        pair_models(keras, torch, mapping, inputs)
+        pair_models(keras, torch, mapping, inputs, layout)
         if pairing is None
         else given(pairing, keras, torch, mapping)
     )

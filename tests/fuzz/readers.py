@@ -79,7 +79,7 @@ def _spec(data: bytes) -> None:
 
 
 def _sizes(data: bytes) -> None:
-    from parity.cli.asked import sizes_of
+    from parity.cli.inputs import sizes_of
 
     sizes_of(data.decode("utf-8", "surrogateescape"))
 

@@ -13,7 +13,7 @@ from parity.adapters.keras.blueprint import keras_blueprint
 from parity.adapters.keras.calls.composite import outputs_of
 from parity.adapters.keras.calls.watch import watched
 from parity.adapters.keras.flattening import flattened_images, may_flatten
-from parity.adapters.keras.forward import call, statistics_kept
+from parity.adapters.keras.forward import call, statistics_kept, taken
 from parity.adapters.keras.layers import attributes, declared_inputs, layer_info, layers_of, own_variables
 from parity.adapters.keras.precision import full_multiplication, precision
 from parity.adapters.keras.tensors import as_array, named_arrays, named_leaves, replaced
@@ -21,7 +21,7 @@ from parity.adapters.keras.trace import framework, tensors_of, tracing
 from parity.adapters.keras.weights import peek, to_numpy, values_of, write
 from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
-from parity.core.adapter import Blueprint, Observer, joined
+from parity.core.adapter import Blueprint, Form, Observer, Takes, joined
 from parity.core.errors import UsageError
 from parity.core.trace import NodeObserver, Trace
 from parity.core.trace import flattened_images as flattened_in
@@ -39,6 +39,10 @@ class KerasAdapter:
     """
 
     side: Side = "keras"
+    form: Form
+    keys: tuple[Any, ...]
+    orders: tuple[tuple[int, ...], ...]
+    said: tuple[str, ...]
 
     def __init__(self, model: Any, device: str = "cpu") -> None:
         self.model = model
@@ -53,6 +57,7 @@ class KerasAdapter:
                 f"every Keras model must be built; got {model.name} with unbuilt {', '.join(unbuilt)}. "
                 "Call it once on a sample input, or pass inputs=."
             )
+        self.form, self.keys, self.orders, self.said = Form(), (), (), ()
         self.objects, self._aliases = layers_of(model)
         self.variables = {
             joined(path, name): variable
@@ -92,6 +97,10 @@ class KerasAdapter:
 
     # --- inputs and evaluation --------------------------------------------------------------------------
 
+    def takes(self) -> Takes:
+        """The names of the model's inputs."""
+        return taken(self.model)
+
     def input_specs(self) -> list[list[tuple[tuple[int | None, ...], str]]]:
         """What the model declares of its inputs, most open first; empty where it says nothing."""
         return declared_inputs(self.model)
@@ -100,7 +109,7 @@ class KerasAdapter:
         """Evaluate the model eagerly."""
         kept = nullcontext() if training else statistics_kept(self.model)
         with kept, keras.device(self.device):
-            outputs = call(self.model, _tensors(inputs), training)
+            outputs = call(self.model, _tensors(inputs), training, self.form)
         return named_arrays(outputs)
 
     def in_turn(
@@ -110,7 +119,7 @@ class KerasAdapter:
         found = []
         with statistics_kept(self.model), keras.device(self.device):
             for number, values in enumerate(inputs):
-                found.append(named_arrays(call(self.model, _tensors(values), False)))
+                found.append(named_arrays(call(self.model, _tensors(values), False, self.form)))
                 if after is not None:
                     after(number)
         return found
@@ -143,7 +152,7 @@ class KerasAdapter:
         builder.feed(tensors)
         kept = statistics_kept(self.model)  # opened first: no part of what is traced
         with kept, keras.device(self.device), tracing(builder, self.objects, self.layers()):
-            outputs = named_leaves(call(self.model, tensors, False))
+            outputs = named_leaves(call(self.model, tensors, False, self.form))
         trace = builder.finish(outputs)
         trace.flattened = flattened_in(trace)
         return [(name, as_array(leaf)) for name, leaf in outputs], trace

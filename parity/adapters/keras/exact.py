@@ -3,7 +3,8 @@
 TensorFlow's cast of a Python number, its leaky ReLU's slope and its bilinear resize have 24 bits under any
 dtype: about 1e-8, a thousand times the bound for the structure. On JAX and torch, Keras makes float32 of
 float64 with float32, so that its normalisations are 1e-7 to 1e-6 off. While parity judges in float64, all of
-these are computed in float64; nothing else about the model changes.
+these are computed in float64; nothing else about the model changes. Convolutions with their channels first are
+computed with them last there: a CPU refuses them in float64.
 """
 
 from __future__ import annotations
@@ -68,12 +69,50 @@ def _tensorflow() -> Iterator[None]:
         wide = bool(kwargs.get("antialias"))
         return _bilinear(_bilinear(images, int(size[0]), 1, wide), int(size[1]), 2, wide)
 
+    plain_convolution, plain_transpose = tf.nn.convolution, tf.nn.conv_transpose
+
+    def convolution(inputs: Any, filters: Any, *args: Any, data_format: Any = None, **kwargs: Any) -> Any:
+        if not _channels_first(inputs, data_format):
+            return plain_convolution(inputs, filters, *args, data_format=data_format, **kwargs)
+        moved, last = _channels_last(inputs, data_format)
+        return _channels_back(plain_convolution(moved, filters, *args, data_format=last, **kwargs))
+
+    def conv_transpose(
+        inputs: Any, filters: Any, output_shape: Any, *args: Any, data_format: Any = None, **kwargs: Any
+    ) -> Any:
+        if not _channels_first(inputs, data_format):
+            return plain_transpose(inputs, filters, output_shape, *args, data_format=data_format, **kwargs)
+        moved, last = _channels_last(inputs, data_format)
+        shape = [output_shape[0], *output_shape[2:], output_shape[1]]
+        return _channels_back(plain_transpose(moved, filters, shape, *args, data_format=last, **kwargs))
+
     with ExitStack() as stack:
         stack.enter_context(restored(math_ops, "cast", cast))
         stack.enter_context(restored(tf, "cast", cast))
         stack.enter_context(restored(tf.nn, "leaky_relu", leaky_relu))
         stack.enter_context(restored(tf.image, "resize", resize))
+        stack.enter_context(restored(tf.nn, "convolution", convolution))
+        stack.enter_context(restored(tf.nn, "conv_transpose", conv_transpose))
         yield
+
+
+def _channels_first(inputs: Any, data_format: Any) -> bool:
+    """Whether it is a convolution in float64 with its channels first, which a CPU does not compute."""
+    return _is_float64(inputs) and str(data_format).startswith("NC")
+
+
+def _channels_last(inputs: Any, data_format: str) -> tuple[Any, str]:
+    import tensorflow as tf
+
+    rank = len(inputs.shape)
+    return tf.transpose(inputs, [0, *range(2, rank), 1]), f"N{data_format[2:]}C"
+
+
+def _channels_back(outputs: Any) -> Any:
+    import tensorflow as tf
+
+    rank = len(outputs.shape)
+    return tf.transpose(outputs, [0, rank - 1, *range(1, rank - 1)])
 
 
 def _is_float64(value: Any) -> bool:

@@ -12,13 +12,36 @@ from keras import tree
 
 from parity.adapters.keras.layers import is_functional
 from parity.adapters.keras.weights import to_numpy
+from parity.core.adapter import Form, Takes
+
+PLAIN = Form()
 
 
-def call(layer: Any, tensors: list[Any], training: bool) -> Any:
+def call(layer: Any, tensors: list[Any], training: bool, form: Form = PLAIN) -> Any:
     """What the layer gives; it is not asked to train where its `call` does not take the argument."""
+    args, kwargs = form.arguments(tensors) if form.names else (arguments_of(layer, tensors), {})
     if layer._call_has_training_arg:
-        return layer(*arguments_of(layer, tensors), training=training)
-    return layer(*arguments_of(layer, tensors))
+        return layer(*args, **kwargs, training=training)
+    return layer(*args, **kwargs)
+
+
+def taken(layer: Any) -> Takes:
+    """The names of a functional model's inputs, or of the arguments of `call`."""
+    if is_functional(layer):
+        struct = layer._inputs_struct
+        by_key = isinstance(struct, dict)
+        names = sorted(struct) if by_key else [tensor.name for tensor in layer.inputs]
+        return Takes(tuple(names), ordered=len(names) == len(layer.inputs), by_key=by_key)
+    parameters = [
+        one for name, one in inspect.signature(layer.call).parameters.items() if name not in {"training"}
+    ]
+    named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    needed = [one for one in parameters if one.default is one.empty and one.kind is not one.VAR_KEYWORD]
+    return Takes(
+        tuple(one.name for one in named),
+        more=any(one.kind is one.VAR_KEYWORD for one in parameters),
+        lone=len(needed) == 1,
+    )
 
 
 def arguments_of(layer: Any, tensors: list[Any]) -> list[Any]:

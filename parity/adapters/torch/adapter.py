@@ -15,7 +15,7 @@ from parity.adapters.patching import restored
 from parity.adapters.torch.blueprint import torch_blueprint
 from parity.adapters.torch.calls.composite import arguments_of, outputs_of
 from parity.adapters.torch.calls.watch import watched
-from parity.adapters.torch.forward import call, call_unseen, statistics_kept
+from parity.adapters.torch.forward import call, call_unseen, constants, statistics_kept, taken
 from parity.adapters.torch.layers import attributes, layer_info, layers_of
 from parity.adapters.torch.precision import full_multiplication, precision
 from parity.adapters.torch.tensors import as_array, named_arrays, named_leaves, replaced
@@ -23,11 +23,14 @@ from parity.adapters.torch.trace import framework, tensors_of, tracing
 from parity.adapters.torch.weights import peek, to_numpy, write
 from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
-from parity.core.adapter import Blueprint, Observer
+from parity.core.adapter import Blueprint, Form, Observer, Takes
 from parity.core.errors import UsageError
 from parity.core.trace import NodeObserver, Trace
 from parity.core.trace import flattened_images as flattened_in
 from parity.core.types import Array, LayerInfo, Side
+
+WHOLE = {"int32": "int64", "int16": "int64", "uint16": "int64", "uint32": "int64"}
+"""Whole numbers as torch's users hold them: one-hot codes and gathers take int64 alone."""
 
 
 class TorchAdapter:
@@ -40,6 +43,10 @@ class TorchAdapter:
     """
 
     side: Side = "torch"
+    form: Form
+    keys: tuple[Any, ...]
+    orders: tuple[tuple[int, ...], ...]
+    said: tuple[str, ...]
 
     def __init__(self, module: nn.Module, device: str = "cpu") -> None:
         self.module = module
@@ -56,6 +63,11 @@ class TorchAdapter:
             )
         self.objects, self._aliases = layers_of(module)
         self._dtype: torch.dtype | None = None
+        self.form, self.keys, self.orders, self.said = Form(constants=constants(module)), (), (), ()
+        if self.form.constants:
+            self.said = (
+                f"torch is called with {', '.join(f'{name}=False' for name in self.form.constants)}",
+            )
 
     # --- layers and weights -----------------------------------------------------------------------------
 
@@ -95,17 +107,26 @@ class TorchAdapter:
         """Nothing: a torch module does not say what it takes."""
         return []
 
+    def takes(self) -> Takes:
+        """The names of the arguments of `forward`."""
+        return taken(self.module)
+
     def tensors(self, inputs: Sequence[Array]) -> list[torch.Tensor]:
         """Inputs on the module's device; floating ones in the weights' dtype, which torch does not cast to itself."""
         weights = (w.dtype for w in self.module.parameters() if w.is_floating_point())
         dtype = self._dtype or next(weights, None)
-        made = [torch.from_numpy(np.ascontiguousarray(value)) for value in inputs]  # NumPy has no bfloat16
+        made = [
+            torch.from_numpy(
+                np.require(value, WHOLE.get(value.dtype.name), ["C", "W"])
+            )  # NumPy has no bfloat16
+            for value in inputs
+        ]
         return [tensor.to(self.device, dtype if tensor.is_floating_point() else None) for tensor in made]
 
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:
         """Evaluate the module; flags for train and eval mode are put back afterwards."""
         with nullcontext() if training else statistics_kept(self.module):
-            outputs = call(self.module, self.tensors(inputs), training)
+            outputs = call(self.module, self.tensors(inputs), training, form=self.form)
         return named_arrays(outputs)
 
     def in_turn(
@@ -115,7 +136,7 @@ class TorchAdapter:
         found = []
         with statistics_kept(self.module):
             for number, values in enumerate(inputs):
-                found.append(named_arrays(call(self.module, self.tensors(values), False)))
+                found.append(named_arrays(call(self.module, self.tensors(values), False, form=self.form)))
                 if after is not None:
                     after(number)
         return found
@@ -123,9 +144,9 @@ class TorchAdapter:
     def in_modes(self, inputs: Sequence[Array]) -> dict[str, list[tuple[str, Array]]]:
         """The outputs with gradients recorded, and in inference mode."""
         with statistics_kept(self.module):
-            recorded = named_arrays(call(self.module, self.tensors(inputs), False, True))
+            recorded = named_arrays(call(self.module, self.tensors(inputs), False, True, self.form))
             with torch.inference_mode():
-                inferred = named_arrays(call(self.module, self.tensors(inputs), False))
+                inferred = named_arrays(call(self.module, self.tensors(inputs), False, form=self.form))
         return {"gradients recorded": recorded, "inference mode": inferred}
 
     # --- what a call may leave behind -------------------------------------------------------------------
@@ -160,7 +181,7 @@ class TorchAdapter:
         builder.feed(tensors)
         kept = statistics_kept(self.module)  # opened first: no part of what is traced
         with kept, tracing(builder, self.objects, self.layers()):
-            outputs = named_leaves(call(self.module, tensors, False, gradients))
+            outputs = named_leaves(call(self.module, tensors, False, gradients, self.form))
         trace = builder.finish(outputs)
         trace.flattened = flattened_in(trace)
         return outputs, trace

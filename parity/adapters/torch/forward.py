@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,12 +10,45 @@ from typing import Any
 import torch
 from torch import nn
 
+from parity.core.adapter import Form, Takes
 
-def call(module: nn.Module, tensors: Sequence[torch.Tensor], training: bool, gradients: bool = False) -> Any:
+PLAIN = Form()
+CACHES = ("use_cache",)
+"""Arguments that ask for what later calls go on from, which is no output."""
+
+
+def call(
+    module: nn.Module,
+    tensors: Sequence[torch.Tensor],
+    training: bool,
+    gradients: bool = False,
+    form: Form = PLAIN,
+) -> Any:
     """What the module gives; flags for train and eval mode are put back afterwards."""
+    args, kwargs = form.arguments(tensors)
     with modes_kept(module), torch.set_grad_enabled(gradients):
         module.train(training)
-        return module(*tensors)
+        return module(*args, **kwargs)
+
+
+def taken(module: nn.Module) -> Takes:
+    """The names of the arguments of `forward`; none where it does not say them."""
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # compiled code has no signature
+        return Takes((), more=True)
+    named = [one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    needed = [one for one in parameters if one.default is one.empty and one.kind is not one.VAR_KEYWORD]
+    return Takes(
+        tuple(one.name for one in named),
+        more=any(one.kind is one.VAR_KEYWORD for one in parameters),
+        lone=len(needed) == 1,
+    )
+
+
+def constants(module: nn.Module) -> dict[str, Any]:
+    """Keyword arguments that switch off what is no output: caches that a later call would go on from."""
+    return dict.fromkeys((name for name in taken(module).names if name in CACHES), False)
 
 
 def call_unseen(module: nn.Module, tensors: Sequence[torch.Tensor]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind, in_a_line
-from parity.core.layout import activation_to_keras, aligned
+from parity.core.layout import aligned, from_torch
 from parity.core.tolerance import FLUSHED, UNIT_ROUNDOFF
 from parity.core.types import Array, Side
 from parity.replay.spread import DRAWS, distance, spread, spread_of_steps, traced
@@ -153,7 +153,7 @@ class _Error:
 
     def laid(self, value: Array) -> Array:
         """An array like torch's output in the Keras layout."""
-        return activation_to_keras(value) if self.how == "channels first" else value.reshape(self.want.shape)
+        return from_torch(value, self.how).reshape(self.want.shape)
 
     def explained(self, own: Array, tolerated: Tolerated) -> bool:
         """Whether each error is explained by the other one and the element's own rounding."""

@@ -147,7 +147,9 @@ class KerasTrainer:
 
     def _call(self, tensors: list[Any], training: bool) -> Any:
         """The model on its inputs, with the mode that is asked for, even where its own `call` has no such argument."""
-        return self.model(*arguments_of(self.model, tensors), training=training)
+        form = self.adapter.form
+        args, kwargs = form.arguments(tensors) if form.names else (arguments_of(self.model, tensors), {})
+        return self.model(*args, **kwargs, training=training)
 
     def _probes(self, tensors: list[Any], training: bool, watch: Sequence[str]) -> dict[tuple[str, int], Any]:
         """A zero for each output of a watched layer: the gradient with respect to it is the output's."""

@@ -114,7 +114,8 @@ class TorchTrainer:
             watcher.on(self.module),
         ):
             # A copy goes in: the module may change its input in place, which a leaf of the graph forbids.
-            outputs = named_tensors(self.module(*[leaf.clone() for leaf in leaves]))
+            args, kwargs = self.adapter.form.arguments([leaf.clone() for leaf in leaves])
+            outputs = named_tensors(self.module(*args, **kwargs))
             named = [(name, tensor) for name, tensor in outputs if tensor.is_floating_point()]
             loss = self._loss([tensor for _, tensor in named], targets) if targets is not None else None
         gradients: list[torch.Tensor | None] = [None] * (len(self._parameters) + len(leaves))
