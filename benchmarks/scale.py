@@ -79,6 +79,7 @@ def measured(layers: int, shapes: str, work: list[str]) -> dict[str, Any]:
     """Seconds and megabytes of each piece of work at one size, in this process."""
     import parity
 
+    sys.setrecursionlimit(20 * layers + 10_000)  # Keras walks a graph of layers by recursion when it is made
     warm = pair(PER_BLOCK, shapes)  # what the frameworks load and compile once
     parity.transfer(*warm)
     parity.compare(*warm)
