@@ -38,5 +38,9 @@ def check_place(path: Path) -> None:
     Raises:
         OSError: a pipe or a device is there. Where the user may, a new file would take its place: /dev/null too.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
+    try:
+        kind = path.stat().st_mode  # once: others may replace and remove the file all the time
+    except OSError:
+        return
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         raise OSError(errno.EINVAL, "A pipe or a device", str(path))

@@ -15,7 +15,7 @@ from parity.training.backward import Backward, Key
 from parity.training.bench import Bench
 from parity.training.gaps import Gap
 from parity.training.losses import SAME, explain_loss
-from parity.training.rounding import DRAWS, ROUNDING, TIES, Spread, widen
+from parity.training.rounding import DRAWS, TIES, UNIT, Spread, widen
 from parity.training.ties import add_up
 
 BLURRED = 1e-6
@@ -90,7 +90,7 @@ def _widen_sums(backward: Backward, summed: Mapping[str, Array]) -> None:
     """A bias' gradient is a sum over the pixels, whose rounding is that of its absolute terms."""
     for path, total in summed.items():
         known = backward.spreads.keras.get(path, np.zeros_like(total))
-        backward.spreads.keras[path] = np.maximum(known, ROUNDING * total)
+        backward.spreads.keras[path] = np.maximum(known, UNIT * total)
 
 
 def _blurred(found: Sequence[Gap], mode: str) -> list[str]:

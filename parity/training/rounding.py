@@ -17,13 +17,12 @@ from parity.core.tolerance import limits
 from parity.core.trainer import WatchedCall
 from parity.core.types import Array
 from parity.pairing.slots import Slot
-from parity.replay.spread import AMPLIFIED, DRAWS, UNIT, movement, shaken
+from parity.replay.spread import DRAWS, UNIT, shaken
 
 __all__ = [
-    "AMPLIFIED",
     "DRAWS",
-    "ROUNDING",
     "TIES",
+    "UNIT",
     "Spread",
     "absolute_sums",
     "laid",
@@ -32,9 +31,6 @@ __all__ = [
     "shaken",
     "widen",
 ]
-
-ROUNDING = UNIT / AMPLIFIED
-"""One unit in the last place of a float64, relative to it."""
 
 TIES = 12
 """Runs where rounding moves a tensor far: of two equal values in a pooling either may be taken, in every run anew."""
@@ -49,7 +45,8 @@ def widen(spread: Spread, plain: Mapping[str, Array | None], moved: Mapping[str,
         changed = moved.get(path)
         if value is None or changed is None or value.shape != changed.shape:
             continue
-        gap = np.nan_to_num(movement(value, changed), nan=0.0, posinf=0.0)
+        with np.errstate(invalid="ignore"):  # by all units: the steps within are not moved, and round too
+            gap = np.nan_to_num(np.abs(value - changed), nan=0.0, posinf=0.0)
         known = spread.get(path)
         spread[path] = gap if known is None else np.maximum(known, gap)
 

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 
 @contextmanager
@@ -20,10 +21,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be written to, the disk is full, or a pipe or a device is in the file's place.
     """
-    if (
-        path.exists() and not path.is_file() and not path.is_dir()
-    ):  # where the user may, /dev/null would be replaced
-        raise OSError(errno.EINVAL, "A pipe or a device", str(path))
+    with suppress(FileNotFoundError):
+        kind = path.stat().st_mode  # once: others may replace and remove the file
+        if not S_ISREG(kind) and not S_ISDIR(kind):  # where the user may, /dev/null would be replaced
+            raise OSError(errno.EINVAL, "A pipe or a device", str(path))
     suffix = "".join(path.suffixes[-2:])  # writers choose their format by it
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial{suffix}")
     try:

@@ -8,7 +8,7 @@ import numpy as np
 
 from parity.core.rules import in_torch_terms
 from parity.core.types import Array, Both
-from parity.training.rounding import AMPLIFIED, Spread, widen
+from parity.training.rounding import Spread, widen
 from parity.training.steps.run import TrainingStep
 
 
@@ -30,7 +30,7 @@ class StepSpread:
 
     def take(self, plain: TrainingStep, moved: TrainingStep) -> None:
         """Take in the same step of a run from shaken weights, inputs and targets; the greatest movement counts."""
-        self.loss = max(self.loss, abs(plain.loss - moved.loss) / AMPLIFIED)
+        self.loss = max(self.loss, abs(plain.loss - moved.loss))
         widen(self.gradients, dict(plain.gradients), dict(moved.gradients))
         widen(self.state, dict(plain.state), dict(moved.state))
         widen(self.optimizer_state, dict(kept(plain)), dict(kept(moved)))
