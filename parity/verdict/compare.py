@@ -265,7 +265,7 @@ class _Comparison:
                 self.hides = bool(notes)
             if not agree or self.hiding:
                 self._take(where(self.sides, inputs, self.pairing, bool(self.findings)))
-            if len(outputs) == 2 and not agree and not self.noisy:
+            if len(outputs) == 2 and (not agree or self.hiding) and not self.noisy:
                 self._look_for_memory(inputs, outputs)
             evaluated_both = len(outputs) == 2
             self.findings = with_differing_values(self.findings, self.sides, self.pairing, evaluated_both)
