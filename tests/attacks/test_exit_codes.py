@@ -124,8 +124,14 @@ def started(folder: Path, **more: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*command, "--torch", "models_of_mine.py:Net('nothing')"], cwd=folder, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_as_from_a_terminal,
     )  # fmt: skip
+
+
+def _as_from_a_terminal() -> None:
+    """The signals that a background job or `nohup` lets be ignored act again."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def child_of(process: subprocess.Popen[str]) -> int:
