@@ -35,7 +35,6 @@ from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, vacuous
 from parity.verdict.precision import Precision, compare_in
 from parity.verdict.proving import Proven, prove
-from parity.verdict.runs.later import same
 from parity.verdict.runs.own_dtype import compare_as_held
 from parity.verdict.unmatched import with_differing_values, with_unmatched
 from parity.verdict.where import Where, where
@@ -264,27 +263,12 @@ class _Comparison:
                 self.notes += notes
                 self.hides = bool(notes)
             if not agree or self.hiding:
-                self._take(where(self.sides, inputs, self.pairing, bool(self.findings)))
-            if len(outputs) == 2 and (not agree or self.hiding) and not self.noisy:
-                self._look_for_memory(inputs, outputs)
+                self._take(where(self.sides, inputs, self.pairing, bool(self.findings), outputs))
             evaluated_both = len(outputs) == 2
             self.findings = with_differing_values(self.findings, self.sides, self.pairing, evaluated_both)
             if agree and not (self.findings or self.hiding or self.pairing.problems):
                 self._prove(inputs, outputs)
         return outputs if len(outputs) == 2 else {}
-
-    def _look_for_memory(self, inputs: dict[Side, list[Array]], outputs: dict[Side, Outputs]) -> None:
-        """A side that by now gives something else for the same input counts or remembers: nothing is blamed then."""
-        for model in self.sides:
-            again, _ = evaluated(model, inputs[model.side])
-            if again is not None and not same(model, outputs[model.side], again):
-                text = (
-                    f"the {model.side} model is not repeatable: after other calls it gives another result for an input "
-                    "that it was given before; does it count or keep state?"
-                )
-                kept = [] if not self.noisy else self.findings
-                self.findings = [*kept, Finding(None, None, Kind.NOT_REPEATABLE, None, text)]
-                self.noisy.add(model.side)
 
     def _prove(self, inputs: dict[Side, list[Array]], outputs: dict[Side, Outputs]) -> None:
         """What the main probe did not show."""

@@ -15,12 +15,13 @@ from parity.pairing.pair import Pairing
 from parity.replay.hidden import TracedRun
 from parity.replay.noise import noise
 from parity.replay.spread import DRAWS, distance, spread_of_steps
-from parity.verdict.outputs import Outputs
+from parity.verdict.outputs import Outputs, same
 
 FITTING_INPUT = (
     "where the input is what it does not take, give one that both models take (inputs=, --input 2x65x96x3)"
 )
 NO_FLOAT64 = "it runs in float32, so one of its operations takes no float64 here, which parity judges by: "
+ANOTHER = "gives another result for an input that it was given before"
 ELSEWHERE = {
     "keras": "check on another Keras backend (KERAS_BACKEND=jax or torch)",
     "torch": "check on another device (--device cpu)",
@@ -77,6 +78,57 @@ def unrepeatable(
         cause = "train-mode-left-on" if item.dropped else None
         fix = "module.eval(), and no dropout with training=True" if side == "torch" else "training=False"
         findings[side] = Finding(keras, torch, Kind.NOT_REPEATABLE, cause, text, fix if cause else None)
+    return findings
+
+
+def forgotten(
+    sides: tuple[Adapter, Adapter],
+    inputs: Mapping[Side, Sequence[Array]],
+    outputs: Mapping[Side, Outputs],
+    between: Mapping[Side, Sequence[Array]] | None = None,
+) -> dict[Side, str]:
+    """What is wrong with a side that by now gives something else for an input than it gave before.
+
+    Args:
+        sides: both sides, Keras first, held in float64.
+        inputs: the inputs of each side, in its own layout.
+        outputs: what each side gave for them, not traced; a side that raised is left out.
+        between: another input, evaluated in front; what that leaves behind counts.
+    """
+    stray: dict[Side, str] = {}
+    for model in sides:
+        if model.side not in outputs:
+            continue
+        try:
+            ahead = [between[model.side]] if between is not None else []
+            again = model.in_turn([*ahead, inputs[model.side]])[-1]
+        except Exception as error:  # any model, any error: it did not raise the first time
+            stray[model.side] = f"raised {in_a_line(error)}"
+            continue
+        if not same(model, outputs[model.side], again):
+            stray[model.side] = ANOTHER
+    return stray
+
+
+def not_repeatable(
+    sides: tuple[Adapter, Adapter],
+    inputs: Mapping[Side, Sequence[Array]],
+    pairing: Pairing,
+    stray: Mapping[Side, str],
+) -> dict[Side, Finding]:
+    """A finding for each side that does not repeat itself, by side: at a layer where noise shows, else as a whole.
+
+    Args:
+        sides: both sides, Keras first.
+        inputs: the inputs of each side, in its own layout.
+        pairing: which layer is which.
+        stray: what is wrong with a side, where something is.
+    """
+    findings = unrepeatable(sides, inputs, pairing)
+    for side, text in stray.items():
+        if side not in findings:
+            said = f"the {side} model is not repeatable: after other calls it {text}; does it count or keep state?"
+            findings[side] = Finding(None, None, Kind.NOT_REPEATABLE, None, said)
     return findings
 
 

@@ -43,6 +43,20 @@ def cast(values: Sequence[Array], dtype: str) -> list[Array]:
     return [value.astype(wanted) if value.dtype.kind == "f" else value for value in values]
 
 
+def same(model: Adapter, first: Outputs, again: Outputs) -> bool:
+    """Bit for bit on a CPU; elsewhere within the elements' own rounding, since sums may run in another order."""
+    if [(name, value.shape) for name, value in first] != [(name, value.shape) for name, value in again]:
+        return False
+    exact = str(getattr(model, "device", "cpu")).startswith("cpu")
+    for (_, value), (_, later) in zip(first, again, strict=True):
+        equal = np.array_equal(value, later, equal_nan=value.dtype.kind in "fc")
+        if not equal and (
+            exact or value.dtype.kind != "f" or not bool(np.all(np.abs(value - later) <= limits(value)))
+        ):
+            return False
+    return True
+
+
 def side_by_side(keras: Outputs, torch: Outputs) -> list[tuple[str, Array, Array]]:
     """(name, Keras output, torch output): by name where both have the same names, else by position."""
     by_name = dict(torch)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
 from parity.probes.change import WEIGHTS, Change, further
@@ -15,10 +15,10 @@ from parity.probes.gathered import Gathered
 from parity.probes.shake import shaken_alike
 from parity.report.proof import Proof, Unproven, UnprovenKind
 from parity.verdict.attempts import Attempts, Tried
-from parity.verdict.evaluate import unrepeatable
+from parity.verdict.evaluate import forgotten, not_repeatable
 from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Outputs, judge
-from parity.verdict.runs.later import calls_for, later_calls, same
+from parity.verdict.runs.later import calls_for, later_calls
 from parity.verdict.where import Where, where
 
 MAIN = "the inputs as they are"
@@ -224,15 +224,7 @@ class _Proving:
 
     def _repeat(self) -> None:
         """The main input once more, after everything else: the same bits, or the side is not repeatable."""
-        stray: dict[Side, str] = {}
-        for model in self.sides:
-            try:
-                again = model.in_turn([self.between[model.side], self.inputs[model.side]])[-1]
-            except Exception as error:  # any model, any error: it did not raise the first time
-                stray[model.side] = f"raised {in_a_line(error)}"
-                continue
-            if not same(model, self.outputs[model.side], again):
-                stray[model.side] = "gives another result for an input that it was given before"
+        stray = forgotten(self.sides, self.inputs, self.outputs, self.between)
         self._strayed(stray)
 
     def _later(self) -> None:
@@ -253,9 +245,5 @@ class _Proving:
         """Findings for the sides that do not repeat themselves."""
         if not stray:
             return
-        findings = unrepeatable(self.sides, self.inputs, self.pairing)
-        for side, text in stray.items():
-            if side not in findings:
-                said = f"the {side} model is not repeatable: after other calls it {text}; does it count or keep state?"
-                findings[side] = Finding(None, None, Kind.NOT_REPEATABLE, None, said)
+        findings = not_repeatable(self.sides, self.inputs, self.pairing, stray)
         self.found.where = Where(list(findings.values()), set(findings))

@@ -10,8 +10,9 @@ from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
-from parity.verdict.evaluate import unrepeatable
+from parity.verdict.evaluate import forgotten, not_repeatable
 from parity.verdict.localise import localise
+from parity.verdict.outputs import Outputs
 
 
 @dataclass
@@ -32,7 +33,11 @@ class Where:
 
 
 def where(
-    sides: tuple[Adapter, Adapter], inputs: Mapping[Side, Sequence[Array]], pairing: Pairing, raised: bool
+    sides: tuple[Adapter, Adapter],
+    inputs: Mapping[Side, Sequence[Array]],
+    pairing: Pairing,
+    raised: bool,
+    outputs: Mapping[Side, Outputs] | None = None,
 ) -> Where:
     """Say where the sides differ.
 
@@ -41,8 +46,9 @@ def where(
         inputs: the inputs of each side, in its own layout.
         pairing: which layer is which.
         raised: whether a finding says already that a side raised an error.
+        outputs: what each side gave for them, not traced: a side that gives something else now is not blamed.
     """
-    noise = unrepeatable(sides, inputs, pairing)
+    noise = not_repeatable(sides, inputs, pairing, forgotten(sides, inputs, outputs or {}))
     if noise:
         return Where(list(noise.values()), set(noise))
     found = localise(*sides, pairing, inputs["keras"], inputs["torch"], pairing.flattened)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind, in_a_line
-from parity.core.tolerance import limits
 from parity.core.types import Array, Side
 from parity.probes.memory.look import changed, held_by, named
 from parity.probes.memory.walk import Contents
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.attempts import held
-from parity.verdict.outputs import Outputs
+from parity.verdict.evaluate import ANOTHER
+from parity.verdict.outputs import Outputs, same
 
 Inputs = Mapping[Side, Sequence[Array]]
 
@@ -80,7 +78,7 @@ def later_calls(
             continue
         found.unproven += named(model.side, changed(*looks[-2:]))
         if not all(same(model, given[model.side][i % 2], again) for i, again in enumerate(given[model.side])):
-            found.stray[model.side] = "gives another result for an input that it was given before"
+            found.stray[model.side] = ANOTHER
     found.first = {side: turns[0] for side, turns in given.items()}
     if len(given) == 2 and not found.stray:
         _across(sides, (first, second), given, found)
@@ -112,17 +110,3 @@ def _across(
             if not same(model, given[model.side][0], values) and not held(sides, inputs[0], outputs).agree:
                 text = f"with {name} the {model.side} side gives another result"
                 found.findings.append(Finding(None, None, Kind.OUTPUT, None, text))
-
-
-def same(model: Adapter, first: Outputs, again: Outputs) -> bool:
-    """Bit for bit on a CPU; elsewhere within the elements' own rounding, since sums may run in another order."""
-    if [(name, value.shape) for name, value in first] != [(name, value.shape) for name, value in again]:
-        return False
-    exact = str(getattr(model, "device", "cpu")).startswith("cpu")
-    for (_, value), (_, later) in zip(first, again, strict=True):
-        equal = np.array_equal(value, later, equal_nan=value.dtype.kind in "fc")
-        if not equal and (
-            exact or value.dtype.kind != "f" or not bool(np.all(np.abs(value - later) <= limits(value)))
-        ):
-            return False
-    return True
