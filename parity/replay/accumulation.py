@@ -27,8 +27,11 @@ REDUCING = {
 }  # fmt: skip
 """Kinds of steps that add up elements of their operand, and give fewer."""
 
-MULTIPLYING = {"matmul", "einsum", "inner", "linear", "scaleddotproductattention", "dotproductattention"}
+MULTIPLYING = {"matmul", "einsum", "inner", "linear"}
 """Kinds of steps that add up products of two operands."""
+
+ATTENDING = {"scaleddotproductattention", "dotproductattention"}
+"""Kinds of steps that add up products of queries and keys, and shares of the values."""
 
 NORMALISING = {
     "groupnorm", "instancenorm", "layernorm", "rmsnorm", "rmsnormalization", "unitnormalization", "normalize",
@@ -40,12 +43,9 @@ SHARING = {"softmax", "logsoftmax"}
 """Kinds of steps that divide by the sum along one axis."""
 
 KINDS = (
-    REDUCING
-    | MULTIPLYING
-    | NORMALISING
-    | SHARING
+    REDUCING | MULTIPLYING | ATTENDING | NORMALISING | SHARING
     | {"dense", "cumsum", "conv", "convtranspose", "depthwiseconv"}
-)
+)  # fmt: skip
 
 DRIFT = 16.0
 """A sum of n equal terms is off by n / DRIFT roundoffs, and by twice as many at most: as is measured."""
@@ -74,8 +74,10 @@ def terms(node: Node, operands: Sequence[Shape], result: Shape) -> int:
     first, size = prod(operands[0]), max(prod(result), 1)
     if kind in REDUCING:
         return max(first // size, 1)
+    if kind in ATTENDING and len(operands) > 1:
+        return max((*operands[1][1:], 1))  # keys lie on axis 1 in Keras, on axis 2 in torch
     if kind in MULTIPLYING and len(operands) > 1:
-        return max(round((first * prod(operands[1]) / size) ** 0.5), 1)
+        return max(round((first * prod(operands[1]) / size / _batches(kind, operands, result)) ** 0.5), 1)
     if kind in MULTIPLYING:
         return max(operands[0][-1], 1)
     if kind == "dense" or "conv" in kind:
@@ -86,6 +88,14 @@ def terms(node: Node, operands: Sequence[Shape], result: Shape) -> int:
         shape, axes = groups
         return max(prod(shape[axis] for axis in axes), 1)
     return _along(node.settings, operands[0])
+
+
+def _batches(kind: str, operands: Sequence[Shape], result: Shape) -> int:
+    """How many products a product of two stacks of matrices is: each operand holds a matrix for every one."""
+    stacked = (
+        kind == "matmul" and len(result) > 2 and all(shape[:-2] == result[:-2] for shape in operands[:2])
+    )
+    return max(prod(result[:-2]), 1) if stacked else 1
 
 
 def _taps(settings: dict[str, Any], operands: Sequence[Shape]) -> int:
@@ -204,4 +214,4 @@ def _subtracted(node: Node, operand: Array, value: Array) -> Array | float:
 
 def takes_operand(node: Node) -> bool:
     """Whether the operand's values matter: of a sum whose terms may be alike, of a mean that is subtracted."""
-    return plain_kind(node) in REDUCING | MULTIPLYING | NORMALISING | SHARING | {"cumsum"}
+    return plain_kind(node) in REDUCING | MULTIPLYING | ATTENDING | NORMALISING | SHARING | {"cumsum"}

@@ -138,50 +138,31 @@ def _subtracts(node: Node) -> bool:
     return node.kind.replace("_", "") in SUBTRACTING
 
 
-def spread(
-    model: Adapter,
-    inputs: Sequence[Array],
-    draws: int = DRAWS,
-    seed: int = 0,
-    unit: float = UNIT,
-    tiny: float = 0.0,
-) -> list[Array]:
-    """How far each element of each output moves, in the output's own layout and units.
+def spreads(
+    model: Adapter, inputs: Sequence[Array], draws: int = DRAWS, unit: float = UNIT, tiny: float = 0.0
+) -> Iterator[list[Array]]:
+    """How far each element of each output moves, after each draw, in the output's own layout and units.
 
     The model must be held in float64 already (`Adapter.precision`); its weights come back as they were.
 
     Args:
         model: one side.
         inputs: model inputs in its own layout, in float64.
-        draws: runs rounded otherwise.
-        seed: of the roundings.
+        draws: runs rounded otherwise, one at least.
         unit: how far a rounding moves a value, relative to it.
         tiny: the smallest magnitude that still has all its digits.
 
-    Returns:
-        For each output the greatest absolute movement of each element, in the shape of the output. Zero everywhere
+    Yields:
+        For each output the greatest absolute movement of each element so far, in the shape of the output. Zeros, once,
         where the model is not repeatable: its movements are noise then, and excuse nothing.
     """
-    (*_, last) = growing_spread(model, inputs, draws, seed, unit, tiny)
-    return last
-
-
-def growing_spread(
-    model: Adapter,
-    inputs: Sequence[Array],
-    draws: int = DRAWS,
-    seed: int = 0,
-    unit: float = UNIT,
-    tiny: float = 0.0,
-) -> Iterator[list[Array]]:
-    """The same after each of the draws, so that no more of them need be made than explain a difference."""
     plain, again = ([value for _, value in traced(model, inputs)] for _ in range(2))
     greatest = [np.zeros(value.shape) for value in plain]
     if any(distance(first, second).any() for first, second in zip(plain, again, strict=True)):
         yield greatest
         return
     for draw in range(draws):
-        rng = np.random.default_rng((seed, draw))
+        rng = np.random.default_rng((0, draw))
         with weights_shaken(model, rng, unit, tiny):
             moved = traced(
                 model, [shaken(rng, value, unit, tiny) for value in inputs], Shaker(rng, unit, tiny)
@@ -198,8 +179,8 @@ def spread_of_steps(
 ) -> list[Array]:
     """How far each element moves where the inputs and every step's result are rounded otherwise, the weights not.
 
-    It costs less than `spread`, which draws for every weight, and excuses less: two sides that agree within it are the
-    same, and where they do not `spread` says what the rest of the rounding does.
+    It costs less than `spreads`, which draws for every weight, and excuses less: two sides that agree within it are the
+    same, and where they do not `spreads` says what the rest of the rounding does.
 
     Args:
         model: one side, held in float64.

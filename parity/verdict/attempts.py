@@ -16,7 +16,7 @@ from parity.core.types import Array, Side
 from parity.probes.change import Change, changed_inputs, in_words, named, shapes
 from parity.probes.draw import drawn
 from parity.probes.sizes import candidates, open_axes
-from parity.replay.spread import DRAWS, distance, spread, spread_of_steps, traced
+from parity.replay.spread import DRAWS, distance, spread_of_steps, spreads, traced
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Limits, Outputs, cast, limits_of
 
@@ -125,7 +125,7 @@ def held(
     limits, agree = limits_of(
         outputs["keras"],
         outputs["torch"],
-        lambda side: spread(keras if side == "keras" else torch, inputs[side]),
+        lambda side: [*spreads(keras if side == "keras" else torch, inputs[side])][-1],
     )
     return HeldOutputs(limits, agree, all(value.any() for value in moved))
 

@@ -12,7 +12,7 @@ from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.tolerance import FLUSHED, UNIT_ROUNDOFF, scale_of
 from parity.core.types import Array, Side
-from parity.replay.spread import distance, growing_spread
+from parity.replay.spread import distance, spreads
 from parity.verdict.evaluate import evaluated
 from parity.verdict.outputs import Outputs, cast, greatest
 
@@ -127,8 +127,8 @@ class _Spread:
 
     def __init__(self, dtype: str, model: Adapter, inputs: Sequence[Array]) -> None:
         self._tolerated, self._unit, self._model = TOLERATED[dtype], UNIT_ROUNDOFF[dtype], model
-        self._draws = growing_spread(
-            model, cast(inputs, "float64"), self._tolerated.draws, 0, self._unit, self._tolerated.tiny
+        self._draws = spreads(
+            model, cast(inputs, "float64"), self._tolerated.draws, self._unit, self._tolerated.tiny
         )
         self._values: list[Array] = []
 

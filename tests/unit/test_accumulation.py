@@ -74,6 +74,16 @@ STEPS: dict[str, tuple[Any, Any, int]] = {
         lambda x: torch.einsum("nchw,ndhw->ncd", x, x),
         round((N * (H * W) ** 2) ** 0.5),
     ),
+    "products of matrices": (
+        lambda x: ops.matmul(ops.transpose(x, (0, 3, 1, 2)), ops.transpose(x, (0, 3, 2, 1))),
+        lambda x: x @ x.transpose(2, 3),
+        W,
+    ),
+    "attention": (
+        lambda x: ops.dot_product_attention(x, x, x),
+        lambda x: F.scaled_dot_product_attention(*[x.permute(0, 3, 2, 1)] * 3),
+        W,
+    ),
     "convolution": (L.Conv2D(4, (5, 9)), nn.Conv2d(C, 4, (5, 9)), 5 * 9 * C // 64),
     "dense": (
         lambda x: L.Dense(3)(L.Flatten()(x)),

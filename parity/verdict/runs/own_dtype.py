@@ -16,7 +16,7 @@ from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.layout import aligned, from_torch
 from parity.core.tolerance import FLUSHED, UNIT_ROUNDOFF
 from parity.core.types import Array, Side
-from parity.replay.spread import DRAWS, distance, spread, spread_of_steps, traced
+from parity.replay.spread import DRAWS, distance, spread_of_steps, spreads, traced
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Outputs, cast, side_by_side
 from parity.verdict.precision import TOLERATED, Tolerated
@@ -208,8 +208,8 @@ def _judge(
         return
     tolerated, unit = TOLERATED[dtype], UNIT_ROUNDOFF[dtype]
     with model.precision("float64"):
-        spreads = spread(model, inputs, tolerated.draws, 0, unit, tolerated.tiny)
-    for (name, want), (_, value), moved in zip(exact, rounded, spreads, strict=True):
+        *_, moves = spreads(model, inputs, tolerated.draws, unit, tolerated.tiny)
+    for (name, want), (_, value), moved in zip(exact, rounded, moves, strict=True):
         if want.dtype.kind not in "fc":
             continue
         least = moved + unit * np.maximum(_magnitude(want), tolerated.tiny) + FLUSHED
