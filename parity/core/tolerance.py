@@ -1,10 +1,9 @@
 """What counts as equal, and why. NumPy only.
 
-Structure is judged in float64, where rounding is five orders of magnitude below the bound and a
-structural fault is not. Precision is judged against each side's own float64 result: the error that
-the dtype excuses is measured, by perturbing every weight and input by one unit roundoff and looking
-at what that does to the output, so that an ill-conditioned network is allowed what it needs and a
-well-conditioned one nothing more.
+Structure is judged in float64, element by element: by the element's own rounding, and by its spread, which is what one
+rounding of every weight, input and step does to it. Precision is judged against each side's own float64 result, by the
+spread that the dtype's rounding gives. So an ill-conditioned network is allowed what it needs, and a well-conditioned
+one nothing more.
 """
 
 from __future__ import annotations

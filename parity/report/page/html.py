@@ -40,7 +40,7 @@ def page(reports: Comparison | Sequence[Result]) -> str:
         f"<title>Parity report</title><style>{style}</style><script>{WATCH}</script></head><body>"
         f"<h1>Parity report</h1><p>{head or 'nothing was compared'}</p>"
         "<p class=dim>Differences are the greatest of any output element, relative to the output's greatest magnitude. "
-        "float64 judges the structure (bound 1e-11); float32 is judged against each side's own float64 result.</p>"
+        "In float64 every element is judged by its own rounding; in float32, by each side's own float64 result.</p>"
         f"{_without_pictures(results)}"
         f"{_table(results) if len(results) > 1 else ''}{sections}"
         f"<h3>Environment</h3><table class=small style='width:auto'><tbody>{rows}</table>"

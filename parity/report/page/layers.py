@@ -31,7 +31,7 @@ def layer_table(number: int, layers: Sequence[Mapping[str, Any]], findings: Sequ
         "<label><input class=only type=checkbox> only divergent</label><span class='count dim small'></span></div>"
         "<p class='dim small'>Own error: of the layer's result, on identical inputs. Arrived: of its input, "
         "where every layer before it gave the values of the Keras side. "
-        "Bars run from 1e-17 to 1 on a logarithmic scale; the mark is the bound, 1e-11. "
+        "Bars run from 1e-17 to 1 on a logarithmic scale; the mark is 1e-11, which rounding alone seldom reaches. "
         "Click a row to find it in the graphs.</p>"
         "<div class='box tall'><table class=layers><thead><tr><th class=n>#<th>Keras<th>torch<th class=kind>kind"
         f"<th class=shape>shape<th>own error<th>arrived<th>finding</thead><tbody>{rows}</table></div>"
