@@ -102,7 +102,7 @@ def further(values: Sequence[Array], smaller: bool = True) -> list[Change]:
 
 
 def named(change: Change, values: Sequence[Array], changed: Sequence[Array]) -> str:
-    """What was changed, in words: "inputs negated times 8, batch 1, sizes 38x46".
+    """What was changed, in words: "inputs negated, times 8, batch 1, even sizes 38x46".
 
     Args:
         change: what was asked for.
@@ -131,10 +131,10 @@ def new_values(change: Change) -> bool:
 
 
 def in_words(change: Change) -> str:
-    """What becomes of the inputs' values: "inputs drawn anew made non-negative times 64"."""
+    """What becomes of the inputs' values: "inputs drawn anew, made non-negative, times 64"."""
     times = f"times {change.scale:g}" if change.scale != 1.0 else ""
     sign = {"negated": "negated", "non-negative": "made non-negative"}.get(change.sign, "")
-    return " ".join(filter(None, ("inputs", "drawn anew" if change.drawn else "", sign, times)))
+    return "inputs " + ", ".join(filter(None, ("drawn anew" if change.drawn else "", sign, times)))
 
 
 def shapes(values: Sequence[Array]) -> str:
