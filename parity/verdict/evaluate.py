@@ -21,6 +21,8 @@ FITTING_INPUT = (
     "where the input is what it does not take, give one that both models take (inputs=, --input 2x65x96x3)"
 )
 NO_FLOAT64 = "it runs in float32, so one of its operations takes no float64 here, which parity judges by: "
+OF_ONE_MODEL = 64.0
+"""How many times nearer a model must be to itself, watched and not, than two models to one another."""
 ANOTHER = "gives another result for an input that it was given before"
 ELSEWHERE = {
     "keras": "check on another Keras backend (KERAS_BACKEND=jax or torch)",
@@ -152,7 +154,7 @@ def unlike_traced(
             return []
         spreads = spread_of_steps(model, inputs[model.side], again, range(DRAWS))
         gaps = [
-            difference(a, b, limit=limits(a, spread))
+            difference(a, b, limit=limits(a, spread / OF_ONE_MODEL))
             for (_, a), (_, b), spread in zip(plain, again, spreads, strict=True)
         ]
         if not any(gap.mismatched for gap in gaps):
