@@ -143,6 +143,7 @@ class TraceBuilder:
         versions = [self.framework.version(tensor) for tensor in tensors]
         scope = self.scopes[-1]
         node = Node(len(self.trace.nodes), kind, label, sort, path, 0, scope, sources, settings=settings)
+        node.names = () if reverse else self._names(args, kwargs, len(tensors))
         if self.observer is not None and tensors:
             replacement = self.observer.before(node, Values(tensors, self._quietly))
             if replacement is not None:
@@ -234,6 +235,12 @@ class TraceBuilder:
 
     def _tensors(self, structure: Any) -> list[Any]:
         return [leaf for leaf in self.framework.leaves(structure) if self.framework.is_tensor(leaf)]
+
+    def _names(self, args: Any, kwargs: Mapping[str, Any], count: int) -> tuple[str, ...]:
+        """The argument that each tensor of a call is, or is in; a dict's tensors come by its keys."""
+        given = [(str(i), value) for i, value in enumerate(args)] + sorted(kwargs.items())
+        names = tuple(name for name, value in given for _ in self._tensors(value))
+        return names if len(names) == count else ()
 
     def _sources(self, tensors: Sequence[Any], user: str) -> tuple[Source, ...]:
         return tuple(Source(*self._origin(tensor, user), i) for i, tensor in enumerate(tensors))

@@ -24,6 +24,7 @@ from parity.core.layout import activation_to_torch, aligned
 from parity.core.trace import Source
 from parity.core.types import Array
 from parity.pairing.pair import Pairing
+from parity.pairing.slots import Standing
 from parity.replay.located import Apart, Call, Located
 from parity.replay.tensors import compare
 
@@ -253,22 +254,42 @@ class Explainer:
         torch_paths = self.pairs[path]
         keras, torch = self.layers[0][path], self.layers[1][torch_paths[-1]]
         weights: tuple[dict[str, Array], dict[str, Array]] = {}, {}
+        standings: dict[str, tuple[str, Standing]] = {}
+        families = keras.family, torch.family
         for slot in self.slots.get(path, ()):
-            name = slot.torch.rpartition(".")[2] if len(torch_paths) == 1 else slot.torch
-            weights[0][name] = slot.layout.to_torch(self.keras.read(slot.keras))
-            weights[1][name] = self.torch.read(slot.torch)
+            own = slot.torch.rpartition(".")[2]
+            name = own if len(torch_paths) == 1 else slot.torch
+            values = slot.layout.to_torch(self.keras.read(slot.keras)), self.torch.read(slot.torch)
+            if slot.standing is not None and len(torch_paths) == 1 and slot.layout.rows is None:
+                name = slot.standing.name
+                standings[name] = own, slot.standing
+                values = slot.standing.layout.to_keras(values[0]), slot.standing.layout.to_keras(values[1])
+                families = families[0] or slot.standing.family, families[1] or slot.standing.family
+            weights[0][name], weights[1][name] = values
 
         def rerun(values: Mapping[str, Array], settings: Mapping[str, Any]) -> Array | None:
             if len(torch_paths) != 1:
                 return None
-            outputs = self.torch.trial(torch_paths[0], apart.inputs, values, settings)
+            outputs = self.torch.trial(torch_paths[0], apart.inputs, _as_stored(values, standings), settings)
             return outputs[0] if outputs else None
 
         return Case(
-            path, ", ".join(torch_paths), (keras.family, torch.family), (keras.settings, torch.settings),
+            path, ", ".join(torch_paths), families, (keras.settings, torch.settings),
             list(apart.call.inputs), apart.keras_result[0], list(apart.inputs), apart.outputs[0], weights,
             self.images, rerun,
         )  # fmt: skip
+
+
+def _as_stored(
+    values: Mapping[str, Array], standings: Mapping[str, tuple[str, Standing]]
+) -> dict[str, Array]:
+    """Values under torch's own names and in its own layouts, as the layer of an unknown class holds them."""
+    return {
+        standings[name][0] if name in standings else name: standings[name][1].layout.to_torch(value)
+        if name in standings
+        else value
+        for name, value in values.items()
+    }
 
 
 def _same_place(first: Located, second: Located) -> bool:

@@ -147,9 +147,12 @@ class Adapter(Protocol):
         ...
 
     def trace(
-        self, inputs: Sequence[Array], observer: NodeObserver | None = None
+        self, inputs: Sequence[Array], observer: NodeObserver | None = None, inside: bool = False
     ) -> tuple[list[tuple[str, Array]], Trace]:
-        """Evaluate the model once, in inference mode; returns its outputs, and the graph of what was run."""
+        """Evaluate the model once, in inference mode; returns its outputs, and the graph of what was run.
+
+        With `inside`, what layers of unknown classes run are steps of the graph, not the layers.
+        """
         ...
 
     def storage(self, path: str) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Literal
 
-from parity.core.types import FAMILIES, Array, Side
+from parity.core.types import FAMILIES, Array, Side, WeightUse
 
 Sort = Literal["input", "layer", "op", "parameter", "constant"]
 
@@ -94,6 +94,7 @@ class Node:
         inputs: its operands, in order.
         shapes: of its outputs, in the framework's own layout.
         settings: what else it was called with (axis, slices, sizes), as far as that is plain.
+        names: of its operands, in order: the number of the argument, or its name; empty where not known.
     """
 
     id: int
@@ -106,6 +107,7 @@ class Node:
     inputs: tuple[Source, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
 
 @dataclass
@@ -119,6 +121,7 @@ class Trace:
         outputs: (name, source) of the model outputs, in the order of `forward`.
         complete: False where a tensor's origin was lost; `lost` says of what.
         flattened: (H, W, C) of the image that was flattened in front of a layer, by path (Keras alone).
+        uses: what the operations do with the weights of layers of unknown classes, by the tensors' paths.
     """
 
     side: Side
@@ -127,6 +130,7 @@ class Trace:
     outputs: list[tuple[str, Source]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     flattened: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    uses: dict[str, tuple[WeightUse, ...]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:

@@ -23,15 +23,38 @@ class Both(NamedTuple, Generic[T]):
         return self.keras if side == "keras" else self.torch
 
 
+class AxisPart(NamedTuple):
+    """A part of one axis of a weight: what it counts ("in", "out", "space", ...), its place there, and its length.
+
+    An axis that counts heads and features in one has two parts, the heads first.
+    """
+
+    role: str
+    place: int
+    size: int
+
+
+@dataclass(frozen=True)
+class WeightUse:
+    """What an operation does with a weight: its family ("dense", "conv", "element", ...), and the parts of each axis."""
+
+    family: str
+    axes: tuple[tuple[AxisPart, ...], ...]
+
+
 @dataclass(frozen=True)
 class TensorInfo:
-    """One weight or buffer: where it is, its shape and dtype, and its further names."""
+    """One weight or buffer: where it is, its shape and dtype, and its further names.
+
+    `uses` is what the operations of a traced pass do with it, where its layer is of a class that is not known.
+    """
 
     path: str
     name: str
     shape: tuple[int, ...]
     dtype: str
     aliases: tuple[str, ...] = ()
+    uses: tuple[WeightUse, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +75,12 @@ class LayerInfo:
     aliases: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     whole: bool = False
+
+    @property
+    def several_steps(self) -> bool:
+        """Whether a leaf of an unknown class holds several matrices, kernels or tables: it is several layers in one."""
+        several = sum(sum(size != 1 for size in tensor.shape) > 1 for tensor in self.tensors) > 1
+        return self.leaf and not self.whole and self.family is None and several
 
 
 @dataclass(frozen=True)

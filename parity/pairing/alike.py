@@ -87,7 +87,9 @@ def _groups(
 
 def _shape(layer: LayerInfo) -> Hashable:
     """All that decides which tensors of a layer correspond to which."""
-    return layer.family, tuple((tensor.name, tensor.aliases, tensor.shape) for tensor in layer.tensors)
+    return layer.family, tuple(
+        (tensor.name, tensor.aliases, tensor.shape, tensor.uses) for tensor in layer.tensors
+    )
 
 
 def _sizes(layer: LayerInfo) -> set[int]:

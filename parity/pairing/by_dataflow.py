@@ -42,7 +42,7 @@ class Structure:
     ) -> None:
         self.keras, self.torch, self.traces = keras, torch, traces
         self.named, self.fresh = named, fresh
-        self.layers = keras.layers(), torch.layers()
+        self.layers = named.keras, named.torch
         outputs = [sorted(name for name, _ in trace.outputs) for trace in traces]
         self.graphs: tuple[Graph, Graph] = (
             graph_of(traces[0], self.layers[0], outputs[0] == outputs[1]),

@@ -10,6 +10,7 @@ from parity.pairing.by_dataflow import Structure
 from parity.pairing.by_name import Matcher
 from parity.pairing.mapping import MappingLike
 from parity.pairing.pairs import LayerPair, Pairing
+from parity.pairing.uses.read import with_uses
 
 __all__ = ["LayerPair", "MappingLike", "Pairing", "pair_layers"]
 
@@ -41,12 +42,14 @@ def pair_layers(
         UsageError: the mapping is not made of paths.
     """
 
+    layers = keras.layers(), torch.layers()
     if traces is not None:
         settle_flattened(*traces)
         flattened = traces[0].flattened
+        layers = with_uses(layers[0], traces[0].uses), with_uses(layers[1], traces[1].uses)
 
     def matcher() -> Matcher:
-        fresh = Matcher(keras.layers(), torch.layers(), dict(flattened or {}))
+        fresh = Matcher(*layers, dict(flattened or {}))
         fresh.by_mapping(mapping)
         fresh.names.count_anew()
         fresh.by_sequence()

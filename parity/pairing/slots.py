@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from parity.core.layout import Layout, convolution, identity, reshaped, vector_after_flatten, weight_layout
 from parity.core.types import NORMALISATIONS, LayerInfo, Side, TensorInfo
 from parity.pairing.problems.problem import Problem, misshapen
+from parity.pairing.uses.axes import LINEAR, NAMES, in_common, layout_between, own_layout, standard
 
 # torch's name for a tensor -> the names that Keras layers give to its counterpart.
 SYNONYMS = {
@@ -24,6 +25,18 @@ NEUTRAL = {"weight": 1.0, "gamma": 1.0, "scale": 1.0, "bias": 0.0, "beta": 0.0}
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What a torch tensor of a layer of an unknown class would be in torch's own layer: name, family, and layout.
+
+    The layout goes from how the tensor is stored to how torch's own layer stores it.
+    """
+
+    name: str
+    family: str | None
+    layout: Layout
+
+
+@dataclass(frozen=True)
 class Slot:
     """One tensor on each side and the rule between their layouts.
 
@@ -35,6 +48,8 @@ class Slot:
     torch: str
     layout: Layout
     bias: tuple[Side, str] | None = None
+    standing: Standing | None = None
+    """Where the class of either layer is not known: what the tensor would be in torch's own layer."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,8 @@ class Slots:
             kernel = (families[0] or families[1]) in TRANSPOSED or keras[1].name == "kernel"
             self.problems.append(misshapen(keras, torch, kernel and len(torch[1].shape) > 1))
         else:
-            self.found.append(Slot(keras[1].path, torch[1].path, layout))
+            standing = standing_of(families, keras[1], torch[1])
+            self.found.append(Slot(keras[1].path, torch[1].path, layout, standing=standing))
 
 
 def slots_of(keras: LayerInfo, torch: tuple[LayerInfo, ...], image: tuple[int, ...] | None) -> Slots:
@@ -91,12 +107,14 @@ def slots_of(keras: LayerInfo, torch: tuple[LayerInfo, ...], image: tuple[int, .
     free = {variable.name: variable for variable in keras.tensors}
     for module in torch:
         for tensor in module.tensors:
+            families = (keras.family, module.family)
             variable = counterpart(tensor.name, free.values())
+            if variable is None or not _may_be_one(families, variable, tensor, image):
+                variable = _used_alike(families, tensor, free, image) or variable
             if variable is None:
                 slots.left_torch.append(tensor.path)
                 continue
             del free[variable.name]
-            families = (keras.family, module.family)
             layout = layout_of(families, variable, tensor, image)
             slots.add((keras, variable), (module, tensor), layout, families)
     slots.left_keras += [variable.path for variable in free.values()]
@@ -104,6 +122,25 @@ def slots_of(keras: LayerInfo, torch: tuple[LayerInfo, ...], image: tuple[int, .
         slots.constants += _neutral("keras", slots.left_keras, torch[0])
         slots.constants += _neutral("torch", slots.left_torch, keras)
     return slots
+
+
+def _used_alike(
+    families: Families, torch: TensorInfo, free: Mapping[str, TensorInfo], image: tuple[int, ...] | None
+) -> TensorInfo | None:
+    """The one Keras variable with which the same is done as with a torch tensor of another name."""
+    found = [
+        variable
+        for variable in free.values()
+        if by_use(variable, torch) and _may_be_one(families, variable, torch, image)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _may_be_one(
+    families: Families, keras: TensorInfo, torch: TensorInfo, image: tuple[int, ...] | None
+) -> bool:
+    """Whether the same is done with two tensors, or operations do not say what is done."""
+    return not by_use(keras, torch) or use_layout(families, keras, torch, image) is not None
 
 
 def _neutral(side: Side, left: list[str], lacking: LayerInfo) -> list[Constant]:
@@ -125,6 +162,9 @@ def raw_slots(
     shapes = keras[1].shape, torch[1].shape
     slots = Slots()
     families = (family, family) if family else (keras[0].family, torch[0].family)
+    if by_use(keras[1], torch[1]):
+        slots.add(keras, torch, use_layout(families, keras[1], torch[1], None), families)
+        return slots
     slim = [tuple(size for size in shape if size != 1) for shape in shapes]
     rule = weight_layout(families, shapes[1], shapes[0]) if families != (None, None) else None
     if rule is None and slim[0] == slim[1] and (families == (None, None) or len(slim[0]) < 2):
@@ -154,6 +194,8 @@ def layout_of(
     Layers of unknown kinds that call the tensor `weight` here and `kernel` there follow the frameworks'
     convention for convolutions and dense layers; tensors of the same name are the same as they are.
     """
+    if by_use(keras, torch):
+        return use_layout(families, keras, torch, image)
     same = identity(torch.shape) if torch.shape == keras.shape else None
     if torch.name == "weight" and families != (None, None):
         rule = weight_layout(families, torch.shape, keras.shape, image)
@@ -167,6 +209,32 @@ def layout_of(
     if image and families[0] in {"batchnorm", "layernorm"} and same:
         return vector_after_flatten(torch.shape, image)
     return same
+
+
+def by_use(keras: TensorInfo, torch: TensorInfo) -> bool:
+    """Whether operations say what is done with one of the two tensors, and its class does not."""
+    return bool(keras.uses or torch.uses)
+
+
+def use_layout(
+    families: Families, keras: TensorInfo, torch: TensorInfo, image: tuple[int, ...] | None
+) -> Layout | None:
+    """The layout rule between two tensors by what is done with each; None where that is not the same."""
+    pair = in_common(
+        keras.uses or (standard("keras", families[0], keras),),
+        torch.uses or (standard("torch", families[1], torch),),
+    )
+    return None if pair is None else layout_between(*pair, keras.shape, torch.shape, image)
+
+
+def standing_of(families: Families, keras: TensorInfo, torch: TensorInfo) -> Standing | None:
+    """What the torch tensor would be in torch's own layer; None where its class says it, or nothing does."""
+    if not by_use(keras, torch):
+        return None
+    use = (torch.uses or (standard("torch", families[1], torch),))[0]
+    own = own_layout(use, torch.shape)
+    name = NAMES.get(use.family, torch.name)
+    return None if own is None else Standing(name, use.family if use.family in LINEAR else None, own)
 
 
 def _separable(keras: LayerInfo, torch: tuple[LayerInfo, ...]) -> Slots:

@@ -23,7 +23,9 @@ from parity.core.finding import in_a_line
 from parity.core.trace import Trace
 from parity.core.types import Array
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
+from parity.pairing.uses.read import unknown
 from parity.weights.readings import settle
+from parity.weights.traced import traced
 
 
 def adapters_of(first: Any, second: Any, inputs: Any = None, device: str = "cpu") -> tuple[Adapter, Adapter]:
@@ -118,7 +120,11 @@ def pair_models(
 ) -> Pairing:
     """Pair two models: by name where that settles every tensor, else from one traced forward pass of each."""
     named = pair_layers(keras, torch, mapping)
-    if not named.complete or any(not item.evidence.of_names for item in named.pairs):
+    if (
+        not named.complete
+        or any(not item.evidence.of_names for item in named.pairs)
+        or _open_orientation(named, keras, torch)
+    ):
         traces = traces_of(keras, torch, inputs, mapping, layout)
         if isinstance(traces, tuple):
             return pair_layers(keras, torch, mapping, traces[0].flattened, traces)
@@ -137,11 +143,11 @@ def traces_of(
     for values in [declared(as_list(inputs, keras), keras)] if inputs is not None else random_inputs(keras):
         side = keras.side
         try:
-            first = keras.trace(values)[1]
+            first = traced(keras, values)
             side = torch.side
             if [len(order) for order in keras.orders] != [value.ndim for value in values]:
                 settle(keras, torch, values, layout, mapping)
-            return first, torch.trace(to_torch_inputs(values, keras))[1]
+            return first, traced(torch, to_torch_inputs(values, keras))
         except Exception as error:  # any model, any error: these sizes are not for it
             shapes = ", ".join(str(value.shape) for value in values)
             said = str(error).strip().partition("\n")[0][:200]
@@ -197,6 +203,23 @@ def _said(model: Adapter, values: list[Array]) -> str:
 
 def _sizes(values: list[Array]) -> str:
     return " and ".join("x".join(map(str, value.shape)) for value in values)
+
+
+def _open_orientation(pairing: Pairing, keras: Adapter, torch: Adapter) -> bool:
+    """Whether names pair kernels of layers of unknown classes, so that only the operation says which axis is which."""
+    layers = keras.layers(), torch.layers()
+    open_ = [
+        {
+            tensor.path
+            for layer in side.values()
+            for tensor in layer.tensors
+            if unknown(layer) and sum(size != 1 for size in tensor.shape) > 1
+        }
+        for side in layers
+    ]
+    return any(
+        slot.keras in open_[0] or slot.torch in open_[1] for item in pairing.pairs for slot in item.slots
+    )
 
 
 def layer_pairs(pairing: Pairing) -> list[tuple[str, str | tuple[str, ...]]]:

@@ -15,6 +15,7 @@ from parity.core.layout import aligned
 from parity.core.types import Array
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
 from parity.weights.copying import copy
+from parity.weights.traced import traced
 
 CLOSE = 1e-3
 """Outputs of one layer are the same where they differ by less of their scale: rounding in float32 is far below it."""
@@ -149,7 +150,7 @@ def _score(
     """How much speaks for a reading: outputs that agree, layers that agree, tensors that are paired."""
     keras.orders = tuple(orders)
     try:
-        traces = keras.trace(values)[1], torch.trace(to_torch_inputs(values, keras))[1]
+        traces = traced(keras, list(values)), traced(torch, to_torch_inputs(values, keras))
         pairing = pair_layers(keras, torch, mapping, traces[0].flattened, traces)
         slots = sum(len(item.slots) for item in pairing.pairs)
         with _same_weights(keras, torch, pairing):

@@ -84,7 +84,7 @@ def tensors_of(layers: Mapping[str, Any]) -> tuple[dict[int, str], set[int]]:
 
 @contextmanager
 def tracing(
-    builder: TraceBuilder, layers: Mapping[str, Any], infos: Mapping[str, LayerInfo]
+    builder: TraceBuilder, layers: Mapping[str, Any], infos: Mapping[str, LayerInfo], inside: bool = False
 ) -> Iterator[None]:
     """While this is open, whatever Keras runs goes into the builder's graph."""
     by_id = {id(layer): path for path, layer in layers.items()}
@@ -94,7 +94,7 @@ def tracing(
         path = by_id.get(id(layer))
         if builder.opaque or path is None:
             return original(layer, *args, **kwargs)
-        if not is_step(layer, infos[path]):
+        if not is_step(layer, infos[path], inside):
             with builder.scope(path):
                 return original(layer, *args, **kwargs)
 
@@ -120,12 +120,17 @@ def tracing(
         yield
 
 
-def is_step(layer: Any, info: LayerInfo) -> bool:
-    """Whether a call is one step: a leaf with weights, or a leaf that Keras itself defines."""
+def is_step(layer: Any, info: LayerInfo, inside: bool = False) -> bool:
+    """Whether a call is one step: a leaf with weights of one step, or a leaf that Keras itself defines.
+
+    With `inside`, a leaf with weights whose class is not known is none: what it runs are the steps.
+    """
     if isinstance(layer, COMPOSITES):
         return True
+    if inside and info.family is None and info.tensors:
+        return False
     own = type(layer).__module__.startswith("keras.") and not isinstance(layer, L.Lambda)
-    return info.leaf and (bool(info.tensors) or own)
+    return info.leaf and (own or (bool(info.tensors) and not info.several_steps))
 
 
 def _name(function: Any) -> str:
@@ -203,7 +208,9 @@ def _tensorflow_ops(builder: TraceBuilder) -> Iterator[None]:
         elif name not in TENSORFLOW_INQUIRIES:
             names = [item.decode() if isinstance(item, bytes) else item for item in attrs[::2]]
             settings = {
-                key: value for key, value in zip(names, attrs[1::2], strict=True) if isinstance(value, int)
+                key: value.decode() if isinstance(value, bytes) else value
+                for key, value in zip(names, attrs[1::2], strict=True)
+                if isinstance(value, int) or key == "equation"
             }
             small = [i for i, tensor in enumerate(inputs) if not builder.knows(tensor) and _is_small(tensor)]
             settings |= {str(i): inputs[i].numpy().tolist() for i in small}

@@ -57,7 +57,10 @@ def tensors_of(modules: Mapping[str, nn.Module]) -> tuple[dict[int, str], set[in
 
 @contextmanager
 def tracing(
-    builder: TraceBuilder, modules: Mapping[str, nn.Module], layers: Mapping[str, LayerInfo]
+    builder: TraceBuilder,
+    modules: Mapping[str, nn.Module],
+    layers: Mapping[str, LayerInfo],
+    inside: bool = False,
 ) -> Iterator[None]:
     """While this is open, whatever torch runs goes into the builder's graph."""
     by_id = {id(module): path for path, module in modules.items()}
@@ -68,7 +71,7 @@ def tracing(
         if builder.opaque or path is None:
             return original(module, *args, **kwargs)
         layer = layers[path]
-        if not is_step(module, layer):
+        if not is_step(module, layer, inside):
             with builder.scope(path):
                 return original(module, *args, **kwargs)
 
@@ -82,12 +85,17 @@ def tracing(
         yield
 
 
-def is_step(module: nn.Module, layer: LayerInfo) -> bool:
-    """Whether a call is one step: a leaf with weights, or a leaf that torch itself defines."""
+def is_step(module: nn.Module, layer: LayerInfo, inside: bool = False) -> bool:
+    """Whether a call is one step: a leaf with weights of one step, or a leaf that torch itself defines.
+
+    With `inside`, a leaf with weights whose class is not known is none: what it runs are the steps.
+    """
     if isinstance(module, COMPOSITES):
         return True
+    if inside and layer.family is None and layer.tensors:
+        return False
     own = type(module).__module__.startswith("torch.nn.")
-    return layer.leaf and (bool(layer.tensors) or own)
+    return layer.leaf and (own or (bool(layer.tensors) and not layer.several_steps))
 
 
 class Functions(TorchFunctionMode):

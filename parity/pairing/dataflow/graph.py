@@ -14,8 +14,9 @@ from math import prod
 from typing import Any
 
 from parity.core.trace import Node, Source, Trace
-from parity.core.types import FAMILIES, LayerInfo
+from parity.core.types import FAMILIES, LayerInfo, WeightUse
 from parity.pairing.dataflow.marks import COMMUTATIVE, SILENT, Marks, extended, mark_of
+from parity.pairing.uses.axes import CROSSWISE, LINEAR, sizes
 
 Reach = frozenset[tuple[int, Marks]]
 
@@ -25,7 +26,6 @@ SUMMED = 64
 """Edges into one sum beyond which the sum is a vertex of its own."""
 SUM = "sum"
 """First word of the label of such a vertex."""
-LINEAR = {"conv", "depthwise", "dense"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class _Reduction:
             if tensor.dtype.startswith(("float", "bfloat"))
         }
         self.shapes = {tensor.path: tensor.shape for layer in layers.values() for tensor in layer.tensors}
+        self.uses = {tensor.path: tensor.uses for layer in layers.values() for tensor in layer.tensors}
 
     def run(self, by_name: bool) -> Graph:
         for i, number in enumerate(self.trace.inputs):
@@ -137,20 +138,14 @@ class _Reduction:
         """An addition of a raw vector to what a raw convolution or product gave, and nobody else takes: one unit."""
         if node.sort != "op" or node.kind != "add" or len(data) != 1 or len(unit.tensors) != 1:
             return False
-        shape = self.shapes[unit.tensors[0]]
         reach = self._reaching(data[0])
         vertex, marks = next(iter(reach))
         before = self.graph.vertices[vertex]
-        if (
-            len(reach) > 1
-            or marks
-            or before.unit is None
-            or not before.unit.part
-            or before.label[0] != "linear"
-        ):
+        raw = before.unit is not None and before.unit.part != "" and before.label[0] == "linear"
+        if len(reach) > 1 or marks or before.unit is None or not raw:
             return False
-        alone = before.node == data[0].node and self.users[before.node] == [node.id]
-        if not alone or len(self.graph.units[before.unit]) > 1 or max(shape, default=1) != prod(shape):
+        alone = self._alone_in_front(node, data[0]) == before.node
+        if not alone or len(self.graph.units[before.unit]) > 1 or not self._is_bias(unit.tensors[0], before):
             return False
         names = f"{before.unit.part},{unit.part}"
         merged = Unit(before.unit.path, names, (*before.unit.tensors, *unit.tensors))
@@ -158,6 +153,22 @@ class _Reduction:
         self.graph.units[merged] = self.graph.units.pop(before.unit)
         self.reach[node.id, 0] = frozenset({(vertex, ())})
         return True
+
+    def _is_bias(self, path: str, before: Vertex) -> bool:
+        """Whether a tensor is one vector, or holds one value for each output, by heads."""
+        size = prod(self.shapes[path])
+        by_heads = any(use.family == "offset" for use in self.uses[path]) and before.label[-1] == size
+        return max(self.shapes[path], default=1) == size or by_heads
+
+    def _alone_in_front(self, node: Node, source: Source) -> int:
+        """The step in front, seen through those that only change the shape; -1 where another step takes it too."""
+        user = node.id
+        while self.users[source.node] == [user]:
+            front = self.trace.nodes[source.node]
+            if front.kind not in {"reshape", "identity"} or len(front.inputs) != 1:
+                return front.id
+            user, source = front.id, front.inputs[0]
+        return -1
 
     def _weighted(
         self, node: Node, data: Sequence[Source], units: Sequence[tuple[Unit, Marks, Marks]]
@@ -216,22 +227,29 @@ class _Reduction:
             return [
                 (
                     Unit(node.path, "", own),
-                    *labels(family, [self.shapes[path] for path in own], self.trace.side),
+                    *self._labels(family, own),
                 )
             ]
         if not raws:
             return []
         paths = tuple(sorted(raws))
         owners = {self.owner[path].path for path in paths}
-        shapes = [self.shapes[path] for path in paths]
         if len(owners) == 1:
             layer = self.owner[paths[0]]
             if layer.leaf and set(paths) == {tensor.path for tensor in layer.tensors}:
-                return [(Unit(layer.path, "", tuple(tensor.path for tensor in layer.tensors)),
-                         *labels(layer.family or _family(node), [tensor.shape for tensor in layer.tensors],
-                                 self.trace.side))]  # fmt: skip
+                own = tuple(tensor.path for tensor in layer.tensors)
+                return [(Unit(layer.path, "", own), *self._labels(layer.family or _family(node), own))]
         names = ",".join(path.rpartition(".")[2] for path in paths)
-        return [(Unit(sorted(owners)[0], names, paths), *labels(_family(node), shapes, self.trace.side))]
+        return [(Unit(sorted(owners)[0], names, paths), *self._labels(_family(node), paths))]
+
+    def _labels(self, family: str | None, paths: Sequence[str]) -> tuple[Marks, Marks]:
+        """The labels of a unit: by what operations do with its weights, where its class does not say it."""
+        shapes = [self.shapes[path] for path in paths]
+        kernels = [use for path in paths for use in self.uses[path] if use.family in LINEAR]
+        if kernels:
+            kernel = max(kernels, key=lambda use: prod(part.size for axis in use.axes for part in axis))
+            return labels_of(kernel)
+        return labels(family, shapes, self.trace.side)
 
     def _reaching(self, source: Source) -> Reach:
         return self.reach.get((source.node, source.output), frozenset())
@@ -241,11 +259,21 @@ class _Reduction:
         return len(self.graph.vertices) - 1
 
 
+def labels_of(kernel: WeightUse) -> tuple[Marks, Marks]:
+    """The same labels, by the use of a unit's kernel."""
+    whole = prod(part.size for axis in kernel.axes for part in axis)
+    window = tuple(sorted(sizes(kernel, "space")))
+    if kernel.family == "conv_transpose":
+        rough = ("transpose", window, whole)
+        return rough, rough
+    return ("linear", window, whole, prod(sizes(kernel, "out"))), ("linear", window, whole)
+
+
 def labels(family: str | None, shapes: Sequence[tuple[int, ...]], side: str) -> tuple[Marks, Marks]:
     """What kind of unit it is, in words that both sides share: exactly, and roughly."""
     kernel = max(shapes, key=lambda shape: (len(shape), prod(shape)))
-    sizes = tuple(sorted(prod(shape) for shape in shapes))
-    if family in LINEAR and len(kernel) > 1:
+    lengths = tuple(sorted(prod(shape) for shape in shapes))
+    if family in CROSSWISE and len(kernel) > 1:
         spatial = kernel[2:] if side == "torch" else kernel[:-2]
         outputs = kernel[0] if side == "torch" else kernel[-1] * (kernel[-2] if family == "depthwise" else 1)
         window = tuple(sorted(size for size in spatial if size != 1))
@@ -255,8 +283,8 @@ def labels(family: str | None, shapes: Sequence[tuple[int, ...]], side: str) -> 
         rough = ("transpose", tuple(sorted(spatial)), prod(kernel))
         return rough, rough
     if all(sum(size != 1 for size in shape) <= 1 for shape in shapes):
-        return (family or "vector", sizes[-1]), ("vector", sizes[-1])
-    plain = ("embedding" if family == "embedding" else "raw", *sizes)
+        return (family or "vector", lengths[-1]), ("vector", lengths[-1])
+    plain = ("raw", *lengths)
     return plain, plain
 
 
