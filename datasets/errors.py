@@ -15,10 +15,6 @@ ValueError for their arguments, as layers do.
 from __future__ import annotations
 
 
-class DamagedFile(Exception):  # noqa: N818  (no error of a command: see below)
-    """What is wrong with a file, found by a function that does not know its role; its caller makes a DataError of it."""
-
-
 class RunError(ValueError):
     """A run that cannot start or go on."""
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from datasets.bounds import hdf5
-from datasets.errors import DamagedFile
+from datasets.bounds.damaged import DamagedFile
 
 SEAL = "segparity_sha256"
 """The attribute of a file with the checksum of its tensors."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from datasets.errors import DamagedFile
+from datasets.bounds.damaged import DamagedFile
 
 
 def check_archive(path: Path) -> None:

@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from datasets.bounds.damaged import DamagedFile
 from datasets.bounds.survival import check_survival
-from datasets.errors import DamagedFile
 
 
 def check_hdf5(path: Path, member: str = "") -> None:

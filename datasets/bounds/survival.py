@@ -19,7 +19,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from datasets.errors import DamagedFile
+from datasets.bounds.damaged import DamagedFile
 
 SECONDS = 4
 """Seconds of the processor that reading a file may take."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets.bounds.archive import check_archive
+from datasets.bounds.damaged import DamagedFile
 from datasets.bounds.survival import size_of_file
-from datasets.errors import DamagedFile
 
 STEPS = 3_000_000
 """Steps of a pickle: one of 100,000 tensors has about 2,500,000."""

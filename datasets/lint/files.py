@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DamagedFile, DataError, DatasetError, MissingExtra, RunError, SettingsError
+from datasets.bounds.damaged import DamagedFile
+from datasets.errors import DataError, DatasetError, MissingExtra, RunError, SettingsError
 from datasets.files import opened_picture
 from datasets.purdue_shapes import CLASSES, MASK_VALUES, load
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DamagedFile, DataError, RunError, SettingsError
+from datasets.bounds.damaged import DamagedFile
+from datasets.errors import DataError, RunError, SettingsError
 from datasets.files import extra, opened_picture, read_within
 from datasets.tiles.tiff import LARGEST, read_tiff, unreadable
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from datasets.bounds.damaged import DamagedFile
 from datasets.bounds.survival import check_survival
-from datasets.errors import DamagedFile, DataError
+from datasets.errors import DataError
 from datasets.files import ROOM, extra, read_json
 from datasets.tiles.tiff import quiet
 from datasets.tiles.tiff_head import check_head
@@ -158,7 +159,7 @@ def _polygons(path: Path) -> Polygons:
         shapes += parts
         properties += [own] * len(parts)
     if not shapes:
-        raise ValueError(f"no polygon, {left_out} other geometries")
+        raise DamagedFile(f"no polygon, {left_out} other geometries")
     number = _crs(content.get("crs"))
     return Polygons(shapes, properties, left_out, number, str(path))
 
@@ -198,7 +199,7 @@ def _shape(geometry: dict[str, Any]) -> Any:
         or library.is_empty(rings).any()
         or not np.isfinite(library.get_coordinates(rings)).all()
     ):
-        raise ValueError("a ring without points, or with points that are no numbers")
+        raise DamagedFile("a ring without points, or with points that are no numbers")
     return shape
 
 

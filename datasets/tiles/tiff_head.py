@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from datasets.bounds.damaged import DamagedFile
 from datasets.bounds.regular import open_regular
-from datasets.errors import DamagedFile
 
 PAGES = 4096
 """The most pages of one file."""

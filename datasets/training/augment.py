@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.errors import DamagedFile, DataError, RunError, SettingsError
+from datasets.bounds.damaged import DamagedFile
+from datasets.errors import DataError, RunError, SettingsError
 from datasets.files import extra, read_within
 
 PRESETS = ("none", "flips", "standard")

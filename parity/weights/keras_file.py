@@ -113,7 +113,7 @@ def _check_readable(path: Path) -> None:
         CheckpointError: it cannot.
     """
     from datasets.bounds import archive, hdf5
-    from datasets.errors import DamagedFile
+    from datasets.bounds.damaged import DamagedFile
 
     try:
         if path.suffix == ".keras":

@@ -70,8 +70,8 @@ def _check_within(path: Path) -> None:
     Raises:
         CheckpointError: it is not.
     """
+    from datasets.bounds.damaged import DamagedFile
     from datasets.bounds.torch_pickle import check_torch
-    from datasets.errors import DamagedFile
 
     try:
         check_torch(path)
