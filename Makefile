@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env parity test check bench gpu gpu-wheels docs lint types clean
+.PHONY: env parity test check bench zoo gpu gpu-wheels docs lint types clean
 
 $(VENV)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +61,18 @@ check: env
 bench: env
 	$(BIN)/python benchmarks/speed.py
 	OMP_NUM_THREADS=$(JOBS) $(BIN)/python benchmarks/training_speed.py
+
+# Public pairs: keras-hub and keras.applications against transformers, timm, diffusers and torchvision. The environment
+# is installed as it is listed; only torch brings what its build needs.
+ZOO := build/zoo
+$(ZOO)/.made: tests/public/requirements.txt
+	$(PYTHON) -m venv $(ZOO)
+	$(ZOO)/bin/pip install -q -c tests/public/requirements.txt torch
+	$(ZOO)/bin/pip install -q --no-deps -r tests/public/requirements.txt
+	touch $@
+
+zoo: $(ZOO)/.made
+	$(ZOO)/bin/python -m tests.public --json docs/records/zoo.json; status=$$?; $(ZOO)/bin/python docs/zoo.py; exit $$status
 
 # The catalogue and mUnet's training step on a GPU. It needs no environment and no network: PYTHON has PyTorch and JAX,
 # and what else is missing lies in WHEELS, which `make gpu-wheels` fills on a machine with a network.
