@@ -40,6 +40,7 @@ def check_pair(
     seed: int = 0,
     quick: bool = False,
     layout: Any = None,
+    ignore: Any = (),
     **training: Any,
 ) -> Result:
     """Check one pair of models.
@@ -57,6 +58,7 @@ def check_pair(
         mapping: {Keras path: torch path} where names differ.
         seed: of the random weights.
         layout: the order of axes in which torch takes the inputs, as for `compare`; None finds it.
+        ignore: patterns of paths that are left out, as for `compare`.
         quick: no further probes; without it the first picture of the first direction has them. The weights of the second
             direction are others on the same two models: every tensor is compared, and every picture evaluated.
         training: gradients, train_steps, loss, optimizer, match_rules and initialisers of `compare`, for the first
@@ -75,7 +77,7 @@ def check_pair(
         if direction != "none":
             source = torch_module if direction == "torch-to-keras" else keras_model
             randomise(adapt(source), seed + DIRECTIONS.index(direction))
-        pairing = pairing or pair(keras_model, torch_module, mapping, first, layout=layout)
+        pairing = pairing or pair(keras_model, torch_module, mapping, first, layout=layout, ignore=ignore)
         if direction != "none":
             target = keras_model if source is torch_module else torch_module
             result.findings += _lost(source, target, pairing, seed)
@@ -126,7 +128,7 @@ def _lost(source: Any, target: Any, pairing: Pairing, seed: int) -> list[Finding
     held = _state(adapt(target))
     randomise(adapter, seed + 2)
     transfer(target, source, strict=False, pairing=pairing)
-    for path in there.unmatched_source:
+    for path in (*there.unmatched_source, *there.ignored[0]):
         adapter.write(path, before[path])
     changed = [path for path, value in _state(adapter).items() if not np.array_equal(value, before[path])]
     if set(changed) & set(there.rewritten):  # held in another form: what is made of it again must be the same

@@ -231,12 +231,13 @@ def randomise(model: Adapter, seed: int = 0) -> None:
     """Give every tensor random values that keep activations in scale and hide no fault.
 
     Zero biases, unit variances and zero means hide lost biases and swapped slots: normalisation
-    statistics and affine terms are drawn at random, kernels at the He scale, biases around zero.
+    statistics and affine terms are drawn at random, kernels at the He scale, biases around zero. What training never
+    changes stays: another table or mask is another model.
     """
     rng = np.random.default_rng(seed)
     for layer in model.layers().values():
         for tensor in layer.tensors:
-            if tensor.dtype.startswith(("float", "bfloat")):
+            if tensor.dtype.startswith(("float", "bfloat")) and not tensor.fixed:
                 value = _random_weight(
                     rng, tensor.name, tensor.shape, _fan_in(model.side, layer.family, tensor.shape)
                 )

@@ -87,6 +87,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "quick": options.quick,
         "layout": layout_of(options.layout),
+        "ignore": tuple(options.ignore),
     }
     optimizer: dict[str, Any] = {"name": options.optimizer or "sgd"}
     if options.lr is not None:

@@ -55,6 +55,13 @@ def _check(command: argparse.ArgumentParser) -> None:
         "--mapping", type=Path, metavar="F", help="JSON file {Keras path: torch path} for names that differ"
     )
     what.add_argument(
+        "--ignore",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="paths of layers or tensors of either side that are neither copied nor compared ('aux.*'); once for each",
+    )
+    what.add_argument(
         "--transfer",
         choices=("both", "torch-to-keras", "keras-to-torch", "none"),
         default="both",

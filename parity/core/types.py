@@ -47,6 +47,7 @@ class TensorInfo:
     """One weight or buffer: where it is, its shape and dtype, and its further names.
 
     `uses` is what the operations of a traced pass do with it, where its layer is of a class that is not known.
+    `fixed` says that training never changes it: an index, a mask, a table, statistics of the data.
     """
 
     path: str
@@ -55,6 +56,16 @@ class TensorInfo:
     dtype: str
     aliases: tuple[str, ...] = ()
     uses: tuple[WeightUse, ...] = ()
+    fixed: bool = False
+
+
+TRAINED_BUFFERS = frozenset(
+    {
+        "running_mean", "running_var", "moving_mean", "moving_variance", "weight", "bias", "kernel", "gamma", "beta",
+        "scale",
+    }
+)  # fmt: skip
+"""Names of tensors that training changes, or changed once, although no gradient reaches them."""
 
 
 @dataclass(frozen=True)

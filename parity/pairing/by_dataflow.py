@@ -8,13 +8,18 @@ import numpy as np
 
 from parity.core.adapter import Adapter
 from parity.core.trace import Trace
+from parity.pairing.alike import compatible
 from parity.pairing.by_name import Matcher, loose
-from parity.pairing.dataflow.graph import Graph, Unit, graph_of
+from parity.pairing.dataflow.both import graphs_of
+from parity.pairing.dataflow.graph import Graph, Unit
 from parity.pairing.dataflow.isomorphism import Match, isomorphism
 from parity.pairing.dataflow.propagation import Ambiguity, propagate
 from parity.pairing.dataflow.steps import aligned_steps
 from parity.pairing.evidence import Evidence
 from parity.pairing.folding import fold_biases
+from parity.pairing.leftover.listing import listed
+from parity.pairing.leftover.renaming import learnt, renamed
+from parity.pairing.leftover.unrun import never_run, said_of
 from parity.pairing.pairs import Pairing
 from parity.pairing.problems.problem import Problem, ProblemKind
 from parity.pairing.slots import Slot
@@ -43,11 +48,7 @@ class Structure:
         self.keras, self.torch, self.traces = keras, torch, traces
         self.named, self.fresh = named, fresh
         self.layers = named.keras, named.torch
-        outputs = [sorted(name for name, _ in trace.outputs) for trace in traces]
-        self.graphs: tuple[Graph, Graph] = (
-            graph_of(traces[0], self.layers[0], outputs[0] == outputs[1]),
-            graph_of(traces[1], self.layers[1], outputs[0] == outputs[1]),
-        )
+        self.graphs: tuple[Graph, Graph] = graphs_of(traces, self.layers)
         self.slots = UnitSlots(*self.layers, traces[0].flattened)
 
     def decide(self) -> Pairing:
@@ -73,10 +74,40 @@ class Structure:
                 f"the two dataflows are not the same: {near} layers were paired by their neighbours and their place"
             )
         matcher.by_path()
+        self._rename(matcher)
         matcher.by_signature()
         self._report(matcher, ambiguities)
         fold_biases(matcher, self.traces)
         return self._finished(matcher, match)
+
+    def _rename(self, matcher: Matcher) -> None:
+        """Layers that never run on either side go by the renaming that the pairs follow which do run."""
+        idle = [never_run(trace, layers) for trace, layers in zip(self.traces, self.layers, strict=True)]
+        free = matcher.free_keras & idle[0], matcher.free_torch & idle[1]
+        if not all(free):
+            return
+        renaming = learnt(
+            (matcher.names.of(item.keras)[0], item.torch[0])
+            for item in matcher.pairing.pairs
+            if len(item.torch) == 1 and item.keras not in idle[0] and not item.evidence.of_chance
+        )
+        found = [
+            (keras, torch)
+            for keras, torch in renamed(
+                renaming,
+                {path: matcher.names.of(path) for path in self.layers[0] if path in free[0]},
+                {path: self.layers[1][path].aliases for path in self.layers[1] if path in free[1]},
+            )
+            if compatible(self.layers[0][keras], self.layers[1][torch])
+            and matcher.slots(keras, (torch,)).complete
+        ]
+        for keras, torch in found:
+            matcher.take(keras, (torch,), Evidence.RENAMED)
+        if found:
+            first = listed([f"{keras} with {torch}" for keras, torch in found], 2)
+            matcher.pairing.notes.append(
+                f"layers that never run are paired as the others are named ({renaming}): {first}"
+            )
 
     def _by_names(self, named: Matcher) -> Pairing:
         """Every tensor is paired by name; say so where the dataflow would pair otherwise."""
@@ -96,6 +127,8 @@ class Structure:
         if match.level is not None:
             matcher.pairing.level = match.level
         pairing = matcher.result(self.keras, self.torch)
+        idle = [never_run(trace, layers) for trace, layers in zip(self.traces, self.layers, strict=True)]
+        pairing.problems = said_of(pairing.problems, {"keras": idle[0], "torch": idle[1]})
         units = match.units | self._units_of(matcher)
         pairing.ops = aligned_steps(*self.traces, self._calls(units))
         for side, trace in zip(("Keras", "torch"), self.traces, strict=True):
@@ -188,7 +221,7 @@ class Structure:
         for keras, torch in match.units.items():
             name = loose(matcher.names.of(keras.path)[0])
             found = match.evidence.get(keras, Evidence.DATAFLOW) is not None and not keras.part
-            if found and name in torch_names and name != loose(torch.path):
+            if found and name and name in torch_names and name != loose(torch.path):
                 against[keras] = torch
         if against:
             matcher.pairing.notes.append(f"the dataflow pairs {_shown(against)}, against their names")

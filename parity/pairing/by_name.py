@@ -10,6 +10,7 @@ from parity.core.adapter import Adapter
 from parity.core.types import LayerInfo, Side
 from parity.pairing.alike import Alike, compatible
 from parity.pairing.evidence import Evidence
+from parity.pairing.leftover.listing import listed
 from parity.pairing.mapping import MappingLike, entries, known, may_be_made_up, of_this_build
 from parity.pairing.names import Names, below, stems
 from parity.pairing.pairs import LayerPair, Pairing
@@ -41,7 +42,8 @@ class Matcher:
         """Whether each layer has its counterpart, and each tensor within them."""
         pairing = self.pairing
         left = pairing.problems or pairing.unmatched_keras or pairing.unmatched_torch
-        return not (self.free_keras or self.free_torch or left)
+        free = [self.keras[path] for path in self.free_keras] + [self.torch[path] for path in self.free_torch]
+        return not (left or any(not tensor.fixed for layer in free for tensor in layer.tensors))
 
     def share(self) -> float:
         """Share of the layers with weights, of the side that has fewer, that are paired."""
@@ -187,23 +189,37 @@ class Matcher:
                 owners = slot.keras.rpartition(".")[0], slot.torch.rpartition(".")[0]
                 pairing.pairs.append(LayerPair(owners[0], (owners[1],), (slot,), evidence))
         slots = [slot for item in pairing.pairs for slot in item.slots]
-        unmatched = pairing.unmatched_keras
-        unmatched += [
-            t.path for path in self.keras if path in self.free_keras for t in self.keras[path].tensors
-        ]
-        unmatched[:] = _not_tied(keras, unmatched, {slot.keras for slot in slots})
-        partners = {item.keras: item.torch for item in pairing.pairs}
-        self._leave("keras", unmatched, self.keras, partners)
-        unmatched = pairing.unmatched_torch
-        unmatched += [
-            t.path for path in self.torch if path in self.free_torch for t in self.torch[path].tensors
-        ]
-        unmatched[:] = _not_tied(torch, unmatched, {slot.torch for slot in slots})
-        partners = {path: (item.keras,) for item in pairing.pairs for path in item.torch}
-        self._leave("torch", unmatched, self.torch, partners)
+        sides: tuple[tuple[Adapter, Mapping[str, LayerInfo], set[str], list[str]], ...] = (
+            (keras, self.keras, self.free_keras, pairing.unmatched_keras),
+            (torch, self.torch, self.free_torch, pairing.unmatched_torch),
+        )
+        partners: dict[Side, dict[str, tuple[str, ...]]] = {
+            "keras": {item.keras: item.torch for item in pairing.pairs},
+            "torch": {path: (item.keras,) for item in pairing.pairs for path in item.torch},
+        }
+        for adapter, layers, free, unmatched in sides:
+            paired = {slot.keras if adapter is keras else slot.torch for slot in slots}
+            unmatched += [
+                t.path for path in layers if path in free for t in layers[path].tensors if not t.fixed
+            ]
+            unmatched[:] = _not_tied(adapter, unmatched, paired)
+            self._leave(adapter.side, unmatched, layers, partners[adapter.side])
+            alone = [
+                t.path for layer in layers.values() for t in layer.tensors if t.fixed and t.path not in paired
+            ]
+            self._keep(adapter.side, _not_tied(adapter, alone, paired))
         order = {path: i for i, path in enumerate(self.keras)}
         pairing.pairs.sort(key=lambda item: order[item.keras])
         return pairing
+
+    def _keep(self, side: Side, alone: list[str]) -> None:
+        """Tensors that training never changes, which one side alone has, stay as they are."""
+        self.pairing.constants += tuple((side, path) for path in alone)
+        if alone:
+            self.pairing.notes.append(
+                f"{'Keras' if side == 'keras' else 'torch'} alone has {listed(alone)}, which training never changes: "
+                "not copied, and judged by what comes out"
+            )
 
     def _leave(
         self,

@@ -18,12 +18,18 @@ class Evidence(Enum):
     NEIGHBOURS_EITHER = "its neighbours, where either would do"
     ORDER = "the order in the dataflow"
     NAMES = "its name, where the dataflow leaves several"
+    RENAMED = "its name, renamed as the other pairs are"
     SHAPE = "kind and shapes, which occur once"
 
     @property
     def of_names(self) -> bool:
         """Whether names settle it, so that no model has to be run."""
         return self in {Evidence.MAPPING, Evidence.PATH}
+
+    @property
+    def of_chance(self) -> bool:
+        """Whether another choice would have done as well, so that nothing follows from the two names."""
+        return self in {Evidence.DATAFLOW_EITHER, Evidence.NEIGHBOURS_EITHER}
 
     @property
     def of_neighbours(self) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from parity.core.adapter import Adapter
 from parity.core.trace import Trace, settle_flattened
 from parity.pairing.by_dataflow import Structure
 from parity.pairing.by_name import Matcher
+from parity.pairing.leftover.ignored import without_ignored
 from parity.pairing.mapping import MappingLike
 from parity.pairing.pairs import LayerPair, Pairing
 from parity.pairing.uses.read import with_uses
@@ -21,6 +22,7 @@ def pair_layers(
     mapping: MappingLike | None = None,
     flattened: Mapping[str, tuple[int, ...]] | None = None,
     traces: tuple[Trace, Trace] | None = None,
+    ignore: Sequence[str] = (),
 ) -> Pairing:
     """Pair the layers of two models and the tensors within each pair.
 
@@ -34,12 +36,13 @@ def pair_layers(
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
         traces: of one forward pass of each side on the same inputs, (keras, torch); the Keras trace then says
             what was flattened, after they are settled it with torch's.
+        ignore: patterns of paths that are left out (`parity.pairing.leftover.ignored`).
 
     Returns:
         Pairs in the Keras model's definition order, with every problem found.
 
     Raises:
-        UsageError: the mapping is not made of paths.
+        UsageError: the mapping is not made of paths, or a pattern names nothing.
     """
 
     layers = keras.layers(), torch.layers()
@@ -59,5 +62,7 @@ def pair_layers(
     named.by_path()
     if traces is None:
         named.by_signature()
-        return named.result(keras, torch)
-    return Structure(keras, torch, traces, named, matcher()).decide()
+        pairing = named.result(keras, torch)
+    else:
+        pairing = Structure(keras, torch, traces, named, matcher()).decide()
+    return without_ignored(pairing, layers, ignore)

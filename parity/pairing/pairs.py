@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from parity.core.types import Side
 from parity.pairing.evidence import Evidence
 from parity.pairing.problems.problem import Problem
 from parity.pairing.slots import Constant, Slot
@@ -44,6 +45,9 @@ class Pairing:
             were not looked at.
         unrun: why the dataflow was not looked at where names left something open; None where it was.
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
+        constants: (side, path) of tensors that training never changes and that one side alone has: they stay as they
+            are, and what comes out judges them.
+        ignored: paths of the tensors that the caller leaves out, of Keras and of torch.
     """
 
     pairs: list[LayerPair] = field(default_factory=list)
@@ -55,8 +59,15 @@ class Pairing:
     flattened: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     unmatched_keras: list[str] = field(default_factory=list)
     unmatched_torch: list[str] = field(default_factory=list)
+    constants: tuple[tuple[Side, str], ...] = ()
+    ignored: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     @property
     def complete(self) -> bool:
         """Whether each tensor has its counterpart."""
         return not self.problems
+
+    @property
+    def open(self) -> list[Problem]:
+        """The problems that leave a verdict open: not those of layers that never run."""
+        return [problem for problem in self.problems if not problem.unrun]

@@ -112,12 +112,12 @@ def slots_of(keras: LayerInfo, torch: tuple[LayerInfo, ...], image: tuple[int, .
             if variable is None or not _may_be_one(families, variable, tensor, image):
                 variable = _used_alike(families, tensor, free, image) or variable
             if variable is None:
-                slots.left_torch.append(tensor.path)
+                slots.left_torch += [] if tensor.fixed else [tensor.path]
                 continue
             del free[variable.name]
             layout = layout_of(families, variable, tensor, image)
             slots.add((keras, variable), (module, tensor), layout, families)
-    slots.left_keras += [variable.path for variable in free.values()]
+    slots.left_keras += [variable.path for variable in free.values() if not variable.fixed]
     if len(torch) == 1 and keras.family == torch[0].family and keras.family in NORMALISATIONS:
         slots.constants += _neutral("keras", slots.left_keras, torch[0])
         slots.constants += _neutral("torch", slots.left_torch, keras)

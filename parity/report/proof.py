@@ -18,6 +18,8 @@ class UnprovenKind(StrEnum):
     STATE = "state"
     DTYPES = "dtypes"
     PROBES = "probes"
+    IGNORED = "ignored"
+    NEVER_RUNS = "never-runs"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

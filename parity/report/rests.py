@@ -23,6 +23,8 @@ COUNTED: Mapping[UnprovenKind, tuple[str, str]] = {
     UnprovenKind.STATE: ("place that changes with each call", "places that change with each call"),
     UnprovenKind.DTYPES: ("dtype not compared", "dtypes not compared"),
     UnprovenKind.PROBES: ("probe not made", "probes not made"),
+    UnprovenKind.IGNORED: ("side with ignored tensors", "sides with ignored tensors"),
+    UnprovenKind.NEVER_RUNS: ("lone tensor that never runs", "lone tensors that never run"),
 }
 """How entries of a kind are counted, one and several."""
 

@@ -36,7 +36,7 @@ from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, ju
 from parity.verdict.precision import Precision, compare_in
 from parity.verdict.proving import Proven, prove
 from parity.verdict.runs.own_dtype import compare_as_held
-from parity.verdict.unmatched import with_differing_values, with_unmatched
+from parity.verdict.unmatched import left_out, with_differing_values, with_unmatched
 from parity.verdict.where import Where, where
 from parity.weights.differences import exact_folds
 from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides, taking
@@ -59,6 +59,7 @@ def compare(
     quick: bool = False,
     initialisers: bool | str = False,
     layout: Any = None,
+    ignore: Any = (),
 ) -> Report:
     """Evaluate both models on the same inputs with the weights that they have, and compare the outputs.
 
@@ -89,6 +90,8 @@ def compare(
         initialisers: compare the laws of both sides' first values too; what differs is a note, with "strict" a finding.
         layout: the order of axes in which torch takes the inputs: "same", "channels-first", "channels-last", "frames" or
             axes such as "0312"; a list or a dictionary says it for each input. None finds it; the notes say which.
+        ignore: patterns of paths of layers or tensors of either side ("aux.*") that are not compared; they need no
+            counterpart, and stand in `report.unproven`.
 
     Returns:
         The report; `bool(report)` is True for EQUAL alone.
@@ -104,14 +107,14 @@ def compare(
     sides = adapters_of(keras_model, torch_module, inputs, device)
     keras, torch = sorted_sides(*sides)
     if pairing is not None:
-        pairing = given(pairing, keras, torch, mapping)
+        pairing = given(pairing, keras, torch, mapping, ignore)
     with ExitStack() as stack:
         stack.enter_context(_no_full_collection())
         for side in sides:  # a model that was left in training mode changes in a pass
             stack.callback(trainer_of(side).statistics())
         candidates, refused = taking(keras, torch, inputs, mapping, layout)
         for values in candidates:
-            paired = pair_models(keras, torch, mapping, values) if pairing is None else pairing
+            paired = pair_models(keras, torch, mapping, values, ignore=ignore) if pairing is None else pairing
             comparison = _Comparison(keras, torch, paired, values, dtype, quick)
             report = comparison.report()
             # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
@@ -227,7 +230,7 @@ class _Comparison:
             layers=self.layers,
             graphs=self.graphs,
             elements=judged.elements,
-            unproven=self.proven.unproven if self.proven else [],
+            unproven=[*left_out(self.pairing), *(self.proven.unproven if self.proven else [])],
             proof=self.proven.proof if self.proven else None,
         )
 
@@ -266,7 +269,7 @@ class _Comparison:
                 self._take(where(self.sides, inputs, self.pairing, bool(self.findings), outputs))
             evaluated_both = len(outputs) == 2
             self.findings = with_differing_values(self.findings, self.sides, self.pairing, evaluated_both)
-            if agree and not (self.findings or self.hiding or self.pairing.problems):
+            if agree and not (self.findings or self.hiding or self.pairing.open):
                 self._prove(inputs, outputs)
         return outputs if len(outputs) == 2 else {}
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 from parity.core.adapter import Adapter
 from parity.core.finding import ROOT, Finding, Kind
 from parity.core.tolerance import FLUSHED, difference
+from parity.pairing.leftover.listing import listed
 from parity.pairing.pair import Pairing
 from parity.pairing.problems.problem import Problem
 from parity.pairing.problems.sentences import sentence
 from parity.replay.settings import differing_settings
+from parity.report.proof import Unproven, UnprovenKind
 from parity.weights.differences import tensor_differences
 
 SHOWN = 5
@@ -25,7 +27,7 @@ def with_unmatched(
 ) -> list[Finding]:
     """The findings, with every tensor that has no counterpart: at the layer that differs for want of it, or alone."""
     found = [*findings, *_unlike(sides, pairing)]
-    for problem in pairing.problems:
+    for problem in pairing.open:
         for i, finding in enumerate(found):
             at_keras = problem.keras is not None and problem.keras == finding.keras
             at_torch = problem.torch is not None and problem.torch == finding.torch
@@ -37,12 +39,26 @@ def with_unmatched(
     return found
 
 
+def left_out(pairing: Pairing) -> list[Unproven]:
+    """What the verdict does not rest on: what the caller ignores, and layers that never run and have no counterpart."""
+    found = []
+    for side, paths in zip(("Keras", "torch"), pairing.ignored, strict=True):
+        if paths:
+            text = f"ignored as asked: {side} {listed(paths)}"
+            found.append(Unproven(UnprovenKind.IGNORED, text, paths))
+    for problem in pairing.problems:
+        if problem.unrun:
+            places = tuple(tensor.path for tensor in problem.held)
+            found.append(Unproven(UnprovenKind.NEVER_RUNS, sentence(problem), places))
+    return found
+
+
 def _unlike(sides: tuple[Adapter, Adapter], pairing: Pairing) -> list[Finding]:
     """What to do where most layers of one side have no counterpart: these are hardly two of one network."""
     counts = [sum(bool(layer.tensors) for layer in side.layers().values()) for side in sides]
-    misfit = {problem.keras for problem in pairing.problems}
+    misfit = {problem.keras for problem in pairing.open}
     whole = sum(1 for item in pairing.pairs if item.slots and item.keras not in misfit)
-    if not pairing.problems or whole >= min(counts) / 2:
+    if not pairing.open or whole >= min(counts) / 2:
         return []
     text = (
         f"{whole} of {counts[0]} Keras and {counts[1]} torch layers with weights correspond: are these two versions "

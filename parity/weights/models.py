@@ -22,6 +22,7 @@ from parity.core.errors import UsageError
 from parity.core.finding import in_a_line
 from parity.core.trace import Trace
 from parity.core.types import Array
+from parity.pairing.leftover.ignored import patterns_of, without_ignored
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
 from parity.pairing.uses.read import unknown
 from parity.weights.readings import settle
@@ -71,7 +72,13 @@ def sorted_sides(first: Adapter, second: Adapter) -> tuple[Adapter, Adapter]:
 
 
 def pair(
-    first: Any, second: Any, mapping: MappingLike | None = None, inputs: Any = None, *, layout: Any = None
+    first: Any,
+    second: Any,
+    mapping: MappingLike | None = None,
+    inputs: Any = None,
+    *,
+    layout: Any = None,
+    ignore: Any = (),
 ) -> Pairing:
     """Pair the layers and tensors of two models, once for every `transfer` and `compare` that follows.
 
@@ -85,14 +92,18 @@ def pair(
         inputs: a sample input in the Keras layout, as `parity.compare` takes it; None draws one from the Keras model's
             own specification.
         layout: the order of axes in which torch takes it, as for `parity.compare`; None finds it.
+        ignore: patterns of paths of layers or tensors of either side that are left out ("aux.*").
 
     Raises:
-        UsageError: the two models are not one of each framework, or the mapping is not made of paths.
+        UsageError: the two models are not one of each framework, the mapping is not made of paths, or a pattern names
+            nothing.
     """
-    return pair_models(*sorted_sides(*adapters_of(first, second, inputs)), mapping, inputs, layout)
+    return pair_models(*sorted_sides(*adapters_of(first, second, inputs)), mapping, inputs, layout, ignore)
 
 
-def given(pairing: Pairing, keras: Adapter, torch: Adapter, mapping: MappingLike | None) -> Pairing:
+def given(
+    pairing: Pairing, keras: Adapter, torch: Adapter, mapping: MappingLike | None, ignore: Any = ()
+) -> Pairing:
     """A pairing that the caller made before, once it is known to be of these two models.
 
     Raises:
@@ -102,6 +113,8 @@ def given(pairing: Pairing, keras: Adapter, torch: Adapter, mapping: MappingLike
         raise UsageError(
             "a pairing holds its mapping already; got pairing= and mapping=. Give the mapping to parity.pair."
         )
+    if patterns := patterns_of(ignore):
+        pairing = without_ignored(pairing, (keras.layers(), torch.layers()), patterns)
     for adapter, named in (
         (keras, {slot.keras for item in pairing.pairs for slot in item.slots}),
         (torch, {slot.torch for item in pairing.pairs for slot in item.slots}),
@@ -116,10 +129,16 @@ def given(pairing: Pairing, keras: Adapter, torch: Adapter, mapping: MappingLike
 
 
 def pair_models(
-    keras: Adapter, torch: Adapter, mapping: MappingLike | None, inputs: Any, layout: Any = None
+    keras: Adapter,
+    torch: Adapter,
+    mapping: MappingLike | None,
+    inputs: Any,
+    layout: Any = None,
+    ignore: Any = (),
 ) -> Pairing:
     """Pair two models: by name where that settles every tensor, else from one traced forward pass of each."""
-    named = pair_layers(keras, torch, mapping)
+    patterns = patterns_of(ignore)
+    named = pair_layers(keras, torch, mapping, ignore=patterns)
     if (
         not named.complete
         or any(not item.evidence.of_names for item in named.pairs)
@@ -127,10 +146,12 @@ def pair_models(
     ):
         traces = traces_of(keras, torch, inputs, mapping, layout)
         if isinstance(traces, tuple):
-            return pair_layers(keras, torch, mapping, traces[0].flattened, traces)
+            return pair_layers(keras, torch, mapping, traces[0].flattened, traces, patterns)
         named.unrun = traces
     flattened = flattened_images(keras, inputs)
-    return replace(pair_layers(keras, torch, mapping, flattened), unrun=named.unrun) if flattened else named
+    if not flattened:
+        return named
+    return replace(pair_layers(keras, torch, mapping, flattened, ignore=patterns), unrun=named.unrun)
 
 
 def traces_of(

@@ -28,6 +28,8 @@ class TransferResult:
         notes: what is worth knowing of how the layers were paired.
         rewritten: paths of the source's tensors that come back in another form that computes the same: a bias in
             front of a BatchNorm, and the running mean that takes it in.
+        ignored: paths of the source's and the target's tensors that `ignore` left out.
+        constants: likewise of tensors that training never changes and that one side alone has.
     """
 
     pairs: list[tuple[str, str | tuple[str, ...]]]
@@ -36,6 +38,8 @@ class TransferResult:
     unmatched_target: list[str]
     notes: list[str] = field(default_factory=list)
     rewritten: list[str] = field(default_factory=list)
+    ignored: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
+    constants: tuple[list[str], list[str]] = field(default_factory=lambda: ([], []))
 
 
 def transfer(
@@ -46,6 +50,7 @@ def transfer(
     strict: bool = True,
     pairing: Pairing | None = None,
     layout: Any = None,
+    ignore: Any = (),
 ) -> TransferResult:
     """Copy every weight and statistic of one model into the other, in place.
 
@@ -61,6 +66,7 @@ def transfer(
         strict: raise on anything unmatched; False copies what has a counterpart and lists the rest.
         pairing: of these two models, made before (`parity.pair`); None pairs them here.
         layout: the order of axes in which torch takes the inputs, as for `parity.compare`; None finds it.
+        ignore: patterns of paths of layers or tensors of either side ("aux.*") that are neither copied nor missed.
 
     Returns:
         The pairs, the number of tensors copied, and what was left out.
@@ -73,15 +79,17 @@ def transfer(
     source_adapter, target_adapter = adapters_of(source, target, inputs)
     keras, torch = sorted_sides(source_adapter, target_adapter)
     pairing = (
-        pair_models(keras, torch, mapping, inputs, layout)
+        pair_models(keras, torch, mapping, inputs, layout, ignore)
         if pairing is None
-        else given(pairing, keras, torch, mapping)
+        else given(pairing, keras, torch, mapping, ignore)
     )
     lost = _lost_values(pairing, source_adapter)
     if (pairing.problems or lost) and strict:
         raise pairing_error([*pairing.problems, *lost.values()], pairing.unrun)
     copied = copy(pairing, source_adapter, target_adapter)
     to_torch = source_adapter.side == "keras"
+    both = [source_adapter.side, target_adapter.side]
+    ignored = dict(zip(("keras", "torch"), map(list, pairing.ignored), strict=True))
     misfits = [problem.misfit for problem in pairing.problems if problem.misfit is not None]
     unmatched = (
         [*pairing.unmatched_keras, *(path for path, _ in misfits)],
@@ -93,6 +101,11 @@ def transfer(
         unmatched_source=[*(unmatched[0] if to_torch else unmatched[1]), *lost],
         unmatched_target=unmatched[1] if to_torch else unmatched[0],
         notes=list(pairing.notes),
+        ignored=(ignored[both[0]], ignored[both[1]]),
+        constants=(
+            [path for side, path in pairing.constants if side == both[0]],
+            [path for side, path in pairing.constants if side == both[1]],
+        ),
         rewritten=[
             path
             for item in pairing.pairs

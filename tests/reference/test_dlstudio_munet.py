@@ -127,3 +127,26 @@ def test_tf_impl_equals_it_in_float64(skip: bool) -> None:
         want = own(x).permute(0, 2, 3, 1).numpy()
     got = np.asarray(twin(x.permute(0, 2, 3, 1).numpy()))
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * float(np.abs(want).max()))
+
+
+def test_it_is_copied_into_tf_impl_without_hints() -> None:
+    """Half of its layers never run, and go by the renaming that the others follow."""
+    needs("keras")
+    import numpy as np
+
+    import parity
+    from parity.adapters import adapt
+    from parity.adapters.probe import randomise
+    from tf_impl.munet import mUnet
+
+    own, twin = reference(4, True), mUnet(depth=4)
+    x = np.random.default_rng(0).uniform(size=(2, 64, 64, 3)).astype("float32")
+    twin(x)
+    for turn, (source, target) in enumerate(((own, twin), (twin, own))):
+        randomise(adapt(source), turn)
+        result = parity.transfer(source, target, inputs=x)
+        for keras, torch in result.pairs:
+            assert keras.replace("conv", "convo").replace("convo_", "conv_") == torch or keras == torch
+        assert any("convT1 is convoT1" in note for note in result.notes)
+        report = parity.compare(twin, own, x, quick=True)
+        assert report, str(report)

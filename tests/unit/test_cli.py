@@ -42,6 +42,10 @@ class Other(nn.Module):
         self.first = nn.Conv2d(3, 4, (3, 2))
         self.second = nn.Conv2d(3, 4, (3, 2))
     def forward(self, x):
+        return self.first(x) + 0 * self.second(x)
+
+class Idle(Other):
+    def forward(self, x):
         return self.first(x)
 
 made = Net()
@@ -78,6 +82,8 @@ CASES: list[tuple[list[str], int, str]] = [
     (["--keras", KERAS, "--torch", "mynet.py:Padded"], 1, "DIVERGED"),
     (["--keras", KERAS, "--torch", "mynet.py:Other"], 2, "second"),
     (["--keras", KERAS, "--torch", "mynet.py:Other", "--mapping", "map.json"], 2, "second"),
+    (["--keras", KERAS, "--torch", "mynet.py:Idle"], 0, "never runs"),
+    (["--keras", KERAS, "--torch", "mynet.py:Idle", "--mapping", "map.json"], 0, "second"),
     (["--keras", KERAS, "--torch", NET, "--mapping", "bad.json"], 2, "--mapping"),
     (["--keras", KERAS, "--torch", NET, "--mapping", "list.json"], 2, "--mapping"),
     (["--keras", KERAS, "--torch", NET, "--mapping", "nowhere.json"], 2, "nowhere.json"),

@@ -298,7 +298,7 @@ def test_pairing_does_not_depend_on_the_order_of_a_set(shuffle: int, monkeypatch
         graph.edges = dict.fromkeys(edges)  # type: ignore[assignment]  # it keeps this order
         return graph
 
-    monkeypatch.setattr("parity.pairing.by_dataflow.graph_of", shuffled)
+    monkeypatch.setattr("parity.pairing.dataflow.both.graph_of", shuffled)
     model, module = residual(6, early=1)
     pairing = pair_models(adapt(model), adapt(module), None, [image(2, 5, 6, 4)])
     names = {"a": "first", "b": "second", "n": "norms"}

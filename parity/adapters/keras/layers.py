@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from parity.core.adapter import joined
-from parity.core.types import KERNELS, LayerInfo, TensorInfo
+from parity.core.types import KERNELS, TRAINED_BUFFERS, LayerInfo, TensorInfo
 
 L = keras.layers
 CLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
@@ -62,13 +62,19 @@ def layers_of(model: Any) -> tuple[dict[str, Any], dict[str, list[str]]]:
 
 def layer_info(path: str, layer: Any, aliases: list[str]) -> LayerInfo:
     """What parity knows of one layer."""
+    made_fixed = {id(variable) for variable in layer._non_trainable_variables}  # whatever is frozen now
     return LayerInfo(
         path=path,
         kind=type(layer).__name__,
         family=next((family for classes, family in CLASSES if isinstance(layer, classes)), None),
         tensors=tuple(
             TensorInfo(
-                joined(path, name), name, tuple(int(n) for n in variable.shape), str(variable.dtype), more
+                joined(path, name),
+                name,
+                tuple(int(n) for n in variable.shape),
+                str(variable.dtype),
+                more,
+                fixed=id(variable) in made_fixed and name not in TRAINED_BUFFERS,
             )
             for name, more, variable in own_variables(layer)
         ),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from parity.core.adapter import joined
-from parity.core.types import LayerInfo, TensorInfo
+from parity.core.types import TRAINED_BUFFERS, LayerInfo, TensorInfo
 
 CLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), "conv_transpose"),
@@ -49,7 +49,13 @@ def layer_info(path: str, module: nn.Module, aliases: list[str]) -> LayerInfo:
         kind=type(module).__name__,
         family=next((family for classes, family in CLASSES if isinstance(module, classes)), None),
         tensors=tuple(
-            TensorInfo(joined(path, name), name, tuple(value.shape), str(value.dtype).removeprefix("torch."))
+            TensorInfo(
+                joined(path, name),
+                name,
+                tuple(value.shape),
+                str(value.dtype).removeprefix("torch."),
+                fixed=name in module._buffers and name not in TRAINED_BUFFERS,
+            )
             for name, value in _own_tensors(module)
         ),
         leaf=not any(True for _ in module.children()),

@@ -14,9 +14,10 @@ from math import prod
 from typing import Any
 
 from parity.core.trace import Node, Source, Trace
-from parity.core.types import FAMILIES, LayerInfo, WeightUse
+from parity.core.types import LayerInfo
+from parity.pairing.dataflow.labels import family_of, labels, labels_of
 from parity.pairing.dataflow.marks import COMMUTATIVE, SILENT, Marks, extended, mark_of
-from parity.pairing.uses.axes import CROSSWISE, LINEAR, sizes
+from parity.pairing.uses.axes import LINEAR
 
 Reach = frozenset[tuple[int, Marks]]
 
@@ -56,22 +57,28 @@ class Graph:
     units: dict[Unit, list[int]] = field(default_factory=dict)
 
 
-def graph_of(trace: Trace, layers: Mapping[str, LayerInfo], by_name: bool = False) -> Graph:
+def graph_of(
+    trace: Trace,
+    layers: Mapping[str, LayerInfo],
+    by_name: bool = False,
+    through: frozenset[str] = frozenset(),
+) -> Graph:
     """Reduce a trace.
 
     Args:
         trace: of a forward pass.
         layers: the model's layers by path.
         by_name: outputs are known by their names, not by their order.
+        through: paths of tensors whose steps are seen through, as those without weights are.
     """
-    return _Reduction(trace, layers).run(by_name)
+    return _Reduction(trace, layers, through).run(by_name)
 
 
 class _Reduction:
     """The state of one reduction: what reaches each tensor, and from which raw parameters it is made."""
 
-    def __init__(self, trace: Trace, layers: Mapping[str, LayerInfo]) -> None:
-        self.trace, self.layers = trace, layers
+    def __init__(self, trace: Trace, layers: Mapping[str, LayerInfo], through: frozenset[str]) -> None:
+        self.trace, self.layers, self.through = trace, layers, through
         self.graph = Graph()
         self.reach: dict[tuple[int, int], Reach] = {}
         self.raw: dict[int, frozenset[str]] = {}
@@ -80,10 +87,11 @@ class _Reduction:
             tensor.path: layer
             for layer in layers.values()
             for tensor in layer.tensors
-            if tensor.dtype.startswith(("float", "bfloat"))
+            if tensor.dtype.startswith(("float", "bfloat")) and tensor.path not in through
         }
         self.shapes = {tensor.path: tensor.shape for layer in layers.values() for tensor in layer.tensors}
         self.uses = {tensor.path: tensor.uses for layer in layers.values() for tensor in layer.tensors}
+        self.fixed = {tensor.path for layer in layers.values() for tensor in layer.tensors if tensor.fixed}
 
     def run(self, by_name: bool) -> Graph:
         for i, number in enumerate(self.trace.inputs):
@@ -210,7 +218,7 @@ class _Reduction:
                 if path.startswith(f"{node.path}.")
                 for tensor in parts.tensors
             ]  # fmt: skip
-            own = tuple(tensor.path for tensor in layer.tensors) + tuple(inside)
+            own = self._weights([tensor.path for tensor in layer.tensors] + inside)
             if not own:
                 return []
             if layer.family == "separable":
@@ -236,11 +244,16 @@ class _Reduction:
         owners = {self.owner[path].path for path in paths}
         if len(owners) == 1:
             layer = self.owner[paths[0]]
-            if layer.leaf and set(paths) == {tensor.path for tensor in layer.tensors}:
-                own = tuple(tensor.path for tensor in layer.tensors)
-                return [(Unit(layer.path, "", own), *self._labels(layer.family or _family(node), own))]
+            own = self._weights([tensor.path for tensor in layer.tensors])
+            if layer.leaf and set(paths) == set(own):
+                return [(Unit(layer.path, "", own), *self._labels(layer.family or family_of(node), own))]
         names = ",".join(path.rpartition(".")[2] for path in paths)
-        return [(Unit(sorted(owners)[0], names, paths), *self._labels(_family(node), paths))]
+        return [(Unit(sorted(owners)[0], names, paths), *self._labels(family_of(node), paths))]
+
+    def _weights(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """The tensors that make a unit: its weights, or what it has where training changes none of it."""
+        weights = tuple(path for path in paths if path not in self.fixed)
+        return weights or tuple(path for path in paths if path not in self.through)
 
     def _labels(self, family: str | None, paths: Sequence[str]) -> tuple[Marks, Marks]:
         """The labels of a unit: by what operations do with its weights, where its class does not say it."""
@@ -257,37 +270,3 @@ class _Reduction:
     def _vertex(self, label: Marks, coarse: Marks, unit: Unit | None, node: int) -> int:
         self.graph.vertices.append(Vertex(label, coarse, unit, node))
         return len(self.graph.vertices) - 1
-
-
-def labels_of(kernel: WeightUse) -> tuple[Marks, Marks]:
-    """The same labels, by the use of a unit's kernel."""
-    whole = prod(part.size for axis in kernel.axes for part in axis)
-    window = tuple(sorted(sizes(kernel, "space")))
-    if kernel.family == "conv_transpose":
-        rough = ("transpose", window, whole)
-        return rough, rough
-    return ("linear", window, whole, prod(sizes(kernel, "out"))), ("linear", window, whole)
-
-
-def labels(family: str | None, shapes: Sequence[tuple[int, ...]], side: str) -> tuple[Marks, Marks]:
-    """What kind of unit it is, in words that both sides share: exactly, and roughly."""
-    kernel = max(shapes, key=lambda shape: (len(shape), prod(shape)))
-    lengths = tuple(sorted(prod(shape) for shape in shapes))
-    if family in CROSSWISE and len(kernel) > 1:
-        spatial = kernel[2:] if side == "torch" else kernel[:-2]
-        outputs = kernel[0] if side == "torch" else kernel[-1] * (kernel[-2] if family == "depthwise" else 1)
-        window = tuple(sorted(size for size in spatial if size != 1))
-        return ("linear", window, prod(kernel), outputs), ("linear", window, prod(kernel))
-    if family == "conv_transpose" and len(kernel) > 1:
-        spatial = kernel[2:] if side == "torch" else kernel[:-2]
-        rough = ("transpose", tuple(sorted(spatial)), prod(kernel))
-        return rough, rough
-    if all(sum(size != 1 for size in shape) <= 1 for shape in shapes):
-        return (family or "vector", lengths[-1]), ("vector", lengths[-1])
-    plain = ("raw", *lengths)
-    return plain, plain
-
-
-def _family(node: Node) -> str | None:
-    """The kind of a step with weights; a separable convolution is two of them."""
-    return node.kind if node.kind in FAMILIES.keys() - {"separable"} else None

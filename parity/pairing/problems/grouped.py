@@ -68,14 +68,15 @@ def _groups(problems: Sequence[Problem]) -> list[Group]:
     if mapping:
         found.append(_group("Entries of the mapping that cannot be followed", mapping))
     for side, other in (("keras", "torch"), ("torch", "keras")):
-        lone = [
-            problem.held[0]
+        left = [
+            problem
             for problem in problems
             if problem.kind is ProblemKind.NO_COUNTERPART and problem.held[0].side == side
         ]
+        lone = [problem.held[0] for problem in left]
         if lone:
             partners = {problem.held[0].layer: problem.partner for problem in problems if problem.held}
-            rows = _by_layer(lone, partners)
+            rows = _by_layer(lone, partners, {problem.held[0].layer for problem in left if problem.unrun})
             count = f"{len(lone)}, of {_count(len(rows), 'layer')}"
             found.append(
                 _group(f"{NAMES[side]} tensors with no counterpart in {NAMES[other]}", rows, count, "layer")
@@ -104,8 +105,8 @@ def _group(heading: str, rows: Sequence[str], count: str | None = None, unit: st
     return lines
 
 
-def _by_layer(tensors: Sequence[Held], partners: dict[str, tuple[str, ...]]) -> list[str]:
-    """One row for each layer: its path, its class, and its tensors with their shapes."""
+def _by_layer(tensors: Sequence[Held], partners: dict[str, tuple[str, ...]], unrun: set[str]) -> list[str]:
+    """One row for each layer: its path, its class, whether it never runs, and its tensors with their shapes."""
     layers: dict[Hashable, list[Held]] = {}
     for tensor in tensors:
         layers.setdefault((tensor.layer, tensor.kind), []).append(tensor)
@@ -115,6 +116,7 @@ def _by_layer(tensors: Sequence[Held], partners: dict[str, tuple[str, ...]]) -> 
         stem = f"{layer.layer}." if layer.layer else ""
         shown = ", ".join(f"{tensor.path.removeprefix(stem)} {tensor.shape}" for tensor in own)
         paired = f", paired with {few(partner)}" if partner else ""
+        paired += ", never runs" if layer.layer in unrun else ""
         rows.append(f"{layer.layer or ROOT} ({layer.kind}{paired}): {shown}")
     return rows
 
@@ -150,6 +152,10 @@ def _advice(problems: Sequence[Problem], unrun: str | None) -> list[str]:
     if ProblemKind.SHAPES in kinds:
         found.append(
             "Give both layers the same kernel size, channels and groups, or correct which layers are paired."
+        )
+    if idle := next((problem.held[0].layer for problem in lone if problem.unrun), None):
+        found.append(
+            f"Layers that never run may be left out: ignore={idle!r} (--ignore {idle!r} on the command line)."
         )
     if kinds - MAPPING - {ProblemKind.TIED}:
         found.append("transfer(..., strict=False) copies the rest and lists what is left out.")

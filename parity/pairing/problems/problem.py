@@ -55,6 +55,7 @@ class Problem:
         side: whose path in the mapping is wrong.
         wanted: the shape that the Keras tensor would need.
         value: what the tensor must hold, since the other side has no such tensor.
+        unrun: whether the layers that it concerns never run.
     """
 
     kind: ProblemKind
@@ -69,6 +70,7 @@ class Problem:
     side: Side | None = None
     wanted: tuple[int, ...] = ()
     value: float = 0.0
+    unrun: bool = False
 
     @property
     def lacks(self) -> str | None:

@@ -15,7 +15,7 @@ SHOWN = 5
 
 def sentence(problem: Problem) -> str:
     """The problem in one line: what must hold, what came, and what to do."""
-    return SENTENCES[problem.kind](problem)
+    return SENTENCES[problem.kind](problem) + ("; it never runs" if problem.unrun else "")
 
 
 def described(tensor: Held) -> str:

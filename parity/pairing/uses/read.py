@@ -16,6 +16,8 @@ SAME_VALUES = frozenset(
     {"transpose", "reshape", "slice", "identity", "cast", "dropout", "broadcast_to", "expand"}
 )
 """Steps behind which a tensor holds the values that it held."""
+FLIPS = frozenset({"flip", "ReverseV2", "rev"})
+"""Steps that turn axes round."""
 Views = dict[str, View | None]
 """The weights that a tensor is made of alone; None where their axes were lost."""
 
@@ -71,6 +73,7 @@ class _Reading:
         self.views: dict[tuple[int, int], Views] = {}
         self.found: dict[str, list[WeightUse]] = {}
         self.computed: set[tuple[int, str]] = set()
+        self.flipped: set[tuple[int, str]] = set()
 
     def run(self) -> dict[str, tuple[WeightUse, ...]]:
         for node in self.trace.nodes:
@@ -100,8 +103,16 @@ class _Reading:
                     and (node.inputs[number].node, path) in self.computed
                 ):
                     use = replace(use, family="variance")
+                if use is not None and (node.inputs[number].node, path) in self.flipped:
+                    use = self._turned(use)
                 if use is not None:
                     self.found.setdefault(path, []).append(use)
+
+    def _turned(self, use: WeightUse) -> WeightUse:
+        """A convolution with a flipped kernel, stored as a transposed convolution's is one, over what it is given."""
+        ends = [part.role for axis in use.axes for part in axis if part.role in {"in", "out"}]
+        turned = ["out", "in"] if self.trace.side == "keras" else ["in", "out"]
+        return replace(use, family="conv_transpose") if use.family == "conv" and ends == turned else use
 
     def _looked_up(self, node: Node, data: Sequence[Source]) -> bool:
         """Rows of a table by constant numbers, as positions are."""
@@ -118,6 +129,10 @@ class _Reading:
         numbers = {(source.node, path) for source, own in zip(node.inputs, made, strict=True) for path in own}
         if node.kind not in SAME_VALUES or numbers & self.computed:
             self.computed |= {(node.id, path) for _, path in numbers}
+        if node.label in FLIPS:
+            self.flipped |= {(node.id, path) for _, path in numbers - self.flipped}
+        elif numbers & self.flipped:
+            self.flipped |= {(node.id, path) for _, path in numbers & self.flipped}
         for output, shape in enumerate(node.shapes):
             views: Views = {}
             for source, own in zip(node.inputs, made, strict=True):

@@ -14,6 +14,8 @@ UNFOLDED = 12
 """Entries of a kind that are shown without a click."""
 
 HEADS: Mapping[UnprovenKind, str] = {
+    UnprovenKind.IGNORED: "Ignored as asked",
+    UnprovenKind.NEVER_RUNS: "Tensors without a counterpart, of layers that never run",
     UnprovenKind.PROBES: "Probes not made",
     UnprovenKind.SIZES: "Sizes not tried",
     UnprovenKind.STATE: "What a call leaves behind",
