@@ -63,7 +63,8 @@ class Explainer:
         self.layers = keras.layers(), torch.layers()
         self.alone = OneSided(keras, torch)
         self.slots = {item.keras: item.slots for item in pairing.pairs}
-        self.images = sorted({(image[-1], *image[:-1]) for image in flattened.values()})
+        known = [*flattened.values(), *(change.sizes for change in pairing.regrouped.values())]
+        self.images = sorted({(image[-1], *image[:-1]) for image in known})
 
     def explain(self, located: Sequence[Located], again: Again | None = None) -> list[Located]:
         """The same differences, each with its causes (one finding a cause), without mere consequences.

@@ -102,9 +102,9 @@ _ROWS = (
     ("resize-antialias", "antialiasing on one side", "in downsampling alone, at high frequencies", "the same antialias"),
     ("resize-mode", "another interpolation", "each side agrees with its own mode", "the same interpolation"),
     # --- wiring
-    ("flatten-order", "flattened as C, H, W on one side and as H, W, C on the other",
+    ("flatten-order", "flattened as C, H, W on one side and as H, W, C on the other, or made an image so",
      "values permuted, the histogram the same",
-     "permute the dense kernel's rows, or transpose before flattening"),
+     "permute the dense kernel's rows (its columns, where an image is made), or transpose next to the reshape"),
     ("concat-order", "operands of a concatenation exchanged", "blocks of channels permuted",
      "concatenate in the other order"),
     ("skip-missing", "an addition of an earlier layer's output left out, or one too many",

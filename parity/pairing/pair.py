@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from parity.core.adapter import Adapter
 from parity.core.trace import Trace, settle_flattened
+from parity.core.types import LayerInfo
 from parity.pairing.by_dataflow import Structure
 from parity.pairing.by_name import Matcher
 from parity.pairing.leftover.ignored import without_ignored
 from parity.pairing.mapping import MappingLike
 from parity.pairing.pairs import LayerPair, Pairing
+from parity.pairing.slots import tensor_at
+from parity.pairing.uses.images import Image, Regrouped, images_of, output_axis, regrouped, with_image
 from parity.pairing.uses.read import with_uses
 
+Images = Mapping[str, Image]
 __all__ = ["LayerPair", "MappingLike", "Pairing", "pair_layers"]
 
 
@@ -23,6 +28,7 @@ def pair_layers(
     flattened: Mapping[str, tuple[int, ...]] | None = None,
     traces: tuple[Trace, Trace] | None = None,
     ignore: Sequence[str] = (),
+    images: tuple[Images, Images] | None = None,
 ) -> Pairing:
     """Pair the layers of two models and the tensors within each pair.
 
@@ -36,6 +42,8 @@ def pair_layers(
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
         traces: of one forward pass of each side on the same inputs, (keras, torch); the Keras trace then says
             what was flattened, after they are settled it with torch's.
+        images: what the outputs of layers become on each side (`parity.pairing.uses.images`), where that is known
+            without the traces.
         ignore: patterns of paths that are left out (`parity.pairing.leftover.ignored`).
 
     Returns:
@@ -48,6 +56,7 @@ def pair_layers(
     layers = keras.layers(), torch.layers()
     if traces is not None:
         settle_flattened(*traces)
+        images = images_of(traces[0], layers[0]), images_of(traces[1], layers[1])
         flattened = traces[0].flattened
         layers = with_uses(layers[0], traces[0].uses), with_uses(layers[1], traces[1].uses)
 
@@ -65,4 +74,25 @@ def pair_layers(
         pairing = named.result(keras, torch)
     else:
         pairing = Structure(keras, torch, traces, named, matcher()).decide()
+    if images is not None:
+        pairing = _as_images(pairing, layers[1], images)
     return without_ignored(pairing, layers, ignore)
+
+
+def _as_images(pairing: Pairing, torch: Mapping[str, LayerInfo], images: tuple[Images, Images]) -> Pairing:
+    """The pairing with outputs that become images in each side's own order."""
+    pairs: list[LayerPair] = []
+    found: dict[str, Regrouped] = {}
+    for item in pairing.pairs:
+        slots = []
+        for slot in item.slots:
+            change = regrouped(images[0].get(slot.keras), images[1].get(slot.torch))
+            layer, tensor = tensor_at(torch, slot.torch)
+            axis = output_axis(tensor, layer.family) if change and layer and tensor else None
+            layout = with_image(slot.layout, axis, change) if change and axis is not None else None
+            if layout is not None and change is not None:
+                slot = replace(slot, layout=layout)
+                found[item.keras] = change
+            slots.append(slot)
+        pairs.append(replace(item, slots=tuple(slots)))
+    return replace(pairing, pairs=pairs, regrouped=found) if found else pairing

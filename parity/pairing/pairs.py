@@ -9,6 +9,7 @@ from parity.core.types import Side
 from parity.pairing.evidence import Evidence
 from parity.pairing.problems.problem import Problem
 from parity.pairing.slots import Constant, Slot
+from parity.pairing.uses.images import Regrouped
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Pairing:
             were not looked at.
         unrun: why the dataflow was not looked at where names left something open; None where it was.
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
+        regrouped: how the outputs of a Keras layer go to torch's order, where both become images, by its path.
         constants: (side, path) of tensors that training never changes and that one side alone has: they stay as they
             are, and what comes out judges them.
         ignored: paths of the tensors that the caller leaves out, of Keras and of torch.
@@ -59,6 +61,7 @@ class Pairing:
     flattened: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     unmatched_keras: list[str] = field(default_factory=list)
     unmatched_torch: list[str] = field(default_factory=list)
+    regrouped: Mapping[str, Regrouped] = field(default_factory=dict)
     constants: tuple[tuple[Side, str], ...] = ()
     ignored: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 

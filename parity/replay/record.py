@@ -11,7 +11,8 @@ import numpy as np
 
 from parity.core.adapter import Adapter, Observer
 from parity.core.store import Store
-from parity.core.types import Array
+from parity.core.types import KERNELS, Array
+from parity.pairing.uses.images import Regrouped
 from parity.replay.located import Call
 
 
@@ -84,15 +85,18 @@ def in_torch_order(
     keras: Adapter,
     flattened: Mapping[str, tuple[int, ...]],
     like: Sequence[Call] | None = None,
+    regrouped: Mapping[str, Regrouped] | None = None,
 ) -> list[Call]:
     """Flattened images reordered from H, W, C to C, H, W, which is how torch flattens them.
 
-    At the layers that receive them, and at the layers that flatten.
+    At the layers that receive them, and at the layers that flatten; and vectors that become images, which each side
+    takes apart in its own order, at the layers that give them.
 
     Args:
         calls: the Keras calls.
         keras: the Keras side.
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
+        regrouped: how the outputs of a Keras layer go to torch's order, where they become images.
         like: the calls whose values say which layers flatten, one for each call; None: the calls themselves.
     """
     layers = keras.layers()
@@ -115,8 +119,22 @@ def in_torch_order(
         elif _flattens(known) and known.inputs[0].shape[1:] in images:
             outputs = reordered(call.outputs, known.inputs[0].shape[1:])
             call = replace(call, outputs=outputs)
+        if call.path in (regrouped or {}):
+            call = _regrouped(call, (regrouped or {})[call.path], layers[call.path].family in KERNELS)
         changed.append(call)
     return changed
+
+
+def _regrouped(call: Call, change: Regrouped, kernel: bool) -> Call:
+    """The call with its outputs in torch's order; and what goes in, where the layer counts that in the same order."""
+
+    def turned(values: Sequence[Array]) -> list[Array]:
+        whole = prod(change.sizes)
+        return [change.to_torch(v) if v.ndim == 2 and v.shape[1] == whole else v for v in values]
+
+    linear = None if call.linear is None else turned(call.linear)
+    inputs = call.inputs if kernel else turned(call.inputs)
+    return replace(call, inputs=inputs, outputs=turned(call.outputs), linear=linear)
 
 
 def _flattens(call: Call) -> bool:

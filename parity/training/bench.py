@@ -181,7 +181,12 @@ class Bench:
 
     def _in_torch_order(self, call: WatchedCall) -> None:
         """What was flattened from H, W, C, as torch flattens it: from C, H, W."""
-        image = self.pairing.flattened.get(call.path)
+        image, change = self.pairing.flattened.get(call.path), self.pairing.regrouped.get(call.path)
+        if change is not None:
+            for name in ("output", "gradient"):
+                value = getattr(call, name)
+                if value is not None and value.ndim == 2:
+                    setattr(call, name, change.to_torch(value))
         if image is None or self.layers.keras[call.path].family == "dense":
             return
         for name in ("output", "gradient"):

@@ -103,7 +103,7 @@ class _Localisation:
                 if position not in match.values():
                     match.setdefault((call.path, call.index), position)
         silent = ({"missing-call"} if stopped else set()) | ({"extra-call"} if errors else set())
-        ordered = in_torch_order(calls, self.keras, self.flattened)
+        ordered = in_torch_order(calls, self.keras, self.flattened, None, self.pairing.regrouped)
         run, forced, error, spread = self._judged(outputs, calls, ordered, match, cuts)
         errors += [error] if error else []
         located = [self._located(apart) for apart in run.apart]
@@ -161,7 +161,7 @@ class _Localisation:
                  keras.results.get((call.path, call.index), ()), keras.linear.get((call.path, call.index)))
             for call in calls
         ]  # fmt: skip
-        reordered = in_torch_order(measured, self.keras, self.flattened, calls)
+        reordered = in_torch_order(measured, self.keras, self.flattened, calls, self.pairing.regrouped)
         run, forced, error = self._replay(ordered, match, cuts, reordered, torch)
         return run, forced, error, PairSpread(keras.outputs, torch.outputs)
 

@@ -24,6 +24,7 @@ from parity.core.trace import Trace
 from parity.core.types import Array
 from parity.pairing.leftover.ignored import patterns_of, without_ignored
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
+from parity.pairing.uses.images import images_of
 from parity.pairing.uses.read import unknown
 from parity.weights.readings import settle
 from parity.weights.traced import traced
@@ -148,10 +149,15 @@ def pair_models(
         if isinstance(traces, tuple):
             return pair_layers(keras, torch, mapping, traces[0].flattened, traces, patterns)
         named.unrun = traces
-    flattened = flattened_images(keras, inputs)
-    if not flattened:
+    flattened, unflattens = flattened_images(keras, inputs)
+    traces = traces_of(keras, torch, inputs, mapping, layout) if unflattens and named.unrun is None else ""
+    images = None
+    if isinstance(traces, tuple):
+        images = images_of(traces[0], keras.layers()), images_of(traces[1], torch.layers())
+    if not flattened and images is None:
         return named
-    return replace(pair_layers(keras, torch, mapping, flattened, ignore=patterns), unrun=named.unrun)
+    pairing = pair_layers(keras, torch, mapping, flattened, ignore=patterns, images=images)
+    return replace(pairing, unrun=named.unrun)
 
 
 def traces_of(

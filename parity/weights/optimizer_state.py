@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from parity.adapters import optimizer_access, side_of
-from parity.adapters.probe import flattened_images
 from parity.core.errors import UsageError
 from parity.core.rules import State
 from parity.core.types import Array
-from parity.pairing.pair import MappingLike, pair_layers
+from parity.pairing.pair import MappingLike
 from parity.pairing.slots import Slot
-from parity.weights.models import adapters_of, sorted_sides
+from parity.weights.models import adapters_of, pair_models, sorted_sides
 
 
 def transfer_optimizer(
@@ -43,7 +42,7 @@ def transfer_optimizer(
     keras, torch = sorted_sides(first, second)
     to_torch = side_of(source_model) == "keras"
     keras_optimizer, torch_optimizer = (source, target) if to_torch else (target, source)
-    pairing = pair_layers(keras, torch, mapping, flattened_images(keras))
+    pairing = pair_models(keras, torch, mapping, None)
     slots = [slot for item in pairing.pairs for slot in item.slots]
     keras_state = optimizer_access(keras, keras_optimizer)
     torch_state = optimizer_access(torch, torch_optimizer)

@@ -24,8 +24,12 @@ def may_flatten(layer: Any) -> bool:
     )
 
 
-def flattened_images(layers: Mapping[str, Any], evaluate: Callable[[], Any]) -> dict[str, tuple[int, ...]]:
+def flattened_images(
+    layers: Mapping[str, Any], evaluate: Callable[[], Any]
+) -> tuple[dict[str, tuple[int, ...]], bool]:
     """(H, W, C) of the image whose flattening a layer receives, by path; found while `evaluate` runs the model.
+
+    With it comes whether a vector became an image somewhere, which both sides may do in another order.
 
     Flattened tensors are followed by identity, through layers that keep the shape (dropout,
     activations, normalisation). One that went through plain operations is known by its size, once.
@@ -33,6 +37,7 @@ def flattened_images(layers: Mapping[str, Any], evaluate: Callable[[], Any]) -> 
     images: dict[int, tuple[int, ...]] = {}
     pending: dict[int, tuple[int, ...]] = {}
     made: set[int] = set()
+    vectors: list[bool] = []
     kept: list[Any] = []  # an id is only good while its tensor lives
     found: dict[str, tuple[int, ...]] = {}
     by_id = {id(layer): path for path, layer in layers.items()}
@@ -44,6 +49,8 @@ def flattened_images(layers: Mapping[str, Any], evaluate: Callable[[], Any]) -> 
         if len(before) > 2 and len(after) == 2 and before[0] == after[0]:
             images[id(output)] = pending[after[1]] = before[1:]
             kept.append(output)
+        if len(before) == 2 and len(after) > 2 and before[0] == after[0]:
+            vectors.append(True)
         return output
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -67,4 +74,4 @@ def flattened_images(layers: Mapping[str, Any], evaluate: Callable[[], Any]) -> 
 
     with restored(L.Layer, "__call__", call), restored(backend.numpy, "reshape", reshape):
         evaluate()
-    return found
+    return found, bool(vectors)

@@ -111,7 +111,7 @@ def _kernels(case: Case, keras: Computation, torch: Computation) -> Iterator[tup
             "kernel-hw-swap": "uses the kernel with height and width exchanged",
             "kernel-io-swap": "uses the kernel with in and out channels exchanged",
             "channel-order": "reads the input channels in the opposite order",
-            "flatten-order": "reads the flattened image in the other order",
+            "flatten-order": "has the places of the image, flattened or not yet an image, in the other order",
             "depthwise-multiplier-order": "has the output channels as m * channels + channel, not channel * multiplier + m",
             "group-layout": "has the kernel's output channels in another order of groups",
             "weight-not-copied": "has another kernel",

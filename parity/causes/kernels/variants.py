@@ -68,16 +68,20 @@ def _grouped(weight: Array, groups: int, transposed: bool) -> dict[Mistakes, Arr
 
 
 def flattenings(weight: Array, images: Sequence[tuple[int, ...]]) -> Iterator[tuple[Mistakes, Array]]:
-    """The matrix with its input axis read in the other flattening order, of each image that fits."""
+    """The matrix with its input axis, or its output axis, read in the other flattening order of each image that fits."""
     for channels, *space in images:
-        if channels * int(np.prod(space)) != weight.shape[1] or int(np.prod(space)) == 1 or channels == 1:
+        size = int(np.prod(space))
+        if size == 1 or channels == 1:
             continue
-        rows = weight.shape[0]
-        yield (
-            (("flatten-order",), 0),
-            np.moveaxis(weight.reshape(rows, channels, *space), 1, -1).reshape(weight.shape),
-        )
-        yield (
-            (("flatten-order",), 0),
-            np.moveaxis(weight.reshape(rows, *space, channels), -1, 1).reshape(weight.shape),
-        )
+        for axis in (1, 0):
+            if channels * size == weight.shape[axis]:
+                turned = np.moveaxis(weight, axis, 1)
+                for one in _orders(turned, channels, space):
+                    yield (("flatten-order",), 0), np.moveaxis(one, 1, axis)
+
+
+def _orders(weight: Array, channels: int, space: Sequence[int]) -> Iterator[Array]:
+    """The columns from (C, *space) to (*space, C), and the other way round."""
+    rows = weight.shape[0]
+    yield np.moveaxis(weight.reshape(rows, channels, *space), 1, -1).reshape(weight.shape)
+    yield np.moveaxis(weight.reshape(rows, *space, channels), -1, 1).reshape(weight.shape)

@@ -77,7 +77,7 @@ class _Reading:
 
     def run(self) -> dict[str, tuple[WeightUse, ...]]:
         for node in self.trace.nodes:
-            if node.sort == "parameter" and node.path in self.shapes:
+            if node.sort == "parameter" and node.path is not None and node.path in self.shapes:
                 self.views[node.id, 0] = {node.path: stored(self.shapes[node.path])}
             elif node.sort == "op":
                 self._step(node)
@@ -151,7 +151,7 @@ class _Reading:
 
     def _shape(self, source: Source) -> tuple[int, ...]:
         node = self.trace.nodes[source.node]
-        if node.sort == "parameter" and node.path in self.shapes:
+        if node.sort == "parameter" and node.path is not None and node.path in self.shapes:
             return self.shapes[node.path]  # TensorFlow's handle of a variable has no shape
         return self.trace.nodes[source.node].shapes[source.output]
 
