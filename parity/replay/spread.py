@@ -135,7 +135,9 @@ def _shifted(rng: np.random.Generator, image: Array, unit: float) -> Array:
 
 
 def _subtracts(node: Node) -> bool:
-    return node.kind.replace("_", "") in SUBTRACTING
+    """Whether it is such a step, or a module of anybody's that is named after one: GELU, LogSoftmax, NewGELUActivation."""
+    name = node.kind.replace("_", "").lower()
+    return any(kind in name for kind in SUBTRACTING)
 
 
 def spreads(

@@ -2,7 +2,8 @@
 
 TensorFlow's cast of a Python number, its leaky ReLU's slope and its bilinear resize have 24 bits under any
 dtype: about 1e-8, a thousand times the bound for the structure. On JAX and torch, Keras makes float32 of
-float64 with float32, so that its normalisations are 1e-7 to 1e-6 off. While parity judges in float64, all of
+float64 with float32, so that its normalisations are 1e-7 to 1e-6 off. JAX takes the softmax of its attention in
+float32. While parity judges in float64, all of
 these are computed in float64; nothing else about the model changes. Convolutions with their channels first are
 computed with them last there: a CPU refuses them in float64.
 """
@@ -22,7 +23,11 @@ from parity.adapters.patching import restored
 @contextmanager
 def exact_float64() -> Iterator[None]:
     """Replace these functions while this is open; only float64 tensors are treated differently."""
-    with _tensorflow() if keras.config.backend() == "tensorflow" else _result_type():
+    name = keras.config.backend()
+    with ExitStack() as stack:
+        stack.enter_context(_tensorflow() if name == "tensorflow" else _result_type())
+        if name == "jax":
+            stack.enter_context(_jax_attention())
         yield
 
 
@@ -42,6 +47,55 @@ def _result_type() -> Iterator[None]:
         return str(plain(*dtypes))
 
     with restored(backend, "result_type", result_type), restored(common, "result_type", result_type):
+        yield
+
+
+@contextmanager
+def _jax_attention() -> Iterator[None]:
+    """The softmax of dot_product_attention in the dtype of its logits: in JAX, and in Keras' copy of it."""
+    import jax
+    import jax.numpy as jnp
+    from jax._src.nn import functions
+    from keras.src.backend.jax import nn
+
+    def attend(
+        home: Any,
+        query: Any,
+        key: Any,
+        value: Any,
+        bias: Any,
+        mask: Any,
+        causal: bool,
+        scale: float,
+        *rest: Any,
+    ) -> Any:
+        logits = jnp.einsum("BTNH,BSNH->BNTS", query, key) * jnp.asarray(scale, query.dtype)
+        if bias is not None:
+            logits = (logits + bias).astype(logits.dtype)
+        logits = home._apply_masks(logits, mask, causal, *rest[:3])
+        encoded = jnp.einsum("BNTS,BSNH->BTNH", jax.nn.softmax(logits, axis=-1), value)
+        if rest and rest[0] is not None:
+            encoded = encoded * functions._get_padding_mask_encoded(encoded.shape[1], rest[0]).astype(
+                encoded.dtype
+            )
+        return encoded
+
+    def exact(home: Any) -> Any:
+        plain = home._dot_product_attention_core
+
+        def core(query: Any, key: Any, value: Any, *rest: Any) -> Any:
+            if query.dtype != jnp.float64 or any(
+                rest[7:]
+            ):  # the last of JAX' arguments asks for more than the result
+                return plain(query, key, value, *rest)
+            return attend(home, query, key, value, *rest[:7])
+
+        return core
+
+    with ExitStack() as stack:
+        for home in (functions, nn):
+            if hasattr(home, "_dot_product_attention_core"):
+                stack.enter_context(restored(home, "_dot_product_attention_core", exact(home)))
         yield
 
 
