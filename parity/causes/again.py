@@ -71,8 +71,8 @@ def _drawn(
     for slots, alike in zip(free, same, strict=True):
         for slot in slots:
             places = (
-                ("keras", keras.storage(slot.keras), None),
-                ("torch", torch.storage(slot.torch), slot.layout.rows),
+                ("keras", keras.storage(slot.keras), slot.layout.keras_rows),
+                ("torch", torch.storage(slot.torch), slot.layout.torch_rows),
             )
             if not alike:
                 both = ((keras, slot.keras, places[0][:2]), (torch, slot.torch, places[1][:2]))
@@ -85,10 +85,9 @@ def _drawn(
             part = _values(keras, torch, slot)[0]
             value = fresh_values(rng, part) if known is None or known.shape != part.shape else known
             done[places[0]] = done[places[1]] = value
-            whole = torch.read(slot.torch)
-            rows = slot.layout.rows
-            whole[slice(None) if rows is None else slice(*rows)] = value
-            yield "keras", slot.keras, slot.layout.to_keras(whole)
+            whole = slot.layout.put("torch", torch.read(slot.torch), value)
+            of_keras = slot.layout.put("keras", keras.read(slot.keras), slot.layout.to_keras(whole))
+            yield "keras", slot.keras, of_keras
             yield "torch", slot.torch, whole
     for model in (keras, torch):
         for layer in model.layers().values():
@@ -111,9 +110,7 @@ def _floating(model: Adapter, path: str) -> bool:
 
 def _values(keras: Adapter, torch: Adapter, slot: Slot) -> tuple[Array, Array]:
     """Both sides' values of one slot, as torch lays them out."""
-    whole = torch.read(slot.torch)
-    rows = slot.layout.rows
-    part = whole if rows is None else whole[rows[0] : rows[1]]
+    part = slot.layout.part("torch", torch.read(slot.torch))
     return slot.layout.to_torch(keras.read(slot.keras)), part
 
 

@@ -261,7 +261,7 @@ class Explainer:
             own = slot.torch.rpartition(".")[2]
             name = own if len(torch_paths) == 1 else slot.torch
             values = slot.layout.to_torch(self.keras.read(slot.keras)), self.torch.read(slot.torch)
-            if slot.standing is not None and len(torch_paths) == 1 and slot.layout.rows is None:
+            if slot.standing is not None and len(torch_paths) == 1 and not slot.layout.partial:
                 name = slot.standing.name
                 standings[name] = own, slot.standing
                 values = slot.standing.layout.to_keras(values[0]), slot.standing.layout.to_keras(values[1])

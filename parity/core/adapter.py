@@ -147,11 +147,16 @@ class Adapter(Protocol):
         ...
 
     def trace(
-        self, inputs: Sequence[Array], observer: NodeObserver | None = None, inside: bool = False
+        self,
+        inputs: Sequence[Array],
+        observer: NodeObserver | None = None,
+        inside: bool = False,
+        attention: bool = False,
     ) -> tuple[list[tuple[str, Array]], Trace]:
         """Evaluate the model once, in inference mode; returns its outputs, and the graph of what was run.
 
-        With `inside`, what layers of unknown classes run are steps of the graph, not the layers.
+        With `inside`, what layers of unknown classes run are steps of the graph, not the layers. With `attention`,
+        the layers and steps within an attention layer are steps of their own.
         """
         ...
 

@@ -17,32 +17,86 @@ from math import prod
 
 import numpy as np
 
-from parity.core.types import Array
+from parity.core.types import Array, Side
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A part of a stored tensor: some rows of it, once it is laid out with its outputs first.
+
+    Attributes:
+        split, order, shape: the tensor is reshaped to `split`, transposed by `order` and reshaped to `shape`.
+        index: the rows, in ascending order.
+    """
+
+    split: tuple[int, ...]
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+    index: tuple[int, ...]
+
+    @staticmethod
+    def between(first: int, end: int, shape: tuple[int, ...]) -> Rows:
+        """The rows from one to another of a tensor whose first axis counts its outputs."""
+        return Rows(shape, tuple(range(len(shape))), shape, tuple(range(first, end)))
+
+    def of(self, whole: Array) -> Array:
+        """The part."""
+        laid = whole.reshape(self.split).transpose(self.order).reshape(self.shape)
+        if self.index and self.index[-1] - self.index[0] == len(self.index) - 1:
+            return laid[self.index[0] : self.index[-1] + 1]  # a view
+        return laid[list(self.index)]
+
+    def put(self, whole: Array, part: Array) -> Array:
+        """A copy of the tensor with this part replaced."""
+        laid = np.array(whole.reshape(self.split).transpose(self.order).reshape(self.shape))
+        laid[list(self.index)] = part
+        mixed = laid.reshape([self.split[axis] for axis in self.order])
+        return mixed.transpose(np.argsort(self.order)).reshape(whole.shape)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """torch -> Keras is reshape to `split`, transpose by `order`, reshape to `keras_shape`; and back."""
+    """torch -> Keras is reshape to `split`, transpose by `order`, reshape to `keras_shape`; and back.
+
+    Where a side holds what the other side has in a tensor of its own as a part of a greater tensor, `keras_rows` or
+    `torch_rows` says which part; the shapes are then the part's.
+    """
 
     torch_shape: tuple[int, ...]
     split: tuple[int, ...]
     order: tuple[int, ...]
     keras_shape: tuple[int, ...]
-    rows: tuple[int, int] | None = None
-    """From and to which row of the torch tensor; None for all of it."""
+    torch_rows: Rows | None = None
+    keras_rows: Rows | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether it is about a part of a tensor."""
+        return self.torch_rows is not None or self.keras_rows is not None
+
+    def rows(self, side: Side) -> Rows | None:
+        """Which part of a side's tensor it is about; None for all of it."""
+        return self.keras_rows if side == "keras" else self.torch_rows
+
+    def part(self, side: Side, whole: Array) -> Array:
+        """What it is about, of a side's whole tensor."""
+        rows = self.rows(side)
+        return whole if rows is None else rows.of(whole)
+
+    def put(self, side: Side, whole: Array, part: Array) -> Array:
+        """A side's whole tensor, with this part replaced."""
+        rows = self.rows(side)
+        return part if rows is None else rows.put(whole, part)
 
     def to_keras(self, array: Array) -> Array:
-        """The tensor as Keras stores it (a view where NumPy can give one)."""
-        part = array if self.rows is None else array[self.rows[0] : self.rows[1]]
+        """What Keras stores of a whole torch tensor (a view where NumPy can give one)."""
+        part = self.part("torch", array)
         return part.reshape(self.split).transpose(self.order).reshape(self.keras_shape)
 
     def to_torch(self, array: Array) -> Array:
-        """The tensor (or its rows) as torch stores it."""
-        mixed = array.reshape([self.split[axis] for axis in self.order])
-        shape = self.torch_shape
-        if self.rows is not None:
-            shape = (self.rows[1] - self.rows[0], *shape[1:])
-        return mixed.transpose(np.argsort(self.order)).reshape(shape)
+        """What torch stores of a whole Keras tensor."""
+        mixed = self.part("keras", array).reshape([self.split[axis] for axis in self.order])
+        return mixed.transpose(np.argsort(self.order)).reshape(self.torch_shape)
 
 
 def identity(shape: tuple[int, ...]) -> Layout:

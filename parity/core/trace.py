@@ -122,6 +122,7 @@ class Trace:
         complete: False where a tensor's origin was lost; `lost` says of what.
         flattened: (H, W, C) of the image that was flattened in front of a layer, by path (Keras alone).
         uses: what the operations do with the weights of layers of unknown classes, by the tensors' paths.
+        expanded: the same pass with what happens within attention layers as steps; None where there are none.
     """
 
     side: Side
@@ -131,6 +132,7 @@ class Trace:
     lost: list[str] = field(default_factory=list)
     flattened: dict[str, tuple[int, ...]] = field(default_factory=dict)
     uses: dict[str, tuple[WeightUse, ...]] = field(default_factory=dict)
+    expanded: Trace | None = None
 
     @property
     def complete(self) -> bool:

@@ -11,12 +11,13 @@ from parity.core.trace import Trace
 from parity.pairing.alike import compatible
 from parity.pairing.by_name import Matcher, loose
 from parity.pairing.dataflow.both import graphs_of
-from parity.pairing.dataflow.graph import Graph, Unit
-from parity.pairing.dataflow.isomorphism import Match, isomorphism
+from parity.pairing.dataflow.isomorphism import LEVELS, Match, isomorphism
 from parity.pairing.dataflow.propagation import Ambiguity, propagate
 from parity.pairing.dataflow.steps import aligned_steps
+from parity.pairing.dataflow.units import Graph, Unit
 from parity.pairing.evidence import Evidence
 from parity.pairing.folding import fold_biases
+from parity.pairing.fused.graphs import pieces_of, unlike, whole_of
 from parity.pairing.leftover.listing import listed
 from parity.pairing.leftover.renaming import learnt, renamed
 from parity.pairing.leftover.unrun import never_run, said_of
@@ -49,6 +50,7 @@ class Structure:
         self.named, self.fresh = named, fresh
         self.layers = named.keras, named.torch
         self.graphs: tuple[Graph, Graph] = graphs_of(traces, self.layers)
+        self.apart = False
         self.slots = UnitSlots(*self.layers, traces[0].flattened)
 
     def decide(self) -> Pairing:
@@ -56,17 +58,8 @@ class Structure:
         fold_biases(self.named, self.traces)
         if self.named.complete:
             return self._by_names(self.named)
-        if self.named.share() >= SYSTEMATIC:
-            matcher, known = self.named, self._units_of(self.named)
-            match, ambiguities = propagate(*self.graphs, self.slots.fit, self._prefer, known)
-        else:
-            matcher, known = self.fresh, self._units_of(self.fresh)
-            found = isomorphism(*self.graphs, self._prefer, known)
-            match, ambiguities = (
-                (found, [])
-                if found is not None and all(self.slots.fit(*item) for item in found.units.items())
-                else propagate(*self.graphs, self.slots.fit, self._prefer, known)
-            )
+        matcher = self.named if self.named.share() >= SYSTEMATIC else self.fresh
+        match, ambiguities = self._match(matcher)
         self._apply(matcher, match)
         near = sum(evidence is not None and evidence.of_neighbours for evidence in match.evidence.values())
         if near:
@@ -109,6 +102,25 @@ class Structure:
                 f"layers that never run are paired as the others are named ({renaming}): {first}"
             )
 
+    def _match(self, matcher: Matcher) -> tuple[Match, list[Ambiguity]]:
+        """Which unit is which: as the layers are, else with attention and fused layers taken apart."""
+        plain, found = self.graphs, []
+        apart = graphs_of(self.traces, self.layers, apart=True)
+        for graphs in (plain, apart):
+            self.graphs, self.apart = graphs, graphs is apart
+            known = self._units_of(matcher)
+            match = None if matcher is self.named else isomorphism(*graphs, self._prefer, known)
+            if match is not None and all(self.slots.fit(*item) for item in match.units.items()):
+                if match.level != LEVELS[-1]:
+                    return match, []
+                found.append((graphs, match))
+        if found:
+            self.graphs, self.apart = found[0][0], found[0][0] is apart
+            return found[0][1], []
+        self.apart = unlike(*apart) <= unlike(*plain)
+        self.graphs = apart if self.apart else plain
+        return propagate(*self.graphs, self.slots.fit, self._prefer, self._units_of(matcher))
+
     def _by_names(self, named: Matcher) -> Pairing:
         """Every tensor is paired by name; say so where the dataflow would pair otherwise."""
         known = self._units_of(named)
@@ -130,7 +142,8 @@ class Structure:
         idle = [never_run(trace, layers) for trace, layers in zip(self.traces, self.layers, strict=True)]
         pairing.problems = said_of(pairing.problems, {"keras": idle[0], "torch": idle[1]})
         units = match.units | self._units_of(matcher)
-        pairing.ops = aligned_steps(*self.traces, self._calls(units))
+        traces = [trace.expanded or trace for trace in self.traces] if self.apart else self.traces
+        pairing.ops = aligned_steps(traces[0], traces[1], self._calls(units))
         for side, trace in zip(("Keras", "torch"), self.traces, strict=True):
             if not trace.complete:
                 pairing.notes.append(
@@ -151,8 +164,10 @@ class Structure:
     def _units_of(self, matcher: Matcher) -> dict[Unit, Unit]:
         """Units of the layers that are paired already."""
         by_path: tuple[dict[tuple[str, str], Unit], ...] = tuple(
-            {(unit.path, unit.part): unit for unit in graph.units} for graph in self.graphs
+            {(unit.path, unit.part): unit for unit in graph.units if not unit.partial}
+            for graph in self.graphs
         )
+        apart = [pieces_of(graph) for graph in self.graphs]
         found: dict[Unit, Unit] = {}
         for item in matcher.pairing.pairs:
             parts = SEPARABLE if len(item.torch) == 2 else ("",)
@@ -160,6 +175,9 @@ class Structure:
                 keras, torch = by_path[0].get((item.keras, part)), by_path[1].get((path, ""))
                 if keras is not None and torch is not None:
                     found[keras] = torch
+                pieces = apart[0].get(item.keras, []), apart[1].get(path, [])
+                if [unit.rows for unit in pieces[0]] == [unit.rows for unit in pieces[1]]:
+                    found.update(zip(*pieces, strict=True))
         return found
 
     # --- evidence ------------------------------------------------------------------------------------
@@ -183,7 +201,8 @@ class Structure:
         return bool(slots) and all(self._same(slot) for slot in slots)
 
     def _same(self, slot: Slot) -> bool:
-        keras, torch = self.keras.read(slot.keras), slot.layout.to_keras(self.torch.read(slot.torch))
+        keras = slot.layout.part("keras", self.keras.read(slot.keras))
+        torch = slot.layout.to_keras(self.torch.read(slot.torch))
         return bool(np.array_equal(keras, torch))
 
     # --- what was found ------------------------------------------------------------------------------
@@ -191,14 +210,14 @@ class Structure:
     def _apply(self, matcher: Matcher, match: Match) -> None:
         """Take the pairs of a match into the matcher: whole layers, both parts of a separable one, or tensors."""
         parts: dict[str, dict[str, Unit]] = {}
-        for keras, torch in match.units.items():
+        for keras, torch in self._put_together(match.units).items():
             evidence = match.evidence.get(keras, Evidence.DATAFLOW)
             if evidence is None:
                 continue
             whole = not keras.part and not torch.part
             if keras.part in SEPARABLE and not torch.part:
                 parts.setdefault(keras.path, {})[keras.part] = torch
-            elif not whole or self._composite(keras, torch):
+            elif not whole or keras.partial or torch.partial or self._composite(keras, torch):
                 self._take_tensors(matcher, keras, torch, evidence)
             elif keras.path in matcher.free_keras and torch.path in matcher.free_torch:
                 matcher.take(keras.path, (torch.path,), evidence)
@@ -207,6 +226,23 @@ class Structure:
             if len(found) == len(SEPARABLE) and path in matcher.free_keras:
                 matcher.take(path, tuple(found[part].path for part in SEPARABLE), Evidence.DATAFLOW)
         self._note_names(matcher, match)
+
+    def _put_together(self, units: Mapping[Unit, Unit]) -> dict[Unit, Unit]:
+        """The pairs, with two layers that were taken apart alike as the one pair that they are."""
+        found: dict[Unit, Unit] = {}
+        together: dict[tuple[Unit, Unit], list[Unit]] = {}
+        for keras, torch in units.items():
+            if keras.rows and keras.rows == torch.rows:
+                together.setdefault((whole_of(keras), whole_of(torch)), []).append(keras)
+            else:
+                found[keras] = torch
+        for (keras, torch), pieces in together.items():
+            every = [unit for unit in self.graphs[0].units if whole_of(unit) == keras]
+            if len(pieces) == len(every):
+                found[keras] = torch
+            else:
+                found.update((unit, units[unit]) for unit in pieces)
+        return found
 
     def _composite(self, keras: Unit, torch: Unit) -> bool:
         return not (self.layers[0][keras.path].leaf and self.layers[1][torch.path].leaf)
@@ -220,7 +256,7 @@ class Structure:
         against: dict[Unit, Unit] = {}
         for keras, torch in match.units.items():
             name = loose(matcher.names.of(keras.path)[0])
-            found = match.evidence.get(keras, Evidence.DATAFLOW) is not None and not keras.part
+            found = match.evidence.get(keras, Evidence.DATAFLOW) is not None and not keras.part + torch.part
             if found and name and name in torch_names and name != loose(torch.path):
                 against[keras] = torch
         if against:

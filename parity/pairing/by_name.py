@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 
 from parity.core.adapter import Adapter
+from parity.core.layout import Rows
 from parity.core.types import LayerInfo, Side
 from parity.pairing.alike import Alike, compatible
 from parity.pairing.evidence import Evidence
@@ -34,7 +35,8 @@ class Matcher:
         self.pairing = Pairing(flattened=flattened)
         self.tensor_slots: list[tuple[Slot, Evidence]] = []
         self.ambiguous: set[str] = set()
-        self._tensors_taken: set[str] = set()
+        self._held_in_parts: set[str] = set()
+        self._tensors_taken: set[tuple[str, Rows | None]] = set()
         self._below = below(keras), below(torch)
 
     @property
@@ -86,10 +88,10 @@ class Matcher:
         forms: tuple[Callable[[str], str], ...] = (str, loose)
         for form in forms:
             index: dict[str, set[str]] = {}
-            for torch in self.free_torch:
+            for torch in self._open(self.torch, self.free_torch):
                 for name in (torch, *self.torch[torch].aliases):
                     index.setdefault(form(name), set()).add(torch)
-            for keras in [path for path in self.keras if path in self.free_keras]:
+            for keras in self._open(self.keras, self.free_keras):
                 if self._split_in_two(keras):
                     continue
                 names = self.names.of(keras)
@@ -102,11 +104,19 @@ class Matcher:
         """Layers left over whose kind and tensor shapes occur once on each side."""
         alike = Alike(self.flattened)
         while unique := alike.unique(
-            [layer for path, layer in self.keras.items() if path in self.free_keras],
-            [layer for path, layer in self.torch.items() if path in self.free_torch],
+            [self.keras[path] for path in self._open(self.keras, self.free_keras)],
+            [self.torch[path] for path in self._open(self.torch, self.free_torch)],
         ):
             for keras, torch in unique:
                 self.take(keras, (torch,), Evidence.SHAPE)
+
+    def _open(self, layers: Mapping[str, LayerInfo], free: set[str]) -> list[str]:
+        """Free layers none of whose tensors is a part of a fused one, or is one in parts."""
+        return [
+            path
+            for path, layer in layers.items()
+            if path in free and not any(tensor.path in self._held_in_parts for tensor in layer.tensors)
+        ]
 
     # --- pieces -----------------------------------------------------------------------------------
 
@@ -127,7 +137,7 @@ class Matcher:
         self.pairing.pairs.append(
             LayerPair(keras, torch, tuple(slots.found), evidence, tuple(slots.constants))
         )
-        self._tensors_taken.update(slot.keras for slot in slots.found)
+        self._tensors_taken.update((slot.keras, None) for slot in slots.found)
         self.pairing.problems += slots.problems
         self.pairing.unmatched_keras += slots.left_keras
         self.pairing.unmatched_torch += slots.left_torch
@@ -136,9 +146,16 @@ class Matcher:
 
     def take_tensors(self, slots: Sequence[Slot], evidence: Evidence) -> None:
         """Pair tensors, except the Keras ones that are paired already."""
-        free = [slot for slot in slots if slot.keras not in self._tensors_taken]
+        free = [
+            slot
+            for slot in slots
+            if not {(slot.keras, None), (slot.keras, slot.layout.keras_rows)} & self._tensors_taken
+        ]
         self.tensor_slots += [(slot, evidence) for slot in free]
-        self._tensors_taken.update(slot.keras for slot in free)
+        self._tensors_taken.update((slot.keras, slot.layout.keras_rows) for slot in free)
+        for slot in free:
+            if slot.layout.partial:  # its layers are no others' counterparts
+                self._held_in_parts.update((slot.keras, slot.torch))
 
     def _split_in_two(self, keras: str) -> bool:
         """A separable convolution whose mirror image is a module with a depthwise and a pointwise one."""
@@ -171,7 +188,7 @@ class Matcher:
         slots.add((layer, variable), (module, tensor), layout, families)
         self.pairing.problems += slots.problems
         self.tensor_slots += [(slot, Evidence.MAPPING) for slot in slots.found]
-        self._tensors_taken.update(slot.keras for slot in slots.found)
+        self._tensors_taken.update((slot.keras, None) for slot in slots.found)
         return True
 
     def _wrong_entry(self, keras: str, torch: tuple[str, ...]) -> None:
@@ -188,7 +205,7 @@ class Matcher:
             if slot.keras not in taken:
                 owners = slot.keras.rpartition(".")[0], slot.torch.rpartition(".")[0]
                 pairing.pairs.append(LayerPair(owners[0], (owners[1],), (slot,), evidence))
-        slots = [slot for item in pairing.pairs for slot in item.slots]
+        slots = _covered([slot for item in pairing.pairs for slot in item.slots])
         sides: tuple[tuple[Adapter, Mapping[str, LayerInfo], set[str], list[str]], ...] = (
             (keras, self.keras, self.free_keras, pairing.unmatched_keras),
             (torch, self.torch, self.free_torch, pairing.unmatched_torch),
@@ -234,6 +251,26 @@ class Matcher:
             if layer is not None and tensor is not None and path not in self.ambiguous:
                 problem = without_counterpart(side, layer, tensor, partners.get(layer.path, ()))
                 self.pairing.problems.append(problem)
+
+
+def _covered(slots: Sequence[Slot]) -> list[Slot]:
+    """The slots but those of tensors of which some part has no counterpart."""
+    held: dict[tuple[Side, str], set[int]] = {}
+    sides: tuple[Side, Side] = ("keras", "torch")
+    for side in sides:
+        for slot in slots:
+            rows = slot.layout.rows(side)
+            if rows is not None:
+                held.setdefault((side, getattr(slot, side)), set()).update(rows.index)
+    return [
+        slot
+        for slot in slots
+        if all(
+            rows is None or len(held[side, getattr(slot, side)]) == rows.shape[0]
+            for side in sides
+            for rows in [slot.layout.rows(side)]
+        )
+    ]
 
 
 def loose(path: str) -> str:

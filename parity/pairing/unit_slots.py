@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from parity.core.types import LayerInfo, TensorInfo
-from parity.pairing.attention import attention_slots
-from parity.pairing.dataflow.graph import Unit
+from parity.pairing.dataflow.units import Unit
+from parity.pairing.fused.attention import attention_slots
+from parity.pairing.fused.parts import part_slots
 from parity.pairing.slots import Slots, counterpart, raw_slots, slots_of, tensor_at
 
 SEPARABLE = ("depthwise", "pointwise")
@@ -33,7 +34,11 @@ class UnitSlots:
     def of(self, keras: Unit, torch: Unit) -> Slots:
         """Which tensors of two units correspond."""
         if (keras, torch) not in self._found:
-            self._found[keras, torch] = self._whole(keras, torch) or self._single(keras, torch)
+            self._found[keras, torch] = (
+                part_slots(keras, torch, self.keras, self.torch)
+                if keras.partial or torch.partial
+                else self._whole(keras, torch) or self._single(keras, torch)
+            )
         return self._found[keras, torch]
 
     def _whole(self, keras: Unit, torch: Unit) -> Slots | None:

@@ -68,11 +68,16 @@ def _floating(model: Adapter, path: str) -> bool:
 
 def _tied(keras: Adapter, torch: Adapter, slots: list[Slot]) -> list[Slot]:
     """Slots whose tensors are a side's own more than once; rows of one tensor apart."""
-    keys = [(keras.storage(slot.keras), torch.storage(slot.torch), slot.layout.rows) for slot in slots]
-    of_keras = Counter(key[0] for key in keys)
-    of_torch = Counter(key[1:] for key in keys)
+    keys = [
+        (
+            (keras.storage(slot.keras), slot.layout.keras_rows),
+            (torch.storage(slot.torch), slot.layout.torch_rows),
+        )
+        for slot in slots
+    ]
+    counts = Counter(key[0] for key in keys), Counter(key[1] for key in keys)
     return [
-        slot for slot, key in zip(slots, keys, strict=True) if of_keras[key[0]] > 1 or of_torch[key[1:]] > 1
+        slot for slot, key in zip(slots, keys, strict=True) if counts[0][key[0]] > 1 or counts[1][key[1]] > 1
     ]
 
 
@@ -91,10 +96,8 @@ def _carry(slot: Slot, source: Adapter, target: Adapter) -> None:
     if slot.bias is not None and slot.bias[0] == target.side:
         bias = target.read(slot.bias[1])
         value = value + bias
-    if slot.layout.rows is not None and target.side == "torch":
-        whole = target.read(path)
-        whole[slot.layout.rows[0] : slot.layout.rows[1]] = value
-        value = whole
+    if slot.layout.rows(target.side) is not None:
+        value = slot.layout.put(target.side, target.read(path), value)
     target.write(path, value)
 
 

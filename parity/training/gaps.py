@@ -90,12 +90,13 @@ def gaps(
         a, b = _without_bias(slot, keras, torch)
         if a is None and b is None:
             continue
-        a = np.zeros(slot.layout.keras_shape) if a is None else a
+        a = np.zeros(slot.layout.keras_shape) if a is None else slot.layout.part("keras", a)
         b = np.zeros(slot.layout.keras_shape) if b is None else slot.layout.to_keras(b)
         with np.errstate(invalid="ignore"):
             scale = float(max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)))
             greatest = float(np.abs(a - b).max(initial=0.0))
-        value = a if history is None else remembered(history, slot.keras, a, b)
+        name = f"{slot.keras} {slot.layout.keras_rows}"
+        value = a if history is None else remembered(history, name, a, b)
         limit = limit_of(value, b, spread_of(slot, spreads)) + _limit_of_bias(slot, keras, torch, spreads)
         found.append(Gap(pair, slot, a, b, greatest, scale, limit))
     return found
@@ -105,6 +106,7 @@ def spread_of(slot: Slot, spreads: Both[Spread]) -> Array | None:
     """The greater of both sides' spreads, as Keras lays the tensor out; None where neither was measured."""
     keras, torch = spreads.keras.get(slot.keras), spreads.torch.get(slot.torch)
     torch = None if torch is None else slot.layout.to_keras(torch)
+    keras = None if keras is None else slot.layout.part("keras", keras)
     if keras is None or torch is None:
         return torch if keras is None else keras
     return np.maximum(keras, torch)

@@ -114,7 +114,7 @@ def _reduction(bench: Bench, passes: Both[Evaluation], gap: str) -> Finding | No
         a, b = passes.keras.parameters.get(slot.keras), passes.torch.parameters.get(slot.torch)
         if a is None or b is None:
             continue
-        b = slot.layout.to_keras(b) * factor
+        a, b = slot.layout.part("keras", a), slot.layout.to_keras(b) * factor
         scale = float(np.abs(a).max(initial=0.0))
         worst = max(worst, float(np.abs(a - b).max(initial=0.0)) / scale) if scale else worst
     if worst > EXACT:

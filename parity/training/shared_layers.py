@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from parity.core.finding import Finding, Kind
+from parity.core.layout import Rows
 from parity.core.types import Array, Both, Side
 from parity.pairing.slots import Slot
 from parity.training.bench import Bench
@@ -42,9 +43,7 @@ def _proven(tie: Tie, gradients: Both[dict[str, Array | None]]) -> float | None:
         return None
     convert = tie.slot.layout.to_torch if tie.side == "keras" else tie.slot.layout.to_keras
     arrays = [convert(part) for part in parts if part is not None]
-    rows = tie.slot.layout.rows
-    if rows is not None and tie.side == "keras":
-        whole = whole[rows[0] : rows[1]]
+    whole = tie.slot.layout.part("torch" if tie.side == "keras" else "keras", whole)
     scale = float(np.abs(whole).max(initial=0.0))
     gap, alone = (float(np.abs(value - whole).max(initial=0.0)) for value in (sum(arrays), arrays[0]))
     if not gap <= EXACT * scale < alone:
@@ -83,9 +82,9 @@ def _copies(bench: Bench, slots: list[Slot], side: Side, unmatched: list[str]) -
         """The tensor's path on this side, and on the other side."""
         return (slot.keras, slot.torch) if side == "keras" else (slot.torch, slot.keras)
 
-    def whole(slot: Slot) -> tuple[str, tuple[int, int] | None]:
+    def whole(slot: Slot) -> tuple[str, Rows | None]:
         """The tensor of the other side, and which of its rows: the rows of one tensor are tensors of their own."""
-        return paths_of(slot)[1], slot.layout.rows
+        return paths_of(slot)[1], slot.layout.rows("torch" if side == "keras" else "keras")
 
     ties = []
     for slot in {whole(slot): slot for slot in reversed(slots)}.values():

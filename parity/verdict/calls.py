@@ -25,7 +25,13 @@ def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str,
     pairs: dict[str, tuple[str, ...]] = {}
     for item in pairing.pairs:
         within = within_whole(torch_layers, item.torch[0])
-        if within is None and keras_layers[item.keras].leaf and torch_layers[item.torch[0]].leaf:
+        partial = any(slot.layout.partial for slot in item.slots)
+        if (
+            within is None
+            and not partial
+            and keras_layers[item.keras].leaf
+            and torch_layers[item.torch[0]].leaf
+        ):
             pairs[item.keras] = item.torch
     pairs |= _whole_pairs(keras_layers, torch_layers, pairing)
     taken = {path for paths in pairs.values() for path in paths}

@@ -8,6 +8,7 @@ import numpy as np
 
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
+from parity.core.layout import Rows
 from parity.core.types import Array
 from parity.pairing.pair import Pairing
 from parity.pairing.problems.grouped import pairing_error
@@ -29,8 +30,8 @@ def copy(pairing: Pairing, source: Adapter, target: Adapter) -> int:
         for slot in slots:
             value, destination = converted(slot, source)
             if write:
-                if slot.layout.rows is not None and target.side == "torch":
-                    value = _among(target.read(destination), value, slot.layout.rows)
+                if slot.layout.rows(target.side) is not None:
+                    value = slot.layout.put(target.side, target.read(destination), value)
                 target.write(destination, value)
             elif slot.bias is None:
                 _check_exact(value, destination, dtypes[destination])
@@ -38,12 +39,6 @@ def copy(pairing: Pairing, source: Adapter, target: Adapter) -> int:
         if constant.side == target.side:
             target.write(constant.path, np.full_like(target.read(constant.path), constant.value))
     return len(slots)
-
-
-def _among(whole: Array, value: Array, rows: tuple[int, int]) -> Array:
-    """The tensor with some of its rows replaced."""
-    whole[rows[0] : rows[1]] = value
-    return whole
 
 
 def converted(slot: Slot, source: Adapter) -> tuple[Array, str]:
@@ -63,11 +58,10 @@ def folded(model: Adapter, path: str, slot: Slot) -> Array:
 
 def _check_tied(slots: Sequence[Slot], source: Adapter, target: Adapter) -> None:
     """Two paths of the target may be one tensor; then their sources must agree."""
-    groups: dict[tuple[int, tuple[int, int] | None], list[Slot]] = {}
+    groups: dict[tuple[int, Rows | None], list[Slot]] = {}
     for slot in slots:
         path = slot.torch if target.side == "torch" else slot.keras
-        rows = slot.layout.rows if target.side == "torch" else None
-        groups.setdefault((target.storage(path), rows), []).append(slot)
+        groups.setdefault((target.storage(path), slot.layout.rows(target.side)), []).append(slot)
     problems = []
     for group in groups.values():
         if len(group) > 1:

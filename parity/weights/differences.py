@@ -50,7 +50,8 @@ def tensor_differences(
 def values_of(slot: Slot, keras: Adapter, torch: Adapter) -> tuple[Array, Array]:
     """The values of two paired tensors, both as Keras lays them out, less a bias that is folded in."""
     if slot.bias is None:
-        return keras.read(slot.keras), slot.layout.to_keras(torch.read(slot.torch))
+        value = slot.layout.part("keras", keras.read(slot.keras))
+        return value, slot.layout.to_keras(torch.read(slot.torch))
     return folded(keras, slot.keras, slot), slot.layout.to_keras(folded(torch, slot.torch, slot))
 
 

@@ -144,14 +144,22 @@ class KerasAdapter:
         return {} if generator is None else {"keras": to_numpy(generator.state).tobytes()}
 
     def trace(
-        self, inputs: Sequence[Array], observer: NodeObserver | None = None, inside: bool = False
+        self,
+        inputs: Sequence[Array],
+        observer: NodeObserver | None = None,
+        inside: bool = False,
+        attention: bool = False,
     ) -> tuple[list[tuple[str, Array]], Trace]:
         """Evaluate the model once, in inference mode, and record what is run; `inside` layers of unknown classes too."""
         tensors = _tensors(inputs)
         builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
         builder.feed(tensors)
         kept = statistics_kept(self.model)  # opened first: no part of what is traced
-        with kept, keras.device(self.device), tracing(builder, self.objects, self.layers(), inside):
+        with (
+            kept,
+            keras.device(self.device),
+            tracing(builder, self.objects, self.layers(), inside, attention),
+        ):
             outputs = named_leaves(call(self.model, tensors, False, self.form))
         trace = builder.finish(outputs)
         trace.flattened = flattened_in(trace)

@@ -26,7 +26,8 @@ CLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((L.PReLU,), "prelu"),
     ((keras.Sequential,), "sequence"),
 )
-COMPOSITES = (L.RNN, L.MultiHeadAttention, L.GroupQueryAttention)
+ATTENTION = (L.MultiHeadAttention, L.GroupQueryAttention)
+COMPOSITES = (L.RNN, *ATTENTION)
 """Layers with sublayers that are one step all the same."""
 WITH_ACTIVATION = tuple(cls for classes, family in CLASSES if family in KERNELS for cls in classes)
 SETTINGS = (

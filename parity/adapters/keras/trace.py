@@ -14,7 +14,7 @@ import keras
 from keras import tree
 from keras.src import backend
 
-from parity.adapters.keras.layers import COMPOSITES, own_variables, plain_tensors
+from parity.adapters.keras.layers import ATTENTION, COMPOSITES, own_variables, plain_tensors
 from parity.adapters.patching import restored
 from parity.adapters.trace_builder import Framework, TraceBuilder
 from parity.core.adapter import joined
@@ -84,7 +84,11 @@ def tensors_of(layers: Mapping[str, Any]) -> tuple[dict[int, str], set[int]]:
 
 @contextmanager
 def tracing(
-    builder: TraceBuilder, layers: Mapping[str, Any], infos: Mapping[str, LayerInfo], inside: bool = False
+    builder: TraceBuilder,
+    layers: Mapping[str, Any],
+    infos: Mapping[str, LayerInfo],
+    inside: bool = False,
+    attention: bool = False,
 ) -> Iterator[None]:
     """While this is open, whatever Keras runs goes into the builder's graph."""
     by_id = {id(layer): path for path, layer in layers.items()}
@@ -94,7 +98,7 @@ def tracing(
         path = by_id.get(id(layer))
         if builder.opaque or path is None:
             return original(layer, *args, **kwargs)
-        if not is_step(layer, infos[path], inside):
+        if not is_step(layer, infos[path], inside, attention):
             with builder.scope(path):
                 return original(layer, *args, **kwargs)
 
@@ -120,13 +124,14 @@ def tracing(
         yield
 
 
-def is_step(layer: Any, info: LayerInfo, inside: bool = False) -> bool:
+def is_step(layer: Any, info: LayerInfo, inside: bool = False, attention: bool = False) -> bool:
     """Whether a call is one step: a leaf with weights of one step, or a leaf that Keras itself defines.
 
-    With `inside`, a leaf with weights whose class is not known is none: what it runs are the steps.
+    With `inside`, a leaf with weights whose class is not known is none: what it runs are the steps. Nor is an
+    attention layer, with `inside` or `attention`.
     """
     if isinstance(layer, COMPOSITES):
-        return True
+        return not ((inside or attention) and isinstance(layer, ATTENTION))
     if inside and info.family is None and info.tensors:
         return False
     own = type(layer).__module__.startswith("keras.") and not isinstance(layer, L.Lambda)

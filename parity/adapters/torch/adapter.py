@@ -166,10 +166,14 @@ class TorchAdapter:
         return {"torch": hash(torch.get_rng_state().numpy().tobytes())}
 
     def trace(
-        self, inputs: Sequence[Array], observer: NodeObserver | None = None, inside: bool = False
+        self,
+        inputs: Sequence[Array],
+        observer: NodeObserver | None = None,
+        inside: bool = False,
+        attention: bool = False,
     ) -> tuple[list[tuple[str, Array]], Trace]:
         """Evaluate the module once, in eval mode, and record what is run; `inside` layers of unknown classes too."""
-        outputs, trace = self.traced(inputs, observer, inside=inside)
+        outputs, trace = self.traced(inputs, observer, inside=inside, attention=attention)
         return [(name, as_array(leaf)) for name, leaf in outputs], trace
 
     def traced(
@@ -178,13 +182,14 @@ class TorchAdapter:
         observer: NodeObserver | None,
         gradients: bool = False,
         inside: bool = False,
+        attention: bool = False,
     ) -> tuple[list[tuple[str, Any]], Trace]:
         """The same with the outputs as they are, and with what a backward pass needs where it is asked for."""
         tensors = self.tensors(inputs)
         builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
         builder.feed(tensors)
         kept = statistics_kept(self.module)  # opened first: no part of what is traced
-        with kept, tracing(builder, self.objects, self.layers(), inside):
+        with kept, tracing(builder, self.objects, self.layers(), inside, attention):
             outputs = named_leaves(call(self.module, tensors, False, gradients, self.form))
         trace = builder.finish(outputs)
         trace.flattened = flattened_in(trace)

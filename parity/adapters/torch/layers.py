@@ -22,12 +22,13 @@ CLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((nn.PReLU,), "prelu"),
     ((nn.Sequential,), "sequence"),
 )
-COMPOSITES = (nn.MultiheadAttention, nn.RNNBase)
+ATTENTION = (nn.MultiheadAttention,)
+COMPOSITES = (*ATTENTION, nn.RNNBase)
 """Modules that are one step whatever is inside: they read the weights of their parts themselves."""
 SETTINGS = (
     "stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "eps", "momentum",
     "num_groups", "negative_slope", "kernel_size", "ceil_mode", "count_include_pad", "scale_factor", "mode",
-    "align_corners", "approximate", "p",
+    "align_corners", "approximate", "p", "dim",
 )  # fmt: skip
 # Bookkeeping with no counterpart in Keras: with momentum set, torch counts batches but never uses the count.
 IGNORED_BUFFERS = {"num_batches_tracked"}

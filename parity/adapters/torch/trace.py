@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from parity.adapters.patching import restored
-from parity.adapters.torch.layers import COMPOSITES
+from parity.adapters.torch.layers import ATTENTION, COMPOSITES
 from parity.adapters.torch.tensors import leaves_of
 from parity.adapters.trace_builder import Framework, TraceBuilder
 from parity.core.adapter import joined
@@ -61,6 +62,7 @@ def tracing(
     modules: Mapping[str, nn.Module],
     layers: Mapping[str, LayerInfo],
     inside: bool = False,
+    attention: bool = False,
 ) -> Iterator[None]:
     """While this is open, whatever torch runs goes into the builder's graph."""
     by_id = {id(module): path for path, module in modules.items()}
@@ -71,7 +73,7 @@ def tracing(
         if builder.opaque or path is None:
             return original(module, *args, **kwargs)
         layer = layers[path]
-        if not is_step(module, layer, inside):
+        if not is_step(module, layer, inside, attention):
             with builder.scope(path):
                 return original(module, *args, **kwargs)
 
@@ -85,13 +87,14 @@ def tracing(
         yield
 
 
-def is_step(module: nn.Module, layer: LayerInfo, inside: bool = False) -> bool:
+def is_step(module: nn.Module, layer: LayerInfo, inside: bool = False, attention: bool = False) -> bool:
     """Whether a call is one step: a leaf with weights of one step, or a leaf that torch itself defines.
 
-    With `inside`, a leaf with weights whose class is not known is none: what it runs are the steps.
+    With `inside`, a leaf with weights whose class is not known is none: what it runs are the steps. Nor is an
+    attention layer, with `inside` or `attention`.
     """
     if isinstance(module, COMPOSITES):
-        return True
+        return not ((inside or attention) and isinstance(module, ATTENTION))
     if inside and layer.family is None and layer.tensors:
         return False
     own = type(module).__module__.startswith("torch.nn.")
@@ -114,4 +117,7 @@ class Functions(TorchFunctionMode):
                 return func(*args, **kwargs)
         if self._builder.opaque or name in INQUIRIES:
             return func(*args, **kwargs)
+        if func is F.multi_head_attention_forward:  # what it calls in turn are the steps
+            with restored(F, "has_torch_function", lambda tensors: False), self:
+                return func(*args, **kwargs)
         return self._builder.op(name, func, args, kwargs, name in REVERSED)

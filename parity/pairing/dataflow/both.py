@@ -6,21 +6,33 @@ from collections.abc import Mapping
 
 from parity.core.trace import Trace
 from parity.core.types import LayerInfo
-from parity.pairing.dataflow.graph import Graph, graph_of
+from parity.pairing.dataflow.graph import graph_of
+from parity.pairing.dataflow.units import Graph
+from parity.pairing.uses.attended import attended
+from parity.pairing.uses.parts import parts_of
 
 
 def graphs_of(
-    traces: tuple[Trace, Trace], layers: tuple[Mapping[str, LayerInfo], Mapping[str, LayerInfo]]
+    traces: tuple[Trace, Trace],
+    layers: tuple[Mapping[str, LayerInfo], Mapping[str, LayerInfo]],
+    apart: bool = False,
 ) -> tuple[Graph, Graph]:
     """Reduce both traces; steps whose tensors training never changes are seen through where one side alone has them.
 
     Args:
         traces: of a forward pass of each side.
         layers: the layers of each by path.
+        apart: attention is what it consists of, and fused layers are their parts.
     """
     names = [sorted(name for name, _ in trace.outputs) for trace in traces]
     by_name = names[0] == names[1]
-    graphs = graph_of(traces[0], layers[0], by_name), graph_of(traces[1], layers[1], by_name)
+    used = tuple(trace.expanded or trace for trace in traces) if apart else traces
+    found = [(parts_of(*item), attended(*item)) if apart else () for item in zip(used, layers, strict=True)]
+
+    def reduced(i: int, through: frozenset[str] = frozenset()) -> Graph:
+        return graph_of(used[i], layers[i], by_name, through, *found[i])
+
+    graphs = reduced(0), reduced(1)
     fixed = [{t.path for layer in side.values() for t in layer.tensors if t.fixed} for side in layers]
     still = [
         {
@@ -41,7 +53,4 @@ def graphs_of(
     ]
     if not any(lone):
         return graphs
-    return (
-        graph_of(traces[0], layers[0], by_name, lone[0]),
-        graph_of(traces[1], layers[1], by_name, lone[1]),
-    )
+    return reduced(0, lone[0]), reduced(1, lone[1])

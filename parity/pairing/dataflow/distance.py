@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from parity.core.types import Array
-from parity.pairing.dataflow.graph import Graph, Unit
+from parity.pairing.dataflow.units import Graph, Unit
 
 
 class Positions:

@@ -8,16 +8,18 @@ additions, reshapes, paddings and dropout leave no mark.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import prod
-from typing import Any
 
 from parity.core.trace import Node, Source, Trace
 from parity.core.types import LayerInfo
 from parity.pairing.dataflow.labels import family_of, labels, labels_of
 from parity.pairing.dataflow.marks import COMMUTATIVE, SILENT, Marks, extended, mark_of
+from parity.pairing.dataflow.units import Graph, Unit, Vertex
+from parity.pairing.uses.attended import Roles
 from parity.pairing.uses.axes import LINEAR
+from parity.pairing.uses.parts import Parts
 
 Reach = frozenset[tuple[int, Marks]]
 
@@ -29,39 +31,13 @@ SUM = "sum"
 """First word of the label of such a vertex."""
 
 
-@dataclass(frozen=True)
-class Unit:
-    """What is paired: a layer, a part of a layer, or tensors that are used outside a leaf layer."""
-
-    path: str
-    part: str = ""
-    tensors: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Vertex:
-    """One use of a unit, or a model input, a model output or a great sum (then `unit` is None)."""
-
-    label: tuple[Any, ...]
-    coarse: tuple[Any, ...]
-    unit: Unit | None
-    node: int
-
-
-@dataclass
-class Graph:
-    """Weighted steps and what connects them: (from, to, marks), by index."""
-
-    vertices: list[Vertex] = field(default_factory=list)
-    edges: set[tuple[int, int, Marks]] = field(default_factory=set)
-    units: dict[Unit, list[int]] = field(default_factory=dict)
-
-
 def graph_of(
     trace: Trace,
     layers: Mapping[str, LayerInfo],
     by_name: bool = False,
     through: frozenset[str] = frozenset(),
+    parts: Parts | None = None,
+    roles: Roles | None = None,
 ) -> Graph:
     """Reduce a trace.
 
@@ -70,15 +46,27 @@ def graph_of(
         layers: the model's layers by path.
         by_name: outputs are known by their names, not by their order.
         through: paths of tensors whose steps are seen through, as those without weights are.
+        parts: fused layers that are to be taken apart.
+        roles: the operands of attention, which then leave no other mark than what they are.
     """
-    return _Reduction(trace, layers, through).run(by_name)
+    return _Reduction(trace, layers, through, parts or Parts(), roles or {}).run(by_name)
 
 
 class _Reduction:
     """The state of one reduction: what reaches each tensor, and from which raw parameters it is made."""
 
-    def __init__(self, trace: Trace, layers: Mapping[str, LayerInfo], through: frozenset[str]) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        layers: Mapping[str, LayerInfo],
+        through: frozenset[str],
+        parts: Parts,
+        roles: Roles,
+    ) -> None:
         self.trace, self.layers, self.through = trace, layers, through
+        self.parts, self.roles = parts, roles
+        self.number: dict[int, tuple[int, int]] = {}
+        """(step, number of the part) of the vertices of fused layers."""
         self.graph = Graph()
         self.reach: dict[tuple[int, int], Reach] = {}
         self.raw: dict[int, frozenset[str]] = {}
@@ -124,14 +112,30 @@ class _Reduction:
             return
         for output in range(len(node.shapes)):
             found = {
-                (origin, extended(marks, mark))
+                (origin, marked)
                 for source in data
-                for mark in [mark_of(self.trace, node, source, output, len(data))]
-                for origin, marks in self._reaching(source)
+                for origin, marked in self._passed(node, source, output, len(data))
             }
             if len(found) > WIDEST:
                 found = {(origin, ()) for origin, _ in found}
             self.reach[node.id, output] = self._joined(node, frozenset(found))
+
+    def _passed(self, node: Node, source: Source, output: int, operands: int) -> Iterator[tuple[int, Marks]]:
+        """What a step without weights hands on of an operand, with the mark that it leaves."""
+        known = self.parts.passed.get((node.id, output))
+        if known is not None:
+            for origin, marks in self._reaching(source):
+                step, number = self.number.get(origin, (-1, 0))
+                if step != known[0] or number in known[1]:
+                    yield origin, marks
+        elif (node.id, source.position) in self.roles:
+            role = self.roles[node.id, source.position]
+            for origin, marks in self._reaching(source):
+                yield origin, marks if role is None else (("attention", role),)
+        else:
+            mark = mark_of(self.trace, node, source, output, operands)
+            for origin, marks in self._reaching(source):
+                yield origin, extended(marks, mark)
 
     def _joined(self, node: Node, found: Reach) -> Reach:
         """What reaches a sum of many: one vertex stands for them, so that a stream of n sums has n edges, not n * n."""
@@ -147,25 +151,31 @@ class _Reduction:
         if node.sort != "op" or node.kind != "add" or len(data) != 1 or len(unit.tensors) != 1:
             return False
         reach = self._reaching(data[0])
-        vertex, marks = next(iter(reach))
-        before = self.graph.vertices[vertex]
-        raw = before.unit is not None and before.unit.part != "" and before.label[0] == "linear"
-        if len(reach) > 1 or marks or before.unit is None or not raw:
+        before = {vertex: self.graph.vertices[vertex] for vertex, _ in reach}
+        front = self._alone_in_front(node, data[0])
+        for vertex, marks in reach:
+            at = before[vertex]
+            if marks or at.unit is None or at.unit.part == "" or at.label[0] != "linear" or at.node != front:
+                return False
+            if len(self.graph.units[at.unit]) > 1:
+                return False
+        if len(reach) > 1 and not all(vertex in self.number for vertex in before):
             return False
-        alone = self._alone_in_front(node, data[0]) == before.node
-        if not alone or len(self.graph.units[before.unit]) > 1 or not self._is_bias(unit.tensors[0], before):
+        if not self._is_bias(unit.tensors[0], sum(at.label[-1] for at in before.values())):
             return False
-        names = f"{before.unit.part},{unit.part}"
-        merged = Unit(before.unit.path, names, (*before.unit.tensors, *unit.tensors))
-        self.graph.vertices[vertex] = Vertex(before.label, before.coarse, merged, before.node)
-        self.graph.units[merged] = self.graph.units.pop(before.unit)
-        self.reach[node.id, 0] = frozenset({(vertex, ())})
+        for vertex, at in before.items():
+            assert at.unit is not None
+            names = f"{at.unit.part},{unit.part}"
+            merged = replace(at.unit, part=names, tensors=(*at.unit.tensors, *unit.tensors))
+            self.graph.vertices[vertex] = Vertex(at.label, at.coarse, merged, at.node)
+            self.graph.units[merged] = self.graph.units.pop(at.unit)
+        self.reach[node.id, 0] = reach
         return True
 
-    def _is_bias(self, path: str, before: Vertex) -> bool:
+    def _is_bias(self, path: str, outputs: int) -> bool:
         """Whether a tensor is one vector, or holds one value for each output, by heads."""
         size = prod(self.shapes[path])
-        by_heads = any(use.family == "offset" for use in self.uses[path]) and before.label[-1] == size
+        by_heads = any(use.family == "offset" for use in self.uses[path]) and outputs == size
         return max(self.shapes[path], default=1) == size or by_heads
 
     def _alone_in_front(self, node: Node, source: Source) -> int:
@@ -197,6 +207,9 @@ class _Reduction:
             for i, source in enumerate(data)
             for origin, marks in self._reaching(source)
         }
+        if node.id in self.parts.rows and len(units) == 1 and units[0][1][0] == "linear":
+            self._taken_apart(node, arriving, *units[0])
+            return
         for unit, label, coarse in units:
             vertex = self._vertex(label, coarse, unit, node.id)
             self.graph.units.setdefault(unit, []).append(vertex)
@@ -207,6 +220,22 @@ class _Reduction:
         for output in range(len(node.shapes)):
             marks = (*first, ("output", output)) if output else first
             self.reach[node.id, output] = frozenset({(vertex, marks)})
+
+    def _taken_apart(
+        self, node: Node, arriving: set[tuple[int, Marks]], unit: Unit, label: Marks, coarse: Marks
+    ) -> None:
+        """One vertex for each part of a fused layer."""
+        found = set()
+        for number, rows in enumerate(self.parts.rows[node.id]):
+            kind, window, whole, outputs = label
+            size = whole * len(rows) // outputs
+            part = replace(unit, rows=rows, bias_rows=rows if unit.bias_rows else ())
+            vertex = self._vertex((kind, window, size, len(rows)), (kind, window, size), part, node.id)
+            self.graph.units.setdefault(part, []).append(vertex)
+            self.graph.edges.update((origin, vertex, marks) for origin, marks in arriving)
+            self.number[vertex] = node.id, number
+            found.add((vertex, ()))
+        self.reach[node.id, 0] = frozenset(found)
 
     def _units(self, node: Node, raws: frozenset[str]) -> list[tuple[Unit, Marks, Marks]]:
         """The units of a step, with their labels; none where it has no weights."""
@@ -248,7 +277,8 @@ class _Reduction:
             if layer.leaf and set(paths) == set(own):
                 return [(Unit(layer.path, "", own), *self._labels(layer.family or family_of(node), own))]
         names = ",".join(path.rpartition(".")[2] for path in paths)
-        return [(Unit(sorted(owners)[0], names, paths), *self._labels(family_of(node), paths))]
+        unit = Unit(sorted(owners)[0], names, paths, bias_rows=self.parts.vectors.get(node.id, ()))
+        return [(unit, *self._labels(family_of(node), paths))]
 
     def _weights(self, paths: Sequence[str]) -> tuple[str, ...]:
         """The tensors that make a unit: its weights, or what it has where training changes none of it."""

@@ -11,9 +11,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from parity.pairing.dataflow.graph import Graph, Unit, Vertex
 from parity.pairing.dataflow.marks import Marks
 from parity.pairing.dataflow.refinement import Refinement
+from parity.pairing.dataflow.units import Graph, Unit, Vertex
 from parity.pairing.evidence import Evidence
 
 LEVELS = ("marks", "order", "edges")

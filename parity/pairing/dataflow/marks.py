@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from parity.core.trace import Node, Source, Trace
+from parity.pairing.uses.slices import strided_key
 
 Marks = tuple[Any, ...]
 
@@ -123,24 +124,5 @@ def _of_key(key: tuple[Any, ...], shape: tuple[int, ...]) -> list[tuple[int, int
 def _of_strided_slice(
     settings: Mapping[str, Any], shape: tuple[int, ...]
 ) -> list[tuple[int, int, int]] | None:
-    begin, end, stride = (settings.get(name) for name in "123")
-    if not (isinstance(begin, list) and isinstance(end, list) and isinstance(stride, list)):
-        return None
-    key: list[Any] = []
-    for i, (a, b, step) in enumerate(zip(begin, end, stride, strict=True)):
-        bit = 1 << i
-        if settings.get("ellipsis_mask", 0) & bit:
-            key.append(Ellipsis)
-        elif settings.get("new_axis_mask", 0) & bit:
-            key.append(None)
-        elif settings.get("shrink_axis_mask", 0) & bit:
-            key.append(a)
-        else:
-            key.append(
-                slice(
-                    None if settings.get("begin_mask", 0) & bit else a,
-                    None if settings.get("end_mask", 0) & bit else b,
-                    step,
-                )
-            )
-    return _of_key(tuple(key), shape)
+    key = strided_key(settings)
+    return None if key is None else _of_key(key, shape)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from parity.pairing.dataflow.distance import Positions
-from parity.pairing.dataflow.graph import SUM, Graph, Unit
+from parity.pairing.dataflow.graph import SUM
 from parity.pairing.dataflow.isomorphism import Match, Prefer, own_colours
 from parity.pairing.dataflow.marks import Marks
+from parity.pairing.dataflow.units import Graph, Unit
 from parity.pairing.evidence import Evidence
 
 Compatible = Callable[[Unit, Unit], bool]

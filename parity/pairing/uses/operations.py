@@ -119,22 +119,30 @@ def _tensordot(node: Node, position: int, shapes: OperandShapes) -> Roles | None
     ]
 
 
-def _einsum(node: Node, position: int, shapes: OperandShapes) -> Roles | None:
+def terms(node: Node, shapes: Sequence[Sequence[int]]) -> list[list[str]] | None:
+    """The letters of each operand of an einsum, and of its result; None where its equation is not known."""
     equation = next(
         (value for value in node.settings.values() if isinstance(value, str) and "," in value), None
     )
     if equation is None:
         return None
     left, arrow, right = equation.replace(" ", "").partition("->")
-    terms = left.split(",")
-    if len(terms) != len(shapes):
+    operands = left.split(",")
+    if len(operands) != len(shapes):
         return None
     if not arrow:
         plain = left.replace(",", "").replace(".", "")
         right = "".join(sorted(letter for letter in set(plain) if plain.count(letter) == 1))
-    own = _letters(terms[position], len(shapes[position]))
-    others = [_letters(term, len(shapes[i])) for i, term in enumerate(terms) if i != position]
-    result = _letters(right, len(node.shapes[0]))
+    ranks = [*map(len, shapes), len(node.shapes[0])]
+    return [_letters(term, rank) for term, rank in zip([*operands, right], ranks, strict=True)]
+
+
+def _einsum(node: Node, position: int, shapes: OperandShapes) -> Roles | None:
+    found_terms = terms(node, [shapes[i] for i in sorted(shapes)])
+    if found_terms is None:
+        return None
+    own, result = found_terms[position], found_terms[-1]
+    others = [term for i, term in enumerate(found_terms[:-1]) if i != position]
     found: list[str | None] = []
     for letter in own:
         place = next((other.index(letter) for other in others if letter in other), None)

@@ -47,9 +47,10 @@ def with_uses(
     """
     found = {}
     for path, layer in layers.items():
-        if unknown(layer) and any(tensor.path in uses for tensor in layer.tensors):
+        if (unknown(layer) or layer.whole) and any(tensor.path in uses for tensor in layer.tensors):
             tensors = tuple(replace(tensor, uses=uses.get(tensor.path, ())) for tensor in layer.tensors)
-            layer = replace(layer, tensors=tensors, family=layer.family or _family(tensors))
+            family = layer.family if layer.whole else layer.family or _family(tensors)
+            layer = replace(layer, tensors=tensors, family=family)
         found[path] = layer
     return found
 

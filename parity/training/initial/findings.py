@@ -104,7 +104,8 @@ def _laws(
 
 def _torch_fans(slot: Slot) -> tuple[float, float]:
     """Inputs and outputs as torch counts them: by its own layout, of the whole tensor."""
-    shape = slot.layout.torch_shape
+    rows = slot.layout.torch_rows
+    shape = slot.layout.torch_shape if rows is None else rows.shape
     if len(shape) < 2:
         return fans_of(shape)
     field = prod(shape[2:])

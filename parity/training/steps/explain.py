@@ -66,7 +66,7 @@ def blurred_paths(runs: Runs, last: int, steps: Steps, rounding: Sequence[StepSp
 
 def optimizer_steps(runs: Runs, number: int, steps: Steps) -> Both[OptimizerStep]:
     """A step of either side, torch's under the Keras paths and in the Keras layout."""
-    slots = [slot for _, slot in runs.bench.slots()]
+    slots = [slot for _, slot in runs.bench.slots() if slot.layout.keras_rows is None]
     keras, torch = steps.keras[number], steps.torch[number]
     before = Both(steps.keras[number - 1].state, steps.torch[number - 1].state) if number else runs.start
 
@@ -82,7 +82,7 @@ def optimizer_steps(runs: Runs, number: int, steps: Steps) -> Both[OptimizerStep
         slot.keras: torch_rule(torch.rules[slot.torch], slot) for slot in slots if slot.torch in torch.rules
     }
     trainers = runs.bench.trainers
-    whole = all(slot.layout.rows is None for slot in slots)
+    whole = not any(slot.layout.partial for slot in slots)
 
     def constrained(weights: Mapping[str, Array]) -> dict[str, Array]:
         """What the user calls after torch's updates, on weights under the Keras paths."""

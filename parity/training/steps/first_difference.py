@@ -92,11 +92,14 @@ def _optimizer_states_differ(
         for name in sorted(_names(held.keras, slot.keras) & _names(held.torch, slot.torch)):
             paths = Both(f"{slot.keras} {name}", f"{slot.torch} {name}")
             a, b, moved = held.keras[paths.keras], held.torch[paths.torch], spreads.torch.get(paths.torch)
+            own = spreads.keras.get(paths.keras)
             if b.ndim:
                 b, moved = slot.layout.to_keras(b), None if moved is None else slot.layout.to_keras(moved)
-            measured = [value for value in (spreads.keras.get(paths.keras), moved) if value is not None]
+                a = slot.layout.part("keras", a)
+                own = None if own is None else slot.layout.part("keras", own)
+            measured = [value for value in (own, moved) if value is not None]
             spread = np.max(np.stack(measured), axis=0) if measured else None
-            value = remembered(history, paths.keras, a, b)
+            value = remembered(history, f"{paths.keras} {slot.layout.keras_rows}", a, b)
             if not np.all(np.abs(a - b) <= limit_of(value, b, spread)):
                 gap, scale = float(np.abs(a - b).max()), float(np.abs(b).max(initial=0.0))
                 return f"{pair.keras}: {name} of {slot.keras} differs by {gap:.3g} (scale {scale:.3g})"

@@ -225,7 +225,7 @@ class Runs:
 
 def torch_rule(rule: Rule, slot: Slot) -> Rule:
     """The rule of what a slot holds of a torch tensor: of some rows, it says of which tensor, where a norm asks it."""
-    return replace(rule, tensor=slot.torch) if slot.layout.rows and rule.clip == "clipnorm" else rule
+    return replace(rule, tensor=slot.torch) if slot.layout.torch_rows and rule.clip == "clipnorm" else rule
 
 
 def _batch(inputs: Sequence[Array], step: int) -> list[Array]:

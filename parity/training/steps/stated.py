@@ -76,7 +76,8 @@ def _same_constraints(runs: Runs, bounds: Both[dict[str, str]]) -> list[Finding]
         torch = {slot.torch: runs.start.torch[slot.torch] * scale for _, slot in slots}
         after = Both(trainers.keras.constrained(keras), trainers.torch.constrained(torch))
         for pair, slot in slots:
-            a, b = after.keras[slot.keras], slot.layout.to_keras(after.torch[slot.torch])
+            a = slot.layout.part("keras", after.keras[slot.keras])
+            b = slot.layout.to_keras(after.torch[slot.torch])
             if np.all(np.abs(a - b) <= AGREE * limits(np.maximum(np.abs(a), np.abs(b)))):
                 continue
             gap = float(np.abs(a - b).max())

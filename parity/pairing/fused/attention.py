@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
-from parity.core.layout import Layout
+from parity.core.layout import Layout, Rows
 from parity.core.types import LayerInfo
-from parity.pairing.dataflow.graph import Unit
+from parity.pairing.dataflow.units import Unit
 from parity.pairing.slots import Slot, Slots
 
 PARTS = ("query", "key", "value")
@@ -58,8 +58,8 @@ def _slot(keras: str | None, torch: str | None, shapes: Shapes, third: int | Non
         return []
     whole, shape = shapes[torch], shapes[keras]
     size = whole[0] if third is None else whole[0] // 3
-    rows = None if third is None else (third * size, (third + 1) * size)
+    rows = None if third is None else Rows.between(third * size, (third + 1) * size, whole)
     part = (size, *whole[1:])
     if prod(shape) != prod(part):
         return []
-    return [Slot(keras, torch, Layout(whole, part, tuple(reversed(range(len(part)))), shape, rows))]
+    return [Slot(keras, torch, Layout(part, part, tuple(reversed(range(len(part)))), shape, rows))]

@@ -1,0 +1,47 @@
+"""What a graph consists of: units, the vertices that are their uses, and the edges between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from parity.pairing.dataflow.marks import Marks
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is paired: a layer, a part of a layer, or tensors that are used outside a leaf layer.
+
+    `rows` are the outputs of a fused layer that this unit gives, and `bias_rows` the part of the bias that it adds;
+    empty for all of them.
+    """
+
+    path: str
+    part: str = ""
+    tensors: tuple[str, ...] = ()
+    rows: tuple[int, ...] = ()
+    bias_rows: tuple[int, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Whether it has a part of a tensor."""
+        return bool(self.rows or self.bias_rows)
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """One use of a unit, or a model input, a model output or a great sum (then `unit` is None)."""
+
+    label: tuple[Any, ...]
+    coarse: tuple[Any, ...]
+    unit: Unit | None
+    node: int
+
+
+@dataclass
+class Graph:
+    """Weighted steps and what connects them: (from, to, marks), by index."""
+
+    vertices: list[Vertex] = field(default_factory=list)
+    edges: set[tuple[int, int, Marks]] = field(default_factory=set)
+    units: dict[Unit, list[int]] = field(default_factory=dict)
