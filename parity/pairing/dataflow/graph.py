@@ -17,7 +17,7 @@ from parity.core.types import LayerInfo
 from parity.pairing.dataflow.labels import family_of, labels, labels_of
 from parity.pairing.dataflow.marks import COMMUTATIVE, SILENT, Marks, extended, mark_of
 from parity.pairing.dataflow.units import Graph, Unit, Vertex
-from parity.pairing.uses.attended import Roles
+from parity.pairing.uses.attended import OperandRoles
 from parity.pairing.uses.axes import LINEAR
 from parity.pairing.uses.parts import Parts
 
@@ -37,7 +37,7 @@ def graph_of(
     by_name: bool = False,
     through: frozenset[str] = frozenset(),
     parts: Parts | None = None,
-    roles: Roles | None = None,
+    roles: OperandRoles | None = None,
 ) -> Graph:
     """Reduce a trace.
 
@@ -61,7 +61,7 @@ class _Reduction:
         layers: Mapping[str, LayerInfo],
         through: frozenset[str],
         parts: Parts,
-        roles: Roles,
+        roles: OperandRoles,
     ) -> None:
         self.trace, self.layers, self.through = trace, layers, through
         self.parts, self.roles = parts, roles

@@ -14,7 +14,7 @@ from parity.pairing.slots import Slot, Slots, tensor_at
 from parity.pairing.uses.axes import layout_between, sizes
 from parity.pairing.uses.parts import kernel_use
 
-Layers = Mapping[str, LayerInfo]
+LayersByPath = Mapping[str, LayerInfo]
 
 
 class _Held(NamedTuple):
@@ -26,7 +26,7 @@ class _Held(NamedTuple):
     rows: Rows | None
 
 
-def part_slots(keras: Unit, torch: Unit, keras_layers: Layers, torch_layers: Layers) -> Slots:
+def part_slots(keras: Unit, torch: Unit, keras_layers: LayersByPath, torch_layers: LayersByPath) -> Slots:
     """The kernels and the biases of two units, of which one at least is a part of a layer.
 
     Args:
@@ -56,7 +56,7 @@ def _between(keras: _Held, torch: _Held) -> Layout | None:
     return found and replace(found, keras_rows=keras.rows, torch_rows=torch.rows)
 
 
-def _held(side: Side, unit: Unit, layers: Layers) -> tuple[_Held, _Held | None] | None:
+def _held(side: Side, unit: Unit, layers: LayersByPath) -> tuple[_Held, _Held | None] | None:
     """The kernel and the bias of a unit; None where it is anything else."""
     owned = [(layer, tensor) for path in unit.tensors for layer, tensor in [tensor_at(layers, path)]]
     kernels = [

@@ -14,7 +14,7 @@ from parity.core.types import LayerInfo
 from parity.pairing.uses.operations import terms
 from parity.pairing.uses.views import permutation
 
-Roles = dict[tuple[int, int], str | None]
+OperandRoles = dict[tuple[int, int], str | None]
 """By step and operand: "query", "key" or "value"; None for what stands between the products."""
 FUNCTIONS = frozenset({"scaled_dot_product_attention", "dot_product_attention"})
 PARTS = ("query", "key", "value")
@@ -52,7 +52,7 @@ def attentions(trace: Trace, layers: Mapping[str, LayerInfo]) -> list[Attention]
     return search.found
 
 
-def attended(trace: Trace, layers: Mapping[str, LayerInfo]) -> Roles:
+def attended(trace: Trace, layers: Mapping[str, LayerInfo]) -> OperandRoles:
     """The operands of every attention in a traced pass.
 
     Args:
@@ -70,10 +70,10 @@ class _Search:
         for node in trace.nodes:
             if any(source.node in self.live for source in node.inputs) or self._weighted(node):
                 self.live.add(node.id)
-        self.roles: Roles = {}
+        self.roles: OperandRoles = {}
         self.found: list[Attention] = []
 
-    def run(self) -> Roles:
+    def run(self) -> OperandRoles:
         for node in self.trace.nodes:
             if node.label in FUNCTIONS:
                 self._function(node)

@@ -7,7 +7,7 @@ from typing import Any
 
 from parity.core.trace import Node
 
-Key = tuple[Any, ...]
+SliceKey = tuple[Any, ...]
 _WORDS = {
     "axis": ("dim", "axis"),
     "start": ("start", "start_indices", "begin"),
@@ -15,7 +15,7 @@ _WORDS = {
 }
 
 
-def key_of(node: Node, before: Sequence[int], output: int) -> Key | None:
+def key_of(node: Node, before: Sequence[int], output: int) -> SliceKey | None:
     """The key with which a slice takes one of its outputs; None where its arguments do not say it.
 
     Args:
@@ -45,7 +45,7 @@ def key_of(node: Node, before: Sequence[int], output: int) -> Key | None:
     return None
 
 
-def _plain_key(node: Node, rank: int) -> Key | None:
+def _plain_key(node: Node, rank: int) -> SliceKey | None:
     settings, shape = node.settings, node.shapes[0]
     if node.label == "select":
         axis, index = _argument(settings, "axis", "1", None), settings.get("2", settings.get("index"))
@@ -66,11 +66,11 @@ def _argument(settings: Mapping[str, Any], word: str, number: str, default: Any)
     return next((settings[name] for name in names if name in settings), default)
 
 
-def _at(rank: int, axis: int, item: Any) -> Key:
+def _at(rank: int, axis: int, item: Any) -> SliceKey:
     return (*(slice(None),) * (axis % rank), item)
 
 
-def strided_key(settings: Mapping[str, Any]) -> Key | None:
+def strided_key(settings: Mapping[str, Any]) -> SliceKey | None:
     """The key of TensorFlow's StridedSlice."""
     begin, end, stride = (settings.get(name) for name in "123")
     if not (isinstance(begin, list) and isinstance(end, list) and isinstance(stride, list)):
