@@ -193,14 +193,14 @@ def flattened_images(trace: Trace) -> dict[str, tuple[int, ...]]:
 
 
 def settle_flattened(keras: Trace, torch: Trace) -> None:
-    """Forget flattened sequences that torch flattens in the same order: (tokens, features) on both sides.
+    """Forget what torch flattens in the same order: tokens and features on both sides, or channels first on both.
 
-    Images are channels first in torch, sequences of tokens are not. The shape that torch flattens says which of
-    the two it was.
+    Images are channels first in torch, sequences of tokens are not, and neither are images of a Keras model that has
+    its channels first. The shape that torch flattens says which it was.
     """
     torch_images = set(torch.flattened.values())
     for path, image in list(keras.flattened.items()):
-        if len(image) == 2 and image in torch_images and image[::-1] not in torch_images:
+        if image in torch_images and (image[-1], *image[:-1]) not in torch_images:
             del keras.flattened[path]
 
 
@@ -213,7 +213,10 @@ def _flattened(trace: Trace, source: Source) -> tuple[int, ...] | None:
         before = trace.nodes[first.node].shapes[first.output]
         shape = node.shapes[source.output]
         if node.kind == "reshape" and len(before) > 2:
-            return before[1:] if before[0] == shape[0] and prod(before) == prod(shape) else None
+            if before[0] != shape[0] or prod(before) != prod(shape):
+                return None
+            turned = node.sort == "layer" and node.settings.get("data_format") == "channels_first"
+            return (*before[2:], before[1]) if turned else before[1:]  # Keras' Flatten moves them last
         data = [item for item in node.inputs if trace.nodes[item.node].sort not in {"parameter", "constant"}]
         if node.kind in {"dense", "matmul"} or len(data) != 1 or before != shape:
             return None

@@ -20,7 +20,7 @@ from parity.adapters.probe import (
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
 from parity.core.finding import in_a_line
-from parity.core.trace import Trace
+from parity.core.trace import Trace, settle_flattened
 from parity.core.types import Array
 from parity.pairing.leftover.ignored import patterns_of, without_ignored
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
@@ -150,9 +150,13 @@ def pair_models(
             return pair_layers(keras, torch, mapping, traces[0].flattened, traces, patterns)
         named.unrun = traces
     flattened, unflattens = flattened_images(keras, inputs)
-    traces = traces_of(keras, torch, inputs, mapping, layout) if unflattens and named.unrun is None else ""
+    first = any(layer.settings.get("data_format") == "channels_first" for layer in keras.layers().values())
+    in_doubt = named.unrun is None and (unflattens or (flattened and first))
+    traces = traces_of(keras, torch, inputs, mapping, layout) if in_doubt else ""
     images = None
     if isinstance(traces, tuple):
+        settle_flattened(*traces)
+        flattened = traces[0].flattened
         images = images_of(traces[0], keras.layers()), images_of(traces[1], torch.layers())
     if not flattened and images is None:
         return named

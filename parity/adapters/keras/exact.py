@@ -1,11 +1,11 @@
 """float64 where Keras or its backend would pass through float32 under a float64 policy.
 
-TensorFlow's cast of a Python number, its leaky ReLU's slope and its bilinear resize have 24 bits under any
+TensorFlow's cast of a Python number, its leaky ReLU's slope and its bilinear and bicubic resize have 24 bits under any
 dtype: about 1e-8, a thousand times the bound for the structure. On JAX and torch, Keras makes float32 of
 float64 with float32, so that its normalisations are 1e-7 to 1e-6 off. JAX takes the softmax of its attention in
 float32. While parity judges in float64, all of
 these are computed in float64; nothing else about the model changes. Convolutions with their channels first are
-computed with them last there: a CPU refuses them in float64.
+computed with them last there: a CPU refuses them in float64, and pooling in three dimensions altogether.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 
+from parity.adapters.keras.exact_steps.pooling import in_two_turns
+from parity.adapters.keras.exact_steps.resizing import resized
 from parity.adapters.patching import restored
 
 
@@ -118,10 +119,10 @@ def _tensorflow() -> Iterator[None]:
 
     def resize(images: Any, size: Any, method: Any = "bilinear", *args: Any, **kwargs: Any) -> Any:
         special = args or kwargs.get("preserve_aspect_ratio")
-        if special or method != "bilinear" or not _is_float64(images) or len(images.shape) != 4:
+        known = method in ("bilinear", "bicubic") and len(images.shape) == 4
+        if special or not known or not _is_float64(images):
             return plain_resize(images, size, method, *args, **kwargs)
-        wide = bool(kwargs.get("antialias"))
-        return _bilinear(_bilinear(images, int(size[0]), 1, wide), int(size[1]), 2, wide)
+        return resized(images, size, method, bool(kwargs.get("antialias")))
 
     plain_convolution, plain_transpose = tf.nn.convolution, tf.nn.conv_transpose
 
@@ -141,6 +142,9 @@ def _tensorflow() -> Iterator[None]:
         return _channels_back(plain_transpose(moved, filters, shape, *args, data_format=last, **kwargs))
 
     with ExitStack() as stack:
+        for name in ("max_pool", "avg_pool", "max_pool3d", "avg_pool3d"):
+            stack.enter_context(restored(tf.nn, name, _pooling(name)))
+        stack.enter_context(restored(tf.nn, "pool", _any_pooling()))
         stack.enter_context(restored(math_ops, "cast", cast))
         stack.enter_context(restored(tf, "cast", cast))
         stack.enter_context(restored(tf.nn, "leaky_relu", leaky_relu))
@@ -148,6 +152,38 @@ def _tensorflow() -> Iterator[None]:
         stack.enter_context(restored(tf.nn, "convolution", convolution))
         stack.enter_context(restored(tf.nn, "conv_transpose", conv_transpose))
         yield
+
+
+def _pooling(name: str) -> Any:
+    """One of TensorFlow's poolings, of float64 volumes too."""
+    import tensorflow as tf
+
+    plain, flat = getattr(tf.nn, name), getattr(tf.nn, name.removesuffix("3d"))
+
+    def pooling(
+        input: Any, ksize: Any, strides: Any, padding: Any, data_format: Any = None, name: Any = None
+    ) -> Any:
+        if not _is_float64(input) or len(input.shape) != 5 or not isinstance(padding, str):
+            return plain(input, ksize, strides, padding, data_format=data_format, name=name)
+        return in_two_turns(flat, input, ksize, strides, padding, str(data_format).startswith("NC"))
+
+    return pooling
+
+
+def _any_pooling() -> Any:
+    """TensorFlow's pooling by name, of float64 volumes too."""
+    import tensorflow as tf
+
+    plain, by_name = tf.nn.pool, {"MAX": tf.nn.max_pool, "AVG": tf.nn.avg_pool}
+
+    def pooling(input: Any, window_shape: Any, pooling_type: Any, *args: Any, **kwargs: Any) -> Any:
+        volume = _is_float64(input) and len(input.shape) == 5
+        if not volume or args or kwargs.get("dilations") or str(kwargs.get("data_format")).startswith("NC"):
+            return plain(input, window_shape, pooling_type, *args, **kwargs)
+        padding, strides = kwargs.get("padding", "VALID"), kwargs.get("strides") or (1, 1, 1)
+        return in_two_turns(by_name[pooling_type.upper()], input, window_shape, strides, padding)
+
+    return pooling
 
 
 def _channels_first(inputs: Any, data_format: Any) -> bool:
@@ -171,23 +207,3 @@ def _channels_back(outputs: Any) -> Any:
 
 def _is_float64(value: Any) -> bool:
     return getattr(getattr(value, "dtype", None), "name", "") == "float64"
-
-
-def _bilinear(images: Any, size: int, axis: int, antialias: bool) -> Any:
-    """Resize one axis with a triangle around each new pixel's centre; pixel centres lie at half pixels.
-
-    The triangle is one old pixel wide to each side, or, to keep high frequencies out where the image shrinks, one
-    new pixel.
-    """
-    import tensorflow as tf
-
-    length = int(images.shape[axis])
-    scale = length / size
-    centres = (np.arange(size) + 0.5) * scale
-    if not antialias:
-        centres = np.clip(centres, 0.5, length - 0.5)
-    reach = max(scale, 1.0) if antialias else 1.0
-    weights = np.maximum(0.0, 1.0 - np.abs(np.arange(length) + 0.5 - centres[:, None]) / reach)
-    weights /= weights.sum(axis=1, keepdims=True)
-    moved = tf.tensordot(tf.constant(weights, tf.float64), images, [[1], [axis]])
-    return tf.transpose(moved, [*range(1, axis + 1), 0, *range(axis + 1, len(images.shape))])
