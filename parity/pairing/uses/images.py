@@ -133,7 +133,7 @@ def with_image(layout: Layout, axis: int, change: Regrouped) -> Layout | None:
         at += 1
         if at > len(layout.split):
             return None
-    if at == len(layout.split) or layout.torch_shape[axis] != whole or layout.rows is not None:
+    if at == len(layout.split) or layout.torch_shape[axis] != whole or layout.partial:
         return None
     count = len(change.sizes)
     inner = [at + change.order.index(i) for i in range(count)]
