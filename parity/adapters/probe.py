@@ -11,6 +11,7 @@ import numpy as np
 from parity.adapters import side_of
 from parity.adapters.inputs.names import both_names, keras_form
 from parity.adapters.inputs.orders import usual
+from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.adapters.inputs.truths import truths
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
@@ -76,6 +77,8 @@ def random_inputs(keras: Adapter, seed: int = 0) -> list[list[Array]]:
             values = _random(specs, names, rows, choice, seed)
             if len(set(tables)) > 1 and any(value.dtype.kind in "iu" for value in values):
                 values = _random(specs, names, _rows(keras, values, rows), choice, seed)
+            if masks_zero(keras.layers()):
+                values = [padded_like(value) for value in values]
             drawn.append(values)
     return drawn
 

@@ -257,8 +257,9 @@ class Explainer:
         weights: tuple[dict[str, Array], dict[str, Array]] = {}, {}
         standings: dict[str, tuple[str, Standing]] = {}
         families = keras.family, torch.family
+        summed: list[tuple[str, str]] = []
         for slot in self.slots.get(path, ()):
-            own = slot.torch.rpartition(".")[2]
+            own = next((t.name for t in torch.tensors if t.path == slot.torch), slot.torch.rpartition(".")[2])
             name = own if len(torch_paths) == 1 else slot.torch
             values = slot.layout.to_torch(self.keras.read(slot.keras)), self.torch.read(slot.torch)
             if slot.standing is not None and len(torch_paths) == 1 and not slot.layout.partial:
@@ -266,11 +267,18 @@ class Explainer:
                 standings[name] = own, slot.standing
                 values = slot.standing.layout.to_keras(values[0]), slot.standing.layout.to_keras(values[1])
                 families = families[0] or slot.standing.family, families[1] or slot.standing.family
+            if slot.bias is not None and slot.summed:  # the first bias holds the sum, and the second nothing
+                second = next(tensor.name for tensor in torch.tensors if tensor.path == slot.bias[1])
+                added = self.torch.read(slot.bias[1])
+                values = values[0], values[1] + added
+                weights[0][second] = weights[1][second] = np.zeros_like(added)
+                summed.append((name, second))
             weights[0][name], weights[1][name] = values
 
         def rerun(values: Mapping[str, Array], settings: Mapping[str, Any]) -> Array | None:
             if len(torch_paths) != 1:
                 return None
+            values = {**values, **{second: weights[0][second] for first, second in summed if first in values}}
             outputs = self.torch.trial(torch_paths[0], apart.inputs, _as_stored(values, standings), settings)
             return outputs[0] if outputs else None
 

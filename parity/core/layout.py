@@ -8,6 +8,7 @@
 | dense | (O, I) | (I, O) |
 | normalisation, bias, embedding | as it is | as it is |
 | PReLU | (C,) | (1, ..., C) |
+| recurrent cell | (gates*U, I), gates in torch's order | (I, gates*U), gates in Keras' order |
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class Layout:
     keras_shape: tuple[int, ...]
     torch_rows: Rows | None = None
     keras_rows: Rows | None = None
+    gates: tuple[int, ...] | None = None
+    """Which block of torch's first axis stands where in Keras, where the blocks are in another order."""
 
     @property
     def partial(self) -> bool:
@@ -91,12 +94,20 @@ class Layout:
     def to_keras(self, array: Array) -> Array:
         """What Keras stores of a whole torch tensor (a view where NumPy can give one)."""
         part = self.part("torch", array)
+        if self.gates is not None:
+            part = _blocks(part, self.gates)
         return part.reshape(self.split).transpose(self.order).reshape(self.keras_shape)
 
     def to_torch(self, array: Array) -> Array:
         """What torch stores of a whole Keras tensor."""
         mixed = self.part("keras", array).reshape([self.split[axis] for axis in self.order])
-        return mixed.transpose(np.argsort(self.order)).reshape(self.torch_shape)
+        found = mixed.transpose(np.argsort(self.order)).reshape(self.torch_shape)
+        return found if self.gates is None else _blocks(found, tuple(map(int, np.argsort(self.gates))))
+
+
+def _blocks(array: Array, order: tuple[int, ...]) -> Array:
+    """The blocks of the first axis in another order."""
+    return array.reshape(len(order), -1, *array.shape[1:])[list(order)].reshape(array.shape)
 
 
 def identity(shape: tuple[int, ...]) -> Layout:
@@ -141,6 +152,30 @@ def vector_after_flatten(shape: tuple[int, ...], image: tuple[int, ...]) -> Layo
     return Layout(shape, split, (*range(1, len(split)), 0), shape)
 
 
+GATES = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "simple_rnn": (0,)}
+"""Keras' gates by their place in torch: i, f, c, o are torch's i, f, g, o; z, r, h stand as r, z, n there."""
+
+
+def recurrent(family: str, torch_shape: tuple[int, ...], keras_row: int | None = None) -> Layout | None:
+    """A recurrent cell's kernel, (gates*U, I) -> (I, gates*U), or bias; None where the rows are not whole gates.
+
+    Args:
+        family: "lstm", "gru" or "simple_rnn".
+        torch_shape: shape in torch.
+        keras_row: which row of Keras' bias it is, where that has several.
+    """
+    gates = GATES[family]
+    if torch_shape[0] % len(gates):
+        return None
+    order, moved = tuple(reversed(range(len(torch_shape)))), gates if gates != tuple(sorted(gates)) else None
+    rows = None
+    if keras_row is not None:  # Keras has both biases in one tensor, (2, gates*U)
+        size = torch_shape[0]
+        index = tuple(range(keras_row * size, (keras_row + 1) * size))
+        rows = Rows((2, size), (0, 1), (2 * size,), index)
+    return Layout(torch_shape, torch_shape, order, torch_shape[::-1], keras_rows=rows, gates=moved)
+
+
 def weight_layout(
     families: tuple[str | None, str | None],
     torch_shape: tuple[int, ...],
@@ -157,6 +192,7 @@ def weight_layout(
     """
     family = families[0] or families[1]
     candidates: list[Layout] = []
+    rule: Layout | None
     if set(families) == {"conv", "dense"}:  # a convolution with a kernel of one is a dense layer
         if len(torch_shape) > 1 and prod(torch_shape) == torch_shape[0] * torch_shape[1] == prod(keras_shape):
             rule = convolution(torch_shape)
@@ -172,6 +208,9 @@ def weight_layout(
         candidates = [
             dense_after_flatten(torch_shape, flattened) if fits and flattened else convolution(torch_shape)
         ]
+    elif family in GATES:
+        rule = recurrent(family, torch_shape)
+        candidates = [rule] if rule is not None else []
     elif family == "prelu" and prod(torch_shape) == prod(keras_shape):
         candidates = [Layout(torch_shape, torch_shape, tuple(range(len(torch_shape))), keras_shape)]
     else:

@@ -48,6 +48,8 @@ SPELLINGS: Mapping[str, str] = {
         "maximum": "maximum max2",
         "minimum": "minimum",
         "neg": "neg negative",
+        "flip": "flip reverse reversev2 turned",
+        "pack_sequence": "packpaddedsequence padpackedsequence packed padded",
         "sum": "sum reducesum",
         **{family.name: family.spellings for family in FAMILIES.values()},
     }.items()

@@ -125,8 +125,12 @@ FAMILIES: dict[str, Family] = {
         Family("groupnorm", "groupnorm groupnormalization", normalises=True),
         Family("embedding"),
         Family("prelu"),
+        Family("lstm", "lstm lstmcell"),
+        Family("gru", "gru grucell"),
+        Family("simple_rnn", "simplernn simplernncell rnn rnncell"),
     )
 }
 """Every family by name. CONTRIBUTING.md says what else a new one needs."""
 KERNELS = frozenset(family.name for family in FAMILIES.values() if family.kernel)
+RECURRENT = frozenset({"lstm", "gru", "simple_rnn"})
 NORMALISATIONS = frozenset(family.name for family in FAMILIES.values() if family.normalises)

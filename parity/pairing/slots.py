@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 from parity.core.layout import Layout, convolution, identity, reshaped, vector_after_flatten, weight_layout
-from parity.core.types import NORMALISATIONS, LayerInfo, Side, TensorInfo
+from parity.core.types import NORMALISATIONS, RECURRENT, LayerInfo, Side, TensorInfo
 from parity.pairing.problems.problem import Problem, misshapen
+from parity.pairing.recurrent.cells import are_cells, cell_layout, cell_tensors
 from parity.pairing.uses.axes import LINEAR, NAMES, in_common, layout_between, own_layout, standard
 
 # torch's name for a tensor -> the names that Keras layers give to its counterpart.
@@ -41,7 +43,8 @@ class Slot:
     """One tensor on each side and the rule between their layouts.
 
     Where a convolution has a bias in front of a BatchNorm on one side alone, the running means differ by
-    it: `bias` is then that side and the bias' path, and what corresponds is the mean less the bias.
+    it: `bias` is then that side and the bias' path, and what corresponds is the mean less the bias. A recurrent cell
+    has two biases in torch, which are `summed`: what corresponds to Keras' is the first one with `bias` added.
     """
 
     keras: str
@@ -50,6 +53,7 @@ class Slot:
     bias: tuple[Side, str] | None = None
     standing: Standing | None = None
     """Where the class of either layer is not known: what the tensor would be in torch's own layer."""
+    summed: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Slots:
     def add(self, keras: tuple[LayerInfo, TensorInfo], torch: tuple[LayerInfo, TensorInfo], layout: Layout | None,
             families: Families) -> None:  # fmt: skip
         """Take a pair of tensors: a slot where a layout fits, a problem where none does."""
-        if layout is None or layout.keras_shape != keras[1].shape:
+        if layout is None or not _fits(layout, keras[1]):
             kernel = (families[0] or families[1]) in TRANSPOSED or keras[1].name == "kernel"
             self.problems.append(misshapen(keras, torch, kernel and len(torch[1].shape) > 1))
         else:
@@ -103,6 +107,8 @@ def slots_of(keras: LayerInfo, torch: tuple[LayerInfo, ...], image: tuple[int, .
     """
     if keras.family == "separable" and len(torch) == 2:
         return _separable(keras, torch)
+    if len(torch) == 1 and are_cells(keras, torch[0]):
+        return _cells(keras, torch[0])
     slots = Slots()
     free = {variable.name: variable for variable in keras.tensors}
     for module in torch:
@@ -196,6 +202,8 @@ def layout_of(
     """
     if by_use(keras, torch):
         return use_layout(families, keras, torch, image)
+    if None not in families and set(families) <= RECURRENT:
+        return cell_layout(families, keras, torch)
     same = identity(torch.shape) if torch.shape == keras.shape else None
     if torch.name == "weight" and families != (None, None):
         rule = weight_layout(families, torch.shape, keras.shape, image)
@@ -262,9 +270,49 @@ def _separable(keras: LayerInfo, torch: tuple[LayerInfo, ...]) -> Slots:
     return slots
 
 
+def _fits(layout: Layout | None, keras: TensorInfo) -> bool:
+    """Whether a rule gives the shape of a Keras tensor, or of one entry of it."""
+    if layout is None:
+        return False
+    return layout.keras_shape == keras.shape or (
+        layout.keras_rows is not None and prod(layout.keras_rows.split) == prod(keras.shape)
+    )
+
+
+def _cells(keras: LayerInfo, torch: LayerInfo) -> Slots:
+    """The tensors of two recurrent cells. What one side alone has as a bias is zero on the other."""
+    slots = Slots()
+    used: set[str] = set()
+    for item in cell_tensors(keras, torch):
+        used |= {item.keras.path, item.torch.path} | ({item.added} if item.added else set())
+        if not _fits(item.layout, item.keras):
+            slots.problems.append(
+                misshapen((keras, item.keras), (torch, item.torch), item.keras.name != "bias")
+            )
+            continue
+        assert item.layout is not None
+        added: tuple[Side, str] | None = ("torch", item.added) if item.added else None
+        slots.found.append(Slot(item.keras.path, item.torch.path, item.layout, added, summed=bool(added)))
+        if item.added:
+            slots.constants.append(Constant("torch", item.added, 0.0, (keras.path,), folded=True))
+    sides: tuple[tuple[Side, LayerInfo, LayerInfo], ...] = (("keras", keras, torch), ("torch", torch, keras))
+    for side, layer, lacking in sides:
+        for tensor in [tensor for tensor in layer.tensors if tensor.path not in used]:
+            if tensor.name.startswith("bias"):
+                slots.constants.append(Constant(side, tensor.path, 0.0, (lacking.path,)))
+            else:
+                (slots.left_keras if side == "keras" else slots.left_torch).append(tensor.path)
+    return slots
+
+
 def tensor_at(layers: Mapping[str, LayerInfo], path: str) -> tuple[LayerInfo | None, TensorInfo | None]:
     """The layer and tensor that a tensor's path names, by either of its names."""
     stem, _, name = path.rpartition(".")
     layer = layers.get(stem)
     tensors = layer.tensors if layer else ()
-    return layer, next((tensor for tensor in tensors if name in (tensor.name, *tensor.aliases)), None)
+    found = next((tensor for tensor in tensors if name in (tensor.name, *tensor.aliases)), None)
+    if found is None and layer is not None:  # a part of a recurrent module has its parameters
+        parts = [part for part_of, part in layers.items() if part_of.startswith(f"{stem}." if stem else "")]
+        owned = [(part, tensor) for part in parts for tensor in part.tensors if tensor.path == path]
+        return owned[0] if owned else (layer, None)
+    return layer, found

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from parity.adapters.inputs.padding import padded_like
 from parity.core.types import Array
 from parity.probes.draw import drawn, flipped
 
@@ -148,6 +149,7 @@ def changed_inputs(
     sizes: Mapping[int, int],
     axes: Sequence[tuple[int, ...]],
     tokens: int | None = None,
+    padding: bool = False,
 ) -> list[Array]:
     """Inputs of a further probe, in the Keras layout.
 
@@ -157,6 +159,7 @@ def changed_inputs(
         sizes: the new size for each size of an open axis (`parity.probes.sizes`); empty leaves them.
         axes: open axes of each input.
         tokens: rows of the smallest embedding table, which whole numbers stay within.
+        padding: whether the token 0 is padding, which stands where it stands in the given inputs.
     """
     batch = _batch(values)
     made = []
@@ -166,7 +169,8 @@ def changed_inputs(
                 value = _fitted(value, axis, sizes[value.shape[axis]])
         if change.batch and batch and value.ndim and value.shape[0] == batch:
             value = _fitted(value, 0, change.batch)
-        made.append(_new_values(value, change, tokens, number))
+        fresh = _new_values(value, change, tokens, number)
+        made.append(padded_like(fresh, values[number]) if padding else fresh)
     return made
 
 

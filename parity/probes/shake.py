@@ -95,7 +95,7 @@ def _carry(slot: Slot, source: Adapter, target: Adapter) -> None:
     value, path = converted(slot, source)
     if slot.bias is not None and slot.bias[0] == target.side:
         bias = target.read(slot.bias[1])
-        value = value + bias
+        value = value - bias if slot.summed else value + bias
     if slot.layout.rows(target.side) is not None:
         value = slot.layout.put(target.side, target.read(path), value)
     target.write(path, value)

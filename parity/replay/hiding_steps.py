@@ -19,6 +19,10 @@ ROUNDING = {"round", "rint", "floor", "ceil", "trunc", "fix", "sign", "heaviside
 """Kinds of steps whose floating results are whole numbers, or as coarse."""
 
 
+COUNTING = {"pack_sequence"}
+"""Kinds of steps whose whole numbers do not depend on the floating operand: the lengths of sequences."""
+
+
 @dataclass(frozen=True)
 class HiddenTensor:
     """What a hiding step of one side was given.
@@ -178,7 +182,7 @@ class HiddenSearch:
 
     def _hides(self, node: Node) -> bool:
         """Whether a step makes something coarse of a floating operand that moves."""
-        if node.sort not in {"op", "layer"}:
+        if node.sort not in {"op", "layer"} or node.kind in COUNTING:
             return False
         shares = [self._share_moved(s) for s in node.inputs if self._is_floating(s)]
         if not any(shares):

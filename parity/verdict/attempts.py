@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import in_a_line
@@ -158,6 +159,7 @@ class Attempts:
             if layer.family == "embedding" and layer.tensors
         ]
         self.tokens = min(tables, default=None)
+        self.padding = masks_zero(sides[0].layers())
 
     def most(self, change: Change) -> tuple[Tried | None, list[Unproven]]:
         """The probe with the most of the change that both sides take, and what had to be left out of it."""
@@ -186,11 +188,16 @@ class Attempts:
 
     def sample(self) -> dict[Side, list[Array]]:
         """One example of the main probe at its full size, for each side."""
-        return self._inputs(changed_inputs(self.values, Change(batch=1), {}, self.axes, self.tokens))
+        return self._inputs(
+            changed_inputs(self.values, Change(batch=1), {}, self.axes, self.tokens, self.padding)
+        )
 
     def like(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
         """Another input of the same shape and kind, drawn anew, for each side."""
-        return self._inputs([drawn(value, self.tokens, SECOND + i) for i, value in enumerate(values)])
+        fresh = [drawn(value, self.tokens, SECOND + i) for i, value in enumerate(values)]
+        if self.padding:
+            fresh = [padded_like(new, value) for new, value in zip(fresh, values, strict=True)]
+        return self._inputs(fresh)
 
     def usual(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
         """Inputs drawn anew in these shapes, at the scale of the main probe, for each side."""
@@ -215,7 +222,7 @@ class Attempts:
             for step, sizes in steps:
                 if str(sizes) in self._refused:
                     continue
-                inputs = changed_inputs(self.values, step, sizes, self.axes, self.tokens)
+                inputs = changed_inputs(self.values, step, sizes, self.axes, self.tokens, self.padding)
                 key = f"{shapes(inputs)} {replace(step, batch=0, parity='')}"
                 same = not step.weights and all(map(np.array_equal, inputs, self.values))
                 if key not in seen and not same:
@@ -250,7 +257,7 @@ class Attempts:
 
     def _on(self, change: Change, sizes: Mapping[int, int]) -> Tried | Refused:
         """Both sides on one changed input."""
-        values = changed_inputs(self.values, change, sizes, self.axes, self.tokens)
+        values = changed_inputs(self.values, change, sizes, self.axes, self.tokens, self.padding)
         inputs = self._inputs(values)
         outputs: dict[Side, Outputs] = {}
         said: dict[Side, str] = {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import ROOT, Finding, Kind, in_a_line
@@ -179,6 +180,8 @@ class _Localisation:
         from parity.causes.again import fresh_inputs, fresh_weights
 
         values = fresh_inputs(self.inputs["keras"], SEED)
+        if masks_zero(self.keras.layers()):
+            values = [padded_like(*pair) for pair in zip(values, self.inputs["keras"], strict=True)]
         with ExitStack() as stack:
             explainer = None
             try:

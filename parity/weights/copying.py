@@ -49,10 +49,11 @@ def converted(slot: Slot, source: Adapter) -> tuple[Array, str]:
 
 
 def folded(model: Adapter, path: str, slot: Slot) -> Array:
-    """A running mean in float64, less the bias in front of it where that is this side's."""
+    """A running mean in float64, less the bias in front of it where that is this side's; a bias with the second one."""
     value = model.read(path).astype(np.float64)
     if slot.bias is not None and slot.bias[0] == model.side:
-        value = value - model.read(slot.bias[1]).astype(np.float64)
+        bias = model.read(slot.bias[1]).astype(np.float64)
+        value = value + bias if slot.summed else value - bias
     return value
 
 

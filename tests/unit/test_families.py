@@ -47,6 +47,9 @@ LAYOUTS = {  # the same weight in torch and in Keras
     "dense": ((6, 4), (4, 6)),
     "embedding": ((6, 4), (6, 4)),
     "prelu": ((4,), (1, 1, 4)),
+    "lstm": ((12, 5), (5, 12)),
+    "gru": ((9, 5), (5, 9)),
+    "simple_rnn": ((3, 5), (5, 3)),
     **dict.fromkeys(NORMALISATIONS, ((4,), (4,))),
 }
 

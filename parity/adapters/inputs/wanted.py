@@ -10,6 +10,7 @@ import numpy as np
 
 from parity.adapters import adapt
 from parity.adapters.inputs.names import both_names, keras_form
+from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.adapters.inputs.truths import truths
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
@@ -60,6 +61,11 @@ def arrays_of(wanted: Sequence[Wanted], keras_model: Any, seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
     dtypes, rows = _own(wanted, keras)
     values = [_values(one, dtype, rows, rng) for one, dtype in zip(wanted, dtypes, strict=True)]
+    if keras is not None and masks_zero(keras.layers()):
+        values = [
+            padded_like(value) if one.array is None else value
+            for one, value in zip(wanted, values, strict=True)
+        ]
     if all(named):
         return {one.name: value for one, value in zip(wanted, values, strict=True)}
     return values if len(values) > 1 else values[0]

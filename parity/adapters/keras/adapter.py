@@ -16,7 +16,9 @@ from parity.adapters.keras.flattening import flattened_images, may_flatten
 from parity.adapters.keras.forward import call, statistics_kept, taken
 from parity.adapters.keras.layers import attributes, declared_inputs, layer_info, layers_of, own_variables
 from parity.adapters.keras.precision import full_multiplication, precision
-from parity.adapters.keras.tensors import as_array, named_arrays, named_leaves, replaced
+from parity.adapters.keras.recurrent.lowered import passed
+from parity.adapters.keras.recurrent.part import cells_of
+from parity.adapters.keras.tensors import arrays, as_array, named_arrays, named_leaves, replaced
 from parity.adapters.keras.trace import framework, tensors_of, tracing
 from parity.adapters.keras.weights import peek, to_numpy, values_of, write
 from parity.adapters.trace_builder import TraceBuilder
@@ -59,6 +61,7 @@ class KerasAdapter:
             )
         self.form, self.keys, self.orders, self.said = Form(), (), (), ()
         self.objects, self._aliases = layers_of(model)
+        self._passing = {id(cell): layer for layer in self.objects.values() for cell in cells_of(layer)}
         self.variables = {
             joined(path, name): variable
             for path, layer in self.objects.items()
@@ -93,7 +96,8 @@ class KerasAdapter:
 
     def blueprint(self, path: str) -> Blueprint | None:
         """How to rebuild one layer, and its weights; None unless it is one of the framework's own layers."""
-        return keras_blueprint(self.objects[path])
+        layer = self.objects[path]
+        return None if id(layer) in self._passing else keras_blueprint(layer)
 
     # --- inputs and evaluation --------------------------------------------------------------------------
 
@@ -168,6 +172,8 @@ class KerasAdapter:
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one layer alone, in inference mode."""
         layer = self.objects[path]
+        if id(layer) in self._passing:
+            return arrays(list(passed(self._passing[id(layer)], layer, _tensors(inputs))))
         with statistics_kept(layer):
             return outputs_of(layer, call(layer, _tensors(inputs), False))
 
@@ -179,7 +185,8 @@ class KerasAdapter:
 
     def watched(self, observer: Observer, paths: set[str]) -> AbstractContextManager[None]:
         """Show the calls of the layers at `paths` to the observer, while this is open."""
-        return watched({path: self.objects[path] for path in paths}, observer)
+        layers = {path: self.objects[path] for path in paths}
+        return watched(layers, observer, list(self.objects.values()))
 
     # --- flattened images -------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from parity.adapters.keras.recurrent.part import FAMILIES as CELLS
+from parity.adapters.keras.recurrent.part import cells_of
 from parity.core.adapter import joined
 from parity.core.types import KERNELS, TRAINED_BUFFERS, LayerInfo, TensorInfo
 
@@ -24,6 +26,7 @@ CLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((L.GroupNormalization,), "groupnorm"),
     ((L.Embedding,), "embedding"),
     ((L.PReLU,), "prelu"),
+    *(((cell,), family) for cell, family in CELLS),
     ((keras.Sequential,), "sequence"),
 )
 ATTENTION = (L.MultiHeadAttention, L.GroupQueryAttention)
@@ -33,7 +36,7 @@ WITH_ACTIVATION = tuple(cls for classes, family in CLASSES if family in KERNELS 
 SETTINGS = (
     "strides", "stride", "padding", "output_padding", "dilation_rate", "dilation", "groups", "epsilon",
     "momentum", "axis", "negative_slope", "kernel_size", "pool_size", "size", "interpolation", "data_format",
-    "depth_multiplier", "rate", "return_sequences", "go_backwards",
+    "depth_multiplier", "rate", "return_sequences", "go_backwards", "reset_after", "mask_zero",
 )  # fmt: skip
 
 
@@ -82,8 +85,13 @@ def layer_info(path: str, layer: Any, aliases: list[str]) -> LayerInfo:
         leaf=not layer._layers,
         aliases=tuple(aliases),
         settings={name: getattr(layer, name) for name in SETTINGS if hasattr(layer, name)},
-        whole=isinstance(layer, COMPOSITES),
+        whole=is_composite(layer),
     )
+
+
+def is_composite(layer: Any) -> bool:
+    """Whether a layer is one step although it has layers inside, and is not taken apart."""
+    return isinstance(layer, COMPOSITES) and not cells_of(layer)
 
 
 def children(layer: Any) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -14,7 +14,8 @@ import keras
 from keras import tree
 from keras.src import backend
 
-from parity.adapters.keras.layers import ATTENTION, COMPOSITES, own_variables, plain_tensors
+from parity.adapters.keras.layers import ATTENTION, is_composite, own_variables, plain_tensors
+from parity.adapters.keras.recurrent.lowered import lowered
 from parity.adapters.patching import restored
 from parity.adapters.trace_builder import Framework, TraceBuilder
 from parity.core.adapter import joined
@@ -117,8 +118,20 @@ def tracing(
             settings["activation"] = canonical(_name(activation))
         return builder.layer(path, kind, settings, run, args, kwargs)
 
+    def around(cell: Any, mask: Any, run: Callable[..., Any]) -> Callable[..., Any]:
+        path = by_id[id(cell)]
+        if builder.opaque:
+            return run
+
+        def step(*args: Any) -> Any:
+            kind = infos[path].family or infos[path].kind
+            return builder.layer(path, kind, dict(infos[path].settings), run, args, {})
+
+        return step
+
     with ExitStack() as stack:
         stack.enter_context(restored(L.Layer, "__call__", call))
+        stack.enter_context(lowered(layers.values(), around))
         stack.enter_context(_backend_functions(builder))
         stack.enter_context(_operators(builder))
         yield
@@ -130,7 +143,7 @@ def is_step(layer: Any, info: LayerInfo, inside: bool = False, attention: bool =
     With `inside`, a leaf with weights whose class is not known is none: what it runs are the steps. Nor is an
     attention layer, with `inside` or `attention`.
     """
-    if isinstance(layer, COMPOSITES):
+    if is_composite(layer):
         return not ((inside or attention) and isinstance(layer, ATTENTION))
     if inside and info.family is None and info.tensors:
         return False

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from parity.adapters.torch.recurrent.part import RecurrentPart, aliases_of, family_of, parts_of
 from parity.core.adapter import joined
 from parity.core.types import TRAINED_BUFFERS, LayerInfo, TensorInfo
 
@@ -20,6 +21,9 @@ CLASSES: tuple[tuple[tuple[type, ...], str], ...] = (
     ((nn.GroupNorm,), "groupnorm"),
     ((nn.Embedding,), "embedding"),
     ((nn.PReLU,), "prelu"),
+    ((nn.LSTMCell,), "lstm"),
+    ((nn.GRUCell,), "gru"),
+    ((nn.RNNCell,), "simple_rnn"),
     ((nn.Sequential,), "sequence"),
 )
 ATTENTION = (nn.MultiheadAttention,)
@@ -39,12 +43,22 @@ def layers_of(module: nn.Module) -> tuple[dict[str, nn.Module], dict[str, list[s
     paths: dict[int, list[str]] = {}
     for path, child in module.named_modules(remove_duplicate=False):
         paths.setdefault(id(child), []).append(path)
-    modules = dict(module.named_modules())
-    return modules, {path: paths[id(child)][1:] for path, child in modules.items()}
+    modules: dict[str, nn.Module] = {}
+    aliases: dict[str, list[str]] = {}
+    for path, child in module.named_modules():
+        modules[path], aliases[path] = child, paths[id(child)][1:]
+        parts = parts_of(child)
+        for name, part in parts.items():
+            modules[joined(path, name)] = part
+            aliases[joined(path, name)] = aliases_of(path, parts, name)
+    return modules, aliases
 
 
 def layer_info(path: str, module: nn.Module, aliases: list[str]) -> LayerInfo:
     """What parity knows of one module."""
+    if isinstance(module, RecurrentPart):
+        return _part_info(path, module, aliases)
+    apart = family_of(module) is not None
     return LayerInfo(
         path=path,
         kind=type(module).__name__,
@@ -57,12 +71,39 @@ def layer_info(path: str, module: nn.Module, aliases: list[str]) -> LayerInfo:
                 str(value.dtype).removeprefix("torch."),
                 fixed=name in module._buffers and name not in TRAINED_BUFFERS,
             )
-            for name, value in _own_tensors(module)
+            for name, value in (() if apart else _own_tensors(module))
         ),
-        leaf=not any(True for _ in module.children()),
+        leaf=not (apart or any(True for _ in module.children())),
         aliases=tuple(aliases),
         settings={name: getattr(module, name) for name in SETTINGS if hasattr(module, name)},
-        whole=isinstance(module, COMPOSITES),
+        whole=is_composite(module),
+    )
+
+
+def is_composite(module: nn.Module) -> bool:
+    """Whether a module is one step although it has modules inside, or could be taken apart otherwise."""
+    return isinstance(module, COMPOSITES) and family_of(module) is None
+
+
+def _part_info(path: str, part: RecurrentPart, aliases: list[str]) -> LayerInfo:
+    """One layer of a recurrent module in one direction; its tensors have the paths that they have in the module."""
+    stem = path.rpartition(".")[0]
+    return LayerInfo(
+        path=path,
+        kind=type(part.rnn).__name__,
+        family=family_of(part.rnn),
+        tensors=tuple(
+            TensorInfo(
+                joined(stem, name + part.suffix),
+                name,
+                tuple(value.shape),
+                str(value.dtype).removeprefix("torch."),
+            )
+            for name, value in part._parameters.items()
+        ),
+        leaf=True,
+        aliases=tuple(aliases),
+        settings={"nonlinearity": part.rnn.nonlinearity} if isinstance(part.rnn, nn.RNN) else {},
     )
 
 

@@ -13,7 +13,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from parity.adapters.patching import restored
-from parity.adapters.torch.layers import ATTENTION, COMPOSITES
+from parity.adapters.torch.layers import ATTENTION, is_composite
+from parity.adapters.torch.recurrent.lowered import lowered
+from parity.adapters.torch.recurrent.part import RecurrentPart
 from parity.adapters.torch.tensors import leaves_of
 from parity.adapters.trace_builder import Framework, TraceBuilder
 from parity.core.adapter import joined
@@ -83,7 +85,7 @@ def tracing(
         kind = layer.family or canonical(layer.kind)
         return builder.layer(path, kind, layer.settings, run, args, kwargs)
 
-    with restored(nn.Module, "__call__", call), Functions(builder):
+    with lowered(modules), restored(nn.Module, "__call__", call), Functions(builder):
         yield
 
 
@@ -93,7 +95,9 @@ def is_step(module: nn.Module, layer: LayerInfo, inside: bool = False, attention
     With `inside`, a leaf with weights whose class is not known is none: what it runs are the steps. Nor is an
     attention layer, with `inside` or `attention`.
     """
-    if isinstance(module, COMPOSITES):
+    if isinstance(module, RecurrentPart):
+        return True
+    if is_composite(module):
         return not ((inside or attention) and isinstance(module, ATTENTION))
     if inside and layer.family is None and layer.tensors:
         return False

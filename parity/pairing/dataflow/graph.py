@@ -13,9 +13,9 @@ from dataclasses import replace
 from math import prod
 
 from parity.core.trace import Node, Source, Trace
-from parity.core.types import LayerInfo
+from parity.core.types import RECURRENT, LayerInfo
 from parity.pairing.dataflow.labels import family_of, labels, labels_of
-from parity.pairing.dataflow.marks import COMMUTATIVE, SILENT, Marks, extended, mark_of
+from parity.pairing.dataflow.marks import COMMUTATIVE, SILENT, Marks, extended, mark_of, window
 from parity.pairing.dataflow.units import Graph, Unit, Vertex
 from parity.pairing.uses.attended import OperandRoles
 from parity.pairing.uses.axes import LINEAR
@@ -100,6 +100,8 @@ class _Reduction:
 
     def _step(self, node: Node) -> None:
         data = [source for source in node.inputs if self._reaching(source)]
+        if node.kind == "pack_sequence" or node.label == "index_select":
+            data = data[:1]  # lengths and places are no data
         raws = frozenset[str]().union(*(self.raw.get(source.node, frozenset()) for source in node.inputs))
         units = self._units(node, raws)
         if not data and not (units and node.sort == "layer"):
@@ -109,6 +111,8 @@ class _Reduction:
         if units:
             if not self._bias_of_its_own(node, data, units[0][0]):
                 self._weighted(node, data, units)
+            return
+        if node.kind == "slice" and self._taken_from_stack(node, data):
             return
         for output in range(len(node.shapes)):
             found = {
@@ -136,6 +140,24 @@ class _Reduction:
             mark = mark_of(self.trace, node, source, output, operands)
             for origin, marks in self._reaching(source):
                 yield origin, extended(marks, mark)
+
+    def _taken_from_stack(self, node: Node, data: Sequence[Source]) -> bool:
+        """Whether the step takes one of several tensors that were stacked, or a step of a sequence that a cell gave."""
+        front = self.trace.nodes[data[0].node]
+        shape, result = front.shapes[data[0].output], node.shapes[0]
+        if front.kind in RECURRENT and data[0].output == 0 and len(result) == len(shape) - 1:
+            self.reach[node.id, 0] = self._reaching(data[0])
+            return True
+        if front.kind != "stack" or len(front.inputs) != shape[0] or shape[1:] != result:
+            return False
+        found = [window(node, shape, output) for output in range(len(node.shapes))]
+        starts = [
+            mark[0][0] if mark and isinstance(mark[0], tuple) else output for output, mark in enumerate(found)
+        ]
+        for output, start in enumerate(starts):
+            place = start if len(starts) == 1 else output
+            self.reach[node.id, output] = self._reaching(front.inputs[place])
+        return True
 
     def _joined(self, node: Node, found: Reach) -> Reach:
         """What reaches a sum of many: one vertex stands for them, so that a stream of n sums has n edges, not n * n."""
@@ -218,7 +240,8 @@ class _Reduction:
         activation = node.settings.get("activation")
         first = (activation,) if isinstance(activation, str) and activation not in SILENT | {"linear"} else ()
         for output in range(len(node.shapes)):
-            marks = (*first, ("output", output)) if output else first
+            several = output and node.kind not in RECURRENT  # a last state is the last step's result as well
+            marks = (*first, ("output", output)) if several else first
             self.reach[node.id, output] = frozenset({(vertex, marks)})
 
     def _taken_apart(
@@ -288,6 +311,10 @@ class _Reduction:
     def _labels(self, family: str | None, paths: Sequence[str]) -> tuple[Marks, Marks]:
         """The labels of a unit: by what operations do with its weights, where its class does not say it."""
         shapes = [self.shapes[path] for path in paths]
+        if family in RECURRENT:
+            kernels_of = [path for path in paths if not path.rpartition(".")[2].startswith("bias")]
+            whole = (family, *sorted(prod(self.shapes[path]) for path in kernels_of))
+            return whole, whole
         kernels = [use for path in paths for use in self.uses[path] if use.family in LINEAR]
         if kernels:
             kernel = max(kernels, key=lambda use: prod(part.size for axis in use.axes for part in axis))

@@ -25,6 +25,7 @@ SILENT = {
     "sum",
     "rescaling",
     "normalization",
+    "pack_sequence",
 }
 """Steps that leave no mark: their operands may be swapped, or the two sides lay them out differently."""
 COMMUTATIVE = {"add", "mul", "maximum", "minimum"}

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from parity.adapters.keras.layers import COMPOSITES
+from parity.adapters.keras.layers import is_composite
 from parity.adapters.keras.tensors import arrays, replaced
 from parity.core.types import Array
 
@@ -24,7 +24,7 @@ ATTENTION = ("query", "value", "key")
 
 def inputs_of(layer: Any, args: Any, kwargs: Any) -> list[Array]:
     """The tensors that a call takes, as they are shown."""
-    if not isinstance(layer, COMPOSITES):
+    if not is_composite(layer):
         return arrays((args, kwargs))
     shown = _bound(layer, args, kwargs)
     if not isinstance(layer, L.RNN) and "key" not in shown and "value" in shown:
@@ -34,7 +34,7 @@ def inputs_of(layer: Any, args: Any, kwargs: Any) -> list[Array]:
 
 def with_inputs(layer: Any, args: Any, kwargs: Any, values: Sequence[Array]) -> tuple[Any, Any]:
     """The arguments of a call with other values in place of those that are shown."""
-    if not isinstance(layer, COMPOSITES):
+    if not is_composite(layer):
         return replaced((args, kwargs), values)  # type: ignore[no-any-return]
     shown = _bound(layer, args, kwargs)
     like = [*shown.values(), *list(shown.values())[1:]][: len(values)]
@@ -46,12 +46,12 @@ def with_inputs(layer: Any, args: Any, kwargs: Any, values: Sequence[Array]) -> 
 
 def outputs_of(layer: Any, outputs: Any) -> list[Array]:
     """The tensors that a call gives, as they are shown: of a composite the first one."""
-    return arrays(outputs)[:1] if isinstance(layer, COMPOSITES) else arrays(outputs)
+    return arrays(outputs)[:1] if is_composite(layer) else arrays(outputs)
 
 
 def with_outputs(layer: Any, outputs: Any, values: Sequence[Array]) -> Any:
     """The result of a call with other values in place of those that are shown."""
-    if isinstance(layer, COMPOSITES) and isinstance(outputs, list | tuple):
+    if is_composite(layer) and isinstance(outputs, list | tuple):
         return type(outputs)([replaced(outputs[0], values), *outputs[1:]])
     return replaced(outputs, values)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import keras
 
 from parity.adapters.keras.calls.composite import inputs_of, outputs_of, with_inputs, with_outputs
 from parity.adapters.keras.layers import WITH_ACTIVATION
+from parity.adapters.keras.recurrent.lowered import lowered
+from parity.adapters.keras.recurrent.part import cells_of
+from parity.adapters.keras.recurrent.valid import shown_steps, steps_from
+from parity.adapters.keras.tensors import arrays
 from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
 from parity.core.adapter import Observer
@@ -20,17 +24,26 @@ L = keras.layers
 
 
 @contextmanager
-def watched(layers: Mapping[str, Any], observer: Observer) -> Iterator[None]:
+def watched(layers: Mapping[str, Any], observer: Observer, recurrent: Sequence[Any] = ()) -> Iterator[None]:
     """Wrap `Layer.__call__`, so that any model is seen, however it was put together; `call` itself likewise.
 
     Args:
         layers: the layers to show, by path.
         observer: sees them.
+        recurrent: layers that run their cells along a sequence: the pass of a cell among `layers` is its call.
     """
-    by_id = {id(layer): path for path, layer in layers.items()}
+    passing = [layer for layer in recurrent if any(cell in layers.values() for cell in cells_of(layer))]
+    cells = {id(cell): cell for layer in passing for cell in cells_of(layer)}
+    every = {id(layer): path for path, layer in layers.items()}
+    by_id = {key: path for key, path in every.items() if key not in cells}
     counts: dict[str, int] = {}
     announced: set[int] = set()
     original = L.Layer.__call__
+
+    def passed(cell: Any, mask: Any, run: Callable[..., Any]) -> Callable[..., Any]:
+        if id(cell) not in every:
+            return run
+        return partial(_pass, every[id(cell)], observer, counts, mask, run)
 
     def shown(run: Callable[..., Any], layer: Any, args: Any, kwargs: Any) -> Any:
         path = by_id[id(layer)]
@@ -72,9 +85,26 @@ def watched(layers: Mapping[str, Any], observer: Observer) -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(restored(L.Layer, "__call__", call))
-        for layer in layers.values():
+        stack.enter_context(lowered(passing, passed))
+        for layer in [layer for layer in layers.values() if id(layer) in by_id]:
             stack.enter_context(seen(layer))
         yield
+
+
+def _pass(
+    path: str, observer: Observer, counts: dict[str, int], mask: Any, run: Callable[..., Any], *given: Any
+) -> Any:
+    """One pass of a cell along a sequence, shown: its valid steps, and its states."""
+    index = counts.get(path, 0)
+    counts[path] = index + 1
+    valid = None if mask is None else to_numpy(mask).astype(bool)
+    values = shown_steps(arrays(list(given)), valid)
+    replacement = observer.before(path, index, values)
+    if replacement is not None:
+        given = tuple(steps_from(replacement, given, valid))
+    outputs = run(*given)
+    replacement = observer.after(path, index, values, shown_steps(arrays(list(outputs)), valid), None)
+    return outputs if replacement is None else tuple(steps_from(replacement, outputs, valid))
 
 
 @contextmanager

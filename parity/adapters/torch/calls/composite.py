@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from parity.adapters.torch.layers import COMPOSITES
+from parity.adapters.torch.layers import is_composite
 from parity.adapters.torch.tensors import arrays, replaced
 from parity.core.types import Array
 
@@ -24,14 +24,14 @@ SHOWN = {nn.MultiheadAttention: ("query", "value", "key"), nn.RNNBase: ("input",
 
 def inputs_of(module: nn.Module, args: Any, kwargs: Any) -> list[Array]:
     """The tensors that a call takes, as they are shown."""
-    if not isinstance(module, COMPOSITES):
+    if not is_composite(module):
         return arrays((args, kwargs))
     return arrays([_turned(module, value) for value in _bound(module, args, kwargs).values()])
 
 
 def with_inputs(module: nn.Module, args: Any, kwargs: Any, values: Sequence[Array]) -> tuple[Any, Any]:
     """The arguments of a call with other values in place of those that are shown."""
-    if not isinstance(module, COMPOSITES):
+    if not is_composite(module):
         return replaced((args, kwargs), values)  # type: ignore[no-any-return]
     shown = _bound(module, args, kwargs)
     turned = replaced([_turned(module, value) for value in shown.values()], values)
@@ -43,14 +43,14 @@ def with_inputs(module: nn.Module, args: Any, kwargs: Any, values: Sequence[Arra
 
 def outputs_of(module: nn.Module, outputs: Any) -> list[Array]:
     """The tensors that a call gives, as they are shown: of a composite the first one."""
-    if not isinstance(module, COMPOSITES):
+    if not is_composite(module):
         return arrays(outputs)
     return arrays([_turned(module, outputs[0])])
 
 
 def with_outputs(module: nn.Module, outputs: Any, values: Sequence[Array]) -> Any:
     """The result of a call with other values in place of those that are shown."""
-    if not isinstance(module, COMPOSITES):
+    if not is_composite(module):
         return replaced(outputs, values)
     (first,) = replaced([_turned(module, outputs[0])], values)
     return (_turned(module, first), *outputs[1:])
@@ -58,7 +58,7 @@ def with_outputs(module: nn.Module, outputs: Any, values: Sequence[Array]) -> An
 
 def arguments_of(module: nn.Module, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Tensors in the order in which they are shown, as the module takes them by position."""
-    if not isinstance(module, COMPOSITES):
+    if not is_composite(module):
         return list(tensors)
     turned = [_turned(module, value) for value in tensors]
     return [turned[0], turned[2], turned[1]] if len(turned) == 3 else turned

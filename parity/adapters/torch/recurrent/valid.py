@@ -1,0 +1,55 @@
+"""The valid steps of sequences of unlike lengths: packed sequences as tensors, with zeros behind, and back."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.utils.rnn import PackedSequence
+from torch.overrides import handle_torch_function
+
+
+class Packing:
+    """How a packed sequence was packed: numbers that are no data."""
+
+    def __init__(self, packed: PackedSequence) -> None:
+        self.sizes, self.sorted, self.unsorted = (
+            packed.batch_sizes,
+            packed.sorted_indices,
+            packed.unsorted_indices,
+        )
+        counts = [int((self.sizes > i).sum()) for i in range(int(self.sizes[0]))]
+        places = range(len(counts)) if self.unsorted is None else self.unsorted.tolist()
+        self.lengths = tuple(counts[i] for i in places)
+
+
+def _seen() -> bool:
+    """Whether functions are watched, so that what they do is one step."""
+    return bool(torch._C._len_torch_function_stack())
+
+
+def padded(data: torch.Tensor, order: Packing) -> torch.Tensor:
+    """The steps of a packed sequence, (N, T, F), zero behind each end; one step of a trace."""
+    if _seen():
+        return handle_torch_function(padded, (), data, order)  # type: ignore[no-any-return]
+    steps, _ = torch._VF._pad_packed_sequence(data, order.sizes, True, 0.0, len(order.sizes))
+    return steps if order.unsorted is None else steps[order.unsorted]
+
+
+def packed(steps: torch.Tensor, order: Packing) -> torch.Tensor:
+    """The data of a packed sequence of these steps; one step of a trace."""
+    if _seen():
+        return handle_torch_function(packed, (), steps, order)  # type: ignore[no-any-return]
+    chosen = steps if order.sorted is None else steps[order.sorted]
+    counts = sorted(order.lengths, reverse=True)
+    return torch._VF._pack_padded_sequence(chosen, torch.tensor(counts), True)[0]
+
+
+def turned(steps: torch.Tensor, order: Packing | None) -> torch.Tensor:
+    """The steps of each sequence the last one first; what is behind its end stays."""
+    if order is None or len(set(order.lengths)) == 1:
+        return torch.flip(steps, (1,))
+    if _seen():
+        return handle_torch_function(turned, (), steps, order)  # type: ignore[no-any-return]
+    places = torch.arange(steps.shape[1]).repeat(len(order.lengths), 1)
+    for row, length in zip(places, order.lengths, strict=True):
+        row[:length] = torch.arange(length - 1, -1, -1)
+    return torch.gather(steps, 1, places.to(steps.device)[..., None].expand_as(steps))

@@ -1,0 +1,1 @@
+"""Which tensors of two recurrent cells correspond."""

@@ -1,0 +1,225 @@
+"""Recurrent layers: every pass of a cell along the sequence is paired, copied and compared, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import layers as L
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+import parity
+from parity.adapters import adapt
+from parity.adapters.probe import randomise
+
+STEPS, SIZE, UNITS = 7, 6, 5
+KERAS = {"lstm": L.LSTM, "gru": L.GRU, "rnn": L.SimpleRNN}
+TORCH = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+CELLS = {"lstm": L.LSTMCell, "gru": L.GRUCell, "rnn": L.SimpleRNNCell}
+
+
+def sequences(steps: int = STEPS, size: int = SIZE, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((3, steps, size)).astype("float32")
+
+
+def tokens() -> np.ndarray:
+    found = np.random.default_rng(0).integers(1, 20, (3, 9)).astype("int32")
+    found[0, 6:] = found[2, 4:] = 0
+    return found
+
+
+class Port(nn.Module):
+    """A recurrent module and a dense layer; `take` chooses what the layer gets."""
+
+    def __init__(
+        self, take: Callable[..., torch.Tensor], width: int = UNITS, kind: str = "lstm", **options: Any
+    ) -> None:
+        super().__init__()
+        options = {"batch_first": True, **options}
+        self.rec = TORCH[kind](options.pop("size", SIZE), UNITS, **options)
+        self.head, self.take = nn.Linear(width, 3), take
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.head(self.take(self.rec, *inputs))
+
+
+def model(rest: Callable[[Any], Any], steps: int | None = STEPS, size: int = SIZE) -> Any:
+    inputs = keras.Input((steps, size))
+    return keras.Model(inputs, L.Dense(3)(rest(inputs)))
+
+
+def every_step(rec: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return rec(x)[0]
+
+
+def last_states(rec: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    last = rec(x)[1]
+    hidden = last[0] if isinstance(last, tuple) else last
+    return torch.cat([hidden[-2], hidden[-1]], -1) if rec.bidirectional else hidden[-1]
+
+
+def stacked(kind: str, count: int = 1, both: bool = False, sequence: bool = True) -> Any:
+    def rest(x: Any) -> Any:
+        for number in range(count):
+            layer = KERAS[kind](UNITS, return_sequences=sequence or number < count - 1)
+            x = L.Bidirectional(layer)(x) if both else layer(x)
+        return x
+
+    return model(rest)
+
+
+class Packed(nn.Module):
+    """Embedding, packed sequences through two recurrent modules, and the last valid states."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(20, SIZE)
+        self.first = nn.GRU(SIZE, UNITS, batch_first=True, bidirectional=True)
+        self.second, self.head = nn.LSTM(2 * UNITS, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        lengths = (ids != 0).sum(1).cpu()
+        x = pack_padded_sequence(self.table(ids.long()), lengths, batch_first=True, enforce_sorted=False)
+        return self.head(self.second(self.first(x)[0])[1][0][-1])
+
+
+def masked(bidirectional: bool = True) -> Any:
+    inputs = keras.Input((9,), dtype="int32")
+    x = L.Embedding(20, SIZE, mask_zero=True)(inputs)
+    if not bidirectional:
+        return keras.Model(inputs, L.Dense(3)(L.LSTM(UNITS)(x)))
+    x = L.Bidirectional(L.GRU(UNITS, return_sequences=True))(x)
+    return keras.Model(inputs, L.Dense(3)(L.LSTM(4)(x)))
+
+
+class LastValid(nn.Module):
+    """Runs over the padding, and takes the last valid step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.rec = nn.Embedding(20, SIZE), nn.LSTM(SIZE, UNITS, batch_first=True)
+        self.head = nn.Linear(UNITS, 3)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        y = self.rec(self.table(ids.long()))[0]
+        return self.head(y[torch.arange(len(ids)), (ids != 0).sum(1) - 1])
+
+
+class Encoder(nn.Module):
+    """The last states of one module are the first ones of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enc, self.dec = nn.LSTM(SIZE, UNITS, batch_first=True), nn.LSTM(SIZE, UNITS, batch_first=True)
+        self.head = nn.Linear(UNITS, 3)
+
+    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return self.head(self.dec(z, self.enc(x)[1])[0])
+
+
+def encoder() -> Any:
+    inputs, more = keras.Input((STEPS, SIZE)), keras.Input((4, SIZE))
+    _, *states = L.LSTM(UNITS, return_state=True)(inputs)
+    y = L.LSTM(UNITS, return_sequences=True)(more, initial_state=states)
+    return keras.Model([inputs, more], L.Dense(3)(y))
+
+
+class Loop(nn.Module):
+    """A cell, called step by step."""
+
+    def __init__(self, kind: str, sequence: bool) -> None:
+        super().__init__()
+        self.cell = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCell}[kind](SIZE, UNITS)
+        self.head, self.sequence = nn.Linear(UNITS, 3), sequence
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        state, found = None, []
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+            found.append(state[0] if isinstance(state, tuple) else state)
+        return self.head(torch.stack(found, 1) if self.sequence else found[-1])
+
+
+def merged(mode: str) -> tuple[Any, nn.Module]:
+    def take(rec: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        a, b = rec(x)[0].chunk(2, -1)
+        return {"sum": a + b, "ave": (a + b) / 2, "mul": a * b}[mode]
+
+    layer = L.Bidirectional(L.GRU(UNITS, return_sequences=True), merge_mode=mode)
+    return model(layer), Port(take, kind="gru", bidirectional=True)
+
+
+def time_major(rec: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return rec(x.transpose(0, 1))[0].transpose(0, 1)
+
+
+def turned(rec: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return rec(x.flip(1))[0]
+
+
+PAIRS: dict[str, Callable[[], tuple[Any, nn.Module, Any]]] = {
+    **{kind: lambda kind=kind: (stacked(kind), Port(every_step, kind=kind), sequences()) for kind in KERAS},
+    "lstm-last": lambda: (stacked("lstm", sequence=False), Port(last_states), sequences()),
+    "gru-last-step": lambda: (
+        stacked("gru", sequence=False),
+        Port(lambda rec, x: rec(x)[0][:, -1], kind="gru"),
+        sequences(),
+    ),
+    "bilstm": lambda: (stacked("lstm", both=True), Port(every_step, 2 * UNITS, bidirectional=True), sequences()),
+    "bigru2-last": lambda: (
+        stacked("gru", 2, both=True, sequence=False),
+        Port(last_states, 2 * UNITS, kind="gru", num_layers=2, bidirectional=True),
+        sequences(),
+    ),
+    "lstm2": lambda: (stacked("lstm", 2), Port(every_step, num_layers=2), sequences()),
+    "lstm2-cells": lambda: (
+        model(L.RNN([L.LSTMCell(UNITS), L.LSTMCell(UNITS)], return_sequences=True)),
+        Port(every_step, num_layers=2),
+        sequences(),
+    ),
+    **{f"merge-{mode}": lambda mode=mode: (*merged(mode), sequences()) for mode in ("sum", "ave", "mul")},
+    "encoder": lambda: (encoder(), Encoder(), [sequences(), sequences(4, seed=1)]),
+    "time-major": lambda: (stacked("lstm", 2), Port(time_major, num_layers=2, batch_first=False), sequences()),
+    "backwards": lambda: (
+        model(L.GRU(UNITS, go_backwards=True, return_sequences=True)),
+        Port(turned, kind="gru"),
+        sequences(),
+    ),
+    "rnn-relu-no-bias": lambda: (
+        model(L.SimpleRNN(UNITS, activation="relu", use_bias=False)),
+        Port(last_states, kind="rnn", nonlinearity="relu", bias=False),
+        sequences(),
+    ),
+    "square": lambda: (
+        model(L.GRU(UNITS, return_sequences=True), UNITS, UNITS),
+        Port(every_step, kind="gru", size=UNITS),
+        sequences(UNITS, UNITS),
+    ),
+    "packed": lambda: (masked(), Packed(), tokens()),
+    "last-valid": lambda: (masked(False), LastValid(), tokens()),
+    **{
+        f"cell-{kind}": lambda kind=kind: (
+            model(L.RNN(CELLS[kind](UNITS), return_sequences=True), 4),
+            Loop(kind, True),
+            sequences(4),
+        )
+        for kind in KERAS
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["to torch", "to Keras"])
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_recurrent_pair_is_copied_and_equal(name: str, way: str) -> None:
+    keras_model, module, inputs = PAIRS[name]()
+    source, target = (keras_model, module) if way == "to torch" else (module, keras_model)
+    randomise(adapt(source), 0)
+    parity.transfer(source, target, inputs=inputs)
+    report = parity.compare(keras_model, module, inputs=inputs, quick=True)
+    assert report.verdict == "EQUAL", str(report)
+    assert report.max_rel_diff < 1e-13
