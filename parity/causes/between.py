@@ -14,6 +14,7 @@ from parity.causes.case import Explanation, Hypothesis
 from parity.causes.recorded import RecordedSteps, StepPlace, equal_tensors
 from parity.causes.steps.identify import identify
 from parity.causes.wiring import Tensor, explain_arrival
+from parity.core.layout import activation_to_keras, activation_to_torch, aligned
 from parity.core.trace import Source
 from parity.core.types import Array
 
@@ -117,7 +118,11 @@ class Between(RecordedSteps):
         ]  # fmt: skip
         layers = (nodes[0].path, nodes[1].path) if nodes[0].sort == nodes[1].sort == "layer" else None
         held = self.twin("keras", keras) is not None, self.twin("torch", torch) is not None
-        found = explain_arrival(values[0], values[1], sources, place, held=held) if sources else []
+        given = values[1]
+        if _is_sequence(values[0], given):
+            given = activation_to_torch(given)
+            sources = [replace(source, value=activation_to_torch(source.value)) for source in sources]
+        found = explain_arrival(values[0], given, sources, place, held=held) if sources else []
         found = [item for item in found if self._possible(item.cause, keras, torch)]
         return [_with(item, text, layers) for item in found]
 
@@ -171,6 +176,14 @@ class Between(RecordedSteps):
         held = twins[0] is not None, twins[1] is not None
         found = explain_arrival(x, z, roots, place, certain, held)
         return [applied_twice(item, steps[0].kind) for item in found]
+
+
+def _is_sequence(keras: Array, torch: Array) -> bool:
+    """Whether torch holds its features last, as Keras does: (N, T, C), where `keras` is (N, C, T)."""
+    if not keras.ndim == torch.ndim == 3:
+        return False
+    fit = aligned(activation_to_keras(keras), torch)
+    return fit is not None and fit[1] == "as it is" and keras.shape != torch.shape
 
 
 def _earliest_first(

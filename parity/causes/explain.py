@@ -12,6 +12,7 @@ import numpy as np
 
 from parity.causes.between import Between, applied_twice
 from parity.causes.case import Case, Explanation, Hypothesis
+from parity.causes.cells.explain import ADDED
 from parity.causes.confirm import chosen, differing_elements, enough, unverified
 from parity.causes.findings import exchanged_strides, explained
 from parity.causes.layers import explain_layer
@@ -272,6 +273,7 @@ class Explainer:
                 added = self.torch.read(slot.bias[1])
                 values = values[0], values[1] + added
                 weights[0][second] = weights[1][second] = np.zeros_like(added)
+                weights[1][ADDED] = added
                 summed.append((name, second))
             weights[0][name], weights[1][name] = values
 

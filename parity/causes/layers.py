@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from parity.causes.case import Case, Explanation, Hypothesis
+from parity.causes.cells.explain import explain_cell
 from parity.causes.kernels.explain import explain_kernel
 from parity.causes.norms.explain import explain_batchnorm, explain_grouped
 from parity.causes.steps.compare import StepPair, explain_steps
 from parity.causes.steps.identify import IDENTITY, Step, candidates, permutation, same
 from parity.core.layout import aligned
-from parity.core.types import Array
+from parity.core.types import RECURRENT, Array
 
 EXPLAINERS: dict[str | None, Callable[[Case], Iterator[Explanation]]] = {
     "conv": explain_kernel, "depthwise": explain_kernel, "conv_transpose": explain_kernel, "dense": explain_kernel,
@@ -29,6 +30,8 @@ STEPS_TRIED = 3
 
 def explain_layer(case: Case) -> list[Hypothesis]:
     """What the tensors show, the likeliest first; empty where they show no known cause."""
+    if set(case.families) <= RECURRENT:
+        return _together(explain_cell(case)) or _together(_other_weights(case))
     if len(case.keras_in) != 1 or len(case.torch_in) != 1:
         return _together(_other_weights(case))
     family = case.families[0] or case.families[1]

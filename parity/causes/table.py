@@ -116,6 +116,20 @@ _ROWS = (
      "scale the input once"),
     ("shared-layer-duplicated", "one layer used twice became two layers", "equal until trained, then apart",
      "use one layer twice"),
+    # --- recurrence
+    ("gate-order", "the gates of a recurrent cell copied in the other framework's order (z, r, h and r, z, n)",
+     "that layer alone; its blocks exchanged it agrees", "exchange the gates' blocks (parity.transfer does)"),
+    ("recurrent-bias", "torch's recurrent cells add two biases up where Keras' LSTM and SimpleRNN have one",
+     "Keras' bias is one of the two", "copy the sum of both"),
+    ("reset-after", "a GRU that resets its state in front of the product with the recurrent kernel, or behind it",
+     "each side is its own formula of the same weights", "the same reset_after (torch has it True alone)"),
+    ("sequence-mask", "one side runs over the padding at the end of the sequences, the other stops",
+     "the steps that count agree", "mask_zero or Masking in Keras, packed sequences in torch"),
+    ("sequence-direction", "a sequence turned round on one side alone, in front of a layer or behind it",
+     "the same steps, the last one first", "turn it on both sides"),
+    ("sequence-step", "another step of the sequence taken for the last one: a place in the padding, or the backward "
+     "direction's at the end", "each side has its own step of the same sequence",
+     "take the cell's last state"),
     # --- training
     ("loss-reduction", "sum against mean, or ignored pixels and class weights in the denominator",
      "loss and gradients scaled by one constant", "the same reduction"),

@@ -13,6 +13,7 @@ from itertools import combinations, islice, product
 import numpy as np
 
 from parity.causes.case import Explanation
+from parity.causes.cells.sequences import explain_sequence
 from parity.causes.steps.compare import StepPair, explain_steps
 from parity.causes.steps.identify import IDENTITY, Step, activation, candidates, elementwise, same
 from parity.core.types import Array
@@ -99,6 +100,7 @@ def _of_tensors(
         for step in _sure(keras, torch, certain, held[0]):
             yield from explain_steps(StepPair(keras, IDENTITY, step, place, at_input=at_input))
     recent = [source for source in reversed(sources) if not source.is_input][:RECENT]
+    yield from explain_sequence(keras, torch, [(source.name, source.value) for source in recent], place)
     for source in [*_rectified([*recent, *inputs]), *_sums(recent, keras)]:
         yield from _from_source(source, keras, torch, place)
     if keras.shape == torch.shape:

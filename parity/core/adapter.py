@@ -168,6 +168,10 @@ class Adapter(Protocol):
         """While this is open, calls of the layers at `paths` are shown to the observer."""
         ...
 
+    def step_by_step(self, paths: set[str]) -> AbstractContextManager[None]:
+        """While this is open, the recurrent cells at `paths` are shown step by step, not pass by pass."""
+        ...
+
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one layer alone."""
         ...

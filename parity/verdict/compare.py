@@ -20,6 +20,7 @@ from parity.core.tolerance import UNIT_ROUNDOFF
 from parity.core.types import Array, Side
 from parity.core.verdict import Verdict, verdict_of
 from parity.pairing.pair import MappingLike, Pairing
+from parity.pairing.recurrent.cells import step_by_step
 from parity.probes.gathered import Gathered
 from parity.replay.hidden import traced_run
 from parity.report.proof import UnprovenKind
@@ -243,6 +244,8 @@ class _Comparison:
         with ExitStack() as stack:
             for model in self.sides:
                 stack.enter_context(model.precision("float64"))
+            pairs = [(item.keras, item.torch) for item in self.pairing.pairs]
+            stack.enter_context(self.sides[0].step_by_step(step_by_step(pairs, self.sides[1].layers())))
             exact_folds(self.pairing, *self.sides)
             inputs: dict[Side, list[Array]] = {
                 side: cast(values, "float64") for side, values in self.inputs.items()

@@ -46,7 +46,8 @@ def outcome(fault: Fault) -> Outcome:
 
 
 def training() -> list[tuple[str, str, Callable[[], None]]]:
-    """Mutants that show in training alone: cause, model, and the test that seeds one and asserts all four columns."""
+    """Mutants of other models: cause, model, and the test that seeds one and asserts all four columns."""
+    from tests.mutation import test_recurrent_faults as r
     from tests.mutation import test_training_faults as t
 
     single = {case: next(iter(causes)) for case, (_, causes) in t.OPTIMIZERS.items() if len(causes) == 1}
@@ -61,6 +62,8 @@ def training() -> list[tuple[str, str, Callable[[], None]]]:
         *(("shared-layer-duplicated", name, partial(t.test_a_shared_layer_that_became_two, name)) for name in t.SHARED),
         *(("double-softmax", name, partial(t.test_double_softmax, name)) for name in t.CLASSIFIERS),
         *(("loss-reduction", name, partial(t.test_loss_reduction, name)) for name in t.MODELS[:3]),
+        *((cause, name, partial(r.test_a_recurrent_fault_is_named_with_a_fix_that_was_tried, cause, name))
+          for cause, name in r.FAULTS),
     ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from parity.adapters.keras.flattening import flattened_images, may_flatten
 from parity.adapters.keras.forward import call, statistics_kept, taken
 from parity.adapters.keras.layers import attributes, declared_inputs, layer_info, layers_of, own_variables
 from parity.adapters.keras.precision import full_multiplication, precision
-from parity.adapters.keras.recurrent.lowered import passed
+from parity.adapters.keras.recurrent.lowered import passed, step_by_step
 from parity.adapters.keras.recurrent.part import cells_of
 from parity.adapters.keras.tensors import arrays, as_array, named_arrays, named_leaves, replaced
 from parity.adapters.keras.trace import framework, tensors_of, tracing
@@ -187,6 +187,10 @@ class KerasAdapter:
         """Show the calls of the layers at `paths` to the observer, while this is open."""
         layers = {path: self.objects[path] for path in paths}
         return watched(layers, observer, list(self.objects.values()))
+
+    def step_by_step(self, paths: set[str]) -> AbstractContextManager[None]:
+        """Show the cells at `paths` step by step, while this is open, because torch calls its cells so."""
+        return step_by_step([self.objects[path] for path in paths])
 
     # --- flattened images -------------------------------------------------------------------------------
 

@@ -210,6 +210,10 @@ class TorchAdapter:
         """Show the calls of the modules at `paths` to the observer, while this is open."""
         return watched({path: self.objects[path] for path in paths}, observer)
 
+    def step_by_step(self, paths: set[str]) -> AbstractContextManager[None]:
+        """Nothing: a torch cell is called step by step by the model itself."""
+        return nullcontext()
+
     # --- precision --------------------------------------------------------------------------------------
 
     def full_multiplication(self) -> AbstractContextManager[bool]:

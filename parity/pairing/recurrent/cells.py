@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from parity.core.layout import Layout, recurrent
@@ -32,6 +32,20 @@ class CellTensor:
 def are_cells(keras: LayerInfo, torch: LayerInfo) -> bool:
     """Whether both are recurrent cells of one kind, or passes of one along a sequence."""
     return keras.family in RECURRENT and keras.family == torch.family
+
+
+def step_by_step(pairs: Iterable[tuple[str, tuple[str, ...]]], torch: Mapping[str, LayerInfo]) -> set[str]:
+    """Paths of the Keras cells whose torch partner is a cell that is called for each step.
+
+    Args:
+        pairs: (Keras path, torch paths).
+        torch: torch's layers by path.
+    """
+    return {
+        path
+        for path, partners in pairs
+        if torch[partners[0]].family in RECURRENT and torch[partners[0]].kind.endswith("Cell")
+    }
 
 
 def cell_tensors(keras: LayerInfo, torch: LayerInfo) -> Iterator[CellTensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,6 +19,21 @@ Pass = Callable[..., Any]
 """Takes the sequence and the first states; gives the results of all steps and the last states."""
 Around = Callable[[Any, Any, Pass], Pass]
 """Takes a cell, the mask of its sequence, and its pass; gives what is run in place of the pass."""
+
+
+_STEPWISE: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Cells that are run step by step at present, because torch calls its cell so."""
+
+
+@contextmanager
+def step_by_step(cells: Iterable[Any]) -> Iterator[None]:
+    """While this is open, these cells are called once for each step, where a recurrent layer is taken apart."""
+    fresh = [cell for cell in cells if cell not in _STEPWISE]
+    _STEPWISE.update(fresh)
+    try:
+        yield
+    finally:
+        _STEPWISE.difference_update(fresh)
 
 
 @contextmanager
@@ -76,7 +92,8 @@ def _run(layer: Any, passes: Pass, sequence: Any, first: Any, mask: Any, trainin
     for cell, given in zip(cells, by_cell, strict=True):
         given = list(given) if tree.is_nested(given) else [given]
         given = [keras.ops.convert_to_tensor(state, dtype=layer.compute_dtype) for state in given]
-        sequence, *after = passes(cell, mask, training, sequence, *given)
+        run = _steps if cell in _STEPWISE else _whole
+        sequence, *after = run(passes, layer, cell, mask, training, sequence, given)
         last.append(after if len(after) > 1 or not stacked else after[0])
     if layer.return_sequences:
         output = sequence
@@ -89,6 +106,25 @@ def _run(layer: Any, passes: Pass, sequence: Any, first: Any, mask: Any, trainin
     return (output, *(last if stacked else last[0]))
 
 
+def _whole(passes: Pass, layer: Any, cell: Any, mask: Any, training: Any, sequence: Any, states: Any) -> Any:
+    return passes(cell, mask, training, sequence, *states)
+
+
+def _steps(passes: Pass, layer: Any, cell: Any, mask: Any, training: Any, sequence: Any, states: Any) -> Any:
+    """The same, the cell called for each step: what it gives are its states, of which the first is the result."""
+    layer._maybe_config_dropout_masks(cell, sequence[:, 0], states)
+    results = []
+    for step in range(sequence.shape[1]):
+        after = passes(cell, None, training, sequence[:, step], *states)
+        if mask is not None:
+            counts = keras.ops.expand_dims(mask[:, step], -1)
+            after = [keras.ops.where(counts, new, old) for new, old in zip(after, states, strict=True)]
+        states = after
+        results.append(states[0])
+    layer._maybe_reset_dropout_masks(cell)
+    return (keras.ops.stack(results, axis=1), *states)
+
+
 def passed(layer: Any, cell: Any, tensors: Sequence[Any], mask: Any = None) -> tuple[Any, ...]:
     """What one pass of a cell gives alone, in inference mode: the results of all steps, and the last states."""
     found: tuple[Any, ...] = _pass(layer, cell, mask, False, *tensors)
@@ -96,7 +132,10 @@ def passed(layer: Any, cell: Any, tensors: Sequence[Any], mask: Any = None) -> t
 
 
 def _pass(layer: Any, cell: Any, mask: Any, training: Any, sequence: Any, *states: Any) -> Any:
-    """One pass of one cell: (the results of all steps, the last states one by one)."""
+    """One pass of one cell: (the results of all steps, the last states one by one); of one step its states alone."""
+    if cell in _STEPWISE:
+        more = {"training": training} if cell._call_has_training_arg else {}
+        return tuple(tree.flatten(cell(sequence, list(states), **more)[1]))
     with ExitStack() as stack:
         alone = layer if cell is layer.cell else _around(cell, layer)
         for name, value in (("return_sequences", True), ("return_state", True), ("go_backwards", False)):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from parity.adapters.torch.recurrent.part import RecurrentPart, parts_of
-from parity.adapters.torch.recurrent.valid import Packing, packed, padded, turned
+from parity.adapters.torch.recurrent.valid import Packing, packed, padded, totals_noted, turned
 
 
 @contextmanager
@@ -23,6 +23,8 @@ def lowered(modules: Mapping[str, nn.Module]) -> Iterator[None]:
     """
     found = {id(part.rnn): part.rnn for part in modules.values() if isinstance(part, RecurrentPart)}
     with ExitStack() as stack:
+        if found:
+            stack.enter_context(totals_noted())
         for rnn in found.values():
             if "forward" not in vars(rnn):
                 stack.enter_context(_forward(rnn, list(parts_of(rnn).values())))

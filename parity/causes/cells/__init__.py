@@ -1,0 +1,1 @@
+"""What a recurrent cell computed along a sequence, identified from its results, and the causes that tell two apart."""
