@@ -122,7 +122,7 @@ class Between(RecordedSteps):
         if _is_sequence(values[0], given):
             given = activation_to_torch(given)
             sources = [replace(source, value=activation_to_torch(source.value)) for source in sources]
-        found = explain_arrival(values[0], given, sources, place, held=held) if sources else []
+        found = explain_arrival(values[0], given, sources, place, held=held, shown=False) if sources else []
         found = [item for item in found if self._possible(item.cause, keras, torch)]
         return [_with(item, text, layers) for item in found]
 

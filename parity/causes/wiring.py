@@ -44,6 +44,7 @@ def explain_arrival(
     place: tuple[str, str],
     certain: bool = False,
     held: tuple[bool, bool] = (False, False),
+    shown: bool = True,
 ) -> list[Explanation]:
     """What the tensors show, the likeliest first; each explains them alone. Empty where they show no known cause.
 
@@ -56,6 +57,7 @@ def explain_arrival(
             be the ratio of two slopes, and is not taken for a missing activation.
         held: whether the other side is known to have the Keras tensor, and the torch one, at some step. A step is
             missing only behind a tensor that both sides have: otherwise what made the tensor differs too.
+        shown: whether the two are what is shown of a layer, and not what some step gave.
     """
     known = [
         held[i] or any(same(source.value, value) for source in sources)
@@ -63,7 +65,9 @@ def explain_arrival(
     ]
     both = known[0], known[1]
     for keras_part, torch_part, name in _views(keras, torch):
-        found = list(islice(_of_tensors(keras_part, torch_part, sources, place, certain, both), ALTERNATIVES))
+        found = list(
+            islice(_of_tensors(keras_part, torch_part, sources, place, certain, both, shown), ALTERNATIVES)
+        )
         if found:
             return [replace(item, evidence=item.evidence + name) for item in found]
     return []
@@ -89,6 +93,7 @@ def _of_tensors(
     place: tuple[str, str],
     certain: bool,
     held: tuple[bool, bool],
+    shown: bool,
 ) -> Iterator[Explanation]:
     inputs = [source for source in sources if source.is_input]
     at_input = any(
@@ -100,7 +105,9 @@ def _of_tensors(
         for step in _sure(keras, torch, certain, held[0]):
             yield from explain_steps(StepPair(keras, IDENTITY, step, place, at_input=at_input))
     recent = [source for source in reversed(sources) if not source.is_input][:RECENT]
-    yield from explain_sequence(keras, torch, [(source.name, source.value) for source in recent], place)
+    yield from explain_sequence(
+        keras, torch, [(source.name, source.value) for source in recent], place, shown
+    )
     for source in [*_rectified([*recent, *inputs]), *_sums(recent, keras)]:
         yield from _from_source(source, keras, torch, place)
     if keras.shape == torch.shape:

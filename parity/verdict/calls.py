@@ -10,7 +10,7 @@ from functools import cached_property
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.trace import Trace
-from parity.core.types import Array, LayerInfo
+from parity.core.types import RECURRENT, Array, LayerInfo
 from parity.pairing.names import Names
 from parity.pairing.pair import Pairing
 from parity.replay.located import Call, Located
@@ -26,6 +26,9 @@ def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str,
     for item in pairing.pairs:
         within = within_whole(torch_layers, item.torch[0])
         partial = any(slot.layout.partial for slot in item.slots)
+        partial &= (
+            keras_layers[item.keras].family not in RECURRENT
+        )  # Keras holds both biases of one GRU in one tensor
         if (
             within is None
             and not partial

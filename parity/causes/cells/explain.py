@@ -88,8 +88,8 @@ def _blocks(value: Array, order: Sequence[int]) -> Array:
 def _of_formula(case: Case) -> Iterator[Explanation]:
     """What tells the ways apart in which both sides computed."""
     family, weights = str(case.families[0]), _own(case.weights[1])
-    keras_in, keras_out = _as_pass(case.keras_in, case.keras_out)
-    torch_in, torch_out = _as_pass(case.torch_in, case.torch_out)
+    keras_in, keras_out = _as_pass(family, case.keras_in, case.keras_out)
+    torch_in, torch_out = _as_pass(family, case.torch_in, case.torch_out)
     keras = _way(family, case.weights[0], keras_in, keras_out)
     torch = _way(family, weights, torch_in, torch_out)
     if keras is None or torch is None:
@@ -115,10 +115,13 @@ def _of_formula(case: Case) -> Iterator[Explanation]:
             )  # fmt: skip
 
 
-def _as_pass(given: Sequence[Array], result: Array) -> tuple[list[Array], Array]:
+def _as_pass(family: str, given: Sequence[Array], result: Array) -> tuple[list[Array], Array]:
     """One step as a pass of one step; states that were not given are zero."""
     size = result.shape[-1]
-    states = [*given[1:], *(np.zeros((len(result), size)) for _ in range(3 - len(given)))]
+    states = [
+        *given[1:],
+        *(np.zeros((len(result), size)) for _ in range((3 if family == "lstm" else 2) - len(given))),
+    ]
     if given[0].ndim == 3:
         return [given[0], *states], result
     return [given[0][:, None], *states], result[:, None]

@@ -29,7 +29,7 @@ def _ends(sequence: Array) -> tuple[int, ...] | None:
 
 
 def explain_sequence(
-    keras: Array, torch: Array, earlier: Sequence[Earlier], place: tuple[str, str]
+    keras: Array, torch: Array, earlier: Sequence[Earlier], place: tuple[str, str], shown: bool = True
 ) -> Iterator[Explanation]:
     """What two tensors show that should be the same: sequences, or steps of one.
 
@@ -38,13 +38,14 @@ def explain_sequence(
         torch: what arrived on the torch side.
         earlier: what was there before on both sides.
         place: what to call the place on either side.
+        shown: whether the steps that count come first in both, as they are shown of recurrent layers.
     """
     if keras.shape != torch.shape or same(keras, torch):
         return
     if keras.ndim == 3:
         if same(keras, torch[..., ::-1]):
             yield _turned(place)
-        else:
+        elif shown:
             yield from _padded(keras, torch, place)
     elif keras.ndim == 2:
         yield from _other_step(keras, torch, earlier, place)
