@@ -78,7 +78,9 @@ class Replay(Observer):
         )
         if compared.misshapen:
             alike, compared = without_borders(call.inputs, inputs) or (False, compared)
-            if alike:  # one side pads inside the layer, the other in front of it: judge by the result
+            # One side pads inside the layer, the other in front of it; or one takes the numbers of a table's rows, and
+            # the other, as a layer of positions does, data whose shape says them: judge by the result.
+            if alike or _numbers_and_data(call.inputs, inputs):
                 self._taken[call.path, index] = inputs
                 return None
         self.rows[position].arrived = compared.greatest
@@ -173,6 +175,12 @@ class Replay(Observer):
             return False, None
         compared, _ = compare_result(call, outputs, *spreads)
         return not compared.differs, compared.replacement
+
+
+def _numbers_and_data(keras: Sequence[Array], torch: Sequence[Array]) -> bool:
+    """Whether one side alone takes whole numbers."""
+    kinds = [{value.dtype.kind for value in values} for values in (keras, torch)]
+    return all(kinds) and (kinds[0] <= set("iu")) != (kinds[1] <= set("iu"))
 
 
 def _size(compared: Compared) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def compare(
     Args:
         keras: of the Keras side.
         torch: of the torch side.
-        one_pixel: an image of one pixel may be a vector on the other side: (N, 1, 1, C) and (N, C).
+        one_pixel: ranks may differ, as those of one pixel and a vector: (N, 1, 1, C) and (N, C); see `_otherwise`.
         spread: each element is judged by its own rounding and its spread; without, by the tensor's scale.
         every: the two must be as many.
     """
@@ -60,8 +61,8 @@ def compare(
         return Compared(True, text, None, float("inf"))
     for number, (keras_value, torch_value) in enumerate(zip(keras, torch, strict=False)):
         fit = aligned(keras_value, torch_value)
-        if fit is None and one_pixel and _one_pixel(keras_value, torch_value):
-            fit, keras_value = (torch_value, "as it is"), keras_value.reshape(torch_value.shape)
+        if fit is None and one_pixel:
+            fit, keras_value = _otherwise(keras_value, torch_value)
         if fit is None:
             texts.append(f"shape {keras_value.shape} in Keras, {torch_value.shape} in torch")
             replacement.append(
@@ -143,6 +144,39 @@ def is_part_of(keras: Array, torch: Array) -> bool:
         ).within()
         for at in product(*(range(n + 1) for n in room))
     )
+
+
+def _otherwise(keras: Array, torch: Array) -> tuple[tuple[Array, str] | None, Array]:
+    """How torch's tensor fits in the Keras layout, and the Keras tensor in its shape, where the ranks differ.
+
+    Heads may be an axis of their own on one side alone, (N, T, H, C) and (N, T, H * C); tokens (N, L, C) may be a grid
+    (N, H, W, C). An image of one pixel may be a vector. What is the same for each example, as positions are, may be held
+    once.
+    """
+    if _one_pixel(keras, torch):
+        return (torch, "as it is"), keras.reshape(torch.shape)
+    if keras.ndim == torch.ndim + 1 or (keras.ndim == torch.ndim and len(torch) == 1 < len(keras)):
+        once = keras[:1] if keras.ndim == torch.ndim else keras[0]
+        if len(keras) and once.shape == torch.shape and (keras == keras[:1]).all():
+            return (torch, "as it is"), once
+    fits: list[tuple[float, tuple[Array, str], Array]] = []
+    for reading in ("channels first", "as it is"):
+        value = from_torch(torch, reading)
+        if value.ndim != keras.ndim and same_groups(keras.shape, value.shape):
+            regrouped = keras.reshape(value.shape)
+            gap = float(np.nan_to_num(np.abs(value - regrouped), nan=np.inf).max(initial=0))
+            fits.append((gap, (value, reading), regrouped))
+    best = min(fits, key=lambda item: item[0], default=None)
+    return (None, keras) if best is None else best[1:]
+
+
+def same_groups(first: Sequence[int], second: Sequence[int]) -> bool:
+    """Whether one shape is the other with neighbouring axes merged, the examples' axis excepted."""
+    fine, coarse = sorted((tuple(first), tuple(second)), key=len, reverse=True)
+    if len(coarse) < 2 or fine[0] != coarse[0] or prod(fine) != prod(coarse):
+        return False
+    ends = {prod(fine[1:i]) for i in range(1, len(fine) + 1)}
+    return all(prod(coarse[1:i]) in ends for i in range(1, len(coarse) + 1))
 
 
 def _one_pixel(keras: Array, torch: Array) -> bool:

@@ -133,7 +133,7 @@ PAIRS: dict[str, PublicPair] = {
         tokens(),
     ),
     "Llama": PublicPair(
-        hub("LlamaBackbone", **GROUPED),
+        hub("LlamaBackbone", **GROUPED, tie_word_embeddings=True),
         hugging("LlamaModel", "LlamaConfig", **HF_GROUPED),
         tokens(),
     ),

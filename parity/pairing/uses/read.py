@@ -18,6 +18,8 @@ SAME_VALUES = frozenset(
 """Steps behind which a tensor holds the values that it held."""
 FLIPS = frozenset({"flip", "ReverseV2", "rev"})
 """Steps that turn axes round."""
+MERGES = {"add": "add", "subtract": "sub", "multiply": "mul", "maximum": "maximum", "minimum": "minimum"}
+"""Layers that are one step without weights, and its kind."""
 Views = dict[str, View | None]
 """The weights that a tensor is made of alone; None where their axes were lost."""
 
@@ -82,6 +84,8 @@ class _Reading:
                 self.views[node.id, 0] = {node.path: stored(self.shapes[node.path])}
             elif node.sort == "op":
                 self._step(node)
+            elif node.sort == "layer" and node.kind in MERGES:  # keras.layers.Add is the step that it makes
+                self._step(replace(node, label="", kind=MERGES[node.kind]))
         return {path: tuple(dict.fromkeys(uses)) for path, uses in self.found.items()}
 
     def _step(self, node: Node) -> None:
