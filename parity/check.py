@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.adapters import adapt
+from parity.adapters import adapt, plain_weights
 from parity.adapters.inputs.wanted import Wanted, arrays_of
 from parity.adapters.probe import build, randomise
 from parity.adapters.spec import load_model
@@ -73,27 +73,28 @@ def check_pair(
     build(keras_model, first)
     result = Result(name, parameters=_parameters(torch_module))
     pairing: Pairing | None = None
-    for turn, direction in enumerate(directions):
-        if direction != "none":
-            source = torch_module if direction == "torch-to-keras" else keras_model
-            randomise(adapt(source), seed + DIRECTIONS.index(direction))
-        pairing = pairing or pair(keras_model, torch_module, mapping, first, layout=layout, ignore=ignore)
-        if direction != "none":
-            target = keras_model if source is torch_module else torch_module
-            result.findings += _lost(source, target, pairing, seed)
-        for number, (picture, values) in enumerate(pictures.items()):
-            report = compare(
-                keras_model,
-                torch_module,
-                values,
-                dtype=dtype or "float32",
-                device=device,
-                pairing=pairing,
-                quick=quick or turn > 0 or number > 0,
-                layout=layout,
-                **(training if number == 0 else {}),
-            )
-            _add(result, f"{direction}, {picture}", report, dtype)
+    with plain_weights(torch_module):
+        for turn, direction in enumerate(directions):
+            if direction != "none":
+                source = torch_module if direction == "torch-to-keras" else keras_model
+                randomise(adapt(source), seed + DIRECTIONS.index(direction))
+            pairing = pairing or pair(keras_model, torch_module, mapping, first, layout=layout, ignore=ignore)
+            if direction != "none":
+                target = keras_model if source is torch_module else torch_module
+                result.findings += _lost(source, target, pairing, seed)
+            for number, (picture, values) in enumerate(pictures.items()):
+                report = compare(
+                    keras_model,
+                    torch_module,
+                    values,
+                    dtype=dtype or "float32",
+                    device=device,
+                    pairing=pairing,
+                    quick=quick or turn > 0 or number > 0,
+                    layout=layout,
+                    **(training if number == 0 else {}),
+                )
+                _add(result, f"{direction}, {picture}", report, dtype)
     result.verdict = verdict_of(
         result.findings,
         evaluated=bool(result.reports),

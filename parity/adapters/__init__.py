@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def side_of(model: object) -> str | None:
@@ -23,6 +27,34 @@ def side_of(model: object) -> str | None:
     if torch is not None and isinstance(model, torch.nn.Module):
         return "torch"
     return None
+
+
+@contextmanager
+def plain_weights(*models: Any, written: Any = None) -> Iterator[None]:
+    """While this is open, weights of torch modules that a pass computes from others are plain ones.
+
+    Args:
+        models: of either framework.
+        written: the one of them in which what is written stays; the others come back as they were.
+    """
+    with ExitStack() as stack:
+        for model in models:
+            if side_of(model) == "torch":
+                from parity.adapters.torch.parametrized import plain
+
+                stack.enter_context(plain(model, write_back=model is written))
+        yield
+
+
+def with_plain_weights(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, with `plain_weights` open for the models among its arguments."""
+
+    @wraps(function)
+    def held(*args: P.args, **kwargs: P.kwargs) -> T:
+        with plain_weights(*args, *kwargs.values()):
+            return function(*args, **kwargs)
+
+    return held
 
 
 def adapt(model: Any, device: str = "cpu") -> Adapter:

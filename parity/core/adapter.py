@@ -160,6 +160,14 @@ class Adapter(Protocol):
         """
         ...
 
+    def computed(self) -> dict[str, str]:
+        """What computes a weight anew in every pass, or in every step of training, by the weight's path."""
+        ...
+
+    def refuses(self, path: str, value: Array) -> str:
+        """Why a weight that is computed cannot become this value, in a sentence; empty where it can."""
+        ...
+
     def storage(self, path: str) -> int:
         """An identity of the tensor's memory: the same for tied tensors."""
         ...

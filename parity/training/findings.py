@@ -71,6 +71,27 @@ def training_findings(
     return bench.result
 
 
+def _computed(keras: Adapter, torch: Adapter, arguments: dict[str, Any]) -> tuple[list[Finding], int]:
+    """Findings for weights that are computed from others, whose training is not compared; and the steps that are left.
+
+    The gradient of an effective weight is compared; what an optimizer moves is something else. A spectral norm
+    changes its estimate in every pass of training, and its gradients are not compared either.
+    """
+    found = []
+    for side in (keras, torch):
+        for path, how in side.computed().items():
+            spectral = "Spectral" in how
+            if not (spectral or arguments["train_steps"]):
+                continue
+            what = "its steps of an optimizer move what it is computed from"
+            text = f"{path} is computed ({how}): {'each pass of training changes it' if spectral else what}"
+            fix = "compare the training of both models without that, or by their own losses"
+            keras_path, torch_path = (path, None) if side.side == "keras" else (None, path)
+            found.append(Finding(keras_path, torch_path, Kind.NOT_COMPARED, None, text, fix))
+            arguments["gradients"] = arguments["gradients"] and not spectral
+    return found, 0 if found else arguments["train_steps"]
+
+
 def add_training(
     report: Report,
     keras: Adapter,
@@ -96,6 +117,11 @@ def add_training(
     """
     if any(finding.kind is Kind.ERROR for finding in report.findings):
         report.notes.append("gradients and training were not compared: the models could not be evaluated")
+        return
+    open_, arguments["train_steps"] = _computed(keras, torch, arguments)
+    report.findings += open_
+    if open_ and not arguments["gradients"]:
+        report.verdict = verdict_of(report.findings, evaluated=True, noisy=noisy, parts=[report.verdict])
         return
     try:
         result = training_findings(keras, torch, pairing, inputs, **arguments)

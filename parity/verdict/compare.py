@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.adapters import trainer_of
+from parity.adapters import trainer_of, with_plain_weights
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.environment import environment
@@ -43,6 +43,7 @@ from parity.weights.differences import exact_folds
 from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides, taking
 
 
+@with_plain_weights
 def compare(
     keras_model: Any,
     torch_module: Any,

@@ -33,6 +33,8 @@ def copy(pairing: Pairing, source: Adapter, target: Adapter) -> int:
                 if slot.layout.rows(target.side) is not None:
                     value = slot.layout.put(target.side, target.read(destination), value)
                 target.write(destination, value)
+            elif refused := target.refuses(destination, np.asarray(value)):
+                raise UsageError(refused)
             elif slot.bias is None:
                 _check_exact(value, destination, dtypes[destination])
     for constant in [constant for item in pairing.pairs for constant in item.constants]:

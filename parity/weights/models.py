@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from parity.adapters import adapt, side_of
+from parity.adapters import adapt, plain_weights, side_of
 from parity.adapters.inputs.names import name_inputs
 from parity.adapters.probe import (
     as_list,
@@ -99,7 +99,9 @@ def pair(
         UsageError: the two models are not one of each framework, the mapping is not made of paths, or a pattern names
             nothing.
     """
-    return pair_models(*sorted_sides(*adapters_of(first, second, inputs)), mapping, inputs, layout, ignore)
+    with plain_weights(first, second):
+        sides = sorted_sides(*adapters_of(first, second, inputs))
+        return pair_models(*sides, mapping, inputs, layout, ignore)
 
 
 def given(

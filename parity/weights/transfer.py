@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.adapters import plain_weights
 from parity.core.adapter import Adapter
 from parity.pairing.pair import MappingLike, Pairing
 from parity.pairing.problems.grouped import pairing_error
@@ -76,13 +77,21 @@ def transfer(
         UsageError: the two models are not one of each framework, a dtype would lose digits, or the pairing is of
             other models.
     """
-    source_adapter, target_adapter = adapters_of(source, target, inputs)
-    keras, torch = sorted_sides(source_adapter, target_adapter)
-    pairing = (
-        pair_models(keras, torch, mapping, inputs, layout, ignore)
-        if pairing is None
-        else given(pairing, keras, torch, mapping, ignore)
-    )
+    with plain_weights(source, target, written=target):
+        sides = adapters_of(source, target, inputs)
+        keras, torch = sorted_sides(*sides)
+        pairing = (
+            pair_models(keras, torch, mapping, inputs, layout, ignore)
+            if pairing is None
+            else given(pairing, keras, torch, mapping, ignore)
+        )
+        return _transferred(pairing, *sides, strict)
+
+
+def _transferred(
+    pairing: Pairing, source_adapter: Adapter, target_adapter: Adapter, strict: bool
+) -> TransferResult:
+    """Copy what is paired, once everything is known to fit; and what is said of it."""
     lost = _lost_values(pairing, source_adapter)
     if (pairing.problems or lost) and strict:
         raise pairing_error([*pairing.problems, *lost.values()], pairing.unrun)
@@ -100,7 +109,7 @@ def transfer(
         copied=copied,
         unmatched_source=[*(unmatched[0] if to_torch else unmatched[1]), *lost],
         unmatched_target=unmatched[1] if to_torch else unmatched[0],
-        notes=list(pairing.notes),
+        notes=[*_computed(source_adapter, target_adapter), *pairing.notes],
         ignored=(ignored[both[0]], ignored[both[1]]),
         constants=(
             [path for side, path in pairing.constants if side == both[0]],
@@ -114,6 +123,16 @@ def transfer(
             for path in (slot.bias[1], slot.torch if source_adapter.side == "torch" else slot.keras)
         ],
     )
+
+
+def _computed(*sides: Adapter) -> list[str]:
+    """What the sides say of weights that are computed."""
+    return [
+        text
+        for side in sides
+        for text in side.said
+        if any(text.split(" ")[1] == path for path in side.computed())
+    ]
 
 
 def _lost_values(pairing: Pairing, source: Adapter) -> dict[str, Problem]:

@@ -67,6 +67,11 @@ class KerasAdapter:
             for path, layer in self.objects.items()
             for name, _, variable in own_variables(layer)
         }
+        self.said = tuple(
+            f"Keras {path} is in a SpectralNormalization: it is copied and compared as inference uses it, and each step of "
+            "training divides it by its norm first"
+            for path in self.computed()
+        )
 
     # --- layers and weights -----------------------------------------------------------------------------
 
@@ -89,6 +94,20 @@ class KerasAdapter:
     def storage(self, path: str) -> int:
         """An identity that tied variables share."""
         return id(self.variables[path])
+
+    def computed(self) -> dict[str, str]:
+        """What computes a weight anew in every step of training, by the weight's path."""
+        return {
+            path: "SpectralNormalization"
+            for layer in self.objects.values()
+            if isinstance(layer, keras.layers.SpectralNormalization) and hasattr(layer, "kernel")
+            for path, variable in self.variables.items()
+            if variable is layer.kernel
+        }
+
+    def refuses(self, path: str, value: Array) -> str:
+        """Nothing: every variable takes every value."""
+        return ""
 
     def every_variable(self) -> list[Any]:
         """The variables of the model and of its layers, each once."""

@@ -143,6 +143,8 @@ def own_variables(layer: Any) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     A variable is known by its own name and by the attribute that holds it; one without either, by its place among
     those of its layer. Random-seed states are not weights.
     """
+    if isinstance(layer, L.SpectralNormalization):
+        return  # a vector that estimates a norm in training, and the kernel of the layer inside
     attributes = {id(value): name for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
     used: set[str] = set()
     unnamed = count()

@@ -17,6 +17,7 @@ from parity.adapters.torch.calls.composite import arguments_of, outputs_of
 from parity.adapters.torch.calls.watch import watched
 from parity.adapters.torch.forward import call, call_unseen, constants, statistics_kept, taken
 from parity.adapters.torch.layers import attributes, layer_info, layers_of
+from parity.adapters.torch.parametrized import held_weights, refusal
 from parity.adapters.torch.precision import full_multiplication, precision
 from parity.adapters.torch.tensors import as_array, named_arrays, named_leaves, replaced
 from parity.adapters.torch.trace import framework, tensors_of, tracing
@@ -64,8 +65,13 @@ class TorchAdapter:
         self.objects, self._aliases = layers_of(module)
         self._dtype: torch.dtype | None = None
         self.form, self.keys, self.orders, self.said = Form(constants=constants(module)), (), (), ()
+        self.said = tuple(
+            f"torch {path} is computed in every pass ({how}): its effective weight is copied and compared, and training "
+            "moves what it is computed from"
+            for path, how in self.computed().items()
+        )
         if self.form.constants:
-            self.said = (
+            self.said += (
                 f"torch is called with {', '.join(f'{name}=False' for name in self.form.constants)}",
             )
 
@@ -92,6 +98,15 @@ class TorchAdapter:
     def write(self, path: str, value: Array) -> None:
         """Set a parameter or buffer in place."""
         write(self._tensor(path), value)
+
+    def computed(self) -> dict[str, str]:
+        """What computes a weight anew in every pass, by the weight's path (parity.adapters.torch.parametrized)."""
+        return held_weights(self.objects)
+
+    def refuses(self, path: str, value: Array) -> str:
+        """Why a weight that is computed cannot become this value; empty where it can."""
+        layer, _, name = path.rpartition(".")
+        return refusal(path, self.objects[layer], name, value)
 
     def storage(self, path: str) -> int:
         """An identity that tied tensors share."""
