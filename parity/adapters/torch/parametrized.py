@@ -28,7 +28,7 @@ ROUNDING = 64
 
 
 @dataclass
-class Held:
+class PlainWeights:
     """A module whose weights are plain for the time being.
 
     Attributes:
@@ -92,7 +92,7 @@ class Held:
 
     def refusal(self, name: str, value: Array) -> str:
         """Why the parametrization cannot hold a value; empty where it can. Nothing is changed."""
-        now = {other: weight.detach().clone() for other, weight in self.weights.items()}
+        now = {key: weight.detach().clone() for key, weight in self.weights.items()}
         self.wrap()
         try:
             before = _snapshot(self.module)
@@ -101,16 +101,16 @@ class Held:
         finally:
             self.unwrap()
             with torch.no_grad():
-                for other, weight in now.items():
-                    self.weights[other].copy_(weight)
+                for key, weight in now.items():
+                    self.weights[key].copy_(weight)
         return text
 
 
 HOOKS = (WeightNorm, SpectralNorm)
-_HELD: weakref.WeakKeyDictionary[nn.Module, Held] = weakref.WeakKeyDictionary()
+_HELD: weakref.WeakKeyDictionary[nn.Module, PlainWeights] = weakref.WeakKeyDictionary()
 
 
-def held_plain(module: nn.Module) -> Held | None:
+def held_plain(module: nn.Module) -> PlainWeights | None:
     """What is known of a module whose weights are plain for the time being."""
     return _HELD.get(module)
 
@@ -126,12 +126,12 @@ def plain(root: nn.Module, write_back: bool) -> Iterator[None]:
     Raises:
         UsageError: a parametrization gives another weight each time.
     """
-    opened: list[Held] = []
+    opened: list[PlainWeights] = []
     try:
         for module in root.modules():
             how = {} if module in _HELD else computed(module)
             if how:
-                held = Held(module, how, write_back)
+                held = PlainWeights(module, how, write_back)
                 held.unwrap()
                 _HELD[module] = held
                 opened.append(held)
