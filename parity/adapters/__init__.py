@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
+from parity.adapters.held import is_exported, opened
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
 
@@ -24,7 +25,7 @@ def side_of(model: object) -> str | None:
     if keras is not None and isinstance(model, keras.layers.Layer):
         return "keras"
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(model, torch.nn.Module):
+    if torch is not None and (isinstance(model, torch.nn.Module) or is_exported(model)):
         return "torch"
     return None
 
@@ -65,8 +66,9 @@ def adapt(model: Any, device: str = "cpu") -> Adapter:
         device: "cpu" or "gpu".
 
     Raises:
-        UsageError: the object is neither, or there is no such device.
+        UsageError: the object is neither, is held in a form that cannot be compared, or there is no such device.
     """
+    model = opened(model)
     side = side_of(model)
     if side == "keras":
         from parity.adapters.keras.adapter import KerasAdapter

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from parity.core.adapter import Form, Takes
+from parity.core.errors import UsageError
 
 PLAIN = Form()
 CACHES = ("use_cache",)
@@ -27,8 +28,24 @@ def call(
     """What the module gives; flags for train and eval mode are put back afterwards."""
     args, kwargs = form.arguments(tensors)
     with modes_kept(module), torch.set_grad_enabled(gradients):
-        module.train(training)
+        set_mode(module, training)
         return module(*args, **kwargs)
+
+
+def set_mode(module: nn.Module, training: bool) -> None:
+    """Train or eval mode. An exported program stays in the mode that it was exported in.
+
+    Raises:
+        UsageError: an exported program is to train.
+    """
+    try:
+        module.train(training)
+    except NotImplementedError as error:
+        if training:
+            raise UsageError(
+                "a module must have a training mode to be compared in training; got an exported program. "
+                "Pass the module that was exported."
+            ) from error
 
 
 def taken(module: nn.Module) -> Takes:
@@ -54,7 +71,7 @@ def constants(module: nn.Module) -> dict[str, Any]:
 def call_unseen(module: nn.Module, tensors: Sequence[torch.Tensor]) -> Any:
     """What one module gives alone, in eval mode, unseen by its hooks."""
     with modes_kept(module), torch.no_grad(), statistics_kept(module):
-        module.eval()
+        set_mode(module, False)
         forward = getattr(module.forward, "unseen", module.forward)  # not the one that is watched
         return forward(*tensors)
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from parity.adapters.torch.adapter import TorchAdapter
-from parity.adapters.torch.forward import modes_kept
+from parity.adapters.torch.forward import modes_kept, set_mode
 from parity.adapters.torch.tensors import named_tensors
 from parity.adapters.torch.training.optimizer import from_hyperparameters, read_state, rules_of, unknown_keys
 from parity.adapters.torch.training.recipe import Recipe, of_given, of_hyperparameters
@@ -90,7 +90,7 @@ class TorchTrainer:
         frozen_by_hand = self.module.training and not all(m.training for m in self.module.modules())
         with modes_kept(self.module):
             if not (training and frozen_by_hand):
-                self.module.train(training)
+                set_mode(self.module, training)
             yield
 
     def evaluate(
