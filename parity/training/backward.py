@@ -46,7 +46,7 @@ class Backward:
 
     def gaps(self) -> list[Gap]:
         """Parameters' gradients."""
-        return gaps(self.slots, self.keras.parameters, self.torch.parameters, self.spreads)
+        return gaps(self.slots, self.keras.parameters, self.torch.parameters, self.spreads, values=False)
 
     def input_gaps(self) -> list[str]:
         """What differs in the inputs' gradients, in words."""

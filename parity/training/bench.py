@@ -16,7 +16,7 @@ from parity.core.finding import Finding
 from parity.core.layout import aligned, as_torch
 from parity.core.tolerance import difference
 from parity.core.trainer import Evaluation, Trainer, WatchedCall
-from parity.core.types import Array, Both, Side
+from parity.core.types import RECURRENT, Array, Both, Side
 from parity.pairing.pair import LayerPair, Pairing
 from parity.pairing.slots import Slot
 from parity.training.rounding import DRAWS, Spread, absolute_sums, laid, limit_of, shaken, widen
@@ -82,7 +82,9 @@ class Bench:
         self.watched = {
             pair.keras: pair.torch[-1]
             for pair in pairing.pairs
-            if self.layers.keras[pair.keras].leaf and self.layers.torch[pair.torch[-1]].leaf
+            if self.layers.keras[pair.keras].leaf
+            and self.layers.torch[pair.torch[-1]].leaf
+            and self.layers.keras[pair.keras].family not in RECURRENT  # a pass of a cell is no call of it
         }
         self.extras: list[tuple[str, float]] = []
         self._shapes: list[tuple[int, ...]] = []

@@ -75,6 +75,7 @@ def gaps(
     torch: Tensors,
     spreads: Both[Spread],
     history: dict[str, Array] | None = None,
+    values: bool = True,
 ) -> list[Gap]:
     """Every paired tensor of two sets; a value that is None counts as zeros.
 
@@ -84,10 +85,15 @@ def gaps(
         torch: torch values by path.
         spreads: what was measured on either side, by its own paths.
         history: the greatest magnitudes so far of values that add up over the steps; this call's are taken in.
+        values: whether these are the tensors' values, or their gradients: a sum's gradient is that of each term.
     """
     found = []
     for pair, slot in slots:
-        a, b = _without_bias(slot, keras, torch)
+        a, b = (
+            _without_bias(slot, keras, torch)
+            if values or not slot.summed
+            else (keras.get(slot.keras), torch.get(slot.torch))
+        )
         if a is None and b is None:
             continue
         a = np.zeros(slot.layout.keras_shape) if a is None else slot.layout.part("keras", a)
@@ -122,7 +128,7 @@ def _limit_of_bias(slot: Slot, keras: Tensors, torch: Tensors, spreads: Both[Spr
 
 
 def _without_bias(slot: Slot, keras: Tensors, torch: Tensors) -> tuple[Array | None, Array | None]:
-    """Both values, less the bias of the convolution in front where it is part of one of them (a running mean)."""
+    """Both values, less the bias of the convolution in front where it is part of one (a running mean); or sums of two."""
     a, b = keras.get(slot.keras), torch.get(slot.torch)
     if slot.bias is None:
         return a, b
@@ -132,4 +138,4 @@ def _without_bias(slot: Slot, keras: Tensors, torch: Tensors) -> tuple[Array | N
         return a, b
     if side == "keras":
         return (None if a is None else a - bias), b
-    return a, (None if b is None else b - bias)
+    return a, (None if b is None else b + bias if slot.summed else b - bias)

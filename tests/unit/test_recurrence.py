@@ -223,3 +223,35 @@ def test_a_recurrent_pair_is_copied_and_equal(name: str, way: str) -> None:
     report = parity.compare(keras_model, module, inputs=inputs, quick=True)
     assert report.verdict == "EQUAL", str(report)
     assert report.max_rel_diff < 1e-13
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "bigru2-last", "packed", "cell-gru"])
+def test_gradients_of_a_recurrent_pair_are_equal(name: str) -> None:
+    keras_model, module, inputs = PAIRS[name]()
+    randomise(adapt(module), 0)
+    parity.transfer(module, keras_model, inputs=inputs)
+    report = parity.compare(keras_model, module, inputs=inputs, quick=True, gradients=True)
+    assert report.verdict == "EQUAL", str(report)
+
+
+@pytest.mark.parametrize("name", ["gru", "cell-gru"])
+def test_steps_of_a_gru_are_equal(name: str) -> None:
+    keras_model, module, inputs = PAIRS[name]()
+    parity.transfer(module, keras_model, inputs=inputs)
+    report = parity.compare(keras_model, module, inputs=inputs, quick=True, train_steps=2, match_rules=True)
+    assert report.verdict == "EQUAL", str(report)
+
+
+@pytest.mark.parametrize("name", ["lstm", "rnn", "packed"])
+def test_two_biases_learn_twice_as_fast_as_one(name: str) -> None:
+    keras_model, module, inputs = PAIRS[name]()
+    parity.transfer(module, keras_model, inputs=inputs)
+    report = parity.compare(keras_model, module, inputs=inputs, quick=True, train_steps=2)
+    assert report.verdict == "DIVERGED"
+    assert {(f.cause, f.fix_verified) for f in report.findings} == {("recurrent-bias", True)}, str(report)
+    held = parity.compare(keras_model, module, inputs=inputs, quick=True, train_steps=2, match_rules=True)
+    assert held.verdict == "EQUAL", str(held)
+    for path, parameter in module.named_parameters():
+        parameter.requires_grad_("bias_hh" not in path or (name == "packed" and "first" in path))
+    mended = parity.compare(keras_model, module, inputs=inputs, quick=True, train_steps=2)
+    assert mended.verdict == "EQUAL", str(mended)

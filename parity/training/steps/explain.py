@@ -19,6 +19,7 @@ from parity.training.steps.optimizer_causes import OptimizerStep, explain_step
 from parity.training.steps.rounding import StepSpreads
 from parity.training.steps.run import Runs, torch_rule
 from parity.training.steps.statistics import Statistics, batch_of, explain_statistics
+from parity.training.steps.two_biases import two_biases
 
 V = TypeVar("V")
 
@@ -31,6 +32,11 @@ def explain(
         return _statistics(runs, difference, steps)
     if difference.what == "parameters":
         pairs = [optimizer_steps(runs, number, steps) for number in range(difference.step + 1)]
+        before = Both(*(s[difference.step - 1].state for s in steps)) if difference.step else runs.start
+        after = Both(*(side[difference.step].state for side in steps))
+        biases = two_biases(difference.gaps, runs.bench.slots(), before, after)
+        if biases is not None:
+            return biases
         worst = max(difference.gaps, key=lambda gap: gap.relative).slot
         blurred = blurred_paths(runs, difference.step, steps, rounding)
         found = explain_step(

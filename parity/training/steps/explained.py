@@ -23,6 +23,7 @@ class Explained:
         parts: parts of the optimizer's rule that are taken from torch.
         unconstrained: whether Keras' weight constraints are left out.
         ignored: Keras paths of layers whose statistics are not looked at any more.
+        held: torch paths of parameters that are not trained any more.
         known: whether the rest can be judged.
     """
 
@@ -32,4 +33,5 @@ class Explained:
     parts: list[Part] = field(default_factory=list)
     unconstrained: bool = False
     ignored: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
     known: bool = True

@@ -62,7 +62,7 @@ def first_difference(
         gradients = Both(*(side.gradients for side in allowed))
         states = Both(*(side.state for side in allowed))
         for what, found in (
-            ("gradient", gaps(slots, keras.gradients, torch.gradients, gradients)),
+            ("gradient", gaps(slots, keras.gradients, torch.gradients, gradients, values=False)),
             ("statistics", gaps(statistics, keras.state, torch.state, states, history)),
             ("parameters", gaps(slots, keras.state, torch.state, states, history)),
         ):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.core.rules import Hyperparameters, Rule, State, advance
 from parity.core.trainer import Trainer
 from parity.core.types import Array, Both, Side
@@ -61,7 +62,8 @@ class Runs:
 
     def __init__(self, bench: Bench, steps: int, optimizer: Any) -> None:
         self.bench = bench
-        keras = [_batch(bench.inputs.keras, step) for step in range(steps)]
+        padding = masks_zero(bench.layers.keras)
+        keras = [_batch(bench.inputs.keras, step, padding) for step in range(steps)]
         self.batches = Both(keras, [bench.to_torch(batch) for batch in keras])
         self.targets = [bench.targets(step + 1) for step in range(steps)]
         self.start = bench.states()
@@ -154,7 +156,8 @@ class Runs:
         targets = self.targets[number].of(side)
         found = trainer.evaluate(batch, targets, training=True, shake=self._shake)
         add_up(self.bench.ties, side, found.parameters)
-        trained, zeroed = trainer.trainable() - self._left_out(side), self.zeroed.of(side)
+        held = self._left_out(side) | (self.explained.held if side == "torch" else set())
+        trained, zeroed = trainer.trainable() - held, self.zeroed.of(side)
         gradients = {
             path: np.zeros_like(gradient) if path in zeroed else gradient
             for path, gradient in found.parameters.items()
@@ -228,8 +231,8 @@ def torch_rule(rule: Rule, slot: Slot) -> Rule:
     return replace(rule, tensor=slot.torch) if slot.layout.torch_rows and rule.clip == "clipnorm" else rule
 
 
-def _batch(inputs: Sequence[Array], step: int) -> list[Array]:
-    """The inputs in another order and a little changed, so that no two steps are the same."""
+def _batch(inputs: Sequence[Array], step: int, padding: bool) -> list[Array]:
+    """The inputs in another order and a little changed, so that no two steps are the same; `padding` stays at its end."""
     if step == 0:
         return list(inputs)
     rng = np.random.default_rng(step)
@@ -241,6 +244,7 @@ def _batch(inputs: Sequence[Array], step: int) -> list[Array]:
             spread = 0.1 * float(np.std(value)) or 0.1
             value = value + spread * rng.standard_normal(value.shape)
         elif value.ndim > 1:
-            value = np.roll(value, step, axis=1)
+            rolled = np.roll(value, step, axis=1)
+            value = padded_like(rolled, value) if padding else rolled
         batch.append(value)
     return batch

@@ -74,6 +74,8 @@ class Trajectory:
                 break
             found = explain(self.runs, difference, steps, self.rounding)
             self._take(found, f" (step {difference.step + 1})")
+            if found.held:
+                torch = self.runs.reference = self.runs.run("torch")
             if not found.known:
                 break
         result.figures["steps"] = len(self.rounding)
@@ -194,6 +196,7 @@ class Trajectory:
             explained.batchnorm.setdefault(path, {}).update(changes)
         explained.parts += [part for part in found.parts if part not in explained.parts]
         explained.ignored |= found.ignored
+        explained.held |= found.held
 
     def _hides_the_rate(self, first: TrainingStep) -> bool:
         """Whether the frameworks' momentum has two rules that agree only because the learning rate stays."""
