@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from parity.causes.attention.positions import explain_positions
 from parity.causes.case import Explanation, Hypothesis
 from parity.causes.recorded import RecordedSteps, StepPlace, equal_tensors
 from parity.causes.steps.identify import identify
@@ -110,6 +111,10 @@ class Between(RecordedSteps):
             return []
         nodes = self.traces["keras"].nodes[keras.node], self.traces["torch"].nodes[torch.node]
         text = f" (step {nodes[0].label} in Keras, {nodes[1].label} in torch)"
+        roots = [root.value for root in self._roots("keras", keras)]
+        several = len(self._inputs["keras"][0]) > 1  # of one example, every tensor is the same for all
+        if several and (shifted := explain_positions(values[0], values[1], place, roots)):
+            return [_with(item, text, None) for item in shifted]
         unlike = self._of_unlike_operands(keras, torch, values[0], values[1], place)
         if unlike is not None:
             return [_with(item, text, None) for item in unlike]

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from itertools import chain
 
 import numpy as np
 
+from parity.causes.attention.match import Attentions
+from parity.causes.attention.positions import explain_positions
 from parity.causes.between import Between, applied_twice
 from parity.causes.case import Case, Explanation, Hypothesis
-from parity.causes.cells.explain import ADDED
+from parity.causes.cases import case_of
 from parity.causes.confirm import chosen, differing_elements, enough, unverified
 from parity.causes.findings import exchanged_strides, explained
 from parity.causes.layers import explain_layer
@@ -25,7 +27,6 @@ from parity.core.layout import activation_to_torch, aligned
 from parity.core.trace import Source
 from parity.core.types import Array
 from parity.pairing.pair import Pairing
-from parity.pairing.slots import Standing
 from parity.replay.located import Apart, Call, Located
 from parity.replay.tensors import compare
 
@@ -141,9 +142,10 @@ class Explainer:
     def _hypotheses(self, apart: Apart) -> tuple[Iterable[Hypothesis], str]:
         """What may explain a difference, or why that could not be looked for: the difference itself is proven."""
         try:
+            attended = self._of_attention(apart)
             if apart.kind in {Kind.WIRING, Kind.OUTPUT}:
-                return self._of_arrival(apart, self._recorded()), ""
-            return explain_layer(self._case(apart)), ""
+                return chain(attended, self._of_arrival(apart, self._recorded())), ""
+            return [*attended, *explain_layer(self._case(apart))], ""
         except Exception as error:  # any tensors, any error: it costs the name, not the verdict
             return [], NOT_LOOKED_FOR.format(in_a_line(error))
 
@@ -180,9 +182,24 @@ class Explainer:
 
     def again_at(self, apart: Apart) -> list[Hypothesis]:
         """Everything that may explain a difference of this localisation, steps between the layers aside."""
+        attended = self._of_attention(apart)
         if apart.kind in {Kind.WIRING, Kind.OUTPUT}:
-            return list(self._of_tensors(apart, self.between))
-        return explain_layer(self._case(apart))
+            return [*attended, *self._of_tensors(apart, self.between)]
+        return [*attended, *explain_layer(self._case(apart))]
+
+    def _of_attention(self, apart: Apart) -> list[Hypothesis]:
+        """What the attentions in front of a place, or in it, say of it."""
+        try:
+            whole = {path: layer.whole for path, layer in self.layers[0].items()}
+            return self.attentions.of(apart, self.places, whole)
+        except Exception:  # any model, any error: other causes are looked for
+            return []
+
+    @cached_property
+    def attentions(self) -> Attentions:
+        """The attentions of both sides."""
+        free = {path for path, layer in self.layers[1].items() if layer.whole}
+        return Attentions(self.keras, self.torch, self.inputs, lambda: self.between.forced(free))
 
     @cached_property
     def between(self) -> Between:
@@ -210,6 +227,8 @@ class Explainer:
             ends = self._ends(apart, number, between)
             if compare([keras], [torch]).differs:
                 place = self._place(apart)
+                for item in explain_positions(keras, torch, place) if keras.dtype.kind in "iu" else ():
+                    yield Hypothesis((item,))
                 for item in explain_arrival(*channels_first(keras, torch), self._sources(apart), place):
                     if ends is None or between.possible(item.cause, *ends):
                         yield Hypothesis((self._second_softmax(item, apart),))
@@ -253,54 +272,9 @@ class Explainer:
 
     def _case(self, apart: Apart) -> Case:
         path = apart.call.path
-        torch_paths = self.pairs[path]
-        keras, torch = self.layers[0][path], self.layers[1][torch_paths[-1]]
-        weights: tuple[dict[str, Array], dict[str, Array]] = {}, {}
-        standings: dict[str, tuple[str, Standing]] = {}
-        families = keras.family, torch.family
-        summed: list[tuple[str, str]] = []
-        for slot in self.slots.get(path, ()):
-            own = next((t.name for t in torch.tensors if t.path == slot.torch), slot.torch.rpartition(".")[2])
-            name = own if len(torch_paths) == 1 else slot.torch
-            values = slot.layout.to_torch(self.keras.read(slot.keras)), self.torch.read(slot.torch)
-            if slot.standing is not None and len(torch_paths) == 1 and not slot.layout.partial:
-                name = slot.standing.name
-                standings[name] = own, slot.standing
-                values = slot.standing.layout.to_keras(values[0]), slot.standing.layout.to_keras(values[1])
-                families = families[0] or slot.standing.family, families[1] or slot.standing.family
-            if slot.bias is not None and slot.summed:  # the first bias holds the sum, and the second nothing
-                second = next(tensor.name for tensor in torch.tensors if tensor.path == slot.bias[1])
-                added = self.torch.read(slot.bias[1])
-                values = values[0], values[1] + added
-                weights[0][second] = weights[1][second] = np.zeros_like(added)
-                weights[1][ADDED] = added
-                summed.append((name, second))
-            weights[0][name], weights[1][name] = values
-
-        def rerun(values: Mapping[str, Array], settings: Mapping[str, Any]) -> Array | None:
-            if len(torch_paths) != 1:
-                return None
-            values = {**values, **{second: weights[0][second] for first, second in summed if first in values}}
-            outputs = self.torch.trial(torch_paths[0], apart.inputs, _as_stored(values, standings), settings)
-            return outputs[0] if outputs else None
-
-        return Case(
-            path, ", ".join(torch_paths), families, (keras.settings, torch.settings),
-            list(apart.call.inputs), apart.keras_result[0], list(apart.inputs), apart.outputs[0], weights,
-            self.images, rerun,
-        )  # fmt: skip
-
-
-def _as_stored(
-    values: Mapping[str, Array], standings: Mapping[str, tuple[str, Standing]]
-) -> dict[str, Array]:
-    """Values under torch's own names and in its own layouts, as the layer of an unknown class holds them."""
-    return {
-        standings[name][0] if name in standings else name: standings[name][1].layout.to_torch(value)
-        if name in standings
-        else value
-        for name, value in values.items()
-    }
+        layers = self.layers[0][path], self.layers[1][self.pairs[path][-1]]
+        sides = self.keras, self.torch
+        return case_of(apart, sides, layers, self.pairs[path], self.slots.get(path, ()), self.images)
 
 
 def _same_place(first: Located, second: Located) -> bool:

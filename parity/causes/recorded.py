@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import prod
 
@@ -87,9 +88,15 @@ class RecordedSteps:
         observer, paths = replay()
         with torch.watched(observer, paths):
             self.traces["torch"] = torch.trace(inputs["torch"], self._kept["torch"])[1]
+        self._forcing = observer, paths
         self._marks = {side: self._marked(side) for side in ("keras", "torch")}
         self._linear = [(_mark(value), value) for value in map(self._as_torch, linear)]
         self._twins: dict[tuple[str, StepPlace], Array | None] = {}
+
+    def forced(self, free: set[str]) -> AbstractContextManager[None]:
+        """While this is open, torch's paired layers give the Keras values, those that are free aside."""
+        observer, paths = self._forcing
+        return self._torch.watched(observer, paths - free)
 
     def _marked(self, side: str) -> dict[StepPlace, tuple[int, float, float]]:
         places = [StepPlace(node.id, i) for node in self.traces[side].nodes for i in range(len(node.shapes))]

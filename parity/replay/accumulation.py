@@ -158,7 +158,8 @@ def share_alike(operand: Array | None, unit: float) -> float:
     shares = [0.0]
     for axis in range(1, operand.ndim):
         if operand.shape[axis] > 1:
-            gaps = np.abs(np.diff(operand, axis=axis))
+            with np.errstate(invalid="ignore"):  # infinities, as masks have them, are next to one another
+                gaps = np.abs(np.diff(operand, axis=axis))
             near = gaps <= 8.0 * unit * np.abs(np.take(operand, range(1, operand.shape[axis]), axis))
             shares.append(float(near.mean()))
     return max(shares)

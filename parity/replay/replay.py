@@ -10,7 +10,7 @@ layer's input and output replaced by what the Keras side had at the same call. S
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from parity.core.layout import activation_to_torch
 from parity.core.types import Array
 from parity.replay.forced import Spreads
 from parity.replay.located import Apart, Call, Compared
-from parity.replay.tensors import PairSpread, compare, compare_result, is_part_of, without_borders
+from parity.replay.tensors import PairSpread, compare, compare_result, is_part_of, regrouped, without_borders
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Replay(Observer):
         if found is None:
             return None
         position, call = found
+        call = replace(call, inputs=regrouped(call.inputs, inputs))
         compared = compare(
             call.inputs, inputs, one_pixel=True, spread=self._arrived_spread(position, path, index)
         )
@@ -98,6 +99,9 @@ class Replay(Observer):
             return None
         position, call = found
         taken = self._taken.pop((call.path, index), inputs)
+        plain = None if call.linear is None else regrouped(call.linear, outputs)
+        given = regrouped(call.inputs, taken)
+        call = replace(call, inputs=given, outputs=regrouped(call.outputs, outputs), linear=plain)
         arrived = self._arrived.pop((call.path, index), None)
         spreads = self._result_spreads(position, path, index)
         if arrived is not None and self.judging:

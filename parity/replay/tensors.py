@@ -81,6 +81,27 @@ def compare(
     return Compared(bool(texts), "; ".join(texts), replacement, greatest, misshapen)
 
 
+def regrouped(keras: Sequence[Array], torch: Sequence[Array]) -> Sequence[Array]:
+    """The Keras tensors, those that differ from torch's by split or merged axes alone in torch's shape.
+
+    That goes for tokens, whose features one side holds by heads and the other in one axis.
+    """
+    found = list(keras)
+    for number, (keras_value, torch_value) in enumerate(zip(keras, torch, strict=False)):
+        if _merges(keras_value.shape, torch_value.shape) and aligned(keras_value, torch_value) is None:
+            found[number] = keras_value.reshape(torch_value.shape)
+    return keras if all(a is b for a, b in zip(found, keras, strict=True)) else found
+
+
+def _merges(keras: tuple[int, ...], torch: tuple[int, ...]) -> bool:
+    """Whether one shape of tokens is the other with neighbouring axes in one."""
+    fine, coarse = sorted((keras, torch), key=len, reverse=True)
+    if len(coarse) < 3 or len(fine) == len(coarse) or fine[:2] != coarse[:2] or prod(fine) != prod(coarse):
+        return False
+    ends = {prod(fine[:i]) for i in range(len(fine) + 1)}
+    return all(prod(coarse[:i]) in ends for i in range(len(coarse)))
+
+
 def without_borders(keras: Sequence[Array], torch: Sequence[Array]) -> tuple[bool, Compared] | None:
     """Compare images of which one has a border that the other side adds later; None where that is not so.
 
