@@ -49,6 +49,7 @@ def training() -> list[tuple[str, str, Callable[[], None]]]:
     """Mutants of other models: cause, model, and the test that seeds one and asserts all four columns."""
     from tests.mutation import test_recurrent_faults as r
     from tests.mutation import test_training_faults as t
+    from tests.unit import test_attention_causes as a
 
     single = {case: next(iter(causes)) for case, (_, causes) in t.OPTIMIZERS.items() if len(causes) == 1}
     return [
@@ -64,6 +65,11 @@ def training() -> list[tuple[str, str, Callable[[], None]]]:
         *(("loss-reduction", name, partial(t.test_loss_reduction, name)) for name in t.MODELS[:3]),
         *((cause, name, partial(r.test_a_recurrent_fault_is_named_with_a_fix_that_was_tried, cause, name))
           for cause, name in r.FAULTS),
+        *((cause.strip(), name, partial(a.test_a_fault_in_an_attention_has_its_name, cause, name))
+          for cause, name in a.CASES),
+        *((cause, f"{halves} {fused}", partial(a.test_positions_that_turn_queries_and_keys, cause, halves, fused))
+          for cause, halves, fused in a.TURNINGS),
+        *(("position-offset", way, partial(a.test_positions_counted_from_another_number, way, 1)) for way in a.PLACES),
     ]  # fmt: skip
 
 
