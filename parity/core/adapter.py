@@ -30,11 +30,13 @@ class Form:
         names: of the inputs in their order, as keywords; None hands them over by position.
         as_dict: one dictionary of them is the only argument.
         constants: further keyword arguments, the same in every call.
+        renamed: (own name, name to give it) of each output, in the order in which to give them; empty: as they are.
     """
 
     names: tuple[str, ...] | None = None
     as_dict: bool = False
     constants: Mapping[str, Any] = field(default_factory=dict)
+    renamed: tuple[tuple[str, str], ...] = ()
 
     def arguments(self, tensors: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments of the call."""

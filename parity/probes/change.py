@@ -169,9 +169,34 @@ def changed_inputs(
                 value = _fitted(value, axis, sizes[value.shape[axis]])
         if change.batch and batch and value.ndim and value.shape[0] == batch:
             value = _fitted(value, 0, change.batch)
+        if is_mask(values, number):
+            made.append(_new_mask(value, values[number], change, number))
+            continue
         fresh = _new_values(value, change, tokens, number)
         made.append(padded_like(fresh, values[number]) if padding else fresh)
     return made
+
+
+def is_mask(values: Sequence[Array], number: int) -> bool:
+    """Whether an input of whole numbers is a mask: zeros and ones; ones alone where tokens of its shape come with it."""
+    value = values[number]
+    if value.dtype.kind not in "iu" or value.ndim < 2 or not value.size or not np.isin(value, (0, 1)).all():
+        return False
+    others = (other for i, other in enumerate(values) if i != number and other.dtype.kind in "iu")
+    return bool(value.any()) and (
+        not value.all() or any(other.shape == value.shape and other.max(initial=0) > 1 for other in others)
+    )
+
+
+def _new_mask(value: Array, given: Array, change: Change, seed: int) -> Array:
+    """Another mask, in which nothing that stood in front of each row is masked: a row that is masked whole has no meaning."""
+    fresh = value.copy()
+    if new_values(change):
+        rng = np.random.default_rng((seed, int(change.scale), change.drawn))
+        fresh = flipped(rng, value == 1).astype(value.dtype)
+    if given[..., 0].all():
+        fresh[..., 0] = 1
+    return fresh
 
 
 def _batch(values: Sequence[Array]) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from parity.adapters import trainer_of, with_plain_weights
+from parity.adapters.inputs.outputs import in_keras_order
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.environment import environment
@@ -261,6 +262,7 @@ class _Comparison:
             agree = False
             if len(outputs) == 2:
                 keras, torch = self.sides
+                outputs["torch"] = in_keras_order(torch, outputs["keras"], outputs["torch"])
                 runs = {torch.side: traced_run(torch, inputs["torch"])}
                 self.limits, agree, moving = held(self.sides, inputs, outputs, runs["torch"].outputs)
             if agree:

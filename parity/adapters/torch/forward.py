@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from parity.adapters.torch.tensors import named_leaves
 from parity.core.adapter import Form, Takes
 from parity.core.errors import UsageError
 
@@ -29,7 +30,15 @@ def call(
     args, kwargs = form.arguments(tensors)
     with modes_kept(module), torch.set_grad_enabled(gradients):
         set_mode(module, training)
-        return module(*args, **kwargs)
+        return renamed(module(*args, **kwargs), form)
+
+
+def renamed(outputs: Any, form: Form) -> Any:
+    """The outputs in the order and by the names that were settled with the other side."""
+    if not form.renamed:
+        return outputs
+    leaves = dict(named_leaves(outputs))
+    return {name: leaves[own] for own, name in form.renamed}
 
 
 def set_mode(module: nn.Module, training: bool) -> None:

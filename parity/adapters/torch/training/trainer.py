@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from parity.adapters.torch.adapter import TorchAdapter
-from parity.adapters.torch.forward import modes_kept, set_mode
+from parity.adapters.torch.forward import modes_kept, renamed, set_mode
 from parity.adapters.torch.tensors import named_tensors
 from parity.adapters.torch.training.optimizer import from_hyperparameters, read_state, rules_of, unknown_keys
 from parity.adapters.torch.training.recipe import Recipe, of_given, of_hyperparameters
@@ -115,7 +115,7 @@ class TorchTrainer:
         ):
             # A copy goes in: the module may change its input in place, which a leaf of the graph forbids.
             args, kwargs = self.adapter.form.arguments([leaf.clone() for leaf in leaves])
-            outputs = named_tensors(self.module(*args, **kwargs))
+            outputs = named_tensors(renamed(self.module(*args, **kwargs), self.adapter.form))
             named = [(name, tensor) for name, tensor in outputs if tensor.is_floating_point()]
             loss = self._loss([tensor for _, tensor in named], targets) if targets is not None else None
         gradients: list[torch.Tensor | None] = [None] * (len(self._parameters) + len(leaves))
