@@ -182,14 +182,16 @@ def is_mask(values: Sequence[Array], number: int) -> bool:
     value = values[number]
     if value.dtype.kind not in "iu" or value.ndim < 2 or not value.size or not np.isin(value, (0, 1)).all():
         return False
-    others = (other for i, other in enumerate(values) if i != number and other.dtype.kind in "iu")
-    return bool(value.any()) and (
-        not value.all() or any(other.shape == value.shape and other.max(initial=0) > 1 for other in others)
+    tokens = (
+        bool(item.max(initial=0) > 1)
+        for item in values
+        if item.dtype.kind in "iu" and item.shape == value.shape
     )
+    return bool(value.any()) and (not value.all() or any(tokens))
 
 
 def _new_mask(value: Array, given: Array, change: Change, seed: int) -> Array:
-    """Another mask, in which nothing that stood in front of each row is masked: a row that is masked whole has no meaning."""
+    """Another mask, in which what stands first in each row stays: a row that is masked whole has no meaning."""
     fresh = value.copy()
     if new_values(change):
         rng = np.random.default_rng((seed, int(change.scale), change.drawn))

@@ -1,4 +1,4 @@
-"""Outputs by what they are: the torch side's in the order of Keras', where names or shapes say which is which."""
+"""NamedOutputs by what they are: the torch side's in the order of Keras', where names or shapes say which is which."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from parity.core.adapter import Adapter
 from parity.core.layout import aligned
 from parity.core.types import Array
 
-Outputs = list[tuple[str, Array]]
+NamedOutputs = list[tuple[str, Array]]
 KINDS = {
     "sequence": ("sequence_output", "last_hidden_state", "hidden_state", "features"),
     "pooled": ("pooled_output", "pooler_output", "pooled", "pooler"),
@@ -19,10 +19,10 @@ KINDS = {
 }
 """What the two frameworks' users call one output; each with encoder_ or decoder_ in front too."""
 MOST = 5
-"""Outputs whose orders are tried by their shapes."""
+"""NamedOutputs whose orders are tried by their shapes."""
 
 
-def in_keras_order(torch: Adapter, keras: Outputs, given: Outputs) -> Outputs:
+def in_keras_order(torch: Adapter, keras: NamedOutputs, given: NamedOutputs) -> NamedOutputs:
     """torch's outputs in the order of Keras', and by Keras' names; the adapter gives them so from now on.
 
     Equal names decide, else names of the same kind (`pooled_output` and `pooler_output`). Where the shapes do not fit one
@@ -36,13 +36,13 @@ def in_keras_order(torch: Adapter, keras: Outputs, given: Outputs) -> Outputs:
     return [(name, given[i][1]) for i, (name, _) in zip(order, keras, strict=True)]
 
 
-def _by_name(keras: Outputs, torch: Outputs) -> Sequence[int] | None:
+def _by_name(keras: NamedOutputs, torch: NamedOutputs) -> Sequence[int] | None:
     names = [name for name, _ in torch]
     same = len(set(names)) == len(names) and sorted(names) == sorted(name for name, _ in keras)
     return [names.index(name) for name, _ in keras] if same else None
 
 
-def _by_kind(keras: Outputs, torch: Outputs) -> Sequence[int] | None:
+def _by_kind(keras: NamedOutputs, torch: NamedOutputs) -> Sequence[int] | None:
     kinds = [_kinds([name for name, _ in outputs]) for outputs in (keras, torch)]
     if any(None in side or len(set(side)) < len(side) for side in kinds) or sorted(
         map(str, kinds[0])
@@ -63,11 +63,11 @@ def _kinds(names: Sequence[str]) -> list[tuple[str, str] | None]:
     return found
 
 
-def _by_shape(keras: Outputs, torch: Outputs) -> Sequence[int] | None:
+def _by_shape(keras: NamedOutputs, torch: NamedOutputs) -> Sequence[int] | None:
     """The only order in which shapes fit, where they do not as they are."""
     if len(keras) != len(torch) or not 1 < len(keras) <= MOST:
         return None
-    fits = [[aligned(value, other) is not None for _, other in torch] for _, value in keras]
+    fits = [[aligned(value, candidate) is not None for _, candidate in torch] for _, value in keras]
     if all(fits[i][i] for i in range(len(keras))):
         return None
     found = [
