@@ -18,6 +18,7 @@ class Evidence(Enum):
     NEIGHBOURS_EITHER = "its neighbours, where either would do"
     ORDER = "the order in the dataflow"
     NAMES = "its name, where the dataflow leaves several"
+    NAMES_CONFIRMED = "its name, which a run of both sides confirms"
     RENAMED = "its name, renamed as the other pairs are"
     SHAPE = "kind and shapes, which occur once"
 

@@ -26,6 +26,7 @@ from parity.pairing.leftover.ignored import patterns_of, without_ignored
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
 from parity.pairing.uses.images import images_of
 from parity.pairing.uses.read import unknown
+from parity.weights.confirmed import confirmed
 from parity.weights.readings import settle
 from parity.weights.traced import traced
 
@@ -149,7 +150,9 @@ def pair_models(
     ):
         traces = traces_of(keras, torch, inputs, mapping, layout)
         if isinstance(traces, tuple):
-            return pair_layers(keras, torch, mapping, traces[0].flattened, traces, patterns)
+            pairing = pair_layers(keras, torch, mapping, traces[0].flattened, traces, patterns)
+            values = _taken(keras, torch, inputs)
+            return pairing if values is None else confirmed(pairing, keras, torch, traces, values)
         named.unrun = traces
     flattened, unflattens = flattened_images(keras, inputs)
     first = any(layer.settings.get("data_format") == "channels_first" for layer in keras.layers().values())
@@ -164,6 +167,16 @@ def pair_models(
         return named
     pairing = pair_layers(keras, torch, mapping, flattened, ignore=patterns, images=images)
     return replace(pairing, unrun=named.unrun)
+
+
+def _taken(keras: Adapter, torch: Adapter, inputs: Any) -> list[Array] | None:
+    """The inputs, or the first drawn ones that both sides take."""
+    if inputs is not None:
+        return declared(as_list(inputs, keras), keras)
+    for values in random_inputs(keras):
+        if not _said(keras, values) and not _said(torch, to_torch_inputs(values, keras)):
+            return values
+    return None
 
 
 def traces_of(
