@@ -7,6 +7,9 @@ from pathlib import Path
 ADAPTERS = Path(__file__).parents[2] / "parity" / "adapters"
 KERAS_ALONE = {
     "exact.py",  # float64 that Keras or its backend would pass through float32
+    "exact_steps/__init__.py",  # and what is computed from further steps for it
+    "exact_steps/pooling.py",
+    "exact_steps/resizing.py",
     "flattening.py",  # H, W, C behind a flattening, which torch reads as C, H, W
     "training/batchnorm.py",  # torch's rule for the statistics, put into a Keras layer
     "training/extras.py",  # losses, regularisers and training steps that a Keras model brings along
@@ -15,6 +18,7 @@ KERAS_ALONE = {
 }
 TORCH_ALONE = {
     "influence.py",  # which weights move the outputs, by one backward pass: one side suffices
+    "parametrized.py",  # weights that a pass computes from others; Keras' are plain in inference
     "training/recipe.py",  # what goes with a torch optimizer: a schedule, a clipping, an average
     "training/stepping.py",  # one step with it, which a Keras optimizer does by itself
     "reference.py",  # the arithmetic against which causes are proven
