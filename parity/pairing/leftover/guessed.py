@@ -16,11 +16,13 @@ from parity.pairing.slots import SYNONYMS, Slot, raw_slots
 MOST = 400
 """Open tensors of one side beyond which nothing is guessed."""
 Owned = tuple[LayerInfo, TensorInfo]
-Layers = Mapping[str, LayerInfo]
 
 
 def guessed(
-    pairing: Pairing, sides: tuple[Layers, Layers], neighbours: bool = False, numbers: bool = True
+    pairing: Pairing,
+    sides: tuple[Mapping[str, LayerInfo], Mapping[str, LayerInfo]],
+    neighbours: bool = False,
+    numbers: bool = True,
 ) -> Pairing | None:
     """The pairing with its open tensors paired by their names and shapes; None where that does not come out even.
 
