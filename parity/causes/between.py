@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from parity.causes.attention.positions import explain_positions
 from parity.causes.case import Explanation, Hypothesis
 from parity.causes.recorded import RecordedSteps, StepPlace, equal_tensors
@@ -173,14 +175,24 @@ class Between(RecordedSteps):
         if x is None or z is None or equal_tensors(x, z):
             return None
         steps = identify(x, keras_value), identify(z, torch_value)
-        if steps[0] is None or steps[0] != steps[1] or steps[0].kind == "identity":
+        kind = steps[0].kind if steps[0] is not None else ""
+        turned = _is_turned(x, keras_value) and _is_turned(z, torch_value)
+        if not turned and (steps[0] is None or steps[0] != steps[1] or kind == "identity"):
             return None
         twins = self.twin("keras", operands[0][0]), self.twin("torch", operands[1][0])
         certain = any(twin is not None for twin in twins)
         roots = [*self._roots("keras", keras), *self._roots("torch", torch)]
+        if _is_sequence(x, z):
+            z = activation_to_torch(z)
         held = twins[0] is not None, twins[1] is not None
         found = explain_arrival(x, z, roots, place, certain, held)
-        return [applied_twice(item, steps[0].kind) for item in found]
+        return [applied_twice(item, kind) for item in found]
+
+
+def _is_turned(given: Array, result: Array) -> bool:
+    """Whether a step turned a sequence round."""
+    alike = given.ndim == 3 and given.shape == result.shape
+    return alike and any(np.array_equal(np.flip(given, axis), result) for axis in (1, 2))
 
 
 def _is_sequence(keras: Array, torch: Array) -> bool:

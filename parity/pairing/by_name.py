@@ -16,6 +16,7 @@ from parity.pairing.mapping import MappingLike, entries, known, may_be_made_up, 
 from parity.pairing.names import Names, below, stems
 from parity.pairing.pairs import LayerPair, Pairing
 from parity.pairing.problems.problem import Problem, ProblemKind, without_counterpart
+from parity.pairing.recurrent.cells import cell_within
 from parity.pairing.slots import Slot, Slots, layout_of, slots_of, tensor_at
 
 
@@ -59,6 +60,7 @@ class Matcher:
         found, notes = of_this_build(entries(mapping), self.keras)
         self.pairing.notes += notes
         for keras, torch in found:
+            keras = cell_within(self.keras, keras, self.torch.get(torch[0])) or keras
             if self._map_container(keras, torch):
                 continue
             if keras in self.keras and all(path in self.torch for path in torch):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.layout import aligned, from_torch
@@ -278,10 +279,11 @@ def _constant_outputs(keras: Adapter, inputs: Sequence[Array], outputs: Outputs)
     if not suspects:
         return []
     rng = np.random.default_rng(1)
+    padding = masks_zero(keras.layers())
     second = [
         value * rng.uniform(-2.0, 2.0, value.shape) + rng.normal(0.0, 1.0, value.shape)
         if value.dtype.kind == "f"
-        else np.roll(value, 1, axis=-1)
+        else (padded_like(value[..., ::-1], value) if padding else np.roll(value, 1, axis=-1))
         for value in cast(inputs, "float64")
     ]
     with keras.precision("float64"):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.adapters import optimizer_access, side_of
+from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
 from parity.core.rules import State
 from parity.core.types import Array
@@ -53,9 +54,38 @@ def transfer_optimizer(
     for slot in slots:
         state = states.get(slot.keras if to_torch else slot.torch)
         if state is not None:
-            written[slot.torch if to_torch else slot.keras] = _converted(state, slot, to_torch, factor)
+            path = slot.torch if to_torch else slot.keras
+            fresh = _converted(state, slot, to_torch, factor)
+            written[path] = _put(slot, second, path, fresh, written.get(path, {}))
+            if (
+                to_torch and slot.summed and slot.bias is not None
+            ):  # torch's two biases have the same gradients
+                written[slot.bias[1]] = fresh
     (torch_state if to_torch else keras_state).write(written)
     return sum(bool(state) for state in written.values())
+
+
+def _put(slot: Slot, target: Adapter, path: str, fresh: State, whole: State) -> State:
+    """The state of a whole tensor of the target, with that of the part which a slot is about."""
+    if slot.layout.rows(target.side) is None:
+        return fresh
+    empty = np.zeros_like(target.peek(path))
+    return {
+        name: value if name == "step" else slot.layout.put(target.side, whole.get(name, empty), value)
+        for name, value in fresh.items()
+    }
+
+
+def _second_biases(states: Mapping[str, State], slots: list[Slot]) -> set[str]:
+    """Paths of torch's second biases whose state is that of the first ones: Keras' one bias has it too."""
+    return {
+        slot.bias[1]
+        for slot in slots
+        if slot.summed and slot.bias is not None
+        for first, second in [(states.get(slot.torch, {}), states.get(slot.bias[1], {}))]
+        if first.keys() == second.keys()
+        and all(np.allclose(first[name], second[name], rtol=1e-5, atol=1e-12) for name in first)
+    }
 
 
 def _check(
@@ -69,6 +99,7 @@ def _check(
             "Make both of one kind, with the same momentum, amsgrad and centered."
         )
     known = {slot.keras if to_torch else slot.torch for slot in slots}
+    known |= set() if to_torch else _second_biases(states, slots)
     lost = sorted(
         path for path, state in states.items() if any(np.any(v) for v in state.values()) and path not in known
     )

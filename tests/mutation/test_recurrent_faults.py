@@ -108,6 +108,19 @@ def at_the_end(rec: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return rec(x)[0][:, -1]
 
 
+class ExtraTanh(nn.Module):
+    """A tanh behind a bidirectional module that has applied it already, in front of another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.LSTM(SIZE, UNITS, batch_first=True, bidirectional=True)
+        self.second = nn.LSTM(2 * UNITS, UNITS, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(2 * UNITS, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.second(torch.tanh(self.first(x)[0]))[0])
+
+
 class TwoWays(Port):
     """Two modules for the two directions; the second one's result is not turned back."""
 
@@ -178,6 +191,7 @@ FAULTS: dict[tuple[str, str], Callable[[], Pair]] = {
     ("activation-kind", "gates"): lambda: copied(
         model(L.LSTM(UNITS, recurrent_activation="hard_sigmoid")), Port(last_states), X
     ),
+    ("activation-missing", "bilstm2"): lambda: copied(both_ways("lstm", True, 2), ExtraTanh(), X),
     ("activation-missing", "bilstm"): lambda: copied(both_ways("lstm"), two_ways(tanh_behind), X),
 }  # fmt: skip
 

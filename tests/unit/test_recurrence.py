@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from keras import layers as L
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
+from parity.weights.checkpoint import convert
 
 STEPS, SIZE, UNITS = 7, 6, 5
 KERAS = {"lstm": L.LSTM, "gru": L.GRU, "rnn": L.SimpleRNN}
@@ -255,3 +258,103 @@ def test_two_biases_learn_twice_as_fast_as_one(name: str) -> None:
         parameter.requires_grad_("bias_hh" not in path or (name == "packed" and "first" in path))
     mended = parity.compare(keras_model, module, inputs=inputs, quick=True, train_steps=2)
     assert mended.verdict == "EQUAL", str(mended)
+
+
+@pytest.mark.parametrize("layer", ["{}", "{}.cell"])
+def test_a_mapping_may_name_the_layer_or_its_cell(layer: str) -> None:
+    keras_model, module, inputs = PAIRS["gru"]()
+    name = keras_model.layers[1].name
+    for target in ("rec", "rec.l0"):
+        if (layer, target) != ("{}.cell", "rec"):
+            found = parity.transfer(module, keras_model, mapping={layer.format(name): target}, inputs=inputs)
+            assert (f"{name}.cell", "rec.l0") in found.pairs
+
+
+def test_a_square_tensor_that_is_mapped_is_transposed_and_its_gates_exchanged() -> None:
+    keras_model, module, inputs = PAIRS["square"]()
+    cell = f"{keras_model.layers[1].name}.cell"
+    parity.transfer(module, keras_model, {f"{cell}.kernel": "rec.weight_ih_l0"}, inputs)
+    r, z, n = np.split(module.rec.weight_ih_l0.detach().numpy(), 3)
+    wanted = np.concatenate([z, r, n]).T
+    assert np.array_equal(keras_model.layers[1].cell.kernel.numpy(), wanted)
+
+
+def test_short_packed_sequences_of_one_length_are_turned_within_it() -> None:
+    """Behind the end there is padding that no sequence reaches; a batch of one has such padding."""
+    keras_model, module, inputs = PAIRS["packed"]()
+    parity.transfer(module, keras_model, inputs=inputs)
+    report = parity.compare(keras_model, module, inputs=inputs[:1], quick=False)
+    assert report.verdict == "EQUAL", str(report)
+
+
+def test_a_projection_has_no_counterpart() -> None:
+    module = Port(every_step, 3, proj_size=3)
+    with pytest.raises(parity.PairingError, match="weight_hr_l0"):
+        parity.transfer(module, model(L.LSTM(UNITS, return_sequences=True)), inputs=sequences())
+
+
+def gru_pair() -> tuple[Any, nn.Module]:
+    return stacked("gru"), Port(every_step, kind="gru")
+
+
+def lstm_pair() -> tuple[Any, nn.Module]:
+    return stacked("lstm"), Port(every_step)
+
+
+@pytest.mark.parametrize("pair", [gru_pair, lstm_pair])
+def test_momentum_goes_over_and_back(pair: Callable[[], tuple[Any, nn.Module]]) -> None:
+    keras_model, module = pair()
+    parity.transfer(module, keras_model, inputs=sequences())
+    torch_optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    module(torch.from_numpy(sequences())).square().sum().backward()
+    torch_optimizer.step()
+    keras_optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    parity.transfer_optimizer(torch_optimizer, keras_optimizer, module, keras_model)
+    back = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    parity.transfer_optimizer(keras_optimizer, back, keras_model, module)
+    for name, parameter in module.named_parameters():
+        wanted = torch_optimizer.state[parameter]["momentum_buffer"]
+        assert wanted.abs().max() > 0
+        torch.testing.assert_close(back.state[parameter]["momentum_buffer"], wanted, msg=name)
+
+
+@pytest.mark.parametrize("pair", ["gru_pair", "lstm_pair"])
+def test_weight_files_are_converted(pair: str, tmp_path: Path) -> None:
+    keras_model, module = {"gru_pair": gru_pair, "lstm_pair": lstm_pair}[pair]()
+    randomise(adapt(module), 0)
+    torch.save(module.state_dict(), tmp_path / "a.pt")
+    here = "tests.unit.test_recurrence"
+    specs = f"{here}:{pair.split('_')[0]}_keras", f"{here}:{pair.split('_')[0]}_torch"
+    convert(tmp_path / "a.pt", tmp_path / "b.weights.h5", *specs)
+    convert(tmp_path / "b.weights.h5", tmp_path / "c.safetensors", *specs)
+    keras_model.load_weights(tmp_path / "b.weights.h5")
+    again = load_file(tmp_path / "c.safetensors")
+    module.load_state_dict(again)
+    assert parity.compare(keras_model, module, inputs=sequences(), quick=True).verdict == "EQUAL"
+    assert (again["rec.bias_hh_l0"] == 0).all() == (pair == "lstm_pair")
+
+
+def gru_keras() -> Any:
+    return gru_pair()[0]
+
+
+def gru_torch() -> nn.Module:
+    return gru_pair()[1]
+
+
+def lstm_keras() -> Any:
+    return lstm_pair()[0]
+
+
+def lstm_torch() -> nn.Module:
+    return lstm_pair()[1]
+
+
+def test_a_weight_that_differs_is_a_difference() -> None:
+    keras_model, module, inputs = PAIRS["gru"]()
+    parity.transfer(module, keras_model, inputs=inputs)
+    with torch.no_grad():
+        module.rec.bias_hh_l0[0] += 1e-3
+    report = parity.compare(keras_model, module, inputs=inputs, quick=True)
+    assert report.verdict == "DIVERGED"
+    assert "rec.bias_hh_l0" in str(report)

@@ -34,6 +34,15 @@ def are_cells(keras: LayerInfo, torch: LayerInfo) -> bool:
     return keras.family in RECURRENT and keras.family == torch.family
 
 
+def cell_within(keras: Mapping[str, LayerInfo], path: str, torch: LayerInfo | None) -> str | None:
+    """The cell of a recurrent Keras layer, where the layer is named for a torch cell or one pass of it; else None."""
+    layer = keras.get(path)
+    if torch is None or torch.family not in RECURRENT or layer is None or layer.leaf or layer.tensors:
+        return None
+    cells = [name for name, part in keras.items() if name.startswith(f"{path}.") and part.family in RECURRENT]
+    return cells[0] if len(cells) == 1 else None
+
+
 def step_by_step(pairs: Iterable[tuple[str, tuple[str, ...]]], torch: Mapping[str, LayerInfo]) -> set[str]:
     """Paths of the Keras cells whose torch partner is a cell that is called for each step.
 

@@ -83,7 +83,7 @@ def packed(steps: torch.Tensor, order: Packing) -> torch.Tensor:
 
 def turned(steps: torch.Tensor, order: Packing | None) -> torch.Tensor:
     """The steps of each sequence the last one first; what is behind its end stays."""
-    if order is None or len(set(order.lengths)) == 1:
+    if order is None or set(order.lengths) == {order.steps}:
         return torch.flip(steps, (1,))
     if _seen():
         return handle_torch_function(turned, (), steps, order)  # type: ignore[no-any-return]
