@@ -84,12 +84,17 @@ def compare(
 def regrouped(keras: Sequence[Array], torch: Sequence[Array]) -> Sequence[Array]:
     """The Keras tensors, those that differ from torch's by split or merged axes alone in torch's shape.
 
-    That goes for tokens, whose features one side holds by heads and the other in one axis.
+    That goes for tokens, whose features one side holds by heads and the other in one axis, and for a grid of tokens,
+    which one side holds as (N, H, W, C) and the other as (N, L, C).
     """
     found = list(keras)
     for number, (keras_value, torch_value) in enumerate(zip(keras, torch, strict=False)):
-        if _merges(keras_value.shape, torch_value.shape) and aligned(keras_value, torch_value) is None:
+        if aligned(keras_value, torch_value) is not None:
+            continue
+        if _merges(keras_value.shape, torch_value.shape):
             found[number] = keras_value.reshape(torch_value.shape)
+        elif (grid := _as_grid(keras_value, torch_value)) is not None:
+            found[number] = grid
     return keras if all(a is b for a, b in zip(found, keras, strict=True)) else found
 
 
@@ -100,6 +105,30 @@ def _merges(keras: tuple[int, ...], torch: tuple[int, ...]) -> bool:
         return False
     ends = {prod(fine[:i]) for i in range(len(fine) + 1)}
     return all(prod(coarse[:i]) in ends for i in range(len(coarse)))
+
+
+def _as_grid(keras: Array, torch: Array) -> Array | None:
+    """The Keras tensor with the places of a grid in as many axes as torch has; None where the two are no such pair.
+
+    Where torch's channels may be first or last, the nearer reading counts: a wrong one of equal tensors is never nearer.
+    """
+    if keras.ndim == torch.ndim or min(keras.ndim, torch.ndim) < 3 or keras.shape[0] != torch.shape[0]:
+        return None
+    shapes = [
+        (len(torch), *places, channels)
+        for places, channels in ((torch.shape[1:-1], torch.shape[-1]), (torch.shape[2:], torch.shape[1]))
+        if channels == keras.shape[-1] and prod(places) == prod(keras.shape[1:-1])
+    ]
+    readings = [keras.reshape(shape) for shape in dict.fromkeys(shapes)]
+    return min(readings, key=lambda reading: _away(reading, torch), default=None)
+
+
+def _away(keras: Array, torch: Array) -> float:
+    fit = aligned(keras, torch)
+    if fit is None:
+        return float("inf")
+    with np.errstate(invalid="ignore"):
+        return float(np.nan_to_num(np.abs(fit[0] - keras), nan=np.inf).max(initial=0.0))
 
 
 def without_borders(keras: Sequence[Array], torch: Sequence[Array]) -> tuple[bool, Compared] | None:
