@@ -9,6 +9,7 @@ from typing import Any
 from parity.core.layout import activation_to_torch, aligned
 from parity.core.tolerance import difference
 from parity.core.types import Array
+from parity.replay.tensors import WITHIN
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Case:
         torch_in, torch_out: in the torch layout.
         weights: of the Keras and the torch layer, by torch's names, in torch's layout.
         images: (C, *space) of images that may have been flattened in front.
+        within: the activation that the torch layer applies within, and Keras as a step behind; else None.
         rerun: runs the torch layer on its inputs with other weights (by torch's names) and attributes.
     """
 
@@ -85,6 +87,8 @@ class Case:
         default=lambda weights, settings: None
     )
 
+    within: str | None = None
+
     @property
     def channels_first(self) -> tuple[Array, Array]:
         """The Keras input and result, channels first."""
@@ -95,6 +99,7 @@ class Case:
     def agrees(self, weights: Mapping[str, Array], settings: Mapping[str, Any]) -> float | None:
         """How well the torch layer itself, so changed, agrees with the Keras result; None where it does not."""
         value = self.rerun(weights, settings)
-        fit = None if value is None else aligned(self.keras_out, value)
-        gap = None if fit is None else difference(self.keras_out, fit[0])
+        wanted = WITHIN[self.within](self.keras_out) if self.within else self.keras_out
+        fit = None if value is None else aligned(wanted, value)
+        gap = None if fit is None else difference(wanted, fit[0])
         return gap.max_rel if gap is not None and gap.within() else None

@@ -67,7 +67,7 @@ def case_of(
     return Case(
         path, ", ".join(torch_paths), families, (layers[0].settings, layers[1].settings),
         list(apart.call.inputs), apart.keras_result[0], list(apart.inputs), apart.outputs[0], weights,
-        images, rerun,
+        images, rerun, apart.within,
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from parity.core.layout import activation_to_torch, aligned
 from parity.core.trace import Source
 from parity.core.types import Array
 from parity.pairing.pair import Pairing
+from parity.pairing.slots import Slot
 from parity.replay.located import Apart, Call, Located
 from parity.replay.tensors import compare
 
@@ -64,7 +65,9 @@ class Explainer:
         self.keras, self.torch, self.pairs, self.calls, self.inputs = keras, torch, pairs, calls, inputs
         self.layers = keras.layers(), torch.layers()
         self.alone = OneSided(keras, torch)
-        self.slots = {item.keras: item.slots for item in pairing.pairs}
+        self.slots: dict[str, tuple[Slot, ...]] = {}
+        for pair in pairing.pairs:
+            self.slots[pair.keras] = (*self.slots.get(pair.keras, ()), *pair.slots)
         known = [*flattened.values(), *(change.sizes for change in pairing.regrouped.values())]
         self.images = sorted({(image[-1], *image[:-1]) for image in known})
 

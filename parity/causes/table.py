@@ -101,6 +101,8 @@ _ROWS = (
      "mask the same positions on both sides"),
     ("head-count", "the same queries, keys and values, split into another number of heads",
      "the attention agrees with the other side's number of heads", "the same number of heads"),
+    ("key-dim", "Keras' key_dim is the size of one head, torch's embed_dim that of all heads together",
+     "the projections are as many times too large as there are heads", "key_dim = embed_dim // num_heads"),
     ("rotary-convention", "features turned by their position in halves (i with i + d/2) or in pairs (2i with 2i + 1)",
      "query and key have the same norms, and each side turns its own pairs", "one convention on both sides"),
     ("rotary-base", "another base of the rotary frequencies", "the angles grow otherwise from feature to feature",

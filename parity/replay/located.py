@@ -38,6 +38,7 @@ class Apart:
         keras_result: the Keras result that it was held against.
         index: number of this call of the torch layer, counted from 0.
         greatest: greatest difference, relative to the scale; infinite where shapes do not correspond.
+        within: the activation that the torch layer applies within, and Keras as a step behind ("relu"); else None.
     """
 
     order: float
@@ -49,6 +50,7 @@ class Apart:
     keras_result: Sequence[Array]
     index: int = 0
     greatest: float = float("inf")
+    within: str | None = None
 
 
 @dataclass

@@ -20,7 +20,16 @@ from parity.core.layout import activation_to_torch
 from parity.core.types import Array
 from parity.replay.forced import Spreads
 from parity.replay.located import Apart, Call, Compared
-from parity.replay.tensors import PairSpread, compare, compare_result, is_part_of, regrouped, without_borders
+from parity.replay.tensors import (
+    NEARER,
+    PairSpread,
+    compare,
+    compare_result,
+    compare_within,
+    is_part_of,
+    regrouped,
+    without_borders,
+)
 
 
 @dataclass
@@ -35,9 +44,12 @@ class Replay(Observer):
     """Feeds the Keras values to the torch layers and notes where they would have differed.
 
     `keras_spread` and `torch_spread` say how far rounding moves the tensors: of each call, and by the torch path.
+    With `gentle`, a call whose sizes are not Keras' gives what torch makes of its own tensors, once it is judged: another
+    stride would else end the run at the first sum of two branches.
     Without `judging` the values are put in alone, and no layer is run a second time for what arrived at it.
     `uncut` are calls, by Keras path and number, whose torch result flows on as it is: a part of the Keras result,
-    which the Keras model cuts out behind the layer. `cuts` are calls of Keras layers without a partner that crop.
+    which the Keras model cuts out behind the layer. `cuts` are calls of Keras layers without a partner that crop, or
+    that apply an activation.
     """
 
     def __init__(
@@ -51,7 +63,11 @@ class Replay(Observer):
         keras_spread: Sequence[Call] = (),
         torch_spread: Spreads | None = None,
         judging: bool = True,
+        gentle: bool = False,
     ) -> None:
+        self.gentle = gentle
+        self._own: dict[tuple[str, int], list[Array]] = {}
+        self._unlike = False
         self.cuts, self.judging = cuts, judging
         self.keras_spread, self.torch_spread = keras_spread, torch_spread or Spreads()
         self.calls, self.match, self.torch, self.pairs, self.uncut = calls, match, torch, pairs, uncut
@@ -84,6 +100,12 @@ class Replay(Observer):
             if alike or _numbers_and_data(call.inputs, inputs):
                 self._taken[call.path, index] = inputs
                 return None
+        if compared.misshapen and self.gentle:
+            self._own[call.path, index] = inputs
+            if self._unlike:  # that follows from the first one
+                self._taken[call.path, index] = compared.replacement or inputs
+                return compared.replacement
+            self._unlike = True
         self.rows[position].arrived = compared.greatest
         self._taken[call.path, index] = inputs if compared.replacement is None else compared.replacement
         if compared.differs:
@@ -136,13 +158,32 @@ class Replay(Observer):
             if (call.path, call.index) in self.uncut:
                 self.rows[position].own = 0.0
                 return None
+        inside = None
+        if compared.differs and not compared.misshapen:
+            found_within = compare_within(call, outputs, self.cuts, spreads[0])
+            if found_within is not None and _size(found_within[0]) < NEARER * _size(compared):
+                compared, inside = found_within
         self.rows[position].own = compared.greatest
         if compared.differs:
             kind = Kind.SHAPE if arrived is None and compared.misshapen else Kind.LAYER
             text = f"on identical inputs: {compared.text}"
+            size = _size(compared)
             self.apart.append(
-                Apart(position, call, kind, text, taken, outputs, keras_result, index, _size(compared))
+                Apart(position, call, kind, text, taken, outputs, keras_result, index, size, inside)
             )
+        return self._going_on(call, path, index, compared)
+
+    def _going_on(self, call: Call, path: str, index: int, compared: Compared) -> list[Array] | None:
+        """What is put in place of a result: the Keras one, or what torch makes of its own tensors of other sizes."""
+        own = self._own.pop((call.path, index), None)
+        if own is not None and len(self.pairs[call.path]) == 1:
+            try:
+                return list(self.torch.run_layer(path, own))
+            except Exception:  # it cannot take them: the run ends where it would have ended
+                return compared.replacement
+        if compared.misshapen and self.gentle:
+            self._unlike = True
+            return None
         return compared.replacement
 
     def _cut_behind(self, call: Call, outputs: Sequence[Array]) -> Call:
@@ -151,7 +192,11 @@ class Replay(Observer):
             return call
         for cut in self.cuts:
             shape = activation_to_torch(cut.outputs[0]).shape
-            if shape == outputs[0].shape and np.array_equal(cut.inputs[0], call.outputs[0]):
+            if (
+                cut.outputs[0].size < cut.inputs[0].size
+                and shape == outputs[0].shape
+                and np.array_equal(cut.inputs[0], call.outputs[0])
+            ):
                 return Call(call.path, call.index, call.inputs, [cut.outputs[0]])
         return call
 

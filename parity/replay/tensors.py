@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -79,6 +79,43 @@ def compare(
         replacement.append(as_torch(keras_value, layout))
     replacement += torch[len(replacement) :]
     return Compared(bool(texts), "; ".join(texts), replacement, greatest, misshapen)
+
+
+WITHIN: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda x: np.maximum(x, 0.0),
+    "relu6": lambda x: np.clip(x, 0.0, 6.0),
+    "silu": lambda x: x / (1.0 + np.exp(-np.clip(x, -700.0, 700.0))),
+}
+"""Activations that a torch layer of an own class may apply within, where Keras has a layer for each."""
+NEARER = 1e-2
+"""A result with its activation is so much nearer than without, where a layer applies one."""
+
+
+def compare_within(
+    call: Call, outputs: Sequence[Array], behind: Sequence[Call], spread: PairSpread | None
+) -> tuple[Compared, str] | None:
+    """Compare with what the activation layer makes that Keras has right behind, where torch's layer has it within.
+
+    Args:
+        call: the Keras call.
+        outputs: what the torch layer gave.
+        behind: calls of Keras layers without weights.
+        spread: of both sides' results.
+    """
+    if len(call.outputs) != 1 or len(outputs) != 1 or call.outputs[0].dtype.kind != "f":
+        return None
+    plain = call.outputs[0]
+    for name, function in WITHIN.items():
+        value = function(plain)
+        if any(
+            len(other.inputs) == 1
+            and other.inputs[0].shape == plain.shape == other.outputs[0].shape
+            and np.array_equal(other.inputs[0], plain)
+            and np.allclose(other.outputs[0], value, rtol=1e-12, atol=0.0)
+            for other in behind
+        ):
+            return compare([value], outputs, spread=spread), name
+    return None
 
 
 def regrouped(keras: Sequence[Array], torch: Sequence[Array]) -> Sequence[Array]:

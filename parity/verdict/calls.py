@@ -23,6 +23,12 @@ def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str,
     """
     keras_layers, torch_layers = keras.layers(), torch.layers()
     pairs: dict[str, tuple[str, ...]] = {}
+    single = _single(keras_layers), _single(torch_layers)
+    partners: tuple[dict[str, set[str]], dict[str, set[str]]] = {}, {}
+    for item in pairing.pairs:
+        for path in item.torch:
+            partners[0].setdefault(item.keras, set()).add(path)
+            partners[1].setdefault(path, set()).add(item.keras)
     for item in pairing.pairs:
         within = within_whole(torch_layers, item.torch[0])
         partial = any(slot.layout.partial for slot in item.slots)
@@ -32,8 +38,10 @@ def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str,
         if (
             within is None
             and not partial
-            and keras_layers[item.keras].leaf
-            and torch_layers[item.torch[0]].leaf
+            and item.keras in single[0]
+            and item.torch[0] in single[1]
+            and len(partners[0][item.keras]) == len(item.torch)  # else its parameters are layers of their own
+            and len(partners[1][item.torch[0]]) == 1
         ):
             pairs[item.keras] = item.torch
     pairs |= _whole_pairs(keras_layers, torch_layers, pairing)
@@ -47,6 +55,18 @@ def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str,
         ):
             pairs[path] = (torch_path,)
     return pairs
+
+
+def _single(layers: Mapping[str, LayerInfo]) -> set[str]:
+    """Layers that are one layer: leaves, and those with weights of their own alone, whatever is inside."""
+    holders = {stem for path, layer in layers.items() if layer.tensors for stem in _stems(path)[:-1]}
+    weighty = any(layer.tensors for path, layer in layers.items() if path)
+    own = {
+        path
+        for path, layer in layers.items()
+        if layer.tensors and path not in holders and (path or not weighty)
+    }
+    return own | {path for path, layer in layers.items() if layer.leaf}
 
 
 def within_whole(layers: Mapping[str, LayerInfo], path: str) -> str | None:

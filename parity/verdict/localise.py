@@ -213,9 +213,14 @@ class _Localisation:
         def replay(
             uncut: frozenset[tuple[str, int]],
         ) -> tuple[Replay, list[Array] | None, tuple[str, str] | None]:
-            run = Replay(calls, match, self.pairs, self.torch, uncut, cuts or (), keras_spread, torch_spread)
-            with self.torch.watched(run, set(run.first) | set(run.last)):
-                outputs, error = _attempt(self.torch, self.inputs["torch"])
+            for gentle in (False, True):
+                run = Replay(
+                    calls, match, self.pairs, self.torch, uncut, cuts or (), keras_spread, torch_spread, gentle=gentle
+                )  # fmt: skip
+                with self.torch.watched(run, set(run.first) | set(run.last)):
+                    outputs, error = _attempt(self.torch, self.inputs["torch"])
+                if not error or not any(apart.greatest == float("inf") for apart in run.apart):
+                    break  # else Keras' values, of other sizes, may be what ended the run
             return run, outputs, error
 
         uncut: frozenset[tuple[str, int]] = frozenset()
@@ -230,7 +235,7 @@ class _Localisation:
     def _between(self, run: Replay, images: Sequence[tuple[int, ...]]) -> Between:
         """Both sides step by step, the torch layers giving the Keras values again."""
         again = Replay(run.calls, run.match, self.pairs, self.torch, run.uncut, run.cuts,
-                       run.keras_spread, run.torch_spread)  # fmt: skip
+                       run.keras_spread, run.torch_spread, gentle=run.gentle)  # fmt: skip
         paths = set(again.first) | set(again.last)
         linear = [value for call in run.calls for value in call.linear or ()]
         from parity.causes.between import Between
@@ -257,10 +262,10 @@ def _is_gross(apart: Apart) -> bool:
 
 
 def _cuts(call: Call) -> bool:
-    """Whether a layer without weights cuts an image smaller."""
+    """Whether a layer without weights cuts an image smaller, or may be an activation."""
     if len(call.inputs) != 1 or len(call.outputs) != 1 or call.inputs[0].ndim != call.outputs[0].ndim:
         return False
-    return call.inputs[0].ndim > 2 and call.outputs[0].size < call.inputs[0].size
+    return call.inputs[0].ndim > 2 and call.outputs[0].size <= call.inputs[0].size
 
 
 def _attempt(model: Adapter, inputs: Sequence[Array]) -> tuple[list[Array] | None, tuple[str, str] | None]:

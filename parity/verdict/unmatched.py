@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from parity.causes.attention.sizes import key_dims, within
 from parity.core.adapter import Adapter
 from parity.core.finding import ROOT, Finding, Kind
 from parity.core.tolerance import FLUSHED, difference
@@ -26,8 +27,11 @@ def with_unmatched(
     findings: list[Finding], sides: tuple[Adapter, Adapter], pairing: Pairing
 ) -> list[Finding]:
     """The findings, with every tensor that has no counterpart: at the layer that differs for want of it, or alone."""
-    found = [*findings, *_unlike(sides, pairing)]
+    meant = _key_dims(sides, pairing)
+    found = [*meant, *findings, *([] if meant else _unlike(sides, pairing))]
     for problem in pairing.open:
+        if any(within(problem.keras, str(f.keras)) or within(problem.torch, str(f.torch)) for f in meant):
+            continue  # that follows from it
         for i, finding in enumerate(found):
             at_keras = problem.keras is not None and problem.keras == finding.keras
             at_torch = problem.torch is not None and problem.torch == finding.torch
@@ -37,6 +41,15 @@ def with_unmatched(
         else:
             found.append(_unmatched(problem, pairing))
     return found
+
+
+def _key_dims(sides: tuple[Adapter, Adapter], pairing: Pairing) -> list[Finding]:
+    """One finding for all tensors of an attention layer whose key_dim is the size of all heads."""
+    open_ = {path for problem in pairing.open for path in (problem.keras, problem.torch) if path is not None}
+    return [
+        Finding(one.keras, one.torch, Kind.UNMATCHED, "key-dim", one.evidence, one.fix, one.verified)
+        for one in (key_dims(sides[0].layers(), sides[1].layers(), open_) if open_ else ())
+    ]
 
 
 def left_out(pairing: Pairing) -> list[Unproven]:

@@ -69,6 +69,7 @@ def training() -> list[tuple[str, str, Callable[[], None]]]:
           for cause, name in a.CASES),
         *((cause, f"{halves} {fused}", partial(a.test_positions_that_turn_queries_and_keys, cause, halves, fused))
           for cause, halves, fused in a.TURNINGS),
+        *(("key-dim", name, partial(a.test_key_dim_is_the_size_of_one_head, name)) for name in a.SIZES),
         *(("position-offset", way, partial(a.test_positions_counted_from_another_number, way, 1)) for way in a.PLACES),
     ]  # fmt: skip
 

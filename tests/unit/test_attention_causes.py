@@ -328,3 +328,49 @@ def test_positions_counted_from_another_number(way: str, first: int) -> None:
         module.first = first
 
     assert found(model, module, ids, fault) == {("position-offset", True)}
+
+
+# --- sizes ----------------------------------------------------------------------------------------------
+
+
+class Crossing(nn.Module):
+    def __init__(self, first: bool, size: int) -> None:
+        super().__init__()
+        self.first, self.head = first, nn.Linear(SIZE, 5)
+        self.m = nn.MultiheadAttention(SIZE, HEADS, batch_first=first, kdim=size, vdim=size)
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        context = x if context is None else context
+        if not self.first:
+            x, context = x.transpose(0, 1), context.transpose(0, 1)
+        out: torch.Tensor = self.m(x, context, context)[0]
+        return self.head(out if self.first else out.transpose(0, 1))  # type: ignore[no-any-return]
+
+
+SIZES = {"self": (True, SIZE, False), "time first": (False, SIZE, False), "context": (True, 8, True)}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_key_dim_is_the_size_of_one_head(name: str) -> None:
+    """Twelve tensors without a counterpart are one finding; with the fix the two are paired, and EQUAL."""
+    first, size, crossing = SIZES[name]
+    x = [
+        tokens(),
+        *([np.random.default_rng(1).normal(size=(2, 7, size)).astype(np.float32)] if crossing else []),
+    ]
+
+    def build(key_dim: int) -> keras.Model:
+        inputs = [keras.Input((TOKENS, SIZE)), *([keras.Input((7, size))] if crossing else [])]
+        y = L.MultiHeadAttention(HEADS, key_dim, name="m")(inputs[0], inputs[-1])
+        return keras.Model(inputs if crossing else inputs[0], L.Dense(5)(y))
+
+    module, values = Crossing(first, size).eval(), x if crossing else x[0]
+    report = parity.compare(build(SIZE), module, values, quick=True)
+    found_ = [(f.cause, f.keras, f.torch, f.fix_verified) for f in report.findings if f.kind == "unmatched"]
+    assert report.verdict != "EQUAL"
+    assert report.first.cause == "key-dim"
+    assert found_ == [("key-dim", "m", "m", True)]
+    assert f"key_dim={SIZE // HEADS}" in str(report.first.fix)
+    model = build(SIZE // HEADS)
+    parity.transfer(module, model, inputs=values)
+    assert parity.compare(model, module, values, quick=True).verdict == "EQUAL"

@@ -84,6 +84,39 @@ def describe_batchnorm(
     return None
 
 
+def before_activation(
+    x: Array, y: Array, vectors: Sequence[tuple[str, Mapping[str, Array]]]
+) -> tuple[Array, Array, Sequence[tuple[str, Mapping[str, Array]]]]:
+    """What a normalisation gave in front of its ReLU, in the channels where enough of it is left to say so.
+
+    Each channel is a line in what went in, of which the positive part is known.
+    """
+    rows = [np.moveaxis(value, 1, 0).reshape(value.shape[1], -1) for value in (x, y)]
+    lines = []
+    for inside, outside in zip(*rows, strict=True):
+        at = np.flatnonzero((outside > 0.0) & (outside < 6.0))
+        low, high = (at[pick(inside[at])] for pick in (np.argmin, np.argmax)) if at.size else (0, 0)
+        if inside[high] > inside[low]:
+            slope = (outside[high] - outside[low]) / (inside[high] - inside[low])
+            lines.append((slope, outside[low] - slope * inside[low]))
+        else:
+            lines.append((np.nan, np.nan))
+    known = np.isfinite([slope for slope, _ in lines])
+    slope, shift = np.array(lines)[known].T.reshape(2, 1, -1, *[1] * (x.ndim - 2))
+    kept = x[:, known]
+    return (
+        kept,
+        kept * slope + shift,
+        [
+            (
+                side,
+                {name: value[known] if value.shape == known.shape else value for name, value in held.items()},
+            )
+            for side, held in vectors
+        ],
+    )
+
+
 def _epsilon(scale: Array, factor: Array, variance: Array) -> float | None:
     """The one epsilon with which every channel's factor is scale / sqrt(variance + epsilon)."""
     if not (np.sign(scale) == np.sign(factor)).all():

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from parity.causes.case import Case, Explanation
-from parity.causes.norms.describe import Normalisation, Order, describe_batchnorm, describe_grouped
+from parity.causes.norms.describe import (
+    Normalisation,
+    Order,
+    before_activation,
+    describe_batchnorm,
+    describe_grouped,
+)
 from parity.causes.steps.identify import plain_number
 from parity.core.layout import aligned
 
@@ -21,9 +27,8 @@ def explain_batchnorm(case: Case) -> Iterator[Explanation]:
         else (case.keras_in[0], case.keras_out)
     )
     keras = describe_batchnorm(x, y, [("keras", case.weights[0])])
-    torch = describe_batchnorm(
-        case.torch_in[0], case.torch_out, [("keras", case.weights[0]), ("torch", case.weights[1])]
-    )
+    of_torch = case.torch_in[0], case.torch_out, [("keras", case.weights[0]), ("torch", case.weights[1])]
+    torch = describe_batchnorm(*(of_torch if case.within is None else before_activation(*of_torch)))
     if keras is None or torch is None or _of_an_instance(case, keras, torch):
         yield from _epsilon_as_set(case, "batchnorm-epsilon")
         return
