@@ -108,11 +108,11 @@ def compare_within(
     for name, function in WITHIN.items():
         value = function(plain)
         if any(
-            len(other.inputs) == 1
-            and other.inputs[0].shape == plain.shape == other.outputs[0].shape
-            and np.array_equal(other.inputs[0], plain)
-            and np.allclose(other.outputs[0], value, rtol=1e-12, atol=0.0)
-            for other in behind
+            len(step.inputs) == 1
+            and step.inputs[0].shape == plain.shape == step.outputs[0].shape
+            and np.array_equal(step.inputs[0], plain)
+            and np.allclose(step.outputs[0], value, rtol=1e-12, atol=0.0)
+            for step in behind
         ):
             return compare([value], outputs, spread=spread), name
     return None
