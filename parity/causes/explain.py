@@ -15,6 +15,7 @@ from parity.causes.attention.positions import explain_positions
 from parity.causes.between import Between, applied_twice
 from parity.causes.case import Case, Explanation, Hypothesis
 from parity.causes.cases import case_of
+from parity.causes.cells.states import explain_states
 from parity.causes.confirm import chosen, differing_elements, enough, unverified
 from parity.causes.findings import exchanged_strides, explained
 from parity.causes.layers import explain_layer
@@ -25,7 +26,7 @@ from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.layout import activation_to_torch, aligned
 from parity.core.trace import Source
-from parity.core.types import Array
+from parity.core.types import RECURRENT, Array
 from parity.pairing.pair import Pairing
 from parity.pairing.slots import Slot
 from parity.replay.located import Apart, Call, Located
@@ -164,7 +165,7 @@ class Explainer:
         assert apart is not None
         if second is None:
             return [unverified(known) for known in next(iter(hypotheses), Hypothesis(())).explanations]
-        first = apart.keras_result[0], (apart.outputs or apart.inputs)[0]
+        first = list(zip(apart.keras_result, apart.outputs or apart.inputs, strict=False))
         twin = next((known.apart for known in second.places if _same_place(item, known)), None)
 
         def holds(hypothesis: Hypothesis) -> bool | None:
@@ -179,9 +180,9 @@ class Explainer:
                 return None
             if hypothesis.claims not in [known.claims for known in second.again_at(twin)]:
                 return False
-            return enough(first, (twin.keras_result[0], (twin.outputs or twin.inputs)[0]))
+            return enough(*first, *zip(twin.keras_result, twin.outputs or twin.inputs, strict=False))
 
-        return chosen(hypotheses, holds, differing_elements(*first))
+        return chosen(hypotheses, holds, sum(differing_elements(*pair) for pair in first))
 
     def again_at(self, apart: Apart) -> list[Hypothesis]:
         """Everything that may explain a difference of this localisation, steps between the layers aside."""
@@ -230,6 +231,9 @@ class Explainer:
             ends = self._ends(apart, number, between)
             if compare([keras], [torch]).differs:
                 place = self._place(apart)
+                if number and self.layers[0][apart.call.path].family in RECURRENT:
+                    states = explain_states(apart.keras_result, apart.inputs, place)
+                    yield from (Hypothesis((item,)) for item in states)
                 for item in explain_positions(keras, torch, place) if keras.dtype.kind in "iu" else ():
                     yield Hypothesis((item,))
                 for item in explain_arrival(*channels_first(keras, torch), self._sources(apart), place):

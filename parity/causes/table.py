@@ -141,6 +141,8 @@ _ROWS = (
      "Keras' bias is one of the two", "copy the sum of both"),
     ("reset-after", "a GRU that resets its state in front of the product with the recurrent kernel, or behind it",
      "each side is its own formula of the same weights", "the same reset_after (torch has it True alone)"),
+    ("initial-state", "a recurrent cell starts from zeros on one side, or gets its two states in the other order",
+     "the states that arrive", "hand the same states to both"),
     ("sequence-mask", "one side runs over the padding at the end of the sequences, the other stops",
      "the steps that count agree", "mask_zero or Masking in Keras, packed sequences in torch"),
     ("sequence-direction", "a sequence turned round on one side alone, in front of a layer or behind it",

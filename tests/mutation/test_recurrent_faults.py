@@ -17,11 +17,15 @@ import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
 from tests.unit.test_recurrence import (
+    KERAS,
     SIZE,
+    STEPS,
     UNITS,
+    Encoder,
     LastValid,
     Loop,
     Port,
+    encoder,
     every_step,
     last_states,
     masked,
@@ -108,6 +112,23 @@ def at_the_end(rec: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return rec(x)[0][:, -1]
 
 
+class Forgetful(Encoder):
+    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        self.enc(x)
+        return self.head(self.dec(z)[0])
+
+
+class Exchanged(Encoder):
+    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return self.head(self.dec(z, self.enc(x)[1][::-1])[0])
+
+
+def started(kind: str) -> Any:
+    inputs, state = keras.Input((STEPS, SIZE)), keras.Input((UNITS,))
+    y = KERAS[kind](UNITS, return_sequences=True)(inputs, initial_state=state)
+    return keras.Model([inputs, state], L.Dense(3)(y))
+
+
 class ExtraTanh(nn.Module):
     """A tanh behind a bidirectional module that has applied it already, in front of another one."""
 
@@ -184,6 +205,11 @@ FAULTS: dict[tuple[str, str], Callable[[], Pair]] = {
     ),
     ("sequence-step", "rnn-first"): lambda: copied(
         stacked("rnn", sequence=False), Port(lambda rec, x: rec(x)[0][:, 0], kind="rnn"), X
+    ),
+    ("initial-state", "encoder"): lambda: copied(encoder(), Forgetful(), [X, sequences(4, seed=1)]),
+    ("initial-state", "exchanged"): lambda: copied(encoder(), Exchanged(), [X, sequences(4, seed=1)]),
+    ("initial-state", "gru"): lambda: copied(
+        started("gru"), Port(lambda rec, x, state: rec(x)[0], kind="gru"), [X, sequences(UNITS, 3)[:, :, 0]]
     ),
     ("activation-kind", "rnn"): lambda: copied(
         model(L.SimpleRNN(UNITS, activation="relu")), Port(last_states, kind="rnn"), X
