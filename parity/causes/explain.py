@@ -13,6 +13,7 @@ import numpy as np
 from parity.causes.attention.match import Attentions
 from parity.causes.attention.positions import explain_positions
 from parity.causes.between import Between, applied_twice
+from parity.causes.budget import USED_UP, WORK, Budget, BudgetSpent
 from parity.causes.case import Case, Explanation, Hypothesis
 from parity.causes.cases import case_of
 from parity.causes.cells.states import explain_states
@@ -62,7 +63,7 @@ class Explainer:
         flattened: Mapping[str, tuple[int, ...]],
         record: Callable[[Sequence[tuple[int, ...]]], Between],
     ) -> None:
-        self._record = record
+        self._record, self.work = record, WORK
         self.keras, self.torch, self.pairs, self.calls, self.inputs = keras, torch, pairs, calls, inputs
         self.layers = keras.layers(), torch.layers()
         self.alone = OneSided(keras, torch)
@@ -80,17 +81,25 @@ class Explainer:
             again: gives the same on another input and with other weights; None where that is not asked for.
         """
         self.prepare(located)
-        asked = [(item, self._hypotheses(item.apart)) for item in self.places if item.apart is not None]
+        places = [(item, item.apart) for item in self.places if item.apart is not None]
+        budget = Budget(self.work // 2)  # the same again for trying what was found here
+        asked = [
+            (item, self._within(budget, len(places) - i, apart)) for i, (item, apart) in enumerate(places)
+        ]
+        budget.left += self.work - self.work // 2
         found: list[Located] = []
         with again() if again is not None and (asked or self.settled) else nullcontext() as second:
-            for item, (hypotheses, trouble) in asked:
+            for i, (item, (hypotheses, trouble)) in enumerate(asked):
                 behind = any(call.order < item.order for call in self.one_sided)
                 # What a call that one side alone makes explains as well is no missing addition.
                 unsure = behind and item.finding.kind != Kind.LAYER
                 if unsure:
                     hypotheses = (h for h in hypotheses if "skip-missing" not in {c for c, _ in h.claims})
                 try:
-                    explanations = self._chosen(item, hypotheses, second)
+                    with budget.shared(len(asked) - i):
+                        explanations = self._chosen(item, hypotheses, second)
+                except BudgetSpent:
+                    explanations, trouble = [], USED_UP.format(budget.share)
                 except Exception as error:  # any tensors, any error: it costs the name, not the verdict
                     explanations, trouble = [], NOT_LOOKED_FOR.format(in_a_line(error))
                 if explanations or not unsure:
@@ -142,6 +151,14 @@ class Explainer:
         return apart.inputs[0].shape in given
 
     # --- layers and what arrives at them ------------------------------------------------------------
+
+    def _within(self, budget: Budget, places: int, apart: Apart) -> tuple[Iterable[Hypothesis], str]:
+        """The hypotheses, as far as the work allows that is left for so many places."""
+        try:
+            with budget.shared(places):
+                return self._hypotheses(apart)
+        except BudgetSpent:
+            return [], USED_UP.format(budget.share)
 
     def _hypotheses(self, apart: Apart) -> tuple[Iterable[Hypothesis], str]:
         """What may explain a difference, or why that could not be looked for: the difference itself is proven."""

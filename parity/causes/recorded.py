@@ -9,6 +9,7 @@ from math import prod
 
 import numpy as np
 
+from parity.causes.budget import spend
 from parity.causes.case import Hypothesis
 from parity.causes.steps.identify import same
 from parity.core.adapter import Adapter, Observer
@@ -18,6 +19,9 @@ from parity.core.trace import Node, NodeObserver, Trace, Values
 from parity.core.types import Array
 from parity.replay.border import framed
 from parity.replay.record import Kept
+
+PER_STEP = 3
+"""What running one step of a model again costs, in comparisons."""
 
 
 class _StoredSteps(NodeObserver):
@@ -167,6 +171,7 @@ class RecordedSteps:
         value = self._as_given(keras, torch)
         if wanted is None or value is None:
             return False
+        spend(value.size, PER_STEP * len(self.traces["torch"].nodes))
         put = _Put(torch, value, ends[1])
         inputs, trace = list(self._inputs["torch"]), self.traces["torch"]
         if torch.node in trace.inputs:
