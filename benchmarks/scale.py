@@ -28,6 +28,8 @@ MOST = 1.2
 PER_BLOCK = 4
 """Layers with weights in a block: two convolutions, each with a batch norm behind."""
 CHANNELS = 4
+SCALE = 0.01
+"""What a block adds to the stream."""
 SIDE = 8
 """Height and width of the picture."""
 
@@ -44,7 +46,10 @@ def pair(layers: int, shapes: str) -> tuple[Any, Any]:
         y = keras.layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
         y = keras.layers.ReLU()(keras.layers.BatchNormalization()(y))
         y = keras.layers.Conv2D(CHANNELS, 3, padding="same", use_bias=False)(y)
-        x = keras.layers.Add()([x, keras.layers.BatchNormalization()(y)])
+        small = keras.initializers.Constant(
+            SCALE
+        )  # else a stream of a thousand sums enlarges its own rounding
+        x = keras.layers.Add()([x, keras.layers.BatchNormalization(gamma_initializer=small)(y)])
     logits = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
 
     class Block(nn.Module):
