@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -47,7 +47,7 @@ def shaken_alike(keras: Adapter, torch: Adapter, pairing: Pairing, seed: int = 0
         torch.side: {slot.torch: torch.read(slot.torch) for slot in slots},
     }
     try:
-        _draw(keras, slots, np.random.default_rng(seed))
+        _draw(keras, kept[keras.side], np.random.default_rng(seed))
         tied = _tied(keras, torch, slots)
         ways = ((keras, torch), (torch, keras), (keras, torch)) if tied else ((keras, torch),)
         for source, target in ways:  # tied tensors settle on one value
@@ -81,13 +81,13 @@ def _tied(keras: Adapter, torch: Adapter, slots: list[Slot]) -> list[Slot]:
     ]
 
 
-def _draw(keras: Adapter, slots: list[Slot], rng: np.random.Generator) -> None:
+def _draw(keras: Adapter, values: Mapping[str, Array], rng: np.random.Generator) -> None:
     """Other values for every Keras tensor, tied ones once."""
     done: set[int] = set()
-    for slot in slots:
-        if keras.storage(slot.keras) not in done:
-            done.add(keras.storage(slot.keras))
-            keras.write(slot.keras, drawn_around(rng, slot.keras.rpartition(".")[2], keras.read(slot.keras)))
+    for path, value in values.items():
+        if keras.storage(path) not in done:
+            done.add(keras.storage(path))
+            keras.write(path, drawn_around(rng, path.rpartition(".")[2], value))
 
 
 def _carry(slot: Slot, source: Adapter, target: Adapter) -> None:

@@ -57,9 +57,11 @@ def shaken(rng: np.random.Generator, value: Array, unit: float = UNIT, tiny: flo
         return value
     if value.dtype.kind == "c":
         return np.asarray(shaken(rng, value.real, unit, tiny) + 1j * shaken(rng, value.imag, unit, tiny))
-    moves = steps(rng, value.shape) * unit
+    moves = np.asarray(steps(rng, value.shape) * unit)
     if not tiny:
-        return np.asarray(value * (1.0 + moves))
+        moves += 1.0  # in place: these arrays are as large as all activations together
+        moves *= value
+        return moves
     return np.asarray(value + np.where(value == 0.0, 0.0, moves * np.maximum(np.abs(value), tiny)))
 
 
@@ -176,27 +178,45 @@ def spreads(
         yield greatest
 
 
-def spread_of_steps(
-    model: Adapter, inputs: Sequence[Array], plain: Sequence[tuple[str, Array]], draws: range
-) -> list[Array]:
+class StepSpread:
     """How far each element moves where the inputs and every step's result are rounded otherwise, the weights not.
 
     It costs less than `spreads`, which draws for every weight, and excuses less: two sides that agree within it are the
-    same, and where they do not `spreads` says what the rest of the rounding does.
+    same, and where they do not `spreads` says what the rest of the rounding does. Each pass is made where it is asked
+    for first, and once.
 
     Args:
-        model: one side, held in float64.
+        model: one side, held in float64 wherever a pass is made.
         inputs: model inputs in its own layout, in float64.
-        plain: what the side gives for them when it is traced (`traced`).
-        draws: numbers of the passes, each rounded in its own way.
+        plain: what the side gives for them when it is traced, where that is known.
     """
-    greatest = [np.zeros(value.shape) for _, value in plain]
-    for draw in draws:
-        rng = np.random.default_rng((1, draw))
-        moved = traced(model, [shaken(rng, value) for value in inputs], Shaker(rng))
-        for i, ((_, value), (_, after)) in enumerate(zip(plain, moved, strict=True)):
-            greatest[i] = np.maximum(greatest[i], movement(value, after))
-    return greatest
+
+    def __init__(
+        self, model: Adapter, inputs: Sequence[Array], plain: list[tuple[str, Array]] | None = None
+    ) -> None:
+        self._model, self._inputs, self._plain, self.known = model, inputs, plain, plain is not None
+        self._draws: dict[int, list[Array]] = {}
+
+    @property
+    def plain(self) -> list[tuple[str, Array]]:
+        """What the side gives when it is traced."""
+        if self._plain is None:
+            self._plain = traced(self._model, self._inputs)
+        return self._plain
+
+    def of(self, draw: int) -> list[Array]:
+        """How far each element of each output moves in one pass, rounded in a way of its own."""
+        if draw not in self._draws:
+            rng = np.random.default_rng((1, draw))
+            moved = traced(self._model, [shaken(rng, value) for value in self._inputs], Shaker(rng))
+            self._draws[draw] = [
+                movement(value, after) for (_, value), (_, after) in zip(self.plain, moved, strict=True)
+            ]
+        return self._draws[draw]
+
+    def greatest(self) -> list[Array]:
+        """The greatest movement of each element in any of DRAWS passes."""
+        return [np.maximum.reduce(moves) for moves in zip(*map(self.of, range(DRAWS)), strict=True)]
 
 
 @contextmanager

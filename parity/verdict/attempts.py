@@ -17,7 +17,7 @@ from parity.core.types import Array, Side
 from parity.probes.change import Change, changed_inputs, in_words, named, shapes
 from parity.probes.draw import drawn
 from parity.probes.sizes import candidates, open_axes
-from parity.replay.spread import DRAWS, distance, spread_of_steps, spreads, traced
+from parity.replay.spread import DRAWS, StepSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Limits, Outputs, cast, limits_of
 
@@ -91,7 +91,7 @@ def held(
     sides: tuple[Adapter, Adapter],
     inputs: Mapping[Side, Sequence[Array]],
     outputs: Mapping[Side, Outputs],
-    torch_traced: Outputs | None = None,
+    measured: StepSpread | None = None,
 ) -> HeldOutputs:
     """How far the sides may differ at each element, and whether they agree within it; the cheap measure comes first.
 
@@ -99,9 +99,9 @@ def held(
         sides: both sides, Keras first, in float64 already.
         inputs: of each side, in its own layout.
         outputs: what each side gave for them.
-        torch_traced: what the torch side gave when it was traced, where that is known; else it is traced where the
-            spread is needed. A probe's outputs are of a pass with gradients, and what a model does otherwise then is a
-            difference, and no rounding.
+        measured: the torch side's spread for these inputs, as far as it is measured already. Where it is not known what
+            that side gives when it is traced, its outputs must be the same: a probe's are of a pass with gradients, and
+            what a model does otherwise then is a difference, and no rounding.
     """
     keras, torch = sides
     moved = [np.zeros(value.shape) for _, value in outputs["torch"]]
@@ -111,16 +111,14 @@ def held(
             return [np.zeros(value.shape) for _, value in outputs["keras"]]
         return moved
 
-    known = torch_traced is not None
+    measured = measured or StepSpread(torch, inputs["torch"])
     for draw in range(-1, DRAWS):  # the first look is without any
         if draw >= 0:
-            torch_traced = torch_traced or traced(torch, inputs["torch"])
-            if [value.shape for _, value in torch_traced] != [value.shape for _, value in outputs["torch"]]:
+            if [value.shape for _, value in measured.plain] != [value.shape for _, value in outputs["torch"]]:
                 return HeldOutputs({}, False)
-            more = spread_of_steps(torch, inputs["torch"], torch_traced, range(draw, draw + 1))
-            moved = [np.maximum(*pair) for pair in zip(moved, more, strict=True)]
+            moved = [np.maximum(*pair) for pair in zip(moved, measured.of(draw), strict=True)]
         limits, agree = limits_of(outputs["keras"], outputs["torch"], of_steps)
-        agree = agree and (known or torch_traced is None or _within(outputs["torch"], torch_traced, moved))
+        agree = agree and (measured.known or draw < 0 or _within(outputs["torch"], measured.plain, moved))
         if agree or not limits:
             return HeldOutputs(limits, agree, all(value.any() for value in moved))
     limits, agree = limits_of(

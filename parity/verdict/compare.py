@@ -24,6 +24,7 @@ from parity.pairing.pair import MappingLike, Pairing
 from parity.pairing.recurrent.cells import step_by_step
 from parity.probes.gathered import Gathered
 from parity.replay.hidden import traced_run
+from parity.replay.spread import StepSpread
 from parity.report.proof import UnprovenKind
 from parity.report.repro.blueprints import with_blueprints
 from parity.report.rests import too_little
@@ -212,7 +213,7 @@ class _Comparison:
         if self.proven is not None:
             structure = max(structure[0], self.proven.max_abs), max(structure[1], self.proven.max_rel)
         if self.proven is not None and self.proven.usual is not None and not self.findings:
-            held_as = compare_as_held(self.sides, self.proven.usual.inputs, self.proven.usual.outputs)
+            held_as = compare_as_held(self.sides, self.proven.usual)
             self.findings += held_as.findings
             self.proven.unproven += held_as.unproven
         equal = bool(outputs) and all(finding.kind is Kind.UNMATCHED for finding in self.findings)
@@ -264,7 +265,9 @@ class _Comparison:
                 keras, torch = self.sides
                 outputs["torch"] = in_keras_order(torch, outputs["keras"], outputs["torch"])
                 runs = {torch.side: traced_run(torch, inputs["torch"])}
-                self.limits, agree, moving = held(self.sides, inputs, outputs, runs["torch"].outputs)
+                self.limits, agree, moving = held(
+                    self.sides, inputs, outputs, StepSpread(torch, inputs["torch"], runs["torch"].outputs)
+                )
             if agree:
                 runs["keras"] = traced_run(keras, inputs["keras"])
                 self.hiding, notes = hiding(self.sides, inputs, outputs, runs, moving)

@@ -19,17 +19,10 @@ from parity.verdict.evaluate import forgotten, not_repeatable
 from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Outputs, judge
 from parity.verdict.runs.later import calls_for, later_calls
+from parity.verdict.runs.own_dtype import Usual
 from parity.verdict.where import Where, where
 
 MAIN = "the inputs as they are"
-
-
-@dataclass(frozen=True)
-class Usual:
-    """An input of each side, in its own layout, in float64; and what each side that took it gave."""
-
-    inputs: Mapping[Side, Sequence[Array]]
-    outputs: Mapping[Side, Outputs]
 
 
 @dataclass
@@ -233,7 +226,7 @@ class _Proving:
         second = self.attempts.like(self.sample)
         own = self.gathered.own
         found = later_calls(self.sides, usual, second, calls_for(self.attempts.values, self.sample), own)
-        self.found.usual = Usual(usual, found.first)
+        self.found.usual = Usual(usual, found.first, found.measured)
         self.found.unproven += found.unproven
         self._strayed(found.stray)
         if found.findings:

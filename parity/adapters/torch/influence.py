@@ -82,16 +82,28 @@ def _with_gradient(
         mixed = _mixed([leaf for _, leaf in outputs if isinstance(leaf, torch.Tensor)])
         if mixed is None:
             return values, None
-        wanted = [*leaves.values(), *taps.values()]
-        gradients = torch.autograd.grad(mixed, wanted, allow_unused=True)
-    moved = {
-        path: _nonzero(leaf, grad) for (path, leaf), grad in zip(leaves.items(), gradients, strict=False)
-    }
-    tapped = {
-        key: _nonzero(tap, grad)
-        for (key, tap), grad in zip(taps.items(), gradients[len(leaves) :], strict=True)
-    }
+        found = _nonzero_gradients(mixed, [*leaves.values(), *taps.values()])
+    moved = dict(zip(leaves, found, strict=False))
+    tapped = dict(zip(taps, found[len(leaves) :], strict=True))
     return values, moved | _statistics(adapter, moved, tapped)
+
+
+def _nonzero_gradients(mixed: torch.Tensor, leaves: Sequence[torch.Tensor]) -> list[Array]:
+    """Where each tensor has a gradient; each is looked at as it comes and let go, so that all share their memory."""
+    found: dict[int, Array] = {}
+
+    def hook(number: int) -> Callable[[torch.Tensor], torch.Tensor | None]:
+        def look(gradient: torch.Tensor) -> torch.Tensor | None:
+            found[number] = _nonzero(leaves[number], gradient)
+            return None if gradient.is_sparse else gradient.new_zeros(()).expand(gradient.shape)
+
+        return look
+
+    with ExitStack() as stack:
+        for number, leaf in enumerate(leaves):
+            stack.callback(leaf.register_hook(hook(number)).remove)
+        torch.autograd.grad(mixed, leaves, allow_unused=True)
+    return [found[i] if i in found else _nonzero(leaf, None) for i, leaf in enumerate(leaves)]
 
 
 def _mixed(outputs: Sequence[torch.Tensor]) -> torch.Tensor | None:

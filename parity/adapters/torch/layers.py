@@ -75,7 +75,7 @@ def layer_info(path: str, module: nn.Module, aliases: list[str]) -> LayerInfo:
         ),
         leaf=not (apart or any(True for _ in module.children())),
         aliases=tuple(aliases),
-        settings={name: getattr(module, name) for name in SETTINGS if hasattr(module, name)},
+        settings={name: getattr(module, name) for name in SETTINGS if _has(module, name)},
         whole=is_composite(module),
     )
 
@@ -105,6 +105,14 @@ def _part_info(path: str, part: RecurrentPart, aliases: list[str]) -> LayerInfo:
         aliases=tuple(aliases),
         settings={"nonlinearity": part.rnn.nonlinearity} if isinstance(part.rnn, nn.RNN) else {},
     )
+
+
+def _has(module: nn.Module, name: str) -> bool:
+    """`hasattr`; where torch has its own way to say no, which is slow, without asking it."""
+    if getattr(type(module), "__getattr__", None) is not nn.Module.__getattr__:
+        return hasattr(module, name)
+    places = vars(module), module._parameters, module._buffers, module._modules
+    return any(name in place for place in places) or hasattr(type(module), name)
 
 
 def _own_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -10,6 +10,7 @@ from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.types import Array, Side
 from parity.probes.memory.look import changed, held_by, named
 from parity.probes.memory.walk import Contents
+from parity.replay.spread import StepSpread
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.attempts import held
 from parity.verdict.evaluate import ANOTHER
@@ -34,12 +35,14 @@ class Later:
         findings: differences between the sides that one call alone does not show.
         unproven: what a call leaves behind, and modes that could not be tried.
         first: what each side that took it gave for the first input.
+        measured: torch's spread there.
     """
 
     stray: dict[Side, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     unproven: list[Unproven] = field(default_factory=list)
     first: dict[Side, Outputs] = field(default_factory=dict)
+    measured: StepSpread | None = None
 
 
 def calls_for(given: Sequence[Array], sample: Sequence[Array]) -> int:
@@ -94,7 +97,9 @@ def _across(
     """Both sides on both inputs, one after the other; and the modes that must change nothing."""
     for number, said in enumerate(("", "after another input of the same shape ")):
         outputs = {side: turns[number] for side, turns in given.items()}
-        if not held(sides, inputs[number], outputs).agree:
+        measured = StepSpread(sides[1], inputs[number]["torch"])
+        found.measured = found.measured or measured
+        if not held(sides, inputs[number], outputs, measured).agree:
             text = f"{said}the sides differ in later calls; does one of them remember what it was given?"
             found.findings.append(Finding(None, None, Kind.OUTPUT, None, text))
             return

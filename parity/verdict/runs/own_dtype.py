@@ -16,7 +16,7 @@ from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.layout import aligned, from_torch
 from parity.core.tolerance import FLUSHED, UNIT_ROUNDOFF
 from parity.core.types import Array, Side
-from parity.replay.spread import DRAWS, distance, spread_of_steps, spreads, traced
+from parity.replay.spread import DRAWS, StepSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Outputs, cast, side_by_side
 from parity.verdict.precision import TOLERATED, Tolerated
@@ -27,6 +27,21 @@ LOWEST = "bfloat16"
 """What is within this dtype's rounding is reduced precision (TF32, mixed precision): it is named, too."""
 MOST = 0.99
 """Share of the elements that are looked at for that, the least wrong ones: a rounded value near its step may flip."""
+
+
+@dataclass(frozen=True)
+class Usual:
+    """An input at the scale of the given one.
+
+    Attributes:
+        inputs: of each side, in its own layout, in float64.
+        outputs: what each side that took it gave, in float64.
+        measured: torch's spread there, as far as it is measured.
+    """
+
+    inputs: Mapping[Side, Sequence[Array]]
+    outputs: Mapping[Side, Outputs]
+    measured: StepSpread | None = None
 
 
 @dataclass
@@ -51,16 +66,14 @@ def own_dtype(model: Adapter) -> str:
     )
 
 
-def compare_as_held(
-    sides: tuple[Adapter, Adapter], inputs: Mapping[Side, Sequence[Array]], exact: Mapping[Side, Outputs]
-) -> OwnDtype:
+def compare_as_held(sides: tuple[Adapter, Adapter], usual: Usual) -> OwnDtype:
     """Evaluate both sides as they are, and judge every element by what rounding in its dtype does to it.
 
     Args:
         sides: both sides, Keras first, as they are held.
-        inputs: of each side, in its own layout, in float64.
-        exact: what each side gave for them in float64; a side that took no later calls is left out.
+        usual: an input that they took in float64.
     """
+    inputs, exact = usual.inputs, usual.outputs
     found, dtypes = OwnDtype(), {model.side: own_dtype(model) for model in sides}
     if set(dtypes.values()) == {"float64"}:
         return found
@@ -83,9 +96,7 @@ def compare_as_held(
         return found.open(
             f"in {words} not compared: the outputs of {' and '.join(lost)} are not finite there"
         )
-    if len(set(dtypes.values())) == 1 and _explained(
-        sides[1], inputs["torch"], exact, rounded, dtypes["keras"]
-    ):
+    if len(set(dtypes.values())) == 1 and _explained(sides[1], usual, rounded, dtypes["keras"]):
         return found
     for model in sides:
         _judge(model, dtypes[model.side], inputs[model.side], exact[model.side], rounded[model.side], found)
@@ -104,33 +115,25 @@ def _overflows(exact: Outputs, rounded: Outputs) -> bool:
     )
 
 
-def _explained(
-    torch: Adapter,
-    inputs: Sequence[Array],
-    exact: Mapping[Side, Outputs],
-    rounded: Mapping[Side, Outputs],
-    dtype: str,
-) -> bool:
+def _explained(torch: Adapter, usual: Usual, rounded: Mapping[Side, Outputs], dtype: str) -> bool:
     """Whether each side's error is explained by the other's and by a few draws of torch's spread, which cost little.
 
     Args:
         torch: the torch side.
-        inputs: its inputs, in float64.
-        exact: the outputs of each side, in float64.
-        rounded: the same as the sides are held.
+        usual: the inputs, and what both sides gave for them in float64.
+        rounded: what they give as they are held.
         dtype: of both.
     """
-    errors = _errors(exact, rounded)
+    errors = _errors(usual.outputs, rounded)
     if errors is None:
         return False
     tolerated, unit = TOLERATED[dtype], UNIT_ROUNDOFF[dtype]
     own = [unit * np.maximum(_magnitude(error.want), tolerated.tiny) + FLUSHED for error in errors]
-    plain: Outputs = []
+    measured = usual.measured or StepSpread(torch, usual.inputs["torch"])
     for draw in range(DRAWS + 1):
         if draw:
             with torch.precision("float64"):
-                plain = plain or traced(torch, inputs)
-                moved = spread_of_steps(torch, inputs, plain, range(draw, draw + 1))
+                moved = measured.of(draw - 1)
             share = unit / np.finfo(np.float64).eps
             own = [
                 np.maximum(least, share * error.laid(moved[error.place]))
