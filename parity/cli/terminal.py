@@ -22,6 +22,7 @@ from parity.core.verdict import Verdict
 from parity.report.data import Result
 from parity.report.rests import first, rests_on
 from parity.report.text import listed, parted, proven_lines
+from parity.verdict.runs.progress import heard
 
 ANY = 100_000
 """Columns of a pipe: no line is broken there."""
@@ -214,7 +215,7 @@ def complain(message: str) -> None:
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Show what is under way, and for how long, while it is; nothing where nobody watches.
+    """Show what is under way, which stage it is at, and for how long; nothing where nobody watches.
 
     It writes to a copy of standard error, which stays where it is while frameworks that load are kept quiet.
     """
@@ -231,5 +232,6 @@ def waiting(text: str) -> Iterator[None]:
             redirect_stderr=False,
         )
         with progress:
-            progress.add_task(text, total=None)
-            yield
+            task = progress.add_task(text, total=None)
+            with heard(lambda stage: progress.update(task, description=f"{text}: {stage}")):
+                yield

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-
 from parity.core.adapter import Adapter
 from parity.core.trace import Trace
 from parity.pairing.alike import compatible
@@ -15,6 +13,7 @@ from parity.pairing.dataflow.isomorphism import LEVELS, Match, isomorphism
 from parity.pairing.dataflow.propagation import Ambiguity, propagate
 from parity.pairing.dataflow.steps import aligned_steps
 from parity.pairing.dataflow.units import Graph, Unit
+from parity.pairing.dataflow.values import EqualValues
 from parity.pairing.evidence import Evidence
 from parity.pairing.folding import fold_biases
 from parity.pairing.fused.graphs import pieces_of, unlike, whole_of
@@ -23,7 +22,6 @@ from parity.pairing.leftover.renaming import learnt, renamed
 from parity.pairing.leftover.unrun import never_run, said_of
 from parity.pairing.pairs import Pairing
 from parity.pairing.problems.problem import Problem, ProblemKind
-from parity.pairing.slots import Slot
 from parity.pairing.unit_slots import SEPARABLE, UnitSlots
 
 SYSTEMATIC = 0.8
@@ -52,6 +50,7 @@ class Structure:
         self.graphs: tuple[Graph, Graph] = graphs_of(traces, self.layers)
         self.apart = False
         self.slots = UnitSlots(*self.layers, traces[0].flattened)
+        self._values = EqualValues(keras, torch)
 
     def decide(self) -> Pairing:
         """Complete the pairing by names, or make one where names are not systematic."""
@@ -197,13 +196,8 @@ class Structure:
         return named[0] if len(named) == 1 else None
 
     def _equal(self, keras: Unit, torch: Unit) -> bool:
-        slots = self.slots.of(keras, torch).found
-        return bool(slots) and all(self._same(slot) for slot in slots)
-
-    def _same(self, slot: Slot) -> bool:
-        keras = slot.layout.part("keras", self.keras.read(slot.keras))
-        torch = slot.layout.to_keras(self.torch.read(slot.torch))
-        return bool(np.array_equal(keras, torch))
+        tensors = self.slots.tensors(keras, torch)
+        return bool(tensors) and all(self._values.same(*item) for item in tensors)
 
     # --- what was found ------------------------------------------------------------------------------
 

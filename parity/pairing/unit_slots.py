@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 
-from parity.core.types import LayerInfo, TensorInfo
+from parity.core.layout import Layout
+from parity.core.types import LayerInfo, Side, TensorInfo
 from parity.pairing.dataflow.units import Unit
 from parity.pairing.fused.attention import attention_slots
 from parity.pairing.fused.parts import part_slots
@@ -25,11 +27,47 @@ class UnitSlots:
     ) -> None:
         self.keras, self.torch, self.flattened = keras, torch, flattened
         self._found: dict[tuple[Unit, Unit], Slots] = {}
+        self._fit: dict[tuple[Hashable, Hashable], bool] = {}
+        self._places: dict[tuple[Hashable, Hashable], list[tuple[int, int, Layout]] | None] = {}
+        self._kinds: dict[tuple[Side, Unit], Hashable] = {}
 
     def fit(self, keras: Unit, torch: Unit) -> bool:
-        """Whether the two could be one: some tensors correspond, and none is misshapen."""
-        slots = self.of(keras, torch)
-        return bool(slots.found) and not slots.problems
+        """Whether the two could be one: some tensors correspond, and none is misshapen; asked once for like units."""
+        kinds = self._kind("keras", keras), self._kind("torch", torch)
+        if kinds not in self._fit:
+            slots = self.of(keras, torch)
+            self._fit[kinds] = bool(slots.found) and not slots.problems
+        return self._fit[kinds]
+
+    def _kind(self, side: Side, unit: Unit) -> Hashable:
+        """All that decides which units fit this one; the unit itself where that is more than its own tensors."""
+        if (side, unit) not in self._kinds:
+            layers = self.keras if side == "keras" else self.torch
+            layer = layers.get(unit.path)
+            image = self.flattened.get(unit.path) if side == "keras" else None
+            owned = [_tensor(layers, path) for path in unit.tensors]
+            kind: Hashable = (
+                unit.part, layer and (layer.kind, layer.family, str(layer.settings), _nameless(layer.tensors)), image,
+                tuple((owner.family, *_nameless([tensor])) for owner, tensor in owned),
+            )  # fmt: skip
+            own = unit.partial or layer is None or layer.whole
+            self._kinds[side, unit] = unit if own else kind
+        return self._kinds[side, unit]
+
+    def tensors(self, keras: Unit, torch: Unit) -> list[tuple[str, str, Layout]]:
+        """(Keras path, torch path, layout) of the tensors that correspond; looked for once for like units."""
+        kinds = self._kind("keras", keras), self._kind("torch", torch)
+        if kinds not in self._places:
+            slots = self.of(keras, torch).found
+            inside = all(slot.keras in keras.tensors and slot.torch in torch.tensors for slot in slots)
+            self._places[kinds] = (
+                [(keras.tensors.index(slot.keras), torch.tensors.index(slot.torch), slot.layout) for slot in slots]
+                if inside else None
+            )  # fmt: skip
+        places = self._places[kinds]
+        if places is None:
+            return [(slot.keras, slot.torch, slot.layout) for slot in self.of(keras, torch).found]
+        return [(keras.tensors[i], torch.tensors[j], layout) for i, j, layout in places]
 
     def of(self, keras: Unit, torch: Unit) -> Slots:
         """Which tensors of two units correspond."""
@@ -71,6 +109,10 @@ class UnitSlots:
         used = {slot.keras for slot in slots.found}
         slots.left_keras = [variable.path for _, variable in variables if variable.path not in used]
         return slots
+
+
+def _nameless(tensors: Iterable[TensorInfo]) -> tuple[Hashable, ...]:
+    return tuple(replace(tensor, path="") for tensor in tensors)
 
 
 def _tensor(layers: Mapping[str, LayerInfo], path: str) -> tuple[LayerInfo, TensorInfo]:

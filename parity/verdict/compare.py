@@ -38,6 +38,7 @@ from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, vacuous
 from parity.verdict.precision import Precision, compare_in
 from parity.verdict.proving import Proven, prove
+from parity.verdict.runs import progress
 from parity.verdict.runs.own_dtype import compare_as_held
 from parity.verdict.unmatched import left_out, with_differing_values, with_unmatched
 from parity.verdict.where import Where, where
@@ -116,6 +117,7 @@ def compare(
         stack.enter_context(_no_full_collection())
         for side in sides:  # a model that was left in training mode changes in a pass
             stack.callback(trainer_of(side).statistics())
+        progress.at("pairing")
         candidates, refused = taking(keras, torch, inputs, mapping, layout)
         for values in candidates:
             paired = pair_models(keras, torch, mapping, values, ignore=ignore) if pairing is None else pairing
@@ -254,6 +256,7 @@ class _Comparison:
                 side: cast(values, "float64") for side, values in self.inputs.items()
             }
             outputs: dict[Side, Outputs] = {}
+            progress.at("forward")
             for model in self.sides:
                 with self.gathered.watched(model.side):
                     found, errors = evaluated(model, inputs[model.side])

@@ -28,6 +28,7 @@ from parity.replay.replay import Replay
 from parity.replay.tensors import PairSpread, compare
 from parity.verdict.calls import one_sided_calls, watched_pairs, weightless
 from parity.verdict.layer_table import layer_rows
+from parity.verdict.runs import progress
 
 if TYPE_CHECKING:
     from parity.causes.between import Between
@@ -119,8 +120,10 @@ class _Localisation:
 
     def run(self) -> Localised:
         """Record, replay, and put the findings together."""
+        progress.at("localising")
         self._record()
         errors, run = self.errors, self.run_
+        progress.at("causes")
         explained = self._explainer().explain(self.located, self._again)
         found = Localised(_each_once([item.finding for item in explained]))
         found.findings += [

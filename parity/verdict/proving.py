@@ -18,6 +18,7 @@ from parity.verdict.attempts import Attempts, Tried
 from parity.verdict.evaluate import forgotten, not_repeatable
 from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Outputs, judge
+from parity.verdict.runs import progress
 from parity.verdict.runs.later import calls_for, later_calls
 from parity.verdict.runs.own_dtype import Usual
 from parity.verdict.where import Where, where
@@ -99,6 +100,7 @@ class _Proving:
     def run(self, quick: bool) -> Proven:
         """Every further probe until one shows a difference; then the main one again."""
         self.gathered.accept()
+        progress.at("probes")
         probes = [MAIN]
         for change in () if quick else further(self.attempts.values, any(self.attempts.axes)):
             tried = self._probe(change)

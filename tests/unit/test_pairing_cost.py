@@ -7,19 +7,26 @@ from random import Random
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from keras import layers as L
 from torch import nn
 
+import parity
 from parity.adapters import adapt
 from parity.adapters.keras.layers import layers_of
+from parity.core.layout import permuted
 from parity.core.types import LayerInfo, TensorInfo
-from parity.pairing import alike, by_name
+from parity.pairing import alike, by_name, unit_slots
 from parity.pairing.alike import Alike
 from parity.pairing.by_name import Matcher
+from parity.pairing.dataflow.distance import Positions
+from parity.pairing.dataflow.frontier import MARGIN, Frontier
 from parity.pairing.dataflow.graph import SUM, SUMMED, graph_of
 from parity.pairing.dataflow.isomorphism import own_colours
 from parity.pairing.dataflow.refinement import Refinement, numbered
+from parity.pairing.dataflow.units import Unit
+from parity.pairing.dataflow.values import EqualValues
 
 LINEAR = 1.2
 """Times linear that is taken for linear."""
@@ -184,3 +191,84 @@ def test_a_shared_layer_keeps_its_first_path() -> None:
     layers, aliases = layers_of(model)
     assert [path for path, layer in layers.items() if layer is shared] == ["first"]
     assert "second" in aliases["first"]
+
+
+def with_one_more(count: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A stack of equal dense layers, one more in torch: how often two layers were asked for their tensors or scored."""
+    model = keras.Sequential([keras.Input((4,)), *(L.Dense(4) for _ in range(count))])
+    module = nn.Sequential(*(nn.Linear(4, 4) for _ in range(count + 1)))
+    asked: list[int] = []
+    for owner, name in ((unit_slots, "slots_of"), (Positions, "distance")):
+        plain = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *given, plain=plain: asked.append(1) or plain(*given))
+    assert not parity.pair(model, module).complete
+    monkeypatch.undo()
+    return len(asked)
+
+
+def test_a_refusal_costs_in_proportion_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four times the layers, four times the work at most, though no layer has a name or a shape of its own."""
+    few, many = with_one_more(20, monkeypatch), with_one_more(80, monkeypatch)
+    assert many <= 4 * LINEAR * few
+
+
+Scores = dict[Unit, dict[Unit, float]]
+
+
+def choices(scores: Scores) -> tuple[list[Any], list[Any]]:
+    """The best choices by looking at every score."""
+    rivals: dict[Unit, list[float]] = {}
+    for found in scores.values():
+        for torch_unit, score in found.items():
+            rivals.setdefault(torch_unit, []).append(score)
+    sure, tied = [], []
+    for unit, found in scores.items():
+        top = max(found.values(), default=0.0)
+        near = [torch_unit for torch_unit, score in found.items() if score > top - MARGIN]
+        for torch_unit in near:
+            claims = [score for score in rivals[torch_unit] if score > top - MARGIN]
+            if len(near) == 1 and len(claims) == 1:
+                sure.append((top, unit, torch_unit, near))
+            elif max(claims) <= top + MARGIN:
+                tied.append((top, unit, torch_unit, near))
+    return sure, tied
+
+
+def test_choices_are_those_of_every_score() -> None:
+    """However scores change and units are taken, what is kept up to date is what a fresh look gives."""
+    rng = Random(0)
+    for _ in range(60):
+        units = [[Unit(f"{side}{i}") for i in range(rng.randint(1, 7))] for side in "kt"]
+        points: Scores = {
+            unit: {other: float(rng.randrange(3)) for other in rng.sample(units[1], rng.randint(0, len(units[1])))}
+            for unit in units[0]
+        }  # fmt: skip
+        frontier = Frontier(units[0], lambda unit, points=points: dict(points[unit]))
+        while True:
+            assert (frontier.sure(), frontier.tied()) == choices(points)
+            if not points or not units[1]:
+                break
+            if rng.random() < 0.5:
+                unit = rng.choice(list(points))
+                points[unit] = {other: float(rng.randrange(3)) for other in units[1] if rng.random() < 0.5}
+                frontier.touched(unit)
+                continue
+            unit, other = rng.choice(list(points)), units[1].pop(rng.randrange(len(units[1])))
+            del points[unit]
+            for found in points.values():
+                found.pop(other, None)
+            frontier.taken(unit, other)
+
+
+def test_values_are_equal_whatever_their_layout() -> None:
+    """Each tensor is read once for all that it is held against; one with NaN equals none, and zeros have no sign."""
+    kernel = np.array([[1.0, -0.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
+    for value, other, equal in (
+        (kernel, np.where(kernel == 0, 0, kernel), True), (kernel, kernel + 1, False), (kernel * np.nan,) * 2 + (False,),
+    ):  # fmt: skip
+        model, module = keras.Sequential([keras.Input((2,)), L.Dense(3)]), nn.Linear(2, 3)
+        sides = adapt(model), adapt(module)
+        path = next(path for path in sides[0].variables if path.endswith("kernel"))
+        sides[0].write(path, value)
+        sides[1].write("weight", np.ascontiguousarray(other.T))
+        assert EqualValues(*sides).same(path, "weight", permuted((3, 2), (1, 0))) is equal

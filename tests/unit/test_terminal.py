@@ -147,9 +147,12 @@ WAITING = """
 import os, sys, time
 from parity.adapters.frameworks import _without_stderr
 from parity.cli.terminal import waiting
+from parity.verdict.runs.progress import at
 with waiting("[1/2] a [pair]"):
     with _without_stderr():
         os.write(2, b"chatter")
+        time.sleep(0.5)
+        at("causes")
         time.sleep(0.5)
 print("done")
 """
@@ -167,6 +170,7 @@ def test_what_is_under_way_is_shown_to_a_person_alone() -> None:
     os.close(reader)
     assert done.stdout == b"done\n"
     assert CODE.sub("", shown).count("[1/2] a [pair]") >= 3
+    assert "[1/2] a [pair]: causes" in CODE.sub("", shown)
     assert "chatter" not in shown
     assert shown.rstrip().endswith("\x1b[2K")  # the line is wiped
     quiet = subprocess.run([sys.executable, "-c", WAITING], capture_output=True, timeout=60, check=True)

@@ -32,6 +32,14 @@ class Positions:
         )
         return min(before, after) + 0.5 * (before + after)
 
+    def of_keras(self, unit: Unit) -> Hashable:
+        """The place of a Keras unit: that of a torch unit is the same where the distance is 0.0."""
+        return tuple(count.tobytes() for count in self._counts[0][unit])
+
+    def of_torch(self, unit: Unit) -> Hashable:
+        """The place of a torch unit."""
+        return tuple(count.tobytes() for count in self._counts[1][unit])
+
 
 def _counts(graph: Graph, kinds: dict[Hashable, int]) -> dict[Unit, tuple[Array, Array]]:
     """For each unit, the steps before and after it by kind, summed over its uses."""

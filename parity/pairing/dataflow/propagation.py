@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
 from parity.pairing.dataflow.distance import Positions
+from parity.pairing.dataflow.frontier import MARGIN, Frontier
 from parity.pairing.dataflow.graph import SUM
 from parity.pairing.dataflow.isomorphism import Match, Prefer, own_colours
 from parity.pairing.dataflow.marks import Marks
@@ -15,7 +16,6 @@ from parity.pairing.dataflow.units import Graph, Unit
 from parity.pairing.evidence import Evidence
 
 Compatible = Callable[[Unit, Unit], bool]
-MARGIN = 1e-9
 DISTANCE = 0.25
 """What one step more or less before or after takes off the share of the neighbours that are paired."""
 STEP = 0.1
@@ -71,16 +71,21 @@ class _Side:
             return SUM, vertex  # sums of one size are not one and the same
         return found.unit if found.unit is not None else found.label
 
-    def after(self, unit: Unit) -> set[Hashable]:
-        """Everything that the unit feeds, at any distance."""
-        found: set[Hashable] = set()
-        waiting: list[Hashable] = [unit]
-        while waiting:
-            for way, neighbour in self.near.get(waiting.pop(), {}):
-                if way == "to" and neighbour not in found:
-                    found.add(neighbour)
-                    waiting.append(neighbour)
-        return found
+    def after(self, units: Sequence[Unit]) -> dict[Unit, int]:
+        """Which of these units each of them feeds, at any distance, as bits."""
+        bits = {unit: 1 << i for i, unit in enumerate(units)}
+        found: dict[Hashable, int] = {}
+        changed = True
+        while changed:  # the keys come nearly in execution order, so that a few rounds do
+            changed = False
+            for place in reversed(self.near):
+                reached = found.get(place, 0)
+                for way, neighbour in self.near[place]:
+                    if way == "to":
+                        reached |= found.get(neighbour, 0) | bits.get(neighbour, 0)  # type: ignore[call-overload]
+                changed |= reached != found.get(place, 0)
+                found[place] = reached
+        return {unit: found.get(unit, 0) for unit in units}
 
 
 class _Propagation:
@@ -94,8 +99,10 @@ class _Propagation:
         self._fits: dict[tuple[Unit, Unit], bool] = {}
         self._positions = Positions(keras, torch)
         self._distances: dict[tuple[Unit, Unit], float] = {}
-        self._near: dict[Unit, list[Unit]] = {}
-        self._alike = _groups(self.torch.coarse)
+        self._standing: dict[Hashable, list[Unit]] = {}
+        for unit, kind in self.torch.coarse.items():
+            self._standing.setdefault((kind, self._positions.of_torch(unit)), []).append(unit)
+        self.frontier = Frontier(list(self.keras.labels), self._scores)
         ends = [{vertex.label for vertex in graph.vertices if vertex.unit is None and vertex.label[0] != SUM}
                 for graph in (keras, torch)]  # fmt: skip
         for label in ends[0] & ends[1]:
@@ -115,6 +122,7 @@ class _Propagation:
         self.units[keras] = torch
         self.taken.add(torch)
         self.evidence[keras] = evidence
+        self.frontier.taken(keras, torch)
         self._reward(keras, torch)
 
     def _reward(self, keras_key: Hashable, torch_key: Hashable) -> None:
@@ -128,6 +136,7 @@ class _Propagation:
                 if way == torch_way and free and isinstance(torch, Unit) and self.fits(keras, torch):
                     points = self.points.setdefault(keras, {})
                     points[torch] = points.get(torch, 0.0) + (2.0 if marks & torch_marks else 1.0)
+                    self.frontier.touched(keras)
 
     def unique_kinds(self) -> None:
         """Units whose kind and shapes occur once on each side."""
@@ -146,29 +155,16 @@ class _Propagation:
             for keras, torch, evidence in best:
                 self.take(keras, torch, evidence)
 
-    def _scores(self) -> dict[Unit, dict[Unit, float]]:
-        """For each free Keras unit, what speaks for each free torch unit."""
-        scores: dict[Unit, dict[Unit, float]] = {}
-        for keras in self.keras.labels:
-            if keras not in self.units:
-                points = self.points.get(keras, {})
-                near = [torch for torch in self._nearest(keras) if self._distance(keras, torch) == 0.0]
-                scores[keras] = {
-                    torch: self._share(keras, torch, points.get(torch, 0.0))
-                    - DISTANCE * self._distance(keras, torch)
-                    for torch in dict.fromkeys([*points, *near])
-                    if torch not in self.taken
-                }
-        return scores
-
-    def _nearest(self, keras: Unit) -> list[Unit]:
-        """Torch units that stand where the Keras unit stands."""
-        if keras not in self._near:
-            candidates = [
-                torch for torch in self._alike.get(self.keras.coarse[keras], []) if self.fits(keras, torch)
-            ]
-            self._near[keras] = [torch for torch in candidates if self._distance(keras, torch) == 0.0]
-        return self._near[keras]
+    def _scores(self, keras: Unit) -> dict[Unit, float]:
+        """What speaks for each free torch unit that has paired neighbours, or stands where the Keras unit stands."""
+        points = self.points.get(keras, {})
+        place = self.keras.coarse[keras], self._positions.of_keras(keras)
+        near = [torch for torch in self._standing.get(place, []) if self.fits(keras, torch)]
+        return {
+            torch: self._share(keras, torch, points.get(torch, 0.0)) - DISTANCE * self._distance(keras, torch)
+            for torch in dict.fromkeys([*points, *near])
+            if torch not in self.taken
+        }
 
     def _distance(self, keras: Unit, torch: Unit) -> float:
         if (keras, torch) not in self._distances:
@@ -177,24 +173,13 @@ class _Propagation:
 
     def _best(self) -> list[tuple[Unit, Unit, Evidence]]:
         """Pairs that are each other's one best choice, the best of them; else one that other evidence decides."""
-        scores = self._scores()
-        rivals: dict[Unit, list[float]] = {}
-        for found in scores.values():
-            for torch, score in found.items():
-                rivals.setdefault(torch, []).append(score)
-        sure, tied = [], []
-        for keras, found in scores.items():
-            top = max(found.values(), default=0.0)
-            near = [torch for torch, score in found.items() if score > top - MARGIN]
-            for torch in near:
-                claims = [score for score in rivals[torch] if score > top - MARGIN]
-                if len(near) == 1 and len(claims) == 1:
-                    sure.append((top, keras, torch))
-                elif max(claims) <= top + MARGIN:
-                    tied.append((top, keras, torch, near))
+        sure = self.frontier.sure()
         if sure:
-            top = max(score for score, _, _ in sure)
-            return [(keras, torch, Evidence.NEIGHBOURS) for score, keras, torch in sure if score > top - STEP]
+            top = max(score for score, *_ in sure)
+            return [
+                (keras, torch, Evidence.NEIGHBOURS) for score, keras, torch, _ in sure if score > top - STEP
+            ]
+        scores, tied = self.frontier.scores, self.frontier.tied()
         for _, keras, torch, near in tied:
             if len(near) > 1 and self.prefer(keras, near) == torch:
                 return [(keras, torch, Evidence.NEIGHBOURS_AND_NAMES)]
@@ -248,12 +233,12 @@ class _Propagation:
 
     def ambiguous(self) -> list[Ambiguity]:
         """What is left, with the units that it could go to."""
-        found = []
+        found, alike = [], _groups(self.torch.coarse)
         for keras in self.keras.labels:
             if keras not in self.units:
                 candidates = [
                     torch
-                    for torch in self.torch.labels
+                    for torch in alike.get(self.keras.coarse[keras], [])
                     if torch not in self.taken and self.fits(keras, torch)
                 ]
                 best = self.prefer(keras, candidates) if candidates else None
@@ -274,7 +259,7 @@ def _groups(labels: Mapping[Unit, Marks]) -> dict[Marks, list[Unit]]:
 def _chain(units: Iterable[Unit], side: _Side) -> list[Unit] | None:
     """The units in the order in which they feed one another; None where that is no one order."""
     chosen = list(units)
-    after = {unit: side.after(unit) & set(chosen) for unit in chosen}
-    ordered = sorted(chosen, key=lambda unit: -len(after[unit]))
-    total = all(len(after[unit]) == len(ordered) - 1 - i for i, unit in enumerate(ordered))
-    return ordered if total and all(unit not in after[unit] for unit in ordered) else None
+    after = side.after(chosen)
+    ordered = sorted(chosen, key=lambda unit: -after[unit].bit_count())
+    total = all(after[unit].bit_count() == len(ordered) - 1 - i for i, unit in enumerate(ordered))
+    return ordered if total and not any(after[unit] >> i & 1 for i, unit in enumerate(chosen)) else None

@@ -22,6 +22,16 @@ class Unit:
     rows: tuple[int, ...] = ()
     bias_rows: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Hash once: units are looked up by the million."""
+        object.__setattr__(
+            self, "_hash", hash((self.path, self.part, self.tensors, self.rows, self.bias_rows))
+        )
+
+    def __hash__(self) -> int:
+        """Of all that it is."""
+        return int(self._hash)  # type: ignore[attr-defined]
+
     @property
     def partial(self) -> bool:
         """Whether it has a part of a tensor."""
