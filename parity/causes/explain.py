@@ -13,7 +13,6 @@ import numpy as np
 from parity.causes.attention.match import Attentions
 from parity.causes.attention.positions import explain_positions
 from parity.causes.between import Between, applied_twice
-from parity.causes.budget import USED_UP, WORK, Budget, BudgetSpent
 from parity.causes.case import Case, Explanation, Hypothesis
 from parity.causes.cases import case_of
 from parity.causes.cells.states import explain_states
@@ -21,6 +20,7 @@ from parity.causes.confirm import chosen, differing_elements, enough, unverified
 from parity.causes.findings import exchanged_strides, explained
 from parity.causes.layers import explain_layer
 from parity.causes.one_sided import OneSided
+from parity.causes.steps.budget import USED_UP, WORK, Budget, BudgetSpent
 from parity.causes.steps.identify import identify
 from parity.causes.wiring import Tensor, explain_arrival
 from parity.core.adapter import Adapter

@@ -9,8 +9,8 @@ from math import prod
 
 import numpy as np
 
-from parity.causes.budget import spend
 from parity.causes.case import Hypothesis
+from parity.causes.steps.budget import spend
 from parity.causes.steps.identify import same
 from parity.core.adapter import Adapter, Observer
 from parity.core.layout import activation_to_torch, aligned

@@ -178,7 +178,7 @@ def spreads(
         yield greatest
 
 
-class StepSpread:
+class OutputSpread:
     """How far each element moves where the inputs and every step's result are rounded otherwise, the weights not.
 
     It costs less than `spreads`, which draws for every weight, and excuses less: two sides that agree within it are the

@@ -17,7 +17,7 @@ from parity.core.types import Array, Side
 from parity.probes.change import Change, changed_inputs, in_words, named, shapes
 from parity.probes.draw import drawn
 from parity.probes.sizes import candidates, open_axes
-from parity.replay.spread import DRAWS, StepSpread, distance, spreads
+from parity.replay.spread import DRAWS, OutputSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Limits, Outputs, cast, limits_of
 
@@ -91,7 +91,7 @@ def held(
     sides: tuple[Adapter, Adapter],
     inputs: Mapping[Side, Sequence[Array]],
     outputs: Mapping[Side, Outputs],
-    measured: StepSpread | None = None,
+    measured: OutputSpread | None = None,
 ) -> HeldOutputs:
     """How far the sides may differ at each element, and whether they agree within it; the cheap measure comes first.
 
@@ -111,7 +111,7 @@ def held(
             return [np.zeros(value.shape) for _, value in outputs["keras"]]
         return moved
 
-    measured = measured or StepSpread(torch, inputs["torch"])
+    measured = measured or OutputSpread(torch, inputs["torch"])
     for draw in range(-1, DRAWS):  # the first look is without any
         if draw >= 0:
             if [value.shape for _, value in measured.plain] != [value.shape for _, value in outputs["torch"]]:

@@ -24,7 +24,7 @@ from parity.pairing.pair import MappingLike, Pairing
 from parity.pairing.recurrent.cells import step_by_step
 from parity.probes.gathered import Gathered
 from parity.replay.hidden import traced_run
-from parity.replay.spread import StepSpread
+from parity.replay.spread import OutputSpread
 from parity.report.proof import UnprovenKind
 from parity.report.repro.blueprints import with_blueprints
 from parity.report.rests import too_little
@@ -269,7 +269,7 @@ class _Comparison:
                 outputs["torch"] = in_keras_order(torch, outputs["keras"], outputs["torch"])
                 runs = {torch.side: traced_run(torch, inputs["torch"])}
                 self.limits, agree, moving = held(
-                    self.sides, inputs, outputs, StepSpread(torch, inputs["torch"], runs["torch"].outputs)
+                    self.sides, inputs, outputs, OutputSpread(torch, inputs["torch"], runs["torch"].outputs)
                 )
             if agree:
                 runs["keras"] = traced_run(keras, inputs["keras"])

@@ -14,7 +14,7 @@ from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
 from parity.replay.hidden import TracedRun
 from parity.replay.noise import noise
-from parity.replay.spread import StepSpread, distance
+from parity.replay.spread import OutputSpread, distance
 from parity.verdict.outputs import Outputs, same
 
 FITTING_INPUT = (
@@ -152,7 +152,7 @@ def unlike_traced(
     if [value.shape for _, value in plain] == [value.shape for _, value in again]:
         if all(not distance(a, b).any() for (_, a), (_, b) in zip(plain, again, strict=True)):
             return []
-        spreads = StepSpread(model, inputs[model.side], again).greatest()
+        spreads = OutputSpread(model, inputs[model.side], again).greatest()
         gaps = [
             difference(a, b, limit=limits(a, spread / OF_ONE_MODEL))
             for (_, a), (_, b), spread in zip(plain, again, spreads, strict=True)

@@ -13,7 +13,7 @@ from torch import nn
 
 import parity
 from parity.causes import explain
-from parity.causes.budget import Budget, BudgetSpent, spend
+from parity.causes.steps.budget import Budget, BudgetSpent, spend
 
 
 def test_what_a_place_leaves_is_there_for_the_next() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from parity.adapters.torch import reference
-from parity.causes.budget import spend
+from parity.causes.steps.budget import spend
 from parity.core.tolerance import FLUSHED, difference
 from parity.core.types import Array
 

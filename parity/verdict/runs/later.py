@@ -10,7 +10,7 @@ from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.types import Array, Side
 from parity.probes.memory.look import changed, held_by, named
 from parity.probes.memory.walk import Contents
-from parity.replay.spread import StepSpread
+from parity.replay.spread import OutputSpread
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.attempts import held
 from parity.verdict.evaluate import ANOTHER
@@ -42,7 +42,7 @@ class Later:
     findings: list[Finding] = field(default_factory=list)
     unproven: list[Unproven] = field(default_factory=list)
     first: dict[Side, Outputs] = field(default_factory=dict)
-    measured: StepSpread | None = None
+    measured: OutputSpread | None = None
 
 
 def calls_for(given: Sequence[Array], sample: Sequence[Array]) -> int:
@@ -97,7 +97,7 @@ def _across(
     """Both sides on both inputs, one after the other; and the modes that must change nothing."""
     for number, said in enumerate(("", "after another input of the same shape ")):
         outputs = {side: turns[number] for side, turns in given.items()}
-        measured = StepSpread(sides[1], inputs[number]["torch"])
+        measured = OutputSpread(sides[1], inputs[number]["torch"])
         found.measured = found.measured or measured
         if not held(sides, inputs[number], outputs, measured).agree:
             text = f"{said}the sides differ in later calls; does one of them remember what it was given?"

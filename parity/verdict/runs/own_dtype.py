@@ -16,7 +16,7 @@ from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.layout import aligned, from_torch
 from parity.core.tolerance import FLUSHED, UNIT_ROUNDOFF
 from parity.core.types import Array, Side
-from parity.replay.spread import DRAWS, StepSpread, distance, spreads
+from parity.replay.spread import DRAWS, OutputSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Outputs, cast, side_by_side
 from parity.verdict.precision import TOLERATED, Tolerated
@@ -41,7 +41,7 @@ class Usual:
 
     inputs: Mapping[Side, Sequence[Array]]
     outputs: Mapping[Side, Outputs]
-    measured: StepSpread | None = None
+    measured: OutputSpread | None = None
 
 
 @dataclass
@@ -129,7 +129,7 @@ def _explained(torch: Adapter, usual: Usual, rounded: Mapping[Side, Outputs], dt
         return False
     tolerated, unit = TOLERATED[dtype], UNIT_ROUNDOFF[dtype]
     own = [unit * np.maximum(_magnitude(error.want), tolerated.tiny) + FLUSHED for error in errors]
-    measured = usual.measured or StepSpread(torch, usual.inputs["torch"])
+    measured = usual.measured or OutputSpread(torch, usual.inputs["torch"])
     for draw in range(DRAWS + 1):
         if draw:
             with torch.precision("float64"):
