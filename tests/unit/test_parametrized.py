@@ -209,6 +209,19 @@ def test_a_computed_weight_of_an_unknown_class_is_paired_by_its_use(wrap: Wrap) 
         assert parity.compare(model, module, inputs)
 
 
+@pytest.mark.parametrize("wrap", [parametrizations.weight_norm, nn.utils.weight_norm])
+def test_a_recurrent_module_has_its_plain_weights_in_its_list(wrap: Any) -> None:
+    module = wrap(nn.GRU(4, 3, batch_first=True), "weight_hh_l0").eval()
+    x = torch.randn(2, 5, 4)
+    wanted, before = module(x)[0], state(module)
+    with plain(module, write_back=False), torch.no_grad():
+        assert torch.allclose(module(x)[0], wanted)
+        module.weight_hh_l0.zero_()
+        assert not torch.allclose(module(x)[0], wanted)
+    assert unchanged(module, before)
+    assert torch.equal(module(x)[0], wanted)
+
+
 def test_training_is_compared_as_far_as_it_is_the_same() -> None:
     module = torch_side(parametrizations.weight_norm)
     model = keras_side()

@@ -72,6 +72,7 @@ class PlainWeights:
         for name, value in effective.items():
             self.weights[name] = module._parameters[name] = nn.Parameter(value, requires_grad=True)
             self.values[name] = value.clone()
+        _flattened(module)
 
     def wrap(self) -> None:
         """Give the module its parametrizations back."""
@@ -81,6 +82,7 @@ class PlainWeights:
         if self.cls is not None and type(module) is not self.cls:
             module.__class__ = self.cls
         vars(module).update(parts["plain"])
+        _flattened(module)
 
     def written(self) -> dict[str, torch.Tensor]:
         """The plain weights that are not what they were."""
@@ -176,6 +178,12 @@ def computed(module: nn.Module) -> dict[str, str]:
         if isinstance(hook, HOOKS):
             found[hook.name] = type(hook).__name__
     return found
+
+
+def _flattened(module: nn.Module) -> None:
+    """Let a recurrent module, which keeps a list of its weights, have the present ones in it."""
+    if isinstance(module, nn.RNNBase):
+        module._flat_weights = [getattr(module, name, None) for name in module._flat_weights_names]
 
 
 def _sources(module: nn.Module, name: str) -> list[str]:
