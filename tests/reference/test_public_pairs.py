@@ -139,3 +139,61 @@ def test_inception_computes_the_same_under_the_pairs() -> None:
         result = parity.transfer(module, model, inputs=sample)
         assert len(result.pairs) == 189
         assert parity.compare(model, module, sample).verdict == "EQUAL"
+
+
+@pytest.mark.slow
+def test_efficientnet_is_equal_once_its_padding_and_epsilon_are_the_same() -> None:
+    """keras.applications normalises inside the model, by statistics that torchvision's has outside."""
+    needs("keras")
+    needs("torch")
+    models = import_torchvision()
+    import keras
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    import parity
+    from parity.adapters import adapt
+    from parity.adapters.probe import randomise
+
+    class Padded(nn.Module):
+        """Pads as keras.applications does in front of a stride of two."""
+
+        def __init__(self, conv: nn.Conv2d) -> None:
+            super().__init__()
+            self.conv, self.half = conv, conv.kernel_size[0] // 2
+            conv.padding = (0, 0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            up, left = (self.half - 1 + size % 2 for size in x.shape[-2:])
+            return self.conv(F.pad(x, (left, self.half, up, self.half)))
+
+    class Rescaled(nn.Module):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(x / 255.0)
+
+    net = models.efficientnet_b0(weights=None).eval()
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                child.eps = 1e-3
+            if isinstance(child, nn.Conv2d) and child.stride == (2, 2):
+                setattr(module, name, Padded(child))
+    model = keras.applications.EfficientNetB0(
+        weights=None, input_shape=(65, 97, 3), classifier_activation=None
+    )
+    whole = Rescaled(net)
+    x = np.random.default_rng(0).uniform(0, 255, size=(2, 65, 97, 3)).astype("float32")
+    randomise(adapt(whole), 3)
+    parity.transfer(whole, model, inputs=x)
+    report = parity.compare(model, whole, x, quick=True)
+    assert report, str(report)
+    assert any("normalization" in note and "judged by what comes out" in note for note in report.notes)
+    statistics = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
+    statistics.adapt_mean.assign(statistics.adapt_mean + 0.1)
+    statistics.finalize_state()
+    assert parity.compare(model, whole, x, quick=True).verdict == "DIVERGED"
