@@ -35,6 +35,25 @@ def sam_encoder() -> Any:
     return Scaled().eval()
 
 
+def dinov2() -> Any:
+    """DINOv2's tokens, without the first of them that transformers gives again."""
+    import torch
+    import transformers
+
+    class Tokens(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            config = transformers.Dinov2Config(
+                num_hidden_layers=2, num_attention_heads=3, hidden_size=24, image_size=32, patch_size=8
+            )
+            self.model = transformers.Dinov2Model(config)
+
+        def forward(self, pixels: Any) -> Any:
+            return self.model(pixels).last_hidden_state
+
+    return Tokens().eval()
+
+
 def vae() -> Any:
     """The autoencoder of Stable Diffusion 3, which takes the mode of its distribution by default."""
     import diffusers
@@ -93,6 +112,10 @@ PAIRS: dict[str, PublicPair] = {
             sr_ratios=[4, 2], patch_sizes=[7, 3], strides=[4, 2], hidden_sizes=[16, 24], mlp_ratios=[4, 4],
         ),
         picture(2, 64, 64, 3),
+        **differ(
+            "layernorm-epsilon", "gelu-approximation",
+            why="mit_layers.py: norm1 and norm2 at 1e-6, ops.nn.gelu by tanh; modeling_segformer.py: 1e-5, 'gelu'",
+        ),
     ),
     "SAM's encoder": PublicPair(
         hub(
@@ -113,15 +136,7 @@ PAIRS: dict[str, PublicPair] = {
             "DINOV2Backbone", **SMALL, patch_size=8, intermediate_dim=96, image_shape=(32, 32, 3),
             position_embedding_shape=(32, 32), apply_layernorm=True,
         ),
-        hugging(
-            "Dinov2Model", "Dinov2Config", num_hidden_layers=2, num_attention_heads=3, hidden_size=24, image_size=32,
-            patch_size=8,
-        ),
-        picture(2, 32, 32, 3),
-    ),
-    "CLIP's vision": PublicPair(
-        hub("CLIPVisionEncoder", **SMALL, patch_size=8, intermediate_dim=40, image_shape=(32, 32, 3)),
-        hugging("CLIPVisionModel", "CLIPVisionConfig", **HF_SMALL, image_size=32, patch_size=8),
+        dinov2,
         picture(2, 32, 32, 3),
     ),
 }  # fmt: skip
