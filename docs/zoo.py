@@ -27,17 +27,18 @@ def table(record: Mapping[str, Any]) -> str:
     true = sum(all(row["right"] for row in rows) for rows in by_name.values())
     strict = sum(all(row["transfer"] == "strict" for row in rows) for rows in by_name.values())
     return "\n".join(
-        [f"{strict} of {len(by_name)} transfer strictly both ways; {true} have the true verdict.", "", *lines]
+        [f"{strict} of {len(by_name)} transfer strictly; {true} have the true verdict.", "", *lines]
     )
 
 
 def _cells(name: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     first = next((row for row in rows if "verdict" in row), rows[0])
-    ways = (
-        "both ways"
-        if all(row["transfer"] == "strict" for row in rows)
-        else ", ".join(f"{row['direction']}: {row['transfer']}" for row in rows)
+    ways = ", ".join(
+        row["direction"] if row["transfer"] == "strict" else f"{row['direction']}: {row['transfer']}"
+        for row in rows
     )
+    if len(rows) > 1 and all(row["transfer"] == "strict" for row in rows):
+        ways = "both ways"
     right = all(row["right"] for row in rows)
     said = "" if right else f"no, {first['wanted']}"
     return [

@@ -50,7 +50,8 @@ def test_one_wrong_way_makes_the_row_wrong(zoo: ModuleType) -> None:
     }  # fmt: skip
     bad = {**good, "direction": "keras-to-torch", "transfer": "refused", "right": False}
     assert "| a | both ways | EQUAL | none | yes |" in zoo.table({"rows": [good, {**good, "direction": "b"}]})
+    assert "| a | torch-to-keras | EQUAL | none | yes |" in zoo.table({"rows": [good]})
     table = zoo.table({"rows": [good, bad]})
     assert "no, EQUAL" in table
     assert "keras-to-torch: refused" in table
-    assert table.startswith("0 of 1 transfer strictly both ways; 0 have the true verdict.")
+    assert table.startswith("0 of 1 transfer strictly; 0 have the true verdict.")
