@@ -25,10 +25,9 @@ from parity.core.types import Array
 from parity.pairing.leftover.ignored import patterns_of, without_ignored
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
 from parity.pairing.uses.images import images_of
-from parity.pairing.uses.read import unknown
 from parity.weights.confirmed import confirmed
 from parity.weights.readings import settle
-from parity.weights.traced import traced
+from parity.weights.traced import open_kernels, orientations, traced
 
 
 def adapters_of(first: Any, second: Any, inputs: Any = None, device: str = "cpu") -> tuple[Adapter, Adapter]:
@@ -146,7 +145,7 @@ def pair_models(
     if (
         not named.complete
         or any(not item.evidence.of_names for item in named.pairs)
-        or _open_orientation(named, keras, torch)
+        or open_kernels(named, keras, torch)
     ):
         traces = traces_of(keras, torch, inputs, mapping, layout)
         if isinstance(traces, tuple):
@@ -154,6 +153,7 @@ def pair_models(
             values = _taken(keras, torch, inputs)
             return pairing if values is None else confirmed(pairing, keras, torch, traces, values)
         named.unrun = traces
+        named.problems += orientations(named, keras, torch)
     flattened, unflattens = flattened_images(keras, inputs)
     first = any(layer.settings.get("data_format") == "channels_first" for layer in keras.layers().values())
     in_doubt = named.unrun is None and (unflattens or (flattened and first))
@@ -166,7 +166,8 @@ def pair_models(
     if not flattened and images is None:
         return named
     pairing = pair_layers(keras, torch, mapping, flattened, ignore=patterns, images=images)
-    return replace(pairing, unrun=named.unrun)
+    doubts = [] if named.unrun is None else orientations(pairing, keras, torch)
+    return replace(pairing, unrun=named.unrun, problems=[*pairing.problems, *doubts])
 
 
 def _taken(keras: Adapter, torch: Adapter, inputs: Any) -> list[Array] | None:
@@ -249,23 +250,6 @@ def _said(model: Adapter, values: list[Array]) -> str:
 
 def _sizes(values: list[Array]) -> str:
     return " and ".join("x".join(map(str, value.shape)) for value in values)
-
-
-def _open_orientation(pairing: Pairing, keras: Adapter, torch: Adapter) -> bool:
-    """Whether names pair kernels of layers of unknown classes, so that only the operation says which axis is which."""
-    layers = keras.layers(), torch.layers()
-    open_ = [
-        {
-            tensor.path
-            for layer in side.values()
-            for tensor in layer.tensors
-            if unknown(layer) and sum(size != 1 for size in tensor.shape) > 1
-        }
-        for side in layers
-    ]
-    return any(
-        slot.keras in open_[0] or slot.torch in open_[1] for item in pairing.pairs for slot in item.slots
-    )
 
 
 def layer_pairs(pairing: Pairing) -> list[tuple[str, str | tuple[str, ...]]]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from parity.core.adapter import Adapter
+from parity.core.layout import convolution
 from parity.core.trace import Trace
 from parity.core.types import Array
+from parity.pairing.pair import Pairing
+from parity.pairing.problems.problem import Problem, ProblemKind, held
+from parity.pairing.slots import Slot, tensor_at
 from parity.pairing.uses.read import unknown, uses_of
 
 
@@ -22,3 +26,36 @@ def traced(model: Adapter, values: list[Array]) -> Trace:
     if composite or any(map(unknown, layers.values())):
         trace.uses = uses_of(model.trace(values, inside=True)[1], layers)
     return trace
+
+
+def open_kernels(pairing: Pairing, keras: Adapter, torch: Adapter) -> list[Slot]:
+    """Paired kernels of layers of unknown classes, of which only the operation says which axis is which."""
+    open_ = [
+        {
+            tensor.path
+            for layer in side.layers().values()
+            for tensor in layer.tensors
+            if unknown(layer) and sum(size != 1 for size in tensor.shape) > 1
+        }
+        for side in (keras, torch)
+    ]
+    return [
+        slot
+        for item in pairing.pairs
+        for slot in item.slots
+        if slot.keras in open_[0] or slot.torch in open_[1]
+    ]
+
+
+def orientations(pairing: Pairing, keras: Adapter, torch: Adapter) -> list[Problem]:
+    """A problem for each kernel of an unknown class whose lengths fit in either order, where nothing was traced."""
+    found = []
+    for slot in open_kernels(pairing, keras, torch):
+        shape = slot.layout.torch_shape
+        if shape == slot.layout.keras_shape == convolution(shape).keras_shape:
+            pair = tensor_at(keras.layers(), slot.keras), tensor_at(torch.layers(), slot.torch)
+            (first, variable), (second, tensor) = pair
+            if first is not None and variable is not None and second is not None and tensor is not None:
+                both = held("keras", first, variable), held("torch", second, tensor)
+                found.append(Problem(ProblemKind.ORIENTATION, first.path, second.path, both))
+    return found

@@ -432,3 +432,51 @@ def test_causes_at_normalisations(way: str) -> None:
     assert causes(build, net, tokens(), lambda: net.n2.p.zero_()) == {
         ("layernorm-epsilon", "n1", True), ("missing-bias", "n2", True)
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [Transposed, nn.Linear])
+def test_a_square_kernel_that_nothing_says_the_axes_of_is_refused(
+    make: Callable[[int, int], nn.Module],
+) -> None:
+    """Without inputs that both sides take nothing can be traced; torch's own class says its axes all the same."""
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = make(SIZE, SIZE)
+
+        def forward(self, x: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.a(x) * by
+            return out
+
+    inputs = keras.Input((5, SIZE))
+    model, module = keras.Model(inputs, L.Dense(SIZE, name="a")(inputs)), Scaled().eval()
+    if make is nn.Linear:
+        assert parity.transfer(module, model).copied == 2
+        return
+    with pytest.raises(parity.PairingError, match="axes must be known"):
+        parity.transfer(module, model)
+
+
+@pytest.mark.parametrize("keras_way", ["Dense", "EinsumDense by heads", "own"])
+def test_a_transposed_kernel_by_heads(keras_way: str) -> None:
+    """One side holds the heads in an axis of their own: only that layer differs, and its cause is named."""
+    net = Net(Einsum)
+
+    def fault() -> None:
+        net.b.w.copy_(net.b.w.reshape(SIZE, SIZE).T.reshape(net.b.w.shape).clone())
+
+    assert causes(lambda: network(KERAS[keras_way]), net, tokens(), fault) == {("kernel-io-swap", "b", True)}
+
+
+@pytest.mark.parametrize("keras_way", ["Dense", "EinsumDense by heads", "own"])
+def test_bare_parameters_are_no_missing_layers(keras_way: str) -> None:
+    model, module = network(KERAS[keras_way]), Bare().eval()
+    randomise(adapt(module), 3)
+    parity.transfer(module, model, inputs=tokens())
+    with torch.no_grad():
+        module.w2.mul_(1.5)
+    report = parity.compare(model, module, tokens(), quick=True)
+    assert report.verdict == "DIVERGED"
+    assert {finding.kind for finding in report.findings} == {"output", "weight"}
+    assert any("torch's w2" in finding.evidence for finding in report.findings)

@@ -88,6 +88,7 @@ def _groups(problems: Sequence[Problem]) -> list[Group]:
         (ProblemKind.SEVERAL, "Layers with several possible counterparts"),
         (ProblemKind.VALUES, "Values that the target has no place for"),
         (ProblemKind.TIED, "Tied tensors of the target"),
+        (ProblemKind.ORIENTATION, "Kernels whose axes are not known"),
     ):
         rows = [sentence(problem) for problem in problems if problem.kind is kind]
         if rows:

@@ -23,6 +23,7 @@ class ProblemKind(Enum):
     MAPPING_MIXED = auto()
     VALUES = auto()
     TIED = auto()
+    ORIENTATION = auto()
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,14 @@ def _tied(problem: Problem) -> str:
     return f"tied tensors of the target must receive one value; got several for {few(problem.paths)}"
 
 
+def _orientation(problem: Problem) -> str:
+    keras, torch = problem.held
+    return (
+        f"a kernel's axes must be known; got {described(keras)} and {described(torch)}, whose lengths fit in either order, "
+        "of a class that does not say it. Pass inputs that both models take (inputs=)"
+    )
+
+
 SENTENCES = {
     ProblemKind.NO_COUNTERPART: _no_counterpart,
     ProblemKind.SHAPES: _shapes,
@@ -108,4 +116,5 @@ SENTENCES = {
     ProblemKind.MAPPING_MIXED: _mixed,
     ProblemKind.VALUES: _values,
     ProblemKind.TIED: _tied,
+    ProblemKind.ORIENTATION: _orientation,
 }
