@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from parity.adapters.sites.running import running
 from parity.core.trace import Node, NodeObserver, Sort, Source, Trace, Values, canonical
 from parity.core.types import Array, Side
 
@@ -144,6 +145,7 @@ class TraceBuilder:
         scope = self.scopes[-1]
         node = Node(len(self.trace.nodes), kind, label, sort, path, 0, scope, sources, settings=settings)
         node.names = () if reverse else self._names(args, kwargs, len(tensors))
+        node.spot = running()
         if self.observer is not None and tensors:
             replacement = self.observer.before(node, Values(tensors, self._quietly))
             if replacement is not None:
@@ -218,6 +220,7 @@ class TraceBuilder:
             len(self.trace.nodes), kind, label, sort, path, 0, self.scopes[-1], inputs, shapes, settings or {}
         )
         node.index = self._count(node)
+        node.spot = running() if sort == "op" else None
         self.trace.nodes.append(node)
         return node
 

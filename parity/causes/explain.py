@@ -20,6 +20,7 @@ from parity.causes.confirm import chosen, differing_elements, enough, unverified
 from parity.causes.findings import exchanged_strides, explained
 from parity.causes.layers import explain_layer
 from parity.causes.one_sided import OneSided
+from parity.causes.regions.placed import between_steps
 from parity.causes.steps.budget import USED_UP, WORK, Budget, BudgetSpent
 from parity.causes.steps.identify import identify
 from parity.causes.wiring import Tensor, explain_arrival
@@ -103,7 +104,8 @@ class Explainer:
                 except Exception as error:  # any tensors, any error: it costs the name, not the verdict
                     explanations, trouble = [], NOT_LOOKED_FOR.format(in_a_line(error))
                 if explanations or not unsure:
-                    found += explained(item, explanations, trouble)
+                    placed = item if trouble else self._placed(item, explanations)
+                    found += explained(placed, explanations, trouble)
             for i, item in enumerate(self.one_sided):
                 finding = self.alone.described(item.finding, self._settled(i, item.finding, second))
                 found.append(replace(item, finding=finding))
@@ -169,6 +171,29 @@ class Explainer:
             return [*attended, *explain_layer(self._case(apart))], ""
         except Exception as error:  # any tensors, any error: it costs the name, not the verdict
             return [], NOT_LOOKED_FOR.format(in_a_line(error))
+
+    def _placed(self, item: Located, explanations: Sequence[Explanation]) -> Located:
+        """The difference with the steps between the last tensors that agree and it, and where these are written."""
+        apart = item.apart
+        if apart is None or apart.kind not in {Kind.WIRING, Kind.OUTPUT}:
+            return item
+        try:
+            number = next(
+                i for i, (keras, torch) in enumerate(zip(apart.keras_result, apart.inputs, strict=False))
+                if compare([keras], [torch]).differs
+            )  # fmt: skip
+            ends = self._ends(apart, number, self.between)
+            return (
+                item
+                if ends is None
+                else between_steps(item, self.between, ends, self._sides, not explanations)
+            )
+        except Exception:  # any model, any error: it costs the place, not the verdict
+            return item
+
+    @property
+    def _sides(self) -> tuple[Adapter, Adapter]:
+        return self.keras, self.torch
 
     def _recorded(self) -> Between:
         """The steps of both sides, recorded at the latest now: weights may change later."""

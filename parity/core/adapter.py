@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from parity.core.trace import NodeObserver, Trace
+from parity.core.trace import NodeObserver, Site, Trace
 from parity.core.types import Array, LayerInfo, Side
 
 Blueprint = tuple[dict[str, Any], dict[str, Array]]
@@ -184,6 +184,10 @@ class Adapter(Protocol):
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one layer alone."""
+        ...
+
+    def made_at(self, path: str) -> Site | None:
+        """Where in the user's sources the layer at a path is made; None where they do not say it."""
         ...
 
     def blueprint(self, path: str) -> Blueprint | None:

@@ -84,6 +84,8 @@ class Finding:
         tensors: what the evidence was read from, by "keras_input.0", "torch_output.0" and the like, each in its
             own framework's layout. Not part of the dictionary, nor of equality.
         blueprint: how to build the layer of either side anew (parity.report.repro), where both sides know it.
+        keras_at: file:line of the user's code on the Keras side, None where no source says it.
+        torch_at: the same on the torch side.
         problem: what could not be paired (parity.pairing.problems), for faces that group findings of this kind.
     """
 
@@ -97,6 +99,8 @@ class Finding:
     tensors: dict[str, Array] = field(default_factory=dict, compare=False, repr=False)
     blueprint: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     problem: Any = field(default=None, compare=False, repr=False)
+    keras_at: str | None = field(default=None, compare=False)
+    torch_at: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Take a kind's identifier for the kind; refuse any other word."""
@@ -105,6 +109,7 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         left_out = {"tensors", "problem"} | (set() if self.blueprint else {"blueprint"})
+        left_out |= {name for name in ("keras_at", "torch_at") if getattr(self, name) is None}
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in left_out}
         return {**values, "kind": self.kind.value}
 
@@ -115,9 +120,15 @@ class Finding:
             return f"{self.keras} / {self.torch}"
         return self.keras or self.torch or "output"
 
+    @property
+    def written(self) -> str:
+        """file:line on both sides, Keras first; empty where no source says it."""
+        return " / ".join(dict.fromkeys(filter(None, (self.keras_at, self.torch_at))))
+
     def __str__(self) -> str:
-        """One line: kind, place, evidence, cause and fix."""
-        cause = f" [{self.cause}]" if self.cause else ""
+        """One line: kind, place, where that is written, evidence, cause and fix."""
+        cause = f" ({self.written})" if self.written else ""
+        cause += f" [{self.cause}]" if self.cause else ""
         fix = f" Fix{' (verified)' if self.fix_verified else ''}: {self.fix}" if self.fix else ""
         return f"{self.kind} at {self.place}{cause}: {self.evidence}{fix}"
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 from typing import Any, Literal
 
 from parity.core.types import FAMILIES, Array, Side, WeightUse
@@ -72,6 +73,29 @@ def canonical(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class Site:
+    """Where something is written.
+
+    Attributes:
+        file: the source file.
+        line: its line, counted from 1.
+        text: the expression, in one line; empty where it is not known.
+        more: further lines, one of which it may be as well.
+    """
+
+    file: str
+    line: int
+    text: str = ""
+    more: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        """file:line, from the current folder where the file lies in it."""
+        path = Path(self.file)
+        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        return " or ".join([f"{shown}:{self.line}", *map(str, self.more)])
+
+
+@dataclass(frozen=True)
 class Source:
     """Where an operand comes from: which output of which node, and which operand of the step it is."""
 
@@ -97,6 +121,7 @@ class Node:
         shapes: of its outputs, in the framework's own layout.
         settings: what else it was called with (axis, slices, sizes), as far as that is plain.
         names: of its operands, in order: the number of the argument, or its name; empty where not known.
+        spot: the instruction of the user's own code that runs it (parity.adapters.sites); None where there is none.
     """
 
     id: int
@@ -110,6 +135,7 @@ class Node:
     shapes: tuple[tuple[int, ...], ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    spot: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass

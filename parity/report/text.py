@@ -105,7 +105,8 @@ def _unproven(report: Comparison, width: int) -> list[str]:
 def _block(number: int, finding: Finding, width: int) -> list[str]:
     """One finding in at most eight lines, six after the first: place and cause, evidence, fix."""
     cause = f" [{finding.cause}]" if finding.cause else ""
-    place = f"{finding.kind} at {finding.place}{cause}"
+    written = f" ({finding.written})" if finding.written else ""
+    place = f"{finding.kind} at {finding.place}{written}{cause}"
     parts = [(f"{number}. ", place, 2), ("   ", finding.evidence, 4 if number == 1 else 2)]
     if finding.fix:
         parts.append(("   ", f"fix{' (verified)' if finding.fix_verified else ''}: {finding.fix}", 2))

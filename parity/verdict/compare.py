@@ -13,6 +13,7 @@ import numpy as np
 from parity.adapters import trainer_of, with_plain_weights
 from parity.adapters.inputs.outputs import in_keras_order
 from parity.adapters.probe import to_torch_inputs
+from parity.causes.regions.placed import with_sites
 from parity.core.adapter import Adapter
 from parity.core.environment import environment
 from parity.core.errors import ParityError, UsageError
@@ -134,6 +135,7 @@ def compare(
     if initialisers:
         add_initialisers(report, keras, torch, paired, initialisers)
     report.notes[:0] = [*keras.said, *torch.said, *refused]
+    report.findings = with_sites(report.findings, (keras, torch))
     report.pairs = layer_pairs(paired)
     report.environment = environment()
     report.seconds = time.perf_counter() - started

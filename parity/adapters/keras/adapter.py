@@ -21,11 +21,12 @@ from parity.adapters.keras.recurrent.part import cells_of
 from parity.adapters.keras.tensors import arrays, as_array, named_arrays, named_leaves, replaced
 from parity.adapters.keras.trace import framework, tensors_of, tracing
 from parity.adapters.keras.weights import peek, to_numpy, values_of, write
+from parity.adapters.sites.making import made_at
 from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
 from parity.core.adapter import Blueprint, Form, Observer, Takes, joined
 from parity.core.errors import UsageError
-from parity.core.trace import NodeObserver, Trace
+from parity.core.trace import NodeObserver, Site, Trace
 from parity.core.trace import flattened_images as flattened_in
 from parity.core.types import Array, LayerInfo, Side
 
@@ -187,6 +188,10 @@ class KerasAdapter:
         trace = builder.finish(outputs)
         trace.flattened = flattened_in(trace)
         return [(name, as_array(leaf)) for name, leaf in outputs], trace
+
+    def made_at(self, path: str) -> Site | None:
+        """Where in the user's sources the layer at a path is made; None where they do not say it."""
+        return made_at(self.objects, path)
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one layer alone, in inference mode."""

@@ -12,6 +12,7 @@ from torch import nn
 
 from parity.adapters.devices import torch_device
 from parity.adapters.patching import restored
+from parity.adapters.sites.making import made_at
 from parity.adapters.torch.blueprint import torch_blueprint
 from parity.adapters.torch.calls.composite import arguments_of, outputs_of
 from parity.adapters.torch.calls.watch import watched
@@ -26,7 +27,7 @@ from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
 from parity.core.adapter import Blueprint, Form, Observer, Takes
 from parity.core.errors import UsageError
-from parity.core.trace import NodeObserver, Trace
+from parity.core.trace import NodeObserver, Site, Trace
 from parity.core.trace import flattened_images as flattened_in
 from parity.core.types import Array, LayerInfo, Side
 
@@ -209,6 +210,10 @@ class TorchAdapter:
         trace = builder.finish(outputs)
         trace.flattened = flattened_in(trace)
         return outputs, trace
+
+    def made_at(self, path: str) -> Site | None:
+        """Where in the user's sources the layer at a path is made; None where they do not say it."""
+        return made_at(self.objects, path)
 
     def run_layer(self, path: str, inputs: Sequence[Array]) -> list[Array]:
         """Evaluate one module alone, in eval mode, unseen by its hooks."""

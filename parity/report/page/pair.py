@@ -121,9 +121,14 @@ def _finding(pair: int, number: int, entry: Finding, unfolded: bool) -> str:
     shown = None if not_installed() else pictures(entry.tensors)
     return (
         f'<details class=finding id="pair-{pair}-finding-{number}"{" open" if unfolded else ""}>'
-        f"<summary>{number}. <span class=dim>{escape(entry.kind)} at</span> {where}{cause}</summary>"
+        f"<summary>{number}. <span class=dim>{escape(entry.kind)} at</span> {where}{cause}{_written(entry)}</summary>"
         f"<div class=body><div>{mechanism}<ul>{evidence}</ul>{fix}</div>{_pictures(shown)}</div></details>"
     )
+
+
+def _written(entry: Finding) -> str:
+    """file:line on both sides."""
+    return f' <span class="dim small">{escape(entry.written)}</span>' if entry.written else ""
 
 
 def _pictures(shown: Pictures | None) -> str:
