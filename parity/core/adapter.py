@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from parity.core.trace import NodeObserver, Site, Trace
+from parity.core.trace import CodePlace, NodeObserver, Trace
 from parity.core.types import Array, LayerInfo, Side
 
 Blueprint = tuple[dict[str, Any], dict[str, Array]]
@@ -186,7 +186,7 @@ class Adapter(Protocol):
         """Evaluate one layer alone."""
         ...
 
-    def made_at(self, path: str) -> Site | None:
+    def made_at(self, path: str) -> CodePlace | None:
         """Where in the user's sources the layer at a path is made; None where they do not say it."""
         ...
 

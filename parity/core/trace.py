@@ -73,7 +73,7 @@ def canonical(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Site:
+class CodePlace:
     """Where something is written.
 
     Attributes:

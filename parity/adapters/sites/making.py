@@ -12,7 +12,7 @@ from typing import Any
 
 from parity.adapters.sites.running import belongs_to_user
 from parity.adapters.sites.written import Written, assigned, name_of, part, written
-from parity.core.trace import Site
+from parity.core.trace import CodePlace
 
 PACKAGES = "-packages"
 """In the path of every installed package."""
@@ -20,7 +20,7 @@ MOST_FILES = 200
 """Source files that are looked through for the calls that make a model's layers."""
 
 
-def made_at(objects: Mapping[str, Any], path: str) -> Site | None:
+def made_at(objects: Mapping[str, Any], path: str) -> CodePlace | None:
     """Where the layer at a path is made; else where its class is written; None where no source of the user's says it.
 
     Args:
@@ -62,7 +62,7 @@ def _source_of(cls: type) -> Written | None:
     return written(file) if file is not None and belongs_to_user(file) else None
 
 
-def _class_of(layer: Any) -> Site | None:
+def _class_of(layer: Any) -> CodePlace | None:
     """Where the class of a layer says what it computes."""
     for base in type(layer).__mro__:
         source = _source_of(base)
@@ -71,14 +71,14 @@ def _class_of(layer: Any) -> Site | None:
             steps = [
                 n for n in found.body if isinstance(n, ast.FunctionDef) and n.name in {"call", "forward"}
             ]
-            return Site(source.file, (steps[0] if steps else found).lineno)
+            return CodePlace(source.file, (steps[0] if steps else found).lineno)
     return None
 
 
 # --- models that functions make ---------------------------------------------------------------------
 
 
-def _in_functions(objects: Mapping[str, Any], layer: Any) -> Site | None:
+def _in_functions(objects: Mapping[str, Any], layer: Any) -> CodePlace | None:
     """The call that makes a layer, among the calls of its class in the sources near the model."""
     sources = [source for source in map(written, _files(objects)) if source is not None]
     name = type(layer).__name__
@@ -98,7 +98,7 @@ def _in_functions(objects: Mapping[str, Any], layer: Any) -> Site | None:
             if at is not None and len(alike) == len(calls):
                 return _site(source.file, calls[at])
             lines = sorted({call.lineno for call in calls})
-            return Site(source.file, lines[0], more=tuple(lines[1:4]))
+            return CodePlace(source.file, lines[0], more=tuple(lines[1:4]))
     return None
 
 
@@ -196,8 +196,8 @@ def _file_of(value: Any) -> str | None:
     return getattr(value, "__file__", None) if isinstance(value, ModuleType) else None
 
 
-def _site(file: str, value: ast.expr) -> Site:
+def _site(file: str, value: ast.expr) -> CodePlace:
     source = written(file)
     lines: Sequence[str] = source.text.splitlines() if source is not None else ()
     text = " ".join((ast.get_source_segment("\n".join(lines), value) or "").split())
-    return Site(file, value.lineno, text if len(text) <= 120 else f"{text[:116]} ...")
+    return CodePlace(file, value.lineno, text if len(text) <= 120 else f"{text[:116]} ...")

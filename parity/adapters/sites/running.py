@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 
-from parity.core.trace import Node, Site
+from parity.core.trace import CodePlace, Node
 
 FRAMEWORKS = ("torch", "keras", "tensorflow", "jax", "jaxlib", "numpy", "functorch")
 """Packages whose lines are nobody's model."""
@@ -49,22 +49,22 @@ def belongs_to_user(filename: str) -> bool:
     return not filename.startswith(STANDARD)
 
 
-def site_of(node: Node) -> Site | None:
+def site_of(node: Node) -> CodePlace | None:
     """Where a step is written, with its expression; None where no line of the user's runs it."""
     return None if node.spot is None else _site(*node.spot)
 
 
 @cache
-def _site(code: CodeType, instruction: int) -> Site:
+def _site(code: CodeType, instruction: int) -> CodePlace:
     place = list(code.co_positions())[instruction // 2]
     line, end, first, last = place
     if line is None:
-        return Site(code.co_filename, code.co_firstlineno)
+        return CodePlace(code.co_filename, code.co_firstlineno)
     lines = linecache.getlines(code.co_filename)
     if end is None or first is None or last is None or end > len(lines):
-        return Site(code.co_filename, line)
+        return CodePlace(code.co_filename, line)
     part = [text.encode() for text in lines[line - 1 : end]]
     part[-1] = part[-1][:last]
     part[0] = part[0][first:]
     text = " ".join(b" ".join(part).decode(errors="replace").split())
-    return Site(code.co_filename, line, text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ...")
+    return CodePlace(code.co_filename, line, text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ...")

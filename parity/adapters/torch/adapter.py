@@ -27,7 +27,7 @@ from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
 from parity.core.adapter import Blueprint, Form, Observer, Takes
 from parity.core.errors import UsageError
-from parity.core.trace import NodeObserver, Site, Trace
+from parity.core.trace import CodePlace, NodeObserver, Trace
 from parity.core.trace import flattened_images as flattened_in
 from parity.core.types import Array, LayerInfo, Side
 
@@ -211,7 +211,7 @@ class TorchAdapter:
         trace.flattened = flattened_in(trace)
         return outputs, trace
 
-    def made_at(self, path: str) -> Site | None:
+    def made_at(self, path: str) -> CodePlace | None:
         """Where in the user's sources the layer at a path is made; None where they do not say it."""
         return made_at(self.objects, path)
 

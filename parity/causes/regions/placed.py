@@ -10,7 +10,7 @@ from parity.causes.regions.region import region
 from parity.causes.regions.shown import shown
 from parity.core.adapter import Adapter
 from parity.core.finding import ROOT, Finding
-from parity.core.trace import Site, Source
+from parity.core.trace import CodePlace, Source
 from parity.replay.located import Located
 
 
@@ -49,7 +49,7 @@ def with_sites(findings: Sequence[Finding], sides: tuple[Adapter, Adapter]) -> l
         sides: both models.
     """
     keras, torch = sides
-    known: dict[tuple[str, str], Site | None] = {}
+    known: dict[tuple[str, str], CodePlace | None] = {}
 
     def at(path: str | None, model: Adapter) -> str | None:
         if path is None:

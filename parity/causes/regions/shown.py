@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from parity.adapters.sites.running import site_of
 from parity.causes.regions.region import Region
 from parity.core.adapter import Adapter
-from parity.core.trace import Node, Site
+from parity.core.trace import CodePlace, Node
 from parity.core.types import Side
 
 MOST = 5
@@ -26,7 +26,7 @@ class Shown:
     """
 
     text: str
-    at: tuple[Site | None, Site | None]
+    at: tuple[CodePlace | None, CodePlace | None]
     layers: tuple[str | None, str | None]
 
 
@@ -69,7 +69,7 @@ def _expressions(nodes: Sequence[Node], model: Adapter) -> str:
     return ", ".join(kept)
 
 
-def site_of_step(node: Node, model: Adapter) -> Site | None:
+def site_of_step(node: Node, model: Adapter) -> CodePlace | None:
     """Where a step is written: the expression that runs it, else the layer that was made to do it."""
     if node.spot is not None:
         return site_of(node)
@@ -77,7 +77,7 @@ def site_of_step(node: Node, model: Adapter) -> Site | None:
     return model.made_at(path) if path else None
 
 
-def _first(known: Region, side: Side, model: Adapter) -> Site | None:
+def _first(known: Region, side: Side, model: Adapter) -> CodePlace | None:
     """Where the first of the steps is written, or the one in front of them."""
     nodes = [*known.nodes(side), *reversed(known.starts[0 if side == "keras" else 1])]
     sites = (site_of_step(node, model) for node in nodes)
