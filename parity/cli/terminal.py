@@ -20,6 +20,7 @@ from rich.text import Text
 from parity.core.finding import Finding
 from parity.core.verdict import Verdict
 from parity.report.data import Result
+from parity.report.groups import CauseGroup
 from parity.report.rests import first, rests_on
 from parity.report.text import listed, parted, proven_lines
 from parity.verdict.runs.progress import heard
@@ -158,16 +159,17 @@ def coloured(verdict: Verdict) -> Text:
 
 
 def findings(found: Sequence[Finding], screen: Screen) -> RenderableType:
-    """The first dozen findings: each in a line for a pipe, each as a block for a person."""
+    """A dozen causes: each in a line or two for a pipe, each as a block for a person."""
     if not screen.watched:
         return Text("\n".join(listed(found)))
     single, rest = parted(found)
-    blocks = [_block(number, finding) for number, finding in single]
+    blocks = [_block(group) for group in single]
     return Constrain(Group(*blocks, *(Padding(Text(line), (0, 0, 0, 2)) for line in rest)), READABLE)
 
 
-def _block(number: int, finding: Finding) -> RenderableType:
-    """Place and cause, what was measured, and the fix, indented under their number."""
+def _block(group: CauseGroup) -> RenderableType:
+    """Place and cause, what was measured, other places, and the fix, indented under their number."""
+    number, finding = group.number, group.main
     head = Text.assemble(f"{finding.kind} at ", (finding.place, "bold"))
     if finding.cause:
         head.append(f" [{finding.cause}]", "bold magenta")
@@ -176,6 +178,8 @@ def _block(number: int, finding: Finding) -> RenderableType:
     measured.add_column(overflow="fold")
     for part in finding.evidence.split("; "):
         measured.add_row("·", Text(part))
+    if group.also:
+        measured.add_row("·", Text(f"{len(group.findings)} places: {group.also}"))
     parts: list[RenderableType] = [head, measured]
     if finding.fix:
         tried = " (verified)" if finding.fix_verified else ""

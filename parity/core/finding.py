@@ -86,6 +86,7 @@ class Finding:
         blueprint: how to build the layer of either side anew (parity.report.repro), where both sides know it.
         keras_at: file:line of the user's code on the Keras side, None where no source says it.
         torch_at: the same on the torch side.
+        effect: the greatest difference at this place, relative to the scale there; None where there is no such number.
         problem: what could not be paired (parity.pairing.problems), for faces that group findings of this kind.
     """
 
@@ -101,6 +102,7 @@ class Finding:
     problem: Any = field(default=None, compare=False, repr=False)
     keras_at: str | None = field(default=None, compare=False)
     torch_at: str | None = field(default=None, compare=False)
+    effect: float | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Take a kind's identifier for the kind; refuse any other word."""
@@ -109,7 +111,7 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         left_out = {"tensors", "problem"} | (set() if self.blueprint else {"blueprint"})
-        left_out |= {name for name in ("keras_at", "torch_at") if getattr(self, name) is None}
+        left_out |= {name for name in ("keras_at", "torch_at", "effect") if getattr(self, name) is None}
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in left_out}
         return {**values, "kind": self.kind.value}
 

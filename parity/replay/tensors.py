@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 
 import numpy as np
 
+from parity.core.finding import Finding, Kind
 from parity.core.layout import activation_to_torch, aligned, as_torch, from_torch
 from parity.core.tolerance import difference, limits
 from parity.core.types import Array
 from parity.replay.border import LARGEST_PADDING, framed
-from parity.replay.located import Call, Compared
+from parity.replay.located import Apart, Call, Compared, Located
 
 
 @dataclass(frozen=True)
@@ -272,3 +273,44 @@ def _one_pixel(keras: Array, torch: Array) -> bool:
     if min(image.ndim, torch.ndim) < 2 or image.shape[:2] != torch.shape[:2]:
         return False
     return image.size == torch.size == image.shape[0] * image.shape[1]
+
+
+def output_findings(
+    keras: Sequence[Array], forced: Sequence[Array], end: int, spread: PairSpread, names: Sequence[str] = ()
+) -> list[Located]:
+    """What differs behind the last paired layer, where every layer gave the Keras values: one finding, or none.
+
+    Args:
+        keras: outputs of the Keras side.
+        forced: outputs of the torch side with the Keras values.
+        end: how many calls there were.
+        spread: how far rounding moves the outputs.
+        names: of the Keras outputs.
+    """
+    compared = compare(keras, forced, spread=spread, every=True)
+    if not compared.differs:
+        return []
+    text = compared.text
+    if len(keras) == len(forced) > 1:
+        text = "; ".join(_of_each_output(keras, forced, spread, names))
+    evidence = f"after the last paired layer, with all layers giving the Keras values: {text}"
+    kind = Kind.SHAPE if compared.misshapen else Kind.OUTPUT
+    tensors = {f"keras_input.{i}": value for i, value in enumerate(keras)}
+    tensors |= {f"torch_input.{i}": value for i, value in enumerate(forced)}
+    greatest = float("inf") if compared.greatest is None else compared.greatest
+    apart = Apart(end + 1.0, Call("", 0, keras), Kind.OUTPUT, evidence, forced, [], keras, 0, greatest)
+    effect = greatest if np.isfinite(greatest) else None
+    finding = Finding(None, None, kind, None, evidence, tensors=tensors, effect=effect)
+    return [Located(end + 1.0, finding, apart)]
+
+
+def _of_each_output(
+    keras: Sequence[Array], forced: Sequence[Array], spread: PairSpread, names: Sequence[str]
+) -> Iterator[str]:
+    """What differs in each of several outputs, with the output's number and Keras' name for it."""
+    for i, (value, other) in enumerate(zip(keras, forced, strict=True)):
+        one = PairSpread(spread.keras[i : i + 1], spread.torch[i : i + 1])
+        compared = compare([value], [other], spread=one, every=True)
+        if compared.differs:
+            name = f" ({names[i]})" if i < len(names) and names[i] else ""
+            yield f"output {i + 1} of {len(keras)}{name}: {compared.text}"

@@ -7,8 +7,9 @@ from dataclasses import fields
 from typing import Any
 
 from parity.report.data import Comparison, Result
+from parity.report.groups import groups
 
-ONCE = {"environment", "findings"}
+ONCE = {"environment", "findings", "causes"}
 """What a result says once for all of its comparisons."""
 
 
@@ -29,6 +30,7 @@ def _of_comparison(item: Comparison) -> dict[str, Any]:
         "findings": [finding.to_dict() for finding in item.findings],
         "unproven": [str(entry) for entry in item.unproven],
         "proof": _proof(item),
+        "causes": [group.to_dict() for group in groups(item.findings)],
     }
 
 
@@ -57,6 +59,7 @@ def _of_result(result: Result) -> dict[str, Any]:
         "environment": result.environment,
         "unproven": [str(entry) for entry in result.unproven],
         "proof": _proof(result),
+        "causes": [group.to_dict() for group in groups(result.findings)],
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from parity.core.finding import Finding
 from parity.pairing.problems.grouped import counted
 from parity.report.data import Comparison, Result
+from parity.report.groups import CauseGroup, groups
 from parity.report.rests import first, rests_on
 
 SHOWN = 12
@@ -39,17 +40,25 @@ def proven_lines(report: Comparison | Result) -> list[str]:
 
 
 def listed(findings: Sequence[Finding]) -> list[str]:
-    """The findings, numbered from 1, in execution order; the first dozen, and what is unmatched by kind and counted."""
+    """The causes, the greatest effect first: a dozen of them, and what is unmatched by kind and counted.
+
+    The numbers are those of the findings in execution order.
+    """
     single, rest = parted(findings)
-    return [*(f"  {i}. {finding}" for i, finding in single), *(f"  {line}" for line in rest)]
+    lines = []
+    for group in single:
+        lines.append(f"  {group.number}. {group.main}")
+        if group.also:
+            lines.append(f"     {len(group.findings)} x {group.main.cause}: {group.also}")
+    return [*lines, *(f"  {line}" for line in rest)]
 
 
-def parted(findings: Sequence[Finding]) -> tuple[list[tuple[int, Finding]], list[str]]:
-    """The findings that are shown one by one, with their numbers, and lines on all others."""
+def parted(findings: Sequence[Finding]) -> tuple[list[CauseGroup], list[str]]:
+    """The causes that are shown one by one, and lines on all others."""
     unmatched = [finding.problem for finding in findings if finding.problem is not None]
     few = len(unmatched) <= FEW_UNMATCHED
-    single = [(i, finding) for i, finding in enumerate(findings, 1) if few or finding.problem is None]
-    left = len(single) - SHOWN
+    single = [group for group in groups(findings) if few or group.main.problem is None]
+    left = sum(len(group.findings) for group in single[SHOWN:])
     rest = [f"... and {left} more (--json and --html hold all)"] if left > 0 else []
     return single[:SHOWN], rest if few else [*rest, *counted(unmatched)]
 
@@ -77,12 +86,12 @@ def screen(report: Comparison, hint: Sequence[str] = (), height: int = 20, width
     room = height - len(hint) - len(head) - 1
     lines: list[str] = []
     shown = 0
-    for number, finding in enumerate(report.findings, 1):
-        block = _block(number, finding, width)
+    for group in groups(report.findings):
+        block = _block(group, width, first=not shown)
         if shown and len(lines) + len(block) > room:
             break
         lines += block[:room]
-        shown = number
+        shown += len(group.findings)
     more = len(report.findings) - shown
     rest = [f"... and {more} more finding{'s' if more > 1 else ''}"] if more else []
     return "\n".join([*head, *lines, *rest, *hint])
@@ -102,12 +111,15 @@ def _unproven(report: Comparison, width: int) -> list[str]:
     return [*lines, *([more] if more else [])]
 
 
-def _block(number: int, finding: Finding, width: int) -> list[str]:
-    """One finding in at most eight lines, six after the first: place and cause, evidence, fix."""
+def _block(group: CauseGroup, width: int, first: bool) -> list[str]:
+    """One cause in at most nine lines, seven after the first: place and cause, evidence, other places, fix."""
+    number, finding = group.number, group.main
     cause = f" [{finding.cause}]" if finding.cause else ""
     written = f" ({finding.written})" if finding.written else ""
     place = f"{finding.kind} at {finding.place}{written}{cause}"
-    parts = [(f"{number}. ", place, 2), ("   ", finding.evidence, 4 if number == 1 else 2)]
+    parts = [(f"{number}. ", place, 2), ("   ", finding.evidence, 4 if first else 2)]
+    if group.also:
+        parts.append(("   ", group.also, 1))
     if finding.fix:
         parts.append(("   ", f"fix{' (verified)' if finding.fix_verified else ''}: {finding.fix}", 2))
     return [

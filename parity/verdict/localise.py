@@ -25,7 +25,7 @@ from parity.replay.forced import KerasValues, Spreads, forced_spreads
 from parity.replay.located import Apart, Call, Located
 from parity.replay.record import CallLog, in_torch_order, match_calls
 from parity.replay.replay import Replay
-from parity.replay.tensors import PairSpread, compare
+from parity.replay.tensors import PairSpread, output_findings
 from parity.verdict.calls import one_sided_calls, watched_pairs, weightless
 from parity.verdict.layer_table import layer_rows
 from parity.verdict.runs import progress
@@ -88,13 +88,14 @@ class _Localisation:
         self.inputs = {"keras": keras_inputs, "torch": torch_inputs}
         self.pairs = watched_pairs(keras, torch, pairing)
         self.log, self.store = CallLog(store), store
+        self.names: list[str] = []
 
     def _record(self) -> None:
         """Record both sides and replay: what differs, and where."""
         errors = []
         plain = {path for path, layer in self.keras.layers().items() if weightless(layer)} - set(self.pairs)
         with self.keras.watched(self.log, set(self.pairs) | plain):
-            outputs, error = _attempt(self.keras, self.inputs["keras"])
+            outputs, error = _attempt(self.keras, self.inputs["keras"], self.names)
         errors += [error] if error else []
         calls = [call for call in self.log.calls if call.path not in plain]
         cuts = [call for call in self.log.calls if call.path in plain and _cuts(call)]
@@ -114,7 +115,7 @@ class _Localisation:
             item for item in one_sided if item.finding.kind not in silent
         ]  # a side that raised says no more
         if not error and outputs is not None and forced is not None:
-            located += _output_findings(outputs, forced, len(calls), spread)
+            located += output_findings(outputs, forced, len(calls), spread, self.names)
         self.located = sorted(located, key=lambda item: item.order)
         self.run_, self.ordered, self.errors = run, ordered, errors
 
@@ -147,7 +148,7 @@ class _Localisation:
         A difference of more than GROSS of the scale is no rounding of the Keras side, once it is none of torch's.
         """
         run, forced, error = self._replay(ordered, match)
-        if not run.apart and not _output_findings(outputs or [], forced or [], 0, PairSpread()):
+        if not run.apart and not output_findings(outputs or [], forced or [], 0, PairSpread()):
             return run, forced, error, PairSpread()
         paths = set(run.first) | set(run.last)
         torch = forced_spreads(
@@ -156,7 +157,7 @@ class _Localisation:
         )  # fmt: skip
         run, forced, error = self._replay(ordered, match, cuts, (), torch)
         spread = PairSpread((), torch.outputs)
-        rest = _output_findings(outputs or [], forced or [], 0, spread)
+        rest = output_findings(outputs or [], forced or [], 0, spread)
         if all(_is_gross(apart) for apart in [*run.apart, *(item.apart for item in rest if item.apart)]):
             return run, forced, error, spread
         keras = forced_spreads(self.keras, self.inputs["keras"], lambda: KerasValues(calls), set(self.pairs))
@@ -256,7 +257,8 @@ class _Localisation:
         if apart.kind != Kind.WIRING:
             tensors |= {f"torch_output.{i}": np.array(value) for i, value in enumerate(apart.outputs)}
             tensors |= {f"keras_output.{i}": np.array(value) for i, value in enumerate(apart.keras_result)}
-        finding = Finding(keras, torch, apart.kind, None, apart.text + again, tensors=tensors)
+        effect = apart.greatest if np.isfinite(apart.greatest) else None
+        finding = Finding(keras, torch, apart.kind, None, apart.text + again, tensors=tensors, effect=effect)
         return Located(apart.order, finding, apart)
 
 
@@ -271,10 +273,15 @@ def _cuts(call: Call) -> bool:
     return call.inputs[0].ndim > 2 and call.outputs[0].size <= call.inputs[0].size
 
 
-def _attempt(model: Adapter, inputs: Sequence[Array]) -> tuple[list[Array] | None, tuple[str, str] | None]:
-    """Outputs, or the error that the model raised, in a line."""
+def _attempt(
+    model: Adapter, inputs: Sequence[Array], names: list[str] | None = None
+) -> tuple[list[Array] | None, tuple[str, str] | None]:
+    """Outputs, or the error that the model raised, in a line; `names` gets the outputs' names."""
     try:
-        return [value for _, value in model.forward(inputs)], None
+        found = model.forward(inputs)
+        if names is not None:
+            names[:] = [str(name) for name, _ in found]
+        return [value for _, value in found], None
     except Exception as error:  # any model, any error: it is a finding, not a crash of the tool
         return None, (model.side, in_a_line(error))
 
@@ -288,21 +295,6 @@ def _torch_order(
     with torch.watched(log, set(partner)):
         _, error = _attempt(torch, inputs)
     return [replace(call, path=partner[call.path]) for call in log.calls], error is not None
-
-
-def _output_findings(
-    keras: Sequence[Array], forced: Sequence[Array], end: int, spread: PairSpread
-) -> list[Located]:
-    compared = compare(keras, forced, spread=spread, every=True)
-    if not compared.differs:
-        return []
-    evidence = f"after the last paired layer, with all layers giving the Keras values: {compared.text}"
-    kind = Kind.SHAPE if compared.misshapen else Kind.OUTPUT
-    tensors = {f"keras_input.{i}": value for i, value in enumerate(keras)}
-    tensors |= {f"torch_input.{i}": value for i, value in enumerate(forced)}
-    greatest = float("inf") if compared.greatest is None else compared.greatest
-    apart = Apart(end + 1.0, Call("", 0, keras), Kind.OUTPUT, evidence, forced, [], keras, 0, greatest)
-    return [Located(end + 1.0, Finding(None, None, kind, None, evidence, tensors=tensors), apart)]
 
 
 def _each_once(findings: Sequence[Finding]) -> list[Finding]:

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def test_the_keys_of_a_result_and_their_order() -> None:
     values = plain(Result("name", reports={"one way, picture": report(FINDINGS)}))
     assert list(values) == [
         "name", "verdict", "parameters", "max_abs_diff", "max_rel_diff", "float32_rel_diff", "findings",
-        "comparisons", "seconds", "environment", "unproven", "proof",
+        "comparisons", "seconds", "environment", "unproven", "proof", "causes",
     ]  # fmt: skip
     figures = [
         "verdict", "max_abs_diff", "max_rel_diff", "notes", "dtype", "structure", "structure_abs", "precision",
@@ -90,6 +91,7 @@ def test_the_keys_of_a_result_and_their_order() -> None:
         *figures[3:13],
         "environment",
         *figures[13:],
+        "causes",
     ]
 
 
@@ -301,7 +303,7 @@ def test_text() -> None:
     assert "1. layer at a.conv: on <identical>" in text
     assert "2. wiring at b / c.0 [concat-order]: input differs Fix (verified): swap the operands" in text
     assert "note: a note" in text
-    many = listed(FINDINGS * 10)
+    many = listed([replace(finding, cause=None) for finding in FINDINGS * 10])  # else one entry a cause
     assert len(many) == SHOWN + 1
     assert "18 more" in many[-1]
     assert short("mUnet(depth=4)") == "mUnet(depth=4)"

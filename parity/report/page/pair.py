@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -11,6 +10,7 @@ from parity.causes.table import CAUSES
 from parity.core.finding import Finding
 from parity.core.verdict import Verdict
 from parity.report.data import Comparison, Result
+from parity.report.groups import groups
 from parity.report.page.layers import graphs, layer_table
 from parity.report.page.pictures import Pictures, not_installed, pictures
 from parity.report.page.proven import proven
@@ -47,11 +47,14 @@ def section(number: int, item: Result, unfolded: bool) -> str:
 
 
 def _causes(findings: Sequence[Finding]) -> str:
-    """How often each cause was found, where there is more than one finding."""
+    """The causes, the greatest effect first, where there is more than one finding."""
     if len(findings) < 2:
         return ""
-    names = Counter(entry.cause or "no known cause" for entry in findings)
-    listed = " · ".join(f"{count} × {escape(name)}" for name, count in names.most_common())
+    names: dict[str, int] = {}
+    for entry in groups(findings):
+        name = entry.main.cause or "no known cause"
+        names[name] = names.get(name, 0) + len(entry.findings)
+    listed = " · ".join(f"{count} × {escape(name)}" for name, count in names.items())
     return f"<p class=dim>{listed}</p>"
 
 
