@@ -308,9 +308,9 @@ def _of_each_output(
     keras: Sequence[Array], forced: Sequence[Array], spread: PairSpread, names: Sequence[str]
 ) -> Iterator[str]:
     """What differs in each of several outputs, with the output's number and Keras' name for it."""
-    for i, (value, other) in enumerate(zip(keras, forced, strict=True)):
+    for i, (keras_value, torch_value) in enumerate(zip(keras, forced, strict=True)):
         one = PairSpread(spread.keras[i : i + 1], spread.torch[i : i + 1])
-        compared = compare([value], [other], spread=one, every=True)
+        compared = compare([keras_value], [torch_value], spread=one, every=True)
         if compared.differs:
             name = f" ({names[i]})" if i < len(names) and names[i] else ""
             yield f"output {i + 1} of {len(keras)}{name}: {compared.text}"
