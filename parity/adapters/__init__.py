@@ -40,7 +40,9 @@ def plain_weights(*models: Any, written: Any = None) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for model in models:
-            if side_of(model) == "torch":
+            if side_of(model) == "torch" and not is_exported(
+                model
+            ):  # an exported program computes no weights
                 from parity.adapters.torch.parametrized import plain
 
                 stack.enter_context(plain(model, write_back=model is written))

@@ -13,7 +13,6 @@ import numpy as np
 from parity.adapters import trainer_of, with_plain_weights
 from parity.adapters.inputs.outputs import in_keras_order
 from parity.adapters.probe import to_torch_inputs
-from parity.causes.regions.placed import with_sites
 from parity.core.adapter import Adapter
 from parity.core.environment import environment
 from parity.core.errors import ParityError, UsageError
@@ -135,6 +134,8 @@ def compare(
     if initialisers:
         add_initialisers(report, keras, torch, paired, initialisers)
     report.notes[:0] = [*keras.said, *torch.said, *refused]
+    from parity.causes.regions.placed import with_sites  # computes with torch: not for `import parity`
+
     report.findings = with_sites(report.findings, (keras, torch))
     report.pairs = layer_pairs(paired)
     report.environment = environment()

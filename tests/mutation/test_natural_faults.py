@@ -163,6 +163,15 @@ CASES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "flatten-order": lambda: (
         sequential(L.Conv2D(4, 3, strides=2), L.Flatten(), L.Dense(6), L.Dense(2)),
         TorchOf(
+            lambda s, x: s.o(s.d(s.c(x).flatten(1))),
+            c=nn.Conv2d(3, 4, 3, 2),
+            d=nn.Linear(9 * 13 * 4, 6),
+            o=nn.Linear(6, 2),
+        ),
+    ),
+    "EQUAL#flattened with channels last": lambda: (
+        sequential(L.Conv2D(4, 3, strides=2), L.Flatten(), L.Dense(6), L.Dense(2)),
+        TorchOf(
             lambda s, x: s.o(s.d(s.c(x).permute(0, 2, 3, 1).flatten(1))),
             c=nn.Conv2d(3, 4, 3, 2),
             d=nn.Linear(9 * 13 * 4, 6),
@@ -316,6 +325,8 @@ def compared(name: str) -> tuple[str, parity.Report]:
     randomise(adapt(module), 1)
     x = np.random.default_rng(0).normal(0.0, 2.0, (3, 20, 28, 3)).astype(np.float32)
     parity.transfer(module, model, inputs=x, strict=cause != "missing-bias")
+    if cause == "flatten-order":  # as one copies by hand
+        model.layers[-2].kernel.assign(module.d.weight.detach().numpy().T)
     return cause, parity.compare(model, module, x)
 
 

@@ -80,7 +80,9 @@ def _class_of(layer: Any) -> CodePlace | None:
 
 def _in_functions(objects: Mapping[str, Any], layer: Any) -> CodePlace | None:
     """The call that makes a layer, among the calls of its class in the sources near the model."""
-    sources = [source for source in map(written, _files(objects)) if source is not None]
+    near, loaded = _files(objects)
+    sources = [source for source in map(written, near) if source is not None]
+    sources += [source for source in map(written, loaded) if source is not None and _makes(source, objects)]
     name = type(layer).__name__
     for source in sources:
         value = _in_sequence(source, objects, layer)
@@ -158,8 +160,20 @@ def _agrees(value: ast.expr, layer: Any, name: str) -> bool:
     return True
 
 
-def _files(objects: Mapping[str, Any]) -> list[str]:
-    """Source files of the user's that may make the model: of its classes, of whoever asks, and of loaded modules."""
+def _makes(source: Written, objects: Mapping[str, Any]) -> bool:
+    """Whether a source has a call for every layer of a model whose class is none of the user's."""
+    layers = [
+        layer
+        for path, layer in objects.items()
+        if path and type(layer).__name__ != "InputLayer" and _source_of(type(layer)) is None
+    ]
+    return all(
+        any(_fits(call, item) for call in source.calls.get(type(item).__name__, [])) for item in layers
+    )
+
+
+def _files(objects: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Source files of the user's that may make the model: of its classes and of whoever asks; and of loaded modules."""
     found: dict[str, None] = {}
     for item in objects.values():
         for base in type(item).__mro__:
@@ -167,11 +181,12 @@ def _files(objects: Mapping[str, Any]) -> list[str]:
             if source is not None:
                 found.setdefault(source.file)
     found |= dict.fromkeys(_of_callers())
+    loaded: dict[str, None] = {}
     for module in list(sys.modules.values()):
         file: Any = getattr(module, "__file__", None)
         if isinstance(file, str) and file.endswith(".py") and belongs_to_user(file) and PACKAGES not in file:
-            found.setdefault(file)
-    return list(found)[:MOST_FILES]
+            loaded.setdefault(file)
+    return list(found), [file for file in loaded if file not in found][:MOST_FILES]
 
 
 def _of_callers() -> Iterator[str]:
