@@ -182,7 +182,7 @@ def _files(objects: Mapping[str, Any]) -> tuple[list[str], list[str]]:
                 found.setdefault(source.file)
     found |= dict.fromkeys(_of_callers())
     loaded: dict[str, None] = {}
-    for module in list(sys.modules.values()):
+    for module in reversed(list(sys.modules.values())):  # a model's own was loaded last
         file: Any = getattr(module, "__file__", None)
         if isinstance(file, str) and file.endswith(".py") and belongs_to_user(file) and PACKAGES not in file:
             loaded.setdefault(file)
