@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,5 +88,5 @@ def _general(finding: Finding) -> str:
     """The fix without the places that it names."""
     text = finding.fix or ""
     for name in sorted({name for name in (finding.keras, finding.torch) if name}, key=len, reverse=True):
-        text = text.replace(name, "*")
+        text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "*", text)  # a layer may be called "a"
     return text

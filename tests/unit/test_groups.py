@@ -45,6 +45,13 @@ def test_findings_of_one_cause_and_fix_are_one_entry_and_the_greatest_comes_firs
     ]
 
 
+def test_layers_whose_names_stand_in_other_words_are_one_entry_too() -> None:
+    found = [
+        finding(name, "batchnorm-epsilon", 1e-3, f"eps=0.001 on layer {name}, as in Keras") for name in "ab"
+    ]
+    assert [group.numbers for group in groups(found)] == [(1, 2)]
+
+
 def test_the_text_names_every_place_once() -> None:
     lines = listed(FOUND)
     assert lines[1].startswith("  3. ")
