@@ -153,6 +153,13 @@ _ROWS = (
     # --- training
     ("loss-reduction", "sum against mean, or ignored pixels and class weights in the denominator",
      "loss and gradients scaled by one constant", "the same reduction"),
+    ("loss-axes", "a loss that divides one sum by another (Dice, IoU) takes these over other axes: each example's or "
+     "channel's own, or all together", "one loss is the mean of the other's of each example or channel alone",
+     "sum over the same axes, then take the mean"),
+    ("loss-broadcast", "outputs and targets of unlike shapes, (N, 1) and (N,), broadcast inside the loss",
+     "the loss stays when the targets are exchanged among the examples", "give both one shape in front of the loss"),
+    ("gradient-stopped", "detach, .data, no_grad or stop_gradient on one side alone",
+     "equal outputs; no gradient, or a part of it, in front of that place", "stop the gradient on both sides, or on none"),
     ("sgd-learning-rate-in-buffer", "Keras' velocity holds the learning rate, torch's buffer does not",
      "equal until the learning rate changes", "tf_impl.optimizers.SGD, or rescale the velocity when the rate changes"),
     ("adam-epsilon", "epsilon added before or after the bias correction, or another epsilon",

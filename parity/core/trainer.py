@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -60,11 +60,43 @@ class Evaluation:
     extras: list[tuple[str, float]] = field(default_factory=list)
 
 
+class Cuts:
+    """Places at which a side keeps gradients from what lies in front: detach, no_grad, stop_gradient.
+
+    Attributes:
+        opened: numbers of those, in execution order, that let gradients pass all the same.
+        places: file:line of each, of the last pass.
+    """
+
+    def __init__(self) -> None:
+        self.opened: frozenset[int] = frozenset()
+        self.places: list[str] = []
+
+    def restart(self) -> None:
+        """Forget the last pass."""
+        self.places = []
+
+    def passes(self, place: str) -> bool:
+        """Note one cut; whether gradients are to pass it."""
+        self.places.append(place)
+        return len(self.places) - 1 in self.opened
+
+    @contextmanager
+    def let_through(self, numbers: Iterable[int]) -> Iterator[None]:
+        """While this is open, gradients pass these cuts."""
+        before, self.opened = self.opened, frozenset(numbers)
+        try:
+            yield
+        finally:
+            self.opened = before
+
+
 class Trainer(Protocol):
     """One side in training. Arrays are NumPy, float64, in the framework's own layout.
 
     `trained_by_fit` says whether the framework's own loop puts the model into training mode. `with_extras` and
     `with_penalties` say whether the loss holds what the model's own layers add, and its weights' regularisers.
+    `cuts` are the places of the last pass at which no gradient passes.
     """
 
     side: Side
@@ -72,6 +104,7 @@ class Trainer(Protocol):
     trained_by_fit: bool
     with_extras: bool
     with_penalties: bool
+    cuts: Cuts
 
     def statistics(self) -> Callable[[], None]:
         """Keep what a pass may change of the model, even in inference mode; returns a function that puts it back."""

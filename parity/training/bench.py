@@ -44,7 +44,8 @@ class Bench:
     """Two models side by side, with inputs and targets in both layouts.
 
     Attributes:
-        trainers: the two sides.
+        adapters: the two sides.
+        trainers: the same, in training.
         layers: their layers by path.
         pairing: which layer is which.
         inputs: model inputs of each side, in float64.
@@ -68,11 +69,11 @@ class Bench:
     ) -> None:
         loss = (loss, loss) if isinstance(loss, str) else loss
         losses = loss[:2] if loss else (None, None)
+        self.adapters = adapters
         self.trainers = Both[Trainer](*map(trainer_of, adapters, losses))
         self.layers = Both(adapters.keras.layers(), adapters.torch.layers())
         self.pairing, self.given = pairing, loss[2:] if loss else ()
         self.own_loss = loss is not None
-        self._keras_adapter = adapters.keras
         values = [v.astype("float64") if v.dtype.kind == "f" else v for v in inputs]
         self.inputs = Both(values, self.to_torch(values))
         self.result = TrainingResult()
@@ -92,7 +93,7 @@ class Bench:
 
     def to_torch(self, inputs: Sequence[Array]) -> list[Array]:
         """Inputs in the Keras layout, as the torch side takes them."""
-        return to_torch_inputs(inputs, self._keras_adapter)
+        return to_torch_inputs(inputs, self.adapters.keras)
 
     # --- pieces -----------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from parity.report.result import Report
 from parity.training.bench import Bench, TrainingResult
 from parity.training.gradients import compare_gradients
 from parity.training.inference import infer
-from parity.training.losses import settle
+from parity.training.loss.held import settle
 from parity.training.steps.trajectory import Trajectory
 from parity.training.train_mode import train_mode
 from parity.weights.differences import exact_folds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,13 @@ from parity.core.finding import Finding, Kind
 from parity.core.tolerance import STRUCTURE
 from parity.core.trainer import Evaluation, WatchedCall
 from parity.core.types import Array, Both, Side
+from parity.probes.shake import shaken_alike
 from parity.training.backward import Backward, Key
 from parity.training.bench import Bench
+from parity.training.cuts import stopped
 from parity.training.gaps import Gap
-from parity.training.losses import SAME, explain_loss
+from parity.training.loss.explain import explain_loss
+from parity.training.loss.held import SAME
 from parity.training.rounding import DRAWS, TIES, UNIT, Spread, widen
 from parity.training.ties import add_up
 
@@ -50,10 +54,23 @@ def compare_gradients(bench: Bench, training: bool) -> bool:
     if not located:
         text = "; ".join(inputs) or "; ".join(str(gap) for gap in found if gap.beyond)
         located = [Finding(None, None, Kind.GRADIENT, None, f"the loss's gradient: {text}")]
+    located = stopped(bench, located, lambda draw, moved: _agree(bench, training, draw, moved))
     known = {(f.keras, f.torch) for f in result.findings}
     new = [f for f in located if (f.keras, f.torch) not in known]
     result.findings += [replace(f, evidence=f"in {mode} mode {f.evidence}") for f in new]
     return False
+
+
+def _agree(bench: Bench, training: bool, draw: int, moved: bool) -> bool:
+    """Whether all gradients agree for other targets, and with both sides' weights moved alike where asked."""
+    targets = bench.targets(draw)
+    other_weights = shaken_alike(*bench.adapters, bench.pairing) if moved else nullcontext(True)
+    with bench.unchanged(), other_weights as alike:
+        if not alike:
+            return False
+        backward = _backward(bench, bench.evaluate(training, targets), training, targets)
+        _measure(bench, backward, training, targets)
+    return not backward.input_gaps() and not any(gap.beyond for gap in backward.gaps())
 
 
 def _judge_with_squared_error(bench: Bench) -> None:

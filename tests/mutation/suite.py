@@ -63,6 +63,8 @@ def training() -> list[tuple[str, str, Callable[[], None]]]:
         *(("shared-layer-duplicated", name, partial(t.test_a_shared_layer_that_became_two, name)) for name in t.SHARED),
         *(("double-softmax", name, partial(t.test_double_softmax, name)) for name in t.CLASSIFIERS),
         *(("loss-reduction", name, partial(t.test_loss_reduction, name)) for name in t.MODELS[:3]),
+        *(("loss-broadcast", name, partial(t.test_a_loss_that_broadcasts, name)) for name in ("dense", "image", "signal")),
+        *(("loss-axes", name, partial(t.test_a_loss_over_other_axes, name)) for name in ("image", "signal", "volume")),
         *((cause, name, partial(r.test_a_recurrent_fault_is_named_with_a_fix_that_was_tried, cause, name))
           for cause, name in r.FAULTS),
         *((cause.strip(), name, partial(a.test_a_fault_in_an_attention_has_its_name, cause, name))

@@ -103,6 +103,45 @@ def detached(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
     return attribute(norm, "forward", lambda x: plain(norm, x).detach())
 
 
+def without_gradient(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
+    norm = module.get_submodule(torch_path)
+    plain = type(norm).forward
+
+    def forward(x: Any) -> Any:
+        with torch.no_grad():
+            return plain(norm, x)
+
+    return attribute(norm, "forward", forward)
+
+
+@contextmanager
+def stopped_in_keras(model: Any, module: Any, keras_path: str, torch_path: str) -> Iterator[None]:
+    layer = keras_layer(model, keras_path)
+    plain = layer.call
+    vars(layer)["call"] = lambda *args, **more: ops.stop_gradient(plain(*args, **more))
+    try:
+        yield
+    finally:
+        del vars(layer)["call"]
+
+
+def clipped_gradient(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
+    """The right values and a gradient that no cut explains: there is no name for it."""
+
+    class Clipped(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            return gradient.clamp(-1e-4, 1e-4)
+
+    norm = module.get_submodule(torch_path)
+    plain = type(norm).forward
+    return attribute(norm, "forward", lambda x: Clipped.apply(plain(norm, x)))
+
+
 def half_gradient(model: Any, module: Any, keras_path: str, torch_path: str) -> Any:
     """The right values, and half the gradient."""
     norm = module.get_submodule(torch_path)
@@ -132,8 +171,11 @@ FAULTS = (
     Fault(frozen_in_torch, "batchnorm-frozen"),
     Fault(left_on, "train-mode-left-on"),
     Fault(left_on_in_keras, "train-mode-left-on"),
-    Fault(detached, None, "gradient", {"gradients": True}, False),
-    Fault(half_gradient, None, "gradient", {"gradients": True}, False),
+    Fault(detached, "gradient-stopped", "gradient", {"gradients": True}),
+    Fault(without_gradient, "gradient-stopped", "gradient", {"gradients": True}),
+    Fault(stopped_in_keras, "gradient-stopped", "gradient", {"gradients": True}),
+    Fault(half_gradient, "gradient-stopped", "gradient", {"gradients": True}),
+    Fault(clipped_gradient, None, "gradient", {"gradients": True}, False),
 )
 
 
@@ -501,6 +543,101 @@ def test_loss_reduction(name: str) -> None:
         assert (finding.cause, finding.kind, finding.fix_verified) == ("loss-reduction", "training", True), (
             str(report)
         )
+
+
+def per_row(name: str) -> tuple[Any, Any, Any]:
+    """A network with one number for each example, image or step."""
+    shape = {"dense": (8, 6), "image": (4, 8, 9, 3), "signal": (5, 12, 3)}[name]
+    image = keras.Input(shape[1:])
+    hidden = {"dense": L.Dense(7), "image": L.Conv2D(4, 3), "signal": L.Conv1D(4, 3)}[name]
+    x = L.Activation("tanh")(hidden(image))
+    if name != "dense":
+        x = L.GlobalAveragePooling2D()(x) if name == "image" else L.GlobalAveragePooling1D()(x)
+    model = keras.Model(image, L.Dense(1)(x))
+    first = {"dense": nn.Linear(6, 7), "image": nn.Conv2d(3, 4, 3), "signal": nn.Conv1d(3, 4, 3)}[name]
+    pool = {"dense": [], "image": [nn.AdaptiveAvgPool2d(1), nn.Flatten()],
+            "signal": [nn.AdaptiveAvgPool1d(1), nn.Flatten()]}[name]  # fmt: skip
+    module = nn.Sequential(first, nn.Tanh(), *pool, nn.Linear(7 if name == "dense" else 4, 1))
+    parity.transfer(module, model)
+    return model, module, np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["dense", "image", "signal"])
+def test_a_loss_that_broadcasts(name: str) -> None:
+    model, module, values = per_row(name)
+    targets = np.random.default_rng(1).standard_normal((len(values), 1))
+    plain = (lambda t, o: ops.mean((o - t) ** 2)), nn.MSELoss()
+    right = parity.compare(model, module, values, gradients=True, loss=(*plain, targets))
+    assert right.verdict == "EQUAL", str(right)
+    for loss, side in (
+        ((plain[0], lambda o, t: ((o - t.reshape(-1)) ** 2).mean()), "torch"),
+        ((plain[0], lambda o, t: (o.squeeze(1) - t).abs().square().mean()), "torch"),
+        (((lambda t, o: ops.mean((o - ops.reshape(t, (-1,))) ** 2)), plain[1]), "Keras"),
+    ):
+        report = parity.compare(model, module, values, gradients=True, loss=(*loss, targets))
+        (finding,) = report.findings
+        assert (finding.cause, finding.kind, finding.fix_verified) == ("loss-broadcast", "training", True), (
+            str(report)
+        )
+        assert f"{side}'s loss" in finding.evidence
+        if side == "torch":
+            assert "test_training_faults.py:" in str(finding.torch_at), str(report)
+
+
+def dice(axes: tuple[int, ...], numpy_like: Any) -> Any:
+    """One minus the ratio of two sums over some axes, and the mean of what is left."""
+
+    def loss(first: Any, second: Any) -> Any:
+        ratio = (2.0 * numpy_like.sum(first * second, axes) + 1e-3) / (
+            numpy_like.sum(first + second, axes) + 1e-3
+        )
+        return 1.0 - numpy_like.mean(ratio)
+
+    return loss
+
+
+def masks(name: str) -> tuple[Any, Any, Any]:
+    """A network that gives a share for each place and class, and the axes of the places on either side."""
+    shape = {"image": (3, 8, 9, 3), "signal": (4, 12, 3), "volume": (2, 4, 5, 6, 3)}[name]
+    rank = len(shape) - 2
+    image = keras.Input(shape[1:])
+    model = keras.Model(image, getattr(L, f"Conv{rank}D")(2, 3, padding="same", activation="sigmoid")(image))
+    module = nn.Sequential(getattr(nn, f"Conv{rank}d")(3, 2, 3, padding=1), nn.Sigmoid())
+    parity.transfer(module, model)
+    return model, module, np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["image", "signal", "volume"])
+def test_a_loss_over_other_axes(name: str) -> None:
+    model, module, values = masks(name)
+    rank = values.ndim - 2
+    places = tuple(range(1, rank + 1)), tuple(range(2, rank + 2))
+    right = parity.compare(
+        model, module, values, gradients=True, loss=(dice(places[0], ops), dice(places[1], torch))
+    )
+    assert right.verdict == "EQUAL", str(right)
+    for keras_axes, torch_axes, side in (
+        (places[0], (0, *places[1]), "torch sums"),
+        ((0, *places[0]), places[1], "Keras sums"),
+        (places[0], (1, *places[1]), "torch sums"),
+        ((*places[0], rank + 1), places[1], "Keras sums"),
+        (places[0], (0, 1, *places[1]), "torch sums"),
+    ):
+        loss = dice(keras_axes, ops), dice(torch_axes, torch)
+        report = parity.compare(model, module, values, gradients=True, loss=loss)
+        (finding,) = report.findings
+        assert (finding.cause, finding.kind, finding.fix_verified) == ("loss-axes", "training", True), str(
+            report
+        )
+        assert side in finding.evidence, str(report)
+
+
+def test_a_loss_of_another_formula_has_no_name() -> None:
+    """Neither a shape nor a factor makes the absolute error the squared one."""
+    model, module, values = masks("image")
+    loss = keras.losses.MeanSquaredError(), nn.L1Loss()
+    (finding,) = parity.compare(model, module, values, gradients=True, loss=loss).findings
+    assert (finding.cause, finding.fix, finding.fix_verified) == (None, None, False)
 
 
 def test_ignored_pixels_in_the_denominator() -> None:

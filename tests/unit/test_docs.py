@@ -73,9 +73,9 @@ def test_the_documents_list_every_cause_kind_and_network() -> None:
     from parity.causes import CAUSES
     from parity.core.finding import Kind
 
-    count = re.search(r"It knows (\d+) causes", text_of("README.md"))
+    count = re.search(r"It knows more than (\d+) causes", text_of("README.md"))
     assert count
-    assert int(count[1]) == len(CAUSES)
+    assert 0 <= len(CAUSES) - int(count[1]) < 10
     kinds = [f"| `{kind.value}` | {kind.meaning} | {'yes' if kind.proves else 'no'} |" for kind in Kind]
     assert "\n".join(kinds) in text_of("docs/parity.md")
     assert [name for name in NETWORKS if name not in text_of("docs/training.md")] == []

@@ -62,6 +62,14 @@ def _source_of(cls: type) -> Written | None:
     return written(file) if file is not None and belongs_to_user(file) else None
 
 
+def function_at(function: Any) -> CodePlace | None:
+    """Where a function of the user's is written, or what an object of a class of the user's computes."""
+    code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
+    if code is None:
+        return None if function is None else _class_of(function)
+    return CodePlace(code.co_filename, code.co_firstlineno) if belongs_to_user(code.co_filename) else None
+
+
 def _class_of(layer: Any) -> CodePlace | None:
     """Where the class of a layer says what it computes."""
     for base in type(layer).__mro__:

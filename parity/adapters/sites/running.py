@@ -37,6 +37,21 @@ def running() -> Spot | None:
     return None
 
 
+def called_at(above: int) -> str | None:
+    """file:line from which the user's own code calls the framework now; None where somebody else does.
+
+    Args:
+        above: how many functions of parity's stand between, the caller of this one counted.
+    """
+    frame: FrameType | None = sys._getframe(above + 1)
+    while frame is not None and not belongs_to_user(frame.f_code.co_filename):
+        parts = Path(frame.f_code.co_filename).parts
+        if frame.f_code.co_filename.startswith(OWN) or not set(parts) & set(FRAMEWORKS):
+            return None
+        frame = frame.f_back
+    return None if frame is None else str(CodePlace(frame.f_code.co_filename, frame.f_lineno))
+
+
 @cache
 def belongs_to_user(filename: str) -> bool:
     """Whether a file is neither a framework's nor Python's own nor parity's."""

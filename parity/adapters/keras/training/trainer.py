@@ -31,11 +31,11 @@ from parity.adapters.keras.training.making import (
     unknown_settings,
 )
 from parity.adapters.keras.training.optimizer import averages_of, read_state, rules_of
-from parity.adapters.keras.training.watch import KerasWatcher, shaking
+from parity.adapters.keras.training.watch import KerasWatcher, cutting, shaking
 from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
 from parity.core.rules import Hyperparameters, Rule, State
-from parity.core.trainer import Evaluation
+from parity.core.trainer import Cuts, Evaluation
 from parity.core.types import Array, Side
 
 
@@ -48,6 +48,7 @@ class KerasTrainer:
         self.adapter, self.model, self.loss = adapter, adapter.model, loss
         self.trained_by_fit = bool(self.model._call_has_training_arg)
         self.with_extras = self.with_penalties = False
+        self.cuts = Cuts()
         self._variables = dict(adapter.variables)
         self._optimizer: Any = None
         self._given: Any = None
@@ -123,9 +124,10 @@ class KerasTrainer:
                 loss = loss + term
             return loss, (outputs, watcher.tensors, [term for _, term in extras])
 
-        loss, (values, seen, terms), (by_variable, by_input, by_probe) = differentiate(
-            function, list(unique.values()), tensors, list(probes.values()), self.adapter.every_variable()
-        )
+        with cutting(self.cuts):
+            loss, (values, seen, terms), (by_variable, by_input, by_probe) = differentiate(
+                function, list(unique.values()), tensors, list(probes.values()), self.adapter.every_variable()
+            )
         gradients = dict(zip(unique, by_variable, strict=True))
         return Evaluation(
             loss=float(to_numpy(loss)),

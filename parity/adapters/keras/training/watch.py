@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -13,7 +14,8 @@ from keras.src import backend
 from parity.adapters.keras.adapter import KerasAdapter
 from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
-from parity.core.trainer import Dropped, WatchedCall
+from parity.adapters.sites.running import called_at
+from parity.core.trainer import Cuts, Dropped, WatchedCall
 from parity.core.types import Array
 
 L = keras.layers
@@ -129,6 +131,22 @@ def shaking(rng: np.random.Generator | None) -> Iterator[None]:
         return keras.tree.map_structure(moved, plain(operation, *args, **kwargs))
 
     with restored(keras.Operation, "__call__", call):
+        yield
+
+
+@contextmanager
+def cutting(cuts: Cuts) -> Iterator[None]:
+    """While this is open, places of the user's code at which no gradient passes are noted, and opened as asked."""
+    cuts.restart()
+    owner = {"tensorflow": "tensorflow", "jax": "jax.lax"}.get(keras.config.backend())
+    target = importlib.import_module(owner) if owner else backend.core
+    plain = target.stop_gradient
+
+    def stop_gradient(value: Any, *args: Any, **kwargs: Any) -> Any:
+        place = called_at(1)
+        return value if place is not None and cuts.passes(place) else plain(value, *args, **kwargs)
+
+    with restored(target, "stop_gradient", stop_gradient):
         yield
 
 

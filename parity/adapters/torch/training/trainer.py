@@ -21,7 +21,7 @@ from parity.adapters.torch.training.watch import Neutral, TorchWatcher
 from parity.adapters.torch.weights import to_numpy
 from parity.core.errors import UsageError
 from parity.core.rules import Hyperparameters, Rule, State
-from parity.core.trainer import Evaluation
+from parity.core.trainer import Cuts, Evaluation
 from parity.core.types import Array, Side
 
 
@@ -42,6 +42,7 @@ class TorchTrainer:
         self._after_step: Callable[..., Any] | None = None
         self._hyperparameters: Hyperparameters | None = None
         self.with_extras = self.with_penalties = False
+        self.cuts = Cuts()
 
     def statistics(self) -> Callable[[], None]:
         """Keep what a pass may change of the module, even in eval mode; returns a function that puts it back."""
@@ -110,7 +111,7 @@ class TorchTrainer:
         watcher = TorchWatcher(watch, forced or {})
         with (
             self._mode(training),
-            Neutral(self.module, self._without_batch, shake) as neutral,
+            Neutral(self.module, self._without_batch, shake, self.cuts) as neutral,
             watcher.on(self.module),
         ):
             # A copy goes in: the module may change its input in place, which a leaf of the graph forbids.

@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from parity.adapters.sites.running import called_at
 from parity.adapters.torch.weights import to_numpy
-from parity.core.trainer import Dropped, WatchedCall
+from parity.core.trainer import Cuts, Dropped, WatchedCall
 from parity.core.types import Array
 
 DROPOUTS = {
@@ -23,6 +24,8 @@ DROPOUTS = {
 }  # fmt: skip
 
 
+CUTS = {torch.Tensor.detach, torch.Tensor.detach_, torch.detach}
+DATA, NO_GRAD = torch.Tensor.data.__get__, torch._C._set_grad_enabled  # type: ignore[attr-defined]
 HARD_SIGMOIDS = {F.hardsigmoid, torch._C._nn.hardsigmoid}
 
 
@@ -80,11 +83,17 @@ class TorchWatcher:
 
 
 class Neutral(TorchFunctionMode):
-    """Dropout does nothing and is noted; chosen normalisations use their running statistics; float64 is exact."""
+    """Dropout does nothing and is noted; chosen normalisations use their running statistics; float64 is exact.
 
-    def __init__(self, module: nn.Module, without_batch: set[int], shake: np.random.Generator | None) -> None:
+    Places of the user's code at which no gradient passes are noted, and opened as asked.
+    """
+
+    def __init__(
+        self, module: nn.Module, without_batch: set[int], shake: np.random.Generator | None, cuts: Cuts
+    ) -> None:
         super().__init__()
-        self.shake = shake
+        self.shake, self.cuts = shake, cuts
+        cuts.restart()
         self.module, self.without_batch = module, without_batch
         self.dropped: list[Dropped] = []
         self._stack: list[str] = []
@@ -113,8 +122,15 @@ class Neutral(TorchFunctionMode):
         if rate > 0.0:
             self.dropped.append(Dropped(self._stack[-1] if self._stack else None, float(rate), kind))
 
+    def _opened(self) -> bool:
+        """Whether the user's code cuts gradients off here, and they are to pass all the same."""
+        place = called_at(2)
+        return place is not None and self.cuts.passes(place)
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if (func in CUTS or func == DATA or (func is NO_GRAD and args == (False,))) and self._opened():
+            return args[0] if func is not NO_GRAD else None
         if func in DROPOUTS:
             rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
             default = "alpha" not in DROPOUTS[func]

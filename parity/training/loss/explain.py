@@ -1,71 +1,37 @@
-"""What the losses hold besides the loss function, and why two losses differ on the same outputs."""
+"""Why two losses differ on the same outputs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from parity.adapters.sites.making import function_at
 from parity.core.finding import Finding, Kind
 from parity.core.trainer import Evaluation
 from parity.core.types import Array, Both
 from parity.training.bench import Bench
+from parity.training.loss.shapes import explain_shapes
 
 EXACT = 1e-9
 """How closely, relative to its scale, a gradient must follow a factor for the factor to be proven."""
-
-
 NO_FACTOR = 1e-6
 """A factor this near to one is no reduction: it is what else differs a little."""
-SAME = 1e-10
-"""How far two losses of the same outputs may be from one another, relatively."""
-
-
-def settle(bench: Bench) -> None:
-    """Decide what the Keras loss holds: what its layers add in fit(), and the regularisers where torch's loss does.
-
-    A loss that torch's side does not hold is a difference where both losses were given. Without a loss, torch's side
-    had no place to state it, so that it is named as not compared.
-    """
-    trainer, result = bench.trainers.keras, bench.result
-    if not bench.own_loss:
-        for source, value in bench.extras:
-            text = (
-                f"not compared: fit() adds the {source} to the Keras loss (here {value:.6g}). Give "
-                "loss=(Keras loss, torch loss), where torch's loss adds the same"
-            )
-            result.findings.append(Finding(None, None, Kind.NOT_COMPARED, None, text))
-        return
-    penalty = trainer.penalty()
-    if not bench.extras and not penalty:
-        return
-    trainer.with_extras = True
-    with bench.unchanged():
-        passes = bench.evaluate(False, bench.targets(0))
-    added, torch = sum(value for _, value in passes.keras.extras), passes.torch.loss
-    plain = passes.keras.loss - added
-    for extras, penalties in ((True, False), (True, True), (False, False), (False, True)):
-        loss = plain + extras * added + penalties * penalty
-        if abs(loss - torch) <= SAME * abs(torch):
-            trainer.with_extras, trainer.with_penalties = extras, penalties
-            break
-    if not trainer.with_extras:
-        sources = ", ".join(dict.fromkeys(source for source, _ in passes.keras.extras))
-        text = (
-            f"fit() adds the {sources} to the Keras loss (here {added:.6g}), and torch's loss has nothing like it: "
-            f"without it both losses are {plain + trainer.with_penalties * penalty:.10g}"
-        )
-        fix = "add the same to torch's loss, or take it off the Keras layers"
-        result.findings.append(Finding(None, None, Kind.TRAINING, None, text, fix, True))
 
 
 def explain_loss(bench: Bench, passes: Both[Evaluation], targets: Both[list[Array]]) -> list[Finding]:
-    """One finding: a second softmax, a constant factor, or neither."""
+    """One finding: a second softmax, a constant factor, a shape, or none of these; with the places of both losses."""
     keras, torch = passes.keras.loss, passes.torch.loss
     gap = f"on the same outputs the loss is {keras:.10g} in Keras and {torch:.10g} in torch"
-    return [
+    outputs = Both(*([value for _, value in found.outputs] for found in passes))
+    found = (
         _double_softmax(bench, passes, targets, gap)
         or _reduction(bench, passes, gap)
+        or explain_shapes(bench, outputs, targets, gap)
         or Finding(None, None, Kind.TRAINING, None, gap)
-    ]
+    )
+    at = [None if place is None else str(place) for place in (function_at(t.loss) for t in bench.trainers)]
+    return [replace(found, keras_at=at[0], torch_at=at[1])]
 
 
 def _double_softmax(

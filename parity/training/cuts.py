@@ -1,0 +1,56 @@
+"""Gradients that one side stops and the other does not: opened one by one, until the gradients are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from parity.core.finding import Finding
+from parity.core.types import Both, Side
+from parity.training.bench import Bench
+
+MOST = 16
+"""Places of one side that are opened, each alone."""
+CAUSE = "gradient-stopped"
+
+Agree = Callable[[int, bool], bool]
+"""Whether the gradients of a draw of the targets agree, at the weights as they are or at moved ones."""
+
+
+def stopped(bench: Bench, located: Sequence[Finding], agree: Agree) -> list[Finding]:
+    """The findings of a backward pass; one alone where a stopped gradient explains them all.
+
+    Args:
+        bench: both sides, of which a pass was just made.
+        located: what differs in the backward pass.
+        agree: compares the gradients again.
+    """
+    for side, numbers, places in _opened(bench):
+        with bench.trainers.of(side).cuts.let_through(numbers):
+            if not (agree(0, False) and agree(1, True)):
+                continue
+        name, reference = ("Keras", "torch") if side == "keras" else ("torch", "Keras")
+        how = "stop_gradient" if side == "keras" else "detach, .data or no_grad"
+        where = ", ".join(dict.fromkeys(places))
+        text = f"{name} stops the gradient at {where} ({how}), {reference} does not: with it let through all gradients agree"
+        fix = f"leave it out at {where}, or stop the gradient at the same place in {reference}"
+        at = {"keras_at" if side == "keras" else "torch_at": places[0]}
+        first = located[0]
+        found = replace(
+            first, cause=CAUSE, evidence=f"{text}; {first.evidence}", fix=fix, fix_verified=True, **at
+        )
+        return [found]
+    return list(located)
+
+
+def _opened(bench: Bench) -> Iterator[tuple[Side, tuple[int, ...], list[str]]]:
+    """What is opened: each place alone, then all of one side."""
+    sides: tuple[Side, ...] = ("torch", "keras")
+    known = Both(*(list(trainer.cuts.places) for trainer in bench.trainers))
+    for side in sides:
+        for i, place in enumerate(known.of(side)[:MOST]):
+            yield side, (i,), [place]
+    for side in sides:
+        places = known.of(side)
+        if len(places) > 1:
+            yield side, tuple(range(len(places))), places

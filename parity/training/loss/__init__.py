@@ -1,0 +1,1 @@
+"""Losses: what they hold besides the function, and why two of them differ on the same outputs."""
