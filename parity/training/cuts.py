@@ -34,12 +34,10 @@ def stopped(bench: Bench, located: Sequence[Finding], agree: Agree) -> list[Find
         where = ", ".join(dict.fromkeys(places))
         text = f"{name} stops the gradient at {where} ({how}), {reference} does not: with it let through all gradients agree"
         fix = f"leave it out at {where}, or stop the gradient at the same place in {reference}"
-        at = {"keras_at" if side == "keras" else "torch_at": places[0]}
-        first = located[0]
         found = replace(
-            first, cause=CAUSE, evidence=f"{text}; {first.evidence}", fix=fix, fix_verified=True, **at
+            located[0], cause=CAUSE, evidence=f"{text}; {located[0].evidence}", fix=fix, fix_verified=True
         )
-        return [found]
+        return [replace(found, keras_at=places[0]) if side == "keras" else replace(found, torch_at=places[0])]
     return list(located)
 
 

@@ -12,7 +12,6 @@ from parity.core.finding import Finding, Kind
 from parity.core.tolerance import STRUCTURE
 from parity.core.trainer import Evaluation, WatchedCall
 from parity.core.types import Array, Both, Side
-from parity.probes.shake import shaken_alike
 from parity.training.backward import Backward, Key
 from parity.training.bench import Bench
 from parity.training.cuts import stopped
@@ -21,6 +20,7 @@ from parity.training.loss.explain import explain_loss
 from parity.training.loss.held import SAME
 from parity.training.rounding import DRAWS, TIES, UNIT, Spread, widen
 from parity.training.ties import add_up
+from parity.weights.shake import shaken_alike
 
 BLURRED = 1e-6
 """Share of a gradient that rounding may excuse before the report says so."""

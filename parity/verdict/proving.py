@@ -12,7 +12,6 @@ from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
 from parity.probes.change import WEIGHTS, Change, further
 from parity.probes.gathered import Gathered
-from parity.probes.shake import shaken_alike
 from parity.report.proof import Proof, Unproven, UnprovenKind
 from parity.verdict.attempts import Attempts, Tried
 from parity.verdict.evaluate import forgotten, not_repeatable
@@ -22,6 +21,7 @@ from parity.verdict.runs import progress
 from parity.verdict.runs.later import calls_for, later_calls
 from parity.verdict.runs.own_dtype import Usual
 from parity.verdict.where import Where, where
+from parity.weights.shake import shaken_alike
 
 MAIN = "the inputs as they are"
 
