@@ -64,8 +64,8 @@ def compare_gradients(bench: Bench, training: bool) -> bool:
 def _agree(bench: Bench, training: bool, draw: int, moved: bool) -> bool:
     """Whether all gradients agree for other targets, and with both sides' weights moved alike where asked."""
     targets = bench.targets(draw)
-    other_weights = shaken_alike(*bench.adapters, bench.pairing) if moved else nullcontext(True)
-    with bench.unchanged(), other_weights as alike:
+    drawn_anew = shaken_alike(*bench.adapters, bench.pairing) if moved else nullcontext(True)
+    with bench.unchanged(), drawn_anew as alike:
         if not alike:
             return False
         backward = _backward(bench, bench.evaluate(training, targets), training, targets)

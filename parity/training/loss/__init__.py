@@ -1,1 +1,1 @@
-"""Losses: what they hold besides the function, and why two of them differ on the same outputs."""
+"""Losses: what they hold in addition to the function, and why two of them differ on the same outputs."""

@@ -1,4 +1,4 @@
-"""What the Keras loss holds besides the loss function, in fit(): and whether torch's loss holds the same."""
+"""What the Keras loss holds in addition to the loss function, in fit(): and whether torch's loss holds the same."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ SAME = 1e-10
 MOST = 64
 """Parts into which a batch, or its channels, is taken to hold the loss of every part against the whole."""
 
-Values = tuple[Array, Array]
+OutputAndTargets = tuple[Array, Array]
 """One output and its targets."""
-LossOf = Callable[[Values], float]
+LossOf = Callable[[OutputAndTargets], float]
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Loss:
 
     name: str
     of: LossOf
-    draws: tuple[Values, Values]
+    draws: tuple[OutputAndTargets, OutputAndTargets]
     channels: int
 
-    def values(self, change: Callable[[Values], Values] | None = None) -> list[float]:
+    def values(self, change: Callable[[OutputAndTargets], OutputAndTargets] | None = None) -> list[float]:
         """The loss of each draw, of what a change makes of it."""
         return [self.of(draw if change is None else change(draw)) for draw in self.draws]
 
@@ -107,7 +107,7 @@ def _broadcast(one: Loss, reference: Loss, gap: str) -> Finding | None:
     return None
 
 
-def _one_shape() -> Iterator[tuple[str, Callable[[Values], Values]]]:
+def _one_shape() -> Iterator[tuple[str, Callable[[OutputAndTargets], OutputAndTargets]]]:
     yield "both flattened", lambda v: (v[0].reshape(-1), v[1].reshape(-1))
     yield "outputs as the targets", lambda v: (v[0].reshape(v[1].shape), v[1])
     yield "targets as the outputs", lambda v: (v[0], v[1].reshape(v[0].shape))
@@ -147,18 +147,18 @@ def _axes(one: Loss, reference: Loss, gap: str) -> Finding | None:
     return None
 
 
-def _parts(channels: int) -> Iterator[tuple[str, Callable[[Values], list[Values]]]]:
+def _parts(channels: int) -> Iterator[tuple[str, Callable[[OutputAndTargets], list[OutputAndTargets]]]]:
     """Ways to take an output and its targets to pieces."""
     yield "example", lambda values: _pieces(values, 0, 0)
     yield "channel", lambda values: _pieces(values, channels, channels)
 
-    def both(values: Values) -> list[Values]:
+    def both(values: OutputAndTargets) -> list[OutputAndTargets]:
         return [part for example in _pieces(values, 0, 0) for part in _pieces(example, channels, channels)]
 
     yield "example and channel", both
 
 
-def _pieces(values: Values, output_axis: int, target_axis: int) -> list[Values]:
+def _pieces(values: OutputAndTargets, output_axis: int, target_axis: int) -> list[OutputAndTargets]:
     """The parts of length one along an axis of both; none where they have not the same length there, or too many."""
     output, target = values
     if target.ndim <= target_axis or output.shape[output_axis] != target.shape[target_axis]:
@@ -169,7 +169,7 @@ def _pieces(values: Values, output_axis: int, target_axis: int) -> list[Values]:
     return list(zip(np.split(output, count, output_axis), np.split(target, count, target_axis), strict=True))
 
 
-def _tried(loss: Loss, change: Callable[[Values], Values]) -> list[float]:
+def _tried(loss: Loss, change: Callable[[OutputAndTargets], OutputAndTargets]) -> list[float]:
     try:
         return loss.values(change)
     except Exception:  # any loss, any error: it does not take this shape
