@@ -85,6 +85,8 @@ _ROWS = (
      "use the other side's activation"),
     ("leaky-relu-slope", "the slope is 0.3 (Keras layer), 0.2 (Keras op) or 0.01 (torch) by default",
      "negative values scaled by a constant", "give both the same slope"),
+    ("shared-axes", "PReLU has a slope for each position and channel in Keras by default, for each channel in torch",
+     "the slopes' tensors have other sizes", "shared_axes=[1, 2] in Keras, one for each axis of positions"),
     ("gelu-approximation", "GELU by tanh on one side and by erf on the other", "at most 4.7e-4, near |x| = 2.7",
      "approximate='tanh' in torch, or approximate=False in Keras"),
     ("hard-sigmoid-form", "0.2 x + 0.5 on one side, x / 6 + 0.5 on the other", "at most 8.3e-2, at |x| = 2.5",

@@ -202,7 +202,7 @@ class _Comparison:
     def report(self) -> Report:
         """Run everything and put the report together."""
         outputs = self._structure()
-        self.findings = with_unmatched(self.findings, self.sides, self.pairing)
+        self.findings = with_unmatched(self.findings, self.sides, self.pairing, self.inputs, outputs)
         located = any(finding.kind not in {Kind.UNMATCHED, Kind.WEIGHT} for finding in self.findings)
         judged = Judged(float("inf"), float("inf"))
         if outputs:

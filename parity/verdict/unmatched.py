@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from parity.causes.attention.sizes import key_dims, within
+from parity.causes.sizes.key_dim import key_dims, within
+from parity.causes.sizes.per_position import PerPosition, per_position
 from parity.core.adapter import Adapter
 from parity.core.finding import ROOT, Finding, Kind
+from parity.core.layout import aligned
 from parity.core.tolerance import FLUSHED, difference
+from parity.core.types import Array, Side
 from parity.pairing.leftover.listing import listed
 from parity.pairing.pair import Pairing
 from parity.pairing.problems.problem import Problem
 from parity.pairing.problems.sentences import sentence
 from parity.replay.settings import differing_settings
 from parity.report.proof import Unproven, UnprovenKind
+from parity.verdict.outputs import Outputs
 from parity.weights.differences import tensor_differences
 
 SHOWN = 5
@@ -24,10 +29,23 @@ COPY = "copy the weights (parity.transfer), or take the same weight file on both
 
 
 def with_unmatched(
-    findings: list[Finding], sides: tuple[Adapter, Adapter], pairing: Pairing
+    findings: list[Finding],
+    sides: tuple[Adapter, Adapter],
+    pairing: Pairing,
+    inputs: Mapping[Side, Sequence[Array]],
+    outputs: Mapping[Side, Outputs],
 ) -> list[Finding]:
-    """The findings, with every tensor that has no counterpart: at the layer that differs for want of it, or alone."""
-    meant = _key_dims(sides, pairing)
+    """The findings, with every tensor that has no counterpart: at the layer that differs for want of it, or alone.
+
+    Args:
+        findings: what was located.
+        sides: both sides.
+        pairing: which layer is which.
+        inputs: of each side.
+        outputs: of each side, in the Keras order; empty where a side gave none.
+    """
+    findings, shared = _with_shared_axes(findings, sides, pairing, inputs, outputs)
+    meant = [*_key_dims(sides, pairing), *shared]
     found = [*meant, *findings, *([] if meant else _unlike(sides, pairing))]
     for problem in pairing.open:
         if any(within(problem.keras, str(f.keras)) or within(problem.torch, str(f.torch)) for f in meant):
@@ -50,6 +68,61 @@ def _key_dims(sides: tuple[Adapter, Adapter], pairing: Pairing) -> list[Finding]
         Finding(one.keras, one.torch, Kind.UNMATCHED, "key-dim", one.evidence, one.fix, one.verified)
         for one in (key_dims(sides[0].layers(), sides[1].layers(), open_) if open_ else ())
     ]
+
+
+def _with_shared_axes(
+    findings: list[Finding],
+    sides: tuple[Adapter, Adapter],
+    pairing: Pairing,
+    inputs: Mapping[Side, Sequence[Array]],
+    outputs: Mapping[Side, Outputs],
+) -> tuple[list[Finding], list[Finding]]:
+    """What is left of the findings, and one for each layer that has a value for each position in Keras alone.
+
+    The fix is tried: with torch's values at every position both outputs must agree. Then nothing else is found.
+    """
+    open_ = {path for problem in pairing.open for path in (problem.keras, problem.torch) if path is not None}
+    layers = sides[0].layers(), sides[1].layers()
+    places = list(per_position(*layers, open_)) if open_ else []
+    if not places:
+        return findings, []
+    proven = any(finding.kind.proves for finding in findings)
+    agree = len(outputs) == 2 and _agree_with(places, sides, inputs["keras"], outputs["torch"])
+    left = [f for f in findings if not (agree and f.kind.proves)]
+    kind = Kind.LAYER if proven and agree else Kind.UNMATCHED
+    return left, [
+        Finding(
+            one.keras, one.torch, kind, "shared-axes",
+            f"{one.evidence}{'; with torch values at every position the outputs agree' if agree else ''}",
+            one.fix, agree,
+        )
+        for one in places
+    ]  # fmt: skip
+
+
+def _agree_with(
+    places: Sequence[PerPosition], sides: tuple[Adapter, Adapter], inputs: Sequence[Array], wanted: Outputs
+) -> bool:
+    """Whether Keras gives torch's outputs, once torch's values stand at every position."""
+    keras, torch = sides
+    before = {place.tensors[0]: keras.read(place.tensors[0]) for place in places}
+    with keras.precision("float64"), torch.precision("float64"):
+        try:
+            for place in places:
+                keras.write(place.tensors[0], place.spread(torch.read(place.tensors[1])))
+            found = keras.forward(
+                [value.astype("float64") if value.dtype.kind == "f" else value for value in inputs]
+            )
+        finally:
+            for path, value in before.items():
+                keras.write(path, value)
+    if len(found) != len(wanted):
+        return False
+    fits = [
+        (value, aligned(value, torch_value))
+        for (_, value), (_, torch_value) in zip(found, wanted, strict=True)
+    ]
+    return all(fit is not None and difference(value, fit[0]).within() for value, fit in fits)
 
 
 def left_out(pairing: Pairing) -> list[Unproven]:

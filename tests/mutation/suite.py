@@ -50,6 +50,7 @@ def training() -> list[tuple[str, str, Callable[[], None]]]:
     from tests.mutation import test_recurrent_faults as r
     from tests.mutation import test_training_faults as t
     from tests.unit import test_attention_causes as a
+    from tests.unit import test_shared_axes as p
 
     single = {case: next(iter(causes)) for case, (_, causes) in t.OPTIMIZERS.items() if len(causes) == 1}
     return [
@@ -71,6 +72,7 @@ def training() -> list[tuple[str, str, Callable[[], None]]]:
           for cause, name in a.CASES),
         *((cause, f"{halves} {fused}", partial(a.test_positions_that_turn_queries_and_keys, cause, halves, fused))
           for cause, halves, fused in a.TURNINGS),
+        *(("shared-axes", name, partial(p.test_slopes_for_each_position_are_named, name)) for name in p.CASES),
         *(("key-dim", name, partial(a.test_key_dim_is_the_size_of_one_head, name)) for name in a.SIZES),
         *(("position-offset", way, partial(a.test_positions_counted_from_another_number, way, 1)) for way in a.PLACES),
     ]  # fmt: skip

@@ -139,6 +139,13 @@ def _advice(problems: Sequence[Problem], unrun: str | None) -> list[str]:
             "(inputs=, in the Keras layout), and layers are paired by what they compute."
         )
     found += [f"{plainly(weight)}." for weight in computed[:2]]
+    slopes = [problem.held[0] for problem in whole if problem.held[0].kind == "PReLU"]
+    if {tensor.side for tensor in slopes} == {"keras", "torch"}:
+        axes = list(range(1, max(len(tensor.shape) for tensor in slopes)))
+        found.append(
+            "A PReLU of Keras has a slope for each position, and torch's one for each channel: "
+            f"shared_axes={axes} in Keras makes them one."
+        )
     if {problem.held[0].side for problem in whole} == {"keras", "torch"}:
         found.append(
             f"For a layer that the other model has under another name, pass mapping={{{_example(whole)}}} "
