@@ -14,7 +14,7 @@ from parity.adapters.probe import build, randomise
 from parity.adapters.spec import load_model
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
-from parity.core.types import Array
+from parity.core.types import Array, Side
 from parity.core.verdict import verdict_of
 from parity.pairing.pair import MappingLike, Pairing
 from parity.report.result import Report, Result
@@ -41,6 +41,7 @@ def check_pair(
     quick: bool = False,
     layout: Any = None,
     ignore: Any = (),
+    reference: Side | None = None,
     **training: Any,
 ) -> Result:
     """Check one pair of models.
@@ -59,6 +60,7 @@ def check_pair(
         seed: of the random weights.
         layout: the order of axes in which torch takes the inputs, as for `compare`; None finds it.
         ignore: patterns of paths that are left out, as for `compare`.
+        reference: the side that is right, as for `compare`.
         quick: no further probes; without it the first picture of the first direction has them. The weights of the second
             direction are others on the same two models: every tensor is compared, and every picture evaluated.
         training: gradients, train_steps, loss, optimizer, match_rules and initialisers of `compare`, for the first
@@ -92,6 +94,7 @@ def check_pair(
                     pairing=pairing,
                     quick=quick or turn > 0 or number > 0,
                     layout=layout,
+                    reference=reference,
                     **(training if number == 0 else {}),
                 )
                 _add(result, f"{direction}, {picture}", report, dtype)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from parity.causes.case import Explanation
-from parity.core.finding import Kind
+from parity.core.finding import Fix, Kind
 from parity.replay.located import Located
 
 
@@ -35,7 +35,9 @@ def exchanged_strides(located: list[Located]) -> list[Located]:
             for k, neighbour in ((i, j), (j, i)):
                 finding = found[k].finding
                 text = f"{finding.evidence}; {found[neighbour].finding.keras} has the two exchanged"
-                fix = f"exchange the strides of {found[i].finding.torch} and {found[j].finding.torch}"
+                here, there = found[i].finding, found[j].finding
+                in_torch = f"exchange the strides of {here.torch} and {there.torch}"
+                fix = Fix(f"exchange the strides of {here.keras} and {there.keras}", in_torch, in_torch)
                 found[k] = replace(
                     found[k], finding=replace(finding, cause="stride-placement", evidence=text, fix=fix)
                 )

@@ -15,6 +15,7 @@ from parity.causes.kernels.explain import explain_kernel
 from parity.causes.norms.explain import explain_batchnorm, explain_grouped
 from parity.causes.steps.compare import StepPair, explain_steps
 from parity.causes.steps.identify import IDENTITY, Step, candidates, permutation, same
+from parity.core.finding import Fix
 from parity.core.layout import aligned
 from parity.core.types import RECURRENT, Array
 
@@ -119,7 +120,9 @@ def _other_weights(case: Case) -> Iterator[Explanation]:
     only_bias = set(differing) == {"bias"} and (zero or not np.isclose(keras["bias"], torch["bias"]).any())
     cause = "missing-bias" if only_bias else "weight-not-copied"
     yield Explanation(cause, f"{names} differ; with the Keras values the torch layer agrees to {agreed:.1g}",
-                      f"copy {names} from {case.keras} to {case.torch}", True)  # fmt: skip
+                      Fix(f"copy {names} from {case.torch} to {case.keras}",
+                          f"copy {names} from {case.keras} to {case.torch}",
+                          f"copy {names} from {case.keras} to {case.torch}"), True)  # fmt: skip
 
 
 def _permuted(case: Case) -> Iterator[Explanation]:

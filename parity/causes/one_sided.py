@@ -11,7 +11,7 @@ import numpy as np
 from parity.causes.confirm import UNTRIED
 from parity.causes.steps.identify import identify
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding, Kind
+from parity.core.finding import Finding, Fix, Kind
 from parity.core.layout import activation_to_keras, activation_to_torch
 from parity.core.types import Side
 from parity.replay.located import Apart, Located
@@ -86,7 +86,9 @@ class OneSided:
         """
         missing = finding.kind == Kind.MISSING_CALL
         path = finding.keras if missing else finding.torch
-        fix = f"call {path} on the {'torch' if missing else 'Keras'} side too"
+        having, lacking = ("Keras", "torch") if missing else ("torch", "Keras")
+        add, leave = f"call {path} on the {lacking} side too", f"leave {path} out in {having}"
+        fix = Fix(leave, add, add) if missing else Fix(add, leave, add)
         text = finding.evidence if settled is False else f"{finding.evidence}; {SETTLED}"
         text = f"{text}; {UNTRIED}" if settled is None else text
         verified = bool(settled)

@@ -16,6 +16,7 @@ from parity.causes.case import Explanation
 from parity.causes.cells.sequences import explain_sequence
 from parity.causes.steps.compare import StepPair, explain_steps
 from parity.causes.steps.identify import IDENTITY, Step, activation, candidates, elementwise, same
+from parity.core.finding import Fix
 from parity.core.types import Array
 
 RECENT = 8
@@ -178,9 +179,9 @@ def _summed(
                 # Twice a tensor is a factor as well as a sum with itself.
                 if same(sign * gap, term) and not same(own, term):
                     text = f"what arrives differs by {shown}, which {having} adds, {lacking} not"
-                    yield Explanation(
-                        "skip-missing", text, f"add {shown} on the {lacking} side", verified=True
-                    )
+                    add, leave = f"add {shown} on the {lacking} side", f"do not add {shown} in {having}"
+                    fix = Fix(leave, add, add) if lacking == "torch" else Fix(add, leave, add)
+                    yield Explanation("skip-missing", text, fix, verified=True)
         yield from _other_activation(gap, source, place)
 
 

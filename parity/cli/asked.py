@@ -88,6 +88,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "quick": options.quick,
         "layout": layout_of(options.layout),
         "ignore": tuple(options.ignore),
+        "reference": options.reference,
     }
     optimizer: dict[str, Any] = {"name": options.optimizer or "sgd"}
     if options.lr is not None:

@@ -67,6 +67,11 @@ def _check(command: argparse.ArgumentParser) -> None:
         default="both",
         help="which way to copy random weights first; none compares the weights that both sides have",
     )
+    what.add_argument(
+        "--reference",
+        choices=("keras", "torch"),
+        help="the side that is right: fixes are written for the other one alone; default: for either",
+    )
     how = command.add_argument_group("how to compare")
     how.add_argument(
         "--input",

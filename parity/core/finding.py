@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from parity.core.types import Array
+from parity.core.types import Array, Side
 
 ROOT = "(the model itself)"
 """What a finding calls a model that is a single layer, whose path is empty."""
@@ -69,6 +69,34 @@ class Kind(StrEnum):
         return member
 
 
+class Fix(str):
+    """What to change, in words, as it is done on either side.
+
+    The text itself is what is said where no side is the reference.
+
+    Args:
+        keras: what to change in Keras, where torch is right.
+        torch: what to change in torch, where Keras is right.
+        text: what to say of both; None joins the two.
+
+    Attributes:
+        keras, torch: as above.
+    """
+
+    keras: str
+    torch: str
+
+    def __new__(cls, keras: str, torch: str, text: str | None = None) -> Fix:
+        """A string with both sides' own words."""
+        fix = super().__new__(cls, f"{keras}, or {torch}" if text is None else text)
+        fix.keras, fix.torch = keras, torch
+        return fix
+
+    def __reduce__(self) -> tuple[type[Fix], tuple[str, str, str]]:
+        """Copies and pickles keep both sides' words."""
+        return Fix, (self.keras, self.torch, str(self))
+
+
 @dataclass(frozen=True)
 class Finding:
     """One difference.
@@ -79,7 +107,7 @@ class Finding:
         kind: what sort of difference it is.
         cause: identifier of the known cause, None where none is proven.
         evidence: what was measured.
-        fix: what to change, None where not known.
+        fix: what to change, None where not known; a `Fix` where it says so for either side.
         fix_verified: whether the fix was tried, on another input and other weights too, and both sides then agreed.
         tensors: what the evidence was read from, by "keras_input.0", "torch_output.0" and the like, each in its
             own framework's layout. Not part of the dictionary, nor of equality.
@@ -113,7 +141,18 @@ class Finding:
         left_out = {"tensors", "problem"} | (set() if self.blueprint else {"blueprint"})
         left_out |= {name for name in ("keras_at", "torch_at", "effect") if getattr(self, name) is None}
         values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in left_out}
+        if isinstance(self.fix, Fix):
+            values["fixes"] = {"keras": self.fix.keras, "torch": self.fix.torch}
         return {**values, "kind": self.kind.value}
+
+    def for_reference(self, reference: Side) -> Finding:
+        """The finding with its fix written for the side that is not the reference, and where that is written."""
+        if not isinstance(self.fix, Fix):
+            return self
+        text, at = (
+            (self.fix.torch, self.torch_at) if reference == "keras" else (self.fix.keras, self.keras_at)
+        )
+        return replace(self, fix=f"{text} ({at})" if at else text)
 
     @property
     def place(self) -> str:

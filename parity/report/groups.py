@@ -86,7 +86,8 @@ def groups(findings: Sequence[Finding]) -> list[CauseGroup]:
 
 def _general(finding: Finding) -> str:
     """The fix without the places that it names."""
-    text = finding.fix or ""
-    for name in sorted({name for name in (finding.keras, finding.torch) if name}, key=len, reverse=True):
+    text = str(finding.fix or "")
+    named = {finding.keras, finding.torch, finding.keras_at, finding.torch_at}
+    for name in sorted({name for name in named if name}, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "*", text)  # a layer may be called "a"
     return text

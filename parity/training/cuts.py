@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Fix
 from parity.core.types import Both, Side
 from parity.training.bench import Bench
 
@@ -33,7 +33,9 @@ def stopped(bench: Bench, located: Sequence[Finding], agree: Agree) -> list[Find
         how = "stop_gradient" if side == "keras" else "detach, .data or no_grad"
         where = ", ".join(dict.fromkeys(places))
         text = f"{name} stops the gradient at {where} ({how}), {reference} does not: with it let through all gradients agree"
-        fix = f"leave it out at {where}, or stop the gradient at the same place in {reference}"
+        leave, add = f"leave it out at {where}", f"stop the gradient at the same place in {reference}"
+        both = leave, add, f"{leave}, or {add}"
+        fix = Fix(*both) if side == "keras" else Fix(add, leave, both[2])
         found = replace(
             located[0], cause=CAUSE, evidence=f"{text}; {located[0].evidence}", fix=fix, fix_verified=True
         )

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from parity.core.finding import Finding, Kind
+from parity.core.finding import Finding, Fix, Kind
 from parity.core.layout import aligned
 from parity.core.tolerance import difference
 from parity.core.trainer import Dropped, Evaluation, WatchedCall
@@ -117,10 +117,12 @@ def _frozen(pair: LayerPair, side: Side) -> Finding:
         f"{moving} normalises by the batch and updates them"
     )
     fix = (
-        f"torch {names[1]}.eval() after train(), with requires_grad_(False); or trainable=True in Keras"
+        Fix(f"trainable=True on Keras {names[0]}", still := f"torch {names[1]}.eval() after train(), with "
+            "requires_grad_(False)", f"{still}; or trainable=True in Keras")
         if side == "keras"
-        else f"trainable=False on Keras {names[0]}; or train() on torch {names[1]}"
-    )
+        else Fix(frozen_too := f"trainable=False on Keras {names[0]}", f"train() on torch {names[1]}",
+                 f"{frozen_too}; or train() on torch {names[1]}")
+    )  # fmt: skip
     return Finding(*names, Kind.TRAINING, FROZEN, text, fix)
 
 
@@ -151,9 +153,17 @@ def _another_rate(keras: Dropped | None, torch: Dropped | None) -> Finding:
     paths = keras.path if keras else None, torch.path if torch else None
     text = f"{names[0]} in Keras, {names[1]} in torch"
     if keras and torch and keras.kind != torch.kind:
-        fix = f"{names[0]} on the torch side too, or {names[1]} in Keras"
+        fix = Fix(
+            f"{names[1]} in Keras",
+            f"{names[0]} in torch",
+            f"{names[0]} on the torch side too, or {names[1]} in Keras",
+        )
         return Finding(*paths, Kind.TRAINING, "dropout-kind", text, fix)
-    fix = f"rate {one.rate:g} on both sides" if keras and torch else "the same random layer on both sides"
+    fix = Fix(
+        f"rate {torch.rate:g} in Keras" if torch else f"leave out {names[0]} in Keras",
+        f"rate {keras.rate:g} in torch" if keras else f"leave out {names[1]} in torch",
+        f"rate {one.rate:g} on both sides" if keras and torch else "the same random layer on both sides",
+    )
     return Finding(*paths, Kind.TRAINING, "dropout-rate", text, fix)
 
 

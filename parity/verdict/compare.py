@@ -65,6 +65,7 @@ def compare(
     initialisers: bool | str = False,
     layout: Any = None,
     ignore: Any = (),
+    reference: Side | None = None,
 ) -> Report:
     """Evaluate both models on the same inputs with the weights that they have, and compare the outputs.
 
@@ -97,6 +98,8 @@ def compare(
             axes such as "0312"; a list or a dictionary says it for each input. None finds it; the notes say which.
         ignore: patterns of paths of layers or tensors of either side ("aux.*") that are not compared; they need no
             counterpart, and stand in `report.unproven`.
+        reference: "keras" or "torch", the side that is right: fixes are written for the other one alone, with the file
+            and line where it is written. None says what to change on either side.
 
     Returns:
         The report; `bool(report)` is True for EQUAL alone.
@@ -108,6 +111,8 @@ def compare(
         raise UsageError(f"dtype must be one of {', '.join(UNIT_ROUNDOFF)}; got dtype={dtype!r}.")
     optimizer_checked(optimizer)
     loss_checked(loss)
+    if reference not in (None, "keras", "torch"):
+        raise UsageError(f"reference must be 'keras' or 'torch', the side that is right; got {reference!r}.")
     started = time.perf_counter()
     sides = adapters_of(keras_model, torch_module, inputs, device)
     keras, torch = sorted_sides(*sides)
@@ -137,6 +142,8 @@ def compare(
     from parity.causes.regions.placed import with_sites  # computes with torch: not for `import parity`
 
     report.findings = with_sites(report.findings, (keras, torch))
+    if reference is not None:
+        report.findings = [finding.for_reference(reference) for finding in report.findings]
     report.pairs = layer_pairs(paired)
     report.environment = environment()
     report.seconds = time.perf_counter() - started

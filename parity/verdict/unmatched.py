@@ -8,7 +8,7 @@ from dataclasses import replace
 from parity.causes.sizes.key_dim import key_dims, within
 from parity.causes.sizes.per_position import PerPosition, per_position
 from parity.core.adapter import Adapter
-from parity.core.finding import ROOT, Finding, Kind
+from parity.core.finding import ROOT, Finding, Fix, Kind
 from parity.core.layout import aligned
 from parity.core.tolerance import FLUSHED, difference
 from parity.core.types import Array, Side
@@ -165,8 +165,12 @@ def _unmatched(problem: Problem, pairing: Pairing) -> Finding:
     for pair in pairing.pairs if problem.lacks == "bias" else ():
         if problem.keras == pair.keras or problem.torch in pair.torch:
             keras, torch = pair.keras or ROOT, ", ".join(pair.torch) or ROOT
-            lacking = f"torch layer {torch}" if problem.keras == pair.keras else f"Keras layer {keras}"
-            fix = f"give {lacking} a bias"
+            in_keras, in_torch = f"give Keras layer {keras} a bias", f"give torch layer {torch} a bias"
+            fix = (
+                Fix(f"use_bias=False on Keras layer {keras}", in_torch, in_torch)
+                if problem.keras == pair.keras
+                else Fix(in_keras, f"bias=False on torch layer {torch}", in_keras)
+            )
             return Finding(keras, torch, Kind.UNMATCHED, "missing-bias", sentence(problem), fix)
     return Finding(problem.keras, problem.torch, Kind.UNMATCHED, None, sentence(problem), problem=problem)
 

@@ -11,7 +11,7 @@ from torch import nn
 import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
-from parity.core.finding import Finding, Kind
+from parity.core.finding import Finding, Fix, Kind
 from parity.report.groups import groups
 from parity.report.text import listed, screen
 
@@ -109,3 +109,14 @@ def _copied(port: Port) -> tuple[keras.Model, Port]:
     randomise(adapt(port))
     parity.transfer(port, made)
     return made, port
+
+
+def test_the_lines_that_a_fix_names_do_not_keep_findings_apart() -> None:
+    findings = [
+        Finding(name, name, Kind.LAYER, "batchnorm-epsilon", "text", Fix(f"epsilon on {name}", f"eps on {name}"),
+                keras_at=f"k.py:{line}", torch_at=f"t.py:{line}")
+        for line, name in enumerate(("first", "second", "third"), 10)
+    ]  # fmt: skip
+    for reference in ("keras", "torch"):
+        (entry,) = groups([finding.for_reference(reference) for finding in findings])
+        assert len(entry.findings) == 3

@@ -10,12 +10,15 @@ import numpy as np
 from parity.causes.attention.rotary import Turning, explain_turning
 from parity.causes.attention.sites import Site, softmax
 from parity.causes.case import Explanation
+from parity.core.finding import Fix
 from parity.core.types import Array
 
 EXACT = 1e-9
 """How closely a fix must reproduce the other side's result, relative to its scale."""
 ROUGH = 1e-5
 """The same where one side rounds to float32."""
+MEANING = "True keeps a position in Keras and in scaled_dot_product_attention, and masks it in nn.MultiheadAttention"
+ONE_DTYPE = "cast to one dtype on both sides, or leave the cast out"
 WHOLE = {"float64": EXACT, "float32": ROUGH}
 
 
@@ -114,7 +117,8 @@ def _scale(factor: float, keras: Site, place: tuple[str, str]) -> Explanation:
         if abs(factor / value - 1) < 1e-6 or abs(factor * value - 1) < 1e-6:
             text += f" ({'' if factor > 1 else '1 over '}{name})"
             break
-    fix = f"multiply the scores of torch {place[1]} by {1 / factor:.6g}"
+    in_torch = f"multiply the scores of torch {place[1]} by {1 / factor:.6g}"
+    fix = Fix(f"multiply the scores of Keras {place[0]} by {factor:.6g}", in_torch, in_torch)
     return Explanation("attention-scale", text, fix)
 
 
@@ -124,16 +128,27 @@ def _mask(keras: Array, torch: Array, place: tuple[str, str]) -> Explanation:
     if np.array_equal(keras, ~torch):
         return Explanation(
             "attention-mask", f"torch masks what Keras keeps, and keeps what Keras masks: {text}",
-            f"turn the mask of torch {place[1]} round (~mask): True keeps a position in Keras and in "
-            "scaled_dot_product_attention, and masks it in nn.MultiheadAttention",
+            Fix(f"turn the mask of Keras {place[0]} round (logical_not): {MEANING}",
+                f"turn the mask of torch {place[1]} round (~mask): {MEANING}",
+                f"turn the mask of torch {place[1]} round (~mask): {MEANING}"),
         )  # fmt: skip
     causal = [word for word in words if "later" in word]
     if len(causal) == 1:
-        side = "torch" if "later" in words[0] else "Keras"
-        return Explanation(
-            "attention-mask", text, f"mask later positions on the {side} side too (a causal mask)"
-        )
-    return Explanation("attention-mask", text, f"mask the same positions in torch {place[1]} as in Keras")
+        return Explanation("attention-mask", text, _causal("later" in words[0]))
+    in_torch = f"mask the same positions in torch {place[1]} as in Keras"
+    return Explanation(
+        "attention-mask",
+        text,
+        Fix(f"mask the same positions in Keras {place[0]} as in torch", in_torch, in_torch),
+    )
+
+
+def _causal(in_keras: bool) -> Fix:
+    """What to do where one side alone hides the future."""
+    having, lacking = ("Keras", "torch") if in_keras else ("torch", "Keras")
+    add = f"mask later positions on the {lacking} side too (a causal mask)"
+    leave = f"leave the causal mask out on the {having} side"
+    return Fix(leave, add, add) if in_keras else Fix(add, leave, add)
 
 
 def _kind(masked: Array) -> str:
@@ -157,7 +172,9 @@ def _precision(keras: Site, torch: Site, place: tuple[str, str]) -> Explanation:
     at = place[1] if side == "torch" else place[0]
     return Explanation(
         "softmax-precision", f"{side} computes the softmax of {at} in {low}, the other side in {other}",
-        "cast to one dtype on both sides, or leave the cast out",
+        Fix(f"leave the cast to {low} out in Keras {place[0]}", f"cast to {low} in torch {place[1]} too", ONE_DTYPE)
+        if side == "Keras"
+        else Fix(f"cast to {low} in Keras {place[0]} too", f"leave the cast to {low} out in torch {place[1]}", ONE_DTYPE),
     )  # fmt: skip
 
 
@@ -180,7 +197,8 @@ def _heads(keras: Site, torch: Site, place: tuple[str, str]) -> Iterator[Explana
     yield Explanation(
         "head-count", f"Keras has {keras.heads} heads of {keras.query.shape[-1]}, torch {torch.heads} of "
         f"{torch.query.shape[-1]}, of the same queries, keys and values",
-        f"give torch {place[1]} {keras.heads} heads", close(keras.result, mended, EXACT),
+        Fix(f"give Keras {place[0]} {torch.heads} heads", f"give torch {place[1]} {keras.heads} heads",
+            f"give torch {place[1]} {keras.heads} heads"), close(keras.result, mended, EXACT),
     )  # fmt: skip
 
 

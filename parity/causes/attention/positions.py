@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from parity.causes.case import Explanation
+from parity.core.finding import Fix
 from parity.core.types import Array
 
 FARTHEST = 8
@@ -38,7 +39,9 @@ def explain_positions(
     text = f"position i in Keras is position i + {offset} in torch" if offset > 0 else (
         f"position i in torch is position i + {-offset} in Keras"
     )  # fmt: skip
-    fix = f"count positions {abs(offset)} {'lower' if offset > 0 else 'higher'} in torch {place[1]}"
+    lower, higher = f"count positions {abs(offset)} lower in", f"count positions {abs(offset)} higher in"
+    in_keras, in_torch = (higher, lower) if offset > 0 else (lower, higher)
+    fix = Fix(f"{in_keras} Keras {place[0]}", f"{in_torch} torch {place[1]}", f"{in_torch} torch {place[1]}")
     return [Explanation("position-offset", text, fix, verified=True)]
 
 

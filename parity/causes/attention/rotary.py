@@ -9,6 +9,7 @@ import numpy as np
 
 from parity.causes.attention.sites import Attending, Site
 from parity.causes.case import Explanation
+from parity.core.finding import Fix
 from parity.core.trace import Source
 from parity.core.types import Array
 
@@ -131,18 +132,21 @@ def explain_turning(
     forms = {True: "halves (i with i + d/2)", False: "pairs (2i with 2i + 1)"}
     if of_keras.halves != of_torch.halves:
         text = f"Keras turns query and key in {forms[of_keras.halves]}, torch in {forms[of_torch.halves]}"
-        fix = f"turn them in {forms[of_keras.halves]} in torch {place[1]}"
+        in_torch = f"turn them in {forms[of_keras.halves]} in torch {place[1]}"
+        fix = Fix(f"turn them in {forms[of_torch.halves]} in Keras {place[0]}", in_torch, in_torch)
         found.append(Explanation("rotary-convention", text, fix))
     bases = [_number(one.base) for one in (of_keras, of_torch)]
     if bases[0] != bases[1]:
         text = f"the base of the rotary frequencies is {bases[0]} in Keras and {bases[1]} in torch"
-        found.append(Explanation("rotary-base", text, f"a base of {bases[0]} in torch {place[1]}"))
+        in_torch = f"a base of {bases[0]} in torch {place[1]}"
+        fix = Fix(f"a base of {bases[1]} in Keras {place[0]}", in_torch, in_torch)
+        found.append(Explanation("rotary-base", text, fix))
     starts = [round(one.start) for one in (of_keras, of_torch)]
     if starts[0] != starts[1]:
         text = f"the first token has position {starts[0]} in Keras and {starts[1]} in torch"
-        found.append(
-            Explanation("position-offset", text, f"count positions from {starts[0]} in torch {place[1]}")
-        )
+        in_torch = f"count positions from {starts[0]} in torch {place[1]}"
+        fix = Fix(f"count positions from {starts[1]} in Keras {place[0]}", in_torch, in_torch)
+        found.append(Explanation("position-offset", text, fix))
     query, key = (turned(plain, of_keras) for plain in of_torch.plain)
     return (found, query @ np.swapaxes(key, -1, -2)) if found else None
 

@@ -11,6 +11,7 @@ from parity.causes.case import Case, Explanation
 from parity.causes.cells.reference import ACTIVATIONS, Way, run
 from parity.causes.cells.sequences import lengths_of
 from parity.causes.steps.identify import same
+from parity.core.finding import Fix
 from parity.core.types import Array
 
 GATES = {"lstm": "ifgo", "gru": "rzn", "simple_rnn": "h"}
@@ -53,7 +54,9 @@ def _of_weights(case: Case) -> Iterator[Explanation]:
                 yield Explanation(
                     "recurrent-bias",
                     f"torch adds two biases up, and Keras lacks the {name} one; {shown}",
-                    f"let Keras layer {case.keras} hold the sum of both biases of {case.torch}", True,
+                    Fix(f"let Keras layer {case.keras} hold the sum of both biases of {case.torch}",
+                        f"set the {name} bias of {case.torch} to zero",
+                        f"let Keras layer {case.keras} hold the sum of both biases of {case.torch}"), True,
                 )  # fmt: skip
                 return
 
@@ -103,7 +106,9 @@ def _of_formula(case: Case) -> Iterator[Explanation]:
         sides = ("behind", "in front of") if keras.reset_after else ("in front of", "behind")
         yield Explanation(
             "reset-after", f"Keras resets the state {sides[0]} the product with the recurrent kernel, torch {sides[1]} it; "
-            f"{shown}", f"reset_after={torch.reset_after} on the Keras layer of {case.keras}", True,
+            f"{shown}", Fix(f"reset_after={torch.reset_after} on the Keras layer of {case.keras}",
+                            f"a GRU of one's own that resets {sides[0]} the product, in place of {case.torch}",
+                            f"reset_after={torch.reset_after} on the Keras layer of {case.keras}"), True,
         )  # fmt: skip
     for name, what in (("activation", "activation"), ("gates", "recurrent_activation")):
         a, b = getattr(keras, name), getattr(torch, name)
@@ -111,7 +116,7 @@ def _of_formula(case: Case) -> Iterator[Explanation]:
             hard = "hard" in a and "hard" in b
             yield Explanation(
                 "hard-sigmoid-form" if hard else "activation-kind", f"{what} is {a} in Keras and {b} in torch; {shown}",
-                f"{what}={b!r} on the Keras layer of {case.keras}, or {a} in torch module {case.torch}", True,
+                Fix(f"{what}={b!r} on the Keras layer of {case.keras}", f"{a} in torch module {case.torch}"), True,
             )  # fmt: skip
 
 
@@ -139,11 +144,13 @@ def masked(
 ) -> Explanation:
     """One side runs over the padding."""
     lengths = keras if torch is None else torch
-    masks, runs, path = ("Keras", "torch", place[1]) if torch is None else ("torch", "Keras", place[0])
+    masks, runs = ("Keras", "torch") if torch is None else ("torch", "Keras")
+    pack = f"pack what goes into {place[1]} (pack_padded_sequence with the lengths), and take the last valid states"
+    mask = f"give {place[0]} the mask: mask_zero=True on the Embedding, or a Masking layer"
     fix = (
-        f"pack what goes into {path} (pack_padded_sequence with the lengths), and take the last valid states"
+        Fix(f"leave the mask of {place[0]} out", pack, pack)
         if runs == "torch"
-        else f"give {path} the mask: mask_zero=True on the Embedding, or a Masking layer"
+        else Fix(mask, f"do not pack what goes into {place[1]}", mask)
     )
     text = f"{masks} stops at the end of each sequence ({', '.join(map(str, (lengths or ())[:4]))} steps), {runs} runs over"
     return Explanation("sequence-mask", f"{text} the padding; {shown}", fix, True)

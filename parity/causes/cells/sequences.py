@@ -8,6 +8,7 @@ import numpy as np
 
 from parity.causes.case import Explanation
 from parity.causes.steps.identify import same
+from parity.core.finding import Fix
 from parity.core.types import Array
 
 Earlier = tuple[str, Array]
@@ -53,7 +54,11 @@ def explain_sequence(
 
 def _turned(place: tuple[str, str]) -> Explanation:
     text = "what arrives is the same sequence with its last step first"
-    fix = f"turn it in front of {place[1]} (torch.flip along the steps), or leave go_backwards or a flip out in Keras"
+    fix = Fix(
+        f"turn it in front of Keras {place[0]}, or leave go_backwards or a flip out there",
+        f"turn it in front of {place[1]} (torch.flip along the steps)",
+        f"turn it in front of {place[1]} (torch.flip along the steps), or leave go_backwards or a flip out in Keras",
+    )
     return Explanation("sequence-direction", text, fix, True)
 
 
@@ -71,11 +76,12 @@ def _padded(keras: Array, torch: Array, place: tuple[str, str]) -> Iterator[Expl
         else:
             continue
         counts = ", ".join(map(str, ends[:4]))
-        fix = (
-            f"pack what goes into torch module {place[1]} (pack_padded_sequence with the lengths)"
-            if side == "Keras"
-            else f"give the Keras layer of {place[0]} the mask (mask_zero=True, or a Masking layer)"
-        )
+        pack = f"pack what goes into torch module {place[1]} (pack_padded_sequence with the lengths)"
+        mask = f"give the Keras layer of {place[0]} the mask (mask_zero=True, or a Masking layer)"
+        if side == "Keras":
+            fix = Fix(f"leave the mask out in front of the Keras layer of {place[0]}", pack, pack)
+        else:
+            fix = Fix(mask, f"do not pack what goes into torch module {place[1]}", mask)
         text = f"{side} stops at the end of each sequence ({counts} steps): these steps are the same, and {where}"
         yield Explanation("sequence-mask", text, fix, True)
         return
@@ -98,7 +104,11 @@ def _other_step(
         if known and len(known) == len(pairs):
             first, second = known[0]
             text = f"of {name}, in the order in which its cell ran, Keras takes {first}, torch {second}"
-            fix = f"take {first} on the torch side in front of {place[1]}: the cell's last state, not a place in the output"
+            fix = Fix(
+                f"take {second} in Keras in front of {place[0]}",
+                f"take {first} in torch in front of {place[1]}",
+                f"take {first} on the torch side in front of {place[1]}: the cell's last state, not a place in the output",
+            )
             yield Explanation("sequence-step", text, fix, True)
             return
 

@@ -15,6 +15,7 @@ from parity.causes.kernels.dense import describe_dense
 from parity.causes.kernels.transposed import describe_transposed
 from parity.causes.steps.identify import numbers
 from parity.causes.table import CAUSES
+from parity.core.finding import Fix
 from parity.core.layout import aligned
 from parity.core.types import Array
 from parity.replay.border import framed
@@ -134,7 +135,8 @@ def _places(case: Case, keras: Computation, torch: Computation) -> Iterator[tupl
         if a != b:
             yield ("dilation-stride-grid" if gridded else cause,
                    f"{name} {a} on the Keras side, {b} on the torch side, as the results show",
-                   f"set {name}={b} on Keras layer {case.keras}, or {name}={a} on torch layer {case.torch}")  # fmt: skip
+                   Fix(f"set {name}={b} on Keras layer {case.keras}",
+                       f"{name}={a} on torch layer {case.torch}"))  # fmt: skip
     if keras.stride != torch.stride or keras.dilation != torch.dilation or not keras.stride:
         return
     if keras.padding != torch.padding:
@@ -166,11 +168,11 @@ def _windows(
     same_padding = case.settings[0].get("padding") == "same" or case.settings[1].get("padding") == "same"
     strided = max(keras.stride) > 1
     uneven = any(abs(a - b) == 1 for a, b in zip(keras.start, start, strict=True))
-    fix = f"torch layer {case.torch}: padding=0 behind F.pad(x, {_around(case, keras)}), as Keras pads"
+    in_torch = f"torch layer {case.torch}: padding=0 behind F.pad(x, {_around(case, keras)}), as Keras pads"
+    in_keras = f"Keras layer {case.keras}: padding='valid' behind a ZeroPadding layer that pads as torch does"
     if keras.size == torch.size and uneven and (same_padding or strided):
-        fix += f"; or Keras layer {case.keras}: padding='valid' behind a ZeroPadding layer that pads as torch does"
-        return "same-padding-asymmetry", text, fix
-    return "padding-size", text, fix
+        return "same-padding-asymmetry", text, Fix(in_keras, in_torch, f"{in_torch}; or {in_keras}")
+    return "padding-size", text, Fix(in_keras, in_torch, in_torch)
 
 
 def _around(case: Case, keras: Computation) -> tuple[int, ...]:
@@ -218,13 +220,17 @@ def _crops(
         )
         text = f"the result is kept from row {keras.start} of the whole one in Keras, from {torch.start} in torch"
         yield ("dilation-stride-grid" if off_grid else "transpose-crop-offset", text,
-               f"crop both alike: {keras.start} rows and columns at the start, as the Keras layer does")  # fmt: skip
+               Fix(f"crop {torch.start} rows and columns at the start of Keras layer {case.keras}, as torch does",
+                   f"crop {keras.start} rows and columns at the start of torch layer {case.torch}, as Keras does",
+                   f"crop both alike: {keras.start} rows and columns at the start, as the Keras layer does"))  # fmt: skip
     elif keras.size != torch.size:
         text = (
             f"both keep the result from row {keras.start}, {keras.size} of it in Keras, {torch.size} in torch"
         )
         more = tuple(a - b for a, b in zip(keras.size, torch.size, strict=True))
-        yield "output-padding", text, f"raise output_padding of torch layer {case.torch} by {more}"
+        in_torch = f"raise output_padding of torch layer {case.torch} by {more}"
+        in_keras = f"raise output_padding of Keras layer {case.keras} by {_negated(more)}"
+        yield "output-padding", text, Fix(in_keras, in_torch, in_torch)
 
 
 def _biases(case: Case, keras: Computation, torch: Computation) -> Iterator[tuple[str, str, str]]:

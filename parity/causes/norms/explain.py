@@ -16,6 +16,7 @@ from parity.causes.norms.describe import (
     describe_grouped,
 )
 from parity.causes.steps.identify import plain_number
+from parity.core.finding import Fix
 from parity.core.layout import aligned
 
 
@@ -49,7 +50,7 @@ def _epsilon_as_set(case: Case, cause: str) -> Iterator[Explanation]:
     agreed = case.agrees({}, {"eps": a}) if a is not None and b is not None and a != b else None
     if agreed is not None:
         text = f"epsilon is {a:g} in Keras and {b:g} in torch; with eps={a:g} the torch layer agrees to {agreed:.1g}"
-        fix = f"epsilon={b:g} on Keras layer {case.keras}, or eps={a:g} on torch layer {case.torch}"
+        fix = Fix(f"epsilon={b:g} on Keras layer {case.keras}", f"eps={a:g} on torch layer {case.torch}")
         yield Explanation(cause, text, fix, True)
 
 
@@ -91,7 +92,8 @@ def _normalisations(
         a, b = _short(keras.epsilon), _short(torch.epsilon)
         settings["eps"] = a
         found.append((epsilon_cause, f"epsilon is {a:g} in Keras and {b:g} in torch, as solved from the results",
-                      f"epsilon={b:g} on Keras layer {case.keras}, or eps={a:g} on torch layer {case.torch}"))  # fmt: skip
+                      Fix(f"epsilon={b:g} on Keras layer {case.keras}",
+                          f"eps={a:g} on torch layer {case.torch}")))  # fmt: skip
     if keras.statistics != torch.statistics:
         side, path = ("torch", case.torch) if torch.statistics == "batch" else ("Keras", case.keras)
         found.append(("train-mode-left-on", f"the {side} layer {path} normalises by the statistics of the batch",
@@ -121,7 +123,7 @@ def _vectors(case: Case, keras: Normalisation, torch: Normalisation) -> Iterator
             yield cause, f"the {side} layer {path} has no {names}", f"copy {names} to {side} layer {path}"
             return
         text = f"the vectors stand as {_shown(keras.order)} in Keras and as {_shown(torch.order)} in torch"
-        yield "batchnorm-slots-swapped", text, f"copy each vector to its own slot of torch layer {case.torch}"
+        yield "batchnorm-slots-swapped", text, _own_slots(case)
     elif torch.source == "torch":
         yield from _values(case)
 
@@ -135,7 +137,7 @@ def _values(case: Case) -> Iterator[tuple[str, str, str]]:
     names = ", ".join(differing)
     if swapped:
         text = "; ".join(f"torch's {name} holds what Keras has as {twin}" for name, twin in swapped)
-        yield "batchnorm-slots-swapped", text, f"copy each vector to its own slot of torch layer {case.torch}"
+        yield "batchnorm-slots-swapped", text, _own_slots(case)
     elif differing == ["bias"] and (not torch["bias"].any() or not keras["bias"].any()):
         side = "torch" if not torch["bias"].any() else "Keras"
         yield "missing-bias", f"the {side} layer's bias is zero", f"copy the bias to the {side} layer"
@@ -143,8 +145,17 @@ def _values(case: Case) -> Iterator[tuple[str, str, str]]:
         yield (
             "weight-not-copied",
             f"{names} are not the same",
-            f"copy {names} from {case.keras} to {case.torch}",
+            Fix(
+                f"copy {names} from {case.torch} to {case.keras}",
+                f"copy {names} from {case.keras} to {case.torch}",
+                f"copy {names} from {case.keras} to {case.torch}",
+            ),
         )
+
+
+def _own_slots(case: Case) -> Fix:
+    text = f"copy each vector to its own slot of torch layer {case.torch}"
+    return Fix(f"copy each vector to its own slot of Keras layer {case.keras}", text, text)
 
 
 def _shown(order: Order) -> str:

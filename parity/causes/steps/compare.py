@@ -9,6 +9,7 @@ import numpy as np
 
 from parity.causes.case import Explanation
 from parity.causes.steps.identify import IDENTITY, Step
+from parity.core.finding import Fix
 from parity.core.types import Array
 
 TWO_FORMS: dict[str | None, str] = {
@@ -17,6 +18,7 @@ TWO_FORMS: dict[str | None, str] = {
     "hard swish": "hard-sigmoid-form",
 }
 """Activations of two forms, and the cause where each side has its own."""
+SIDES = ("Keras", "torch")
 SAME_TENSOR = "one and the same tensor"
 
 
@@ -55,10 +57,14 @@ def explain_steps(steps: StepPair) -> Iterator[Explanation]:
     elif kinds == {"resize"}:
         yield _resizes(steps)
     elif kinds == {"softmax"}:
-        fix = f"softmax over axis {keras.settings['axis']} (channels first) on the torch side, as Keras does"
+        axes = [step.settings["axis"] for step in (keras, torch)]
+        in_torch = f"softmax over axis {axes[0]} (channels first) on the torch side, as Keras does"
+        fix = Fix(f"softmax over axis {axes[1]} (channels first) in Keras, as torch does", in_torch, in_torch)
         yield _shown("softmax-axis", text, fix)
     elif kinds == {"flatten"}:
-        fix = f"permute before flattening at torch {place[1]}, or reorder the dense kernel's rows"
+        rows = "or reorder the dense kernel's rows"
+        in_torch = f"permute before flattening at torch {place[1]}, {rows}"
+        fix = Fix(f"permute before flattening at Keras {place[0]}, {rows}", in_torch, in_torch)
         yield _shown("flatten-order", text, fix)
     elif kinds == {"activation"}:
         yield _activations(steps)
@@ -82,16 +88,24 @@ def _pools(steps: StepPair) -> Iterator[Explanation]:
     begins = [[begin for begin, _ in side["pads"]] for side in (a, b)]
     if a["size"] != b["size"]:
         if begins[0] == begins[1]:
-            yield _shown("pool-ceil-mode", steps.text, f"the same ceil_mode on both sides ({at})")
+            either = f"the same ceil_mode on both sides ({at})"
+            fix = Fix(
+                f"pad Keras {steps.place[0]} so that it rounds as torch does",
+                f"another ceil_mode at {at}",
+                either,
+            )
+            yield _shown("pool-ceil-mode", steps.text, fix)
     elif begins[0] != begins[1]:
-        fix = "pad explicitly, alike on both sides, in front of an unpadded pooling"
-        yield _shown("same-padding-asymmetry", steps.text, fix)
+        explicit = "pad explicitly, alike on both sides, in front of an unpadded pooling"
+        yield _shown("same-padding-asymmetry", steps.text, explicit)
     elif a["count"] != b["count"] and a["pool"] == "max":
         zeros, path = ("Keras", steps.place[0]) if a["count"] else ("torch", steps.place[1])
-        fix = f"pad with minus infinity in front of the maximum at {zeros} {path}, or by the pooling's own padding"
-        yield _shown("padding-size", steps.text, fix)
+        lowest = f"pad with minus infinity in front of the maximum at {zeros} {path}, or by the pooling's own padding"
+        yield _shown("padding-size", steps.text, lowest)
     elif a["count"] != b["count"]:
-        fix = f"count_include_pad={a['count']} at {at}, as Keras does"
+        in_torch = f"count_include_pad={a['count']} at {at}, as Keras does"
+        in_keras = f"average over {'the padding too' if b['count'] else 'what is no padding'} at Keras {steps.place[0]}"
+        fix = Fix(in_keras, in_torch, in_torch)
         yield _shown("pool-count-include-pad", steps.text, fix)
 
 
@@ -100,21 +114,22 @@ def _resizes(steps: StepPair) -> Explanation:
     for option, cause in (("align_corners", "resize-align-corners"), ("antialias", "resize-antialias")):
         having = [side["option"] == option for side in (a, b)]
         if having[0] != having[1] and a["method"] == b["method"]:
-            return _shown(cause, steps.text, f"{option}={having[0]} on the torch side, as Keras does")
-    return _shown("resize-mode", steps.text, f"use {a['mode']} on both sides")
+            in_torch = f"{option}={having[0]} on the torch side, as Keras does"
+            in_keras = f"{option}={having[1]} on the Keras side, as torch does"
+            return _shown(cause, steps.text, Fix(in_keras, in_torch, in_torch))
+    modes = Fix(f"use {b['mode']} in Keras", f"use {a['mode']} in torch", f"use {a['mode']} on both sides")
+    return _shown("resize-mode", steps.text, modes)
 
 
 def _activations(steps: StepPair) -> Explanation:
     a, b = steps.keras, steps.torch
     at_keras, at_torch = f"Keras {steps.place[0]}", f"torch {steps.place[1]}"
     if "slope" in a.settings and "slope" in b.settings:
-        slopes = (
-            f"negative_slope={a.settings['slope']:g} at {at_torch}, or {b.settings['slope']:g} at {at_keras}"
-        )
-        return _shown("leaky-relu-slope", steps.text, slopes)
+        in_keras, in_torch = (f"negative_slope={side.settings['slope']:g} at" for side in (b, a))
+        return _shown("leaky-relu-slope", steps.text, Fix(f"{in_keras} {at_keras}", f"{in_torch} {at_torch}"))
     forms = a.settings.get("form of"), b.settings.get("form of")
     cause = TWO_FORMS.get(forms[0], "activation-kind") if forms[0] == forms[1] else "activation-kind"
-    return _shown(cause, steps.text, f"use {a.name} at {at_torch}, or {b.name} at {at_keras}")
+    return _shown(cause, steps.text, Fix(f"use {b.name} at {at_keras}", f"use {a.name} at {at_torch}"))
 
 
 def _one_sided(steps: StepPair) -> Iterator[Explanation]:
@@ -127,25 +142,38 @@ def _one_sided(steps: StepPair) -> Iterator[Explanation]:
     )
     text = steps.text
     if step.kind == "activation":
-        fix = f"apply {step} on the {lacking} side at {path}, or leave it out in {having}"
+        fix = _applied(str(step), lacking, having, path)
         yield _shown("activation-missing", text, fix, step.kind)
     elif step.kind == "softmax" and _is_distribution(steps.x, int(step.settings["axis"])):
-        fix = f"leave the second softmax out on the {having} side"
+        leave, add = f"leave the second softmax out on the {having} side", f"apply it twice in {lacking} too"
+        fix = Fix(leave, add, leave) if having == "Keras" else Fix(add, leave, leave)
         yield _shown("double-softmax", f"{text}; what goes in sums to 1 already", fix)
     elif step.kind == "softmax":
-        fix = f"apply the softmax on the {lacking} side, or leave it out in {having}"
+        fix = _applied("the softmax", lacking, having, path)
         yield _shown("activation-missing", text, fix, step.kind)
     elif step.kind == "channels":
         order = step.settings["order"]
         if steps.at_input and len(order) in (3, 4) and order[:3] == [2, 1, 0]:
-            fix = f"use one channel order: reverse the input's channels on the {lacking} side"
+            one = f"use one channel order: reverse the input's channels on the {lacking} side"
+            sides = [
+                f"use one channel order: reverse the input's channels on the {side} side" for side in SIDES
+            ]
+            fix = Fix(sides[0], sides[1], one)
             yield _shown("channel-order", text, fix)
         elif (moved := blocks(order)) is not None:
             shown = " and ".join(f"{first}..{last}" for first, last in moved)
-            fix = f"concatenate in Keras' order at torch {steps.place[1]}"
+            in_torch = f"concatenate in Keras' order at torch {steps.place[1]}"
+            fix = Fix(f"concatenate in torch's order at Keras {steps.place[0]}", in_torch, in_torch)
             yield _shown("concat-order", f"{text}: blocks {shown} change places", fix)
     elif step.kind in {"scale", "affine"} and steps.at_input:
         yield _input_scaling(steps)
+
+
+def _applied(step: str, lacking: str, having: str, path: str) -> Fix:
+    """What to do about a step that one side alone applies."""
+    add, leave = f"apply {step} on the {lacking} side at {path}", f"leave {step} out in {having}"
+    both = f"{add}, or leave it out in {having}"
+    return Fix(leave, add, both) if having == "Keras" else Fix(add, leave, both)
 
 
 def _is_distribution(x: Array, axis: int) -> bool:
@@ -173,7 +201,10 @@ def _input_scaling(steps: StepPair) -> Explanation:
         if same_size and np.allclose([a[::-1], b[::-1]], [c, d], rtol=1e-6, atol=1e-9):
             fix = "give mean and standard deviation in one order"
             return _shown("channel-order", f"{steps.text}, in reversed channel order", fix)
-    fix = f"scale the input alike: as Keras {steps.place[0]} does, or torch {steps.place[1]}, once"
+    fix = Fix(
+        f"scale the input as torch {steps.place[1]} does, once", f"scale the input as Keras {steps.place[0]} does, once",
+        f"scale the input alike: as Keras {steps.place[0]} does, or torch {steps.place[1]}, once",
+    )  # fmt: skip
     return _shown("input-scaling", steps.text, fix)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from parity.adapters.sites.making import function_at
-from parity.core.finding import Finding, Kind
+from parity.core.finding import Finding, Fix, Kind
 from parity.core.trainer import Evaluation
 from parity.core.types import Array, Both
 from parity.training.bench import Bench
@@ -89,7 +89,10 @@ def _reduction(bench: Bench, passes: Both[Evaluation], gap: str) -> Finding | No
         f"{gap}: a factor of {factor:.10g}{_meaning(factor, passes.keras.outputs[0][1].shape)}, "
         f"and every gradient differs by the same (to {worst:.1g})"
     )
-    fix = f"one reduction on both sides; with torch's loss times {factor:.6g} loss and gradients agree to {worst:.1g}"
+    fix = Fix(
+        f"Keras' loss times {1.0 / factor:.6g}", f"torch's loss times {factor:.6g}",
+        f"one reduction on both sides; with torch's loss times {factor:.6g} loss and gradients agree to {worst:.1g}",
+    )  # fmt: skip
     return Finding(None, None, Kind.TRAINING, "loss-reduction", text, fix, True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.core.finding import Finding, Kind
+from parity.core.finding import Finding, Fix, Kind
 from parity.training.bench import Bench
 
 SAME = 1e-10
@@ -43,5 +43,6 @@ def settle(bench: Bench) -> None:
             f"fit() adds the {sources} to the Keras loss (here {added:.6g}), and torch's loss has nothing like it: "
             f"without it both losses are {plain + trainer.with_penalties * penalty:.10g}"
         )
-        fix = "add the same to torch's loss, or take it off the Keras layers"
+        fix = Fix("take it off the Keras layers", "add the same to torch's loss",
+                  "add the same to torch's loss, or take it off the Keras layers")  # fmt: skip
         result.findings.append(Finding(None, None, Kind.TRAINING, None, text, fix, True))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity.core.finding import Finding, Kind
+from parity.core.finding import Finding, Fix, Kind
 from parity.core.types import Array
 from parity.pairing.pair import LayerPair
 from parity.training.steps.explained import EXACT, Explained
@@ -76,10 +76,10 @@ def explain_statistics(s: Statistics) -> Explained:
             f"Keras keeps {keras[0]:g} of the old statistic, torch {torch[0]:g} (momentum={1 - torch[0]:.6g}): "
             f"both sides' new mean and variance equal keep*old + (1 - keep)*batch to {agreement:.1g}"
         )
-        fix = (
-            f"momentum={torch[0]:.6g} on Keras {names[0]}, or momentum={1 - keras[0]:.6g} on torch {names[1]} "
-            f"(Keras momentum = 1 - torch momentum); the step then agrees to {agreement:.1g}"
-        )
+        shown = f"(Keras momentum = 1 - torch momentum); the step then agrees to {agreement:.1g}"
+        in_keras = f"momentum={torch[0]:.6g} on Keras {names[0]}"
+        in_torch = f"momentum={1 - keras[0]:.6g} on torch {names[1]}"
+        fix = Fix(f"{in_keras} {shown}", f"{in_torch} {shown}", f"{in_keras}, or {in_torch} {shown}")
         found.findings.append(Finding(*names, Kind.TRAINING, "batchnorm-momentum", text, fix, True))
         found.batchnorm[names[0]]["momentum"] = torch[0]
     if keras[1] != torch[1]:
