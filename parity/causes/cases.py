@@ -48,7 +48,9 @@ def case_of(
             standings[name] = own, slot.standing
             values = slot.standing.layout.to_keras(values[0]), slot.standing.layout.to_keras(values[1])
             families = families[0] or slot.standing.family, families[1] or slot.standing.family
-        if slot.bias is not None and slot.summed:  # the first bias holds the sum, and the second nothing
+        if (
+            slot.bias is not None and slot.summed and slot.bias[1] in names
+        ):  # the first bias holds the sum, and the second nothing
             second = names[slot.bias[1]]
             added = torch.read(slot.bias[1])
             values = values[0], values[1] + added

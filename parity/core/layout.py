@@ -28,12 +28,14 @@ class Rows:
     Attributes:
         split, order, shape: the tensor is reshaped to `split`, transposed by `order` and reshaped to `shape`.
         index: the rows, in ascending order.
+        rest_unread: the other rows are read by no pass, so that they need no counterpart.
     """
 
     split: tuple[int, ...]
     order: tuple[int, ...]
     shape: tuple[int, ...]
     index: tuple[int, ...]
+    rest_unread: bool = False
 
     @staticmethod
     def between(first: int, end: int, shape: tuple[int, ...]) -> Rows:

@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from parity.core.types import FAMILIES, Array, Side, WeightUse
+from parity.core.types import FAMILIES, Array, Side, Walk, WeightUse
 
 Sort = Literal["input", "layer", "op", "parameter", "constant"]
 
@@ -150,6 +150,7 @@ class Trace:
         complete: False where a tensor's origin was lost; `lost` says of what.
         flattened: (H, W, C) of the image that was flattened in front of a layer, by path (Keras alone).
         uses: what the operations do with the weights of layers of unknown classes, by the tensors' paths.
+        walks: the rows that are read one behind the other of tables, by the tensors' paths.
         expanded: the same pass with what happens within attention layers as steps; None where there are none.
     """
 
@@ -160,6 +161,7 @@ class Trace:
     lost: list[str] = field(default_factory=list)
     flattened: dict[str, tuple[int, ...]] = field(default_factory=dict)
     uses: dict[str, tuple[WeightUse, ...]] = field(default_factory=dict)
+    walks: Mapping[str, Walk] = field(default_factory=dict)
     expanded: Trace | None = None
 
     @property

@@ -42,12 +42,20 @@ class WeightUse:
     axes: tuple[tuple[AxisPart, ...], ...]
 
 
+class Walk(NamedTuple):
+    """The rows of a table that a pass reads one behind the other: the first one, and how many."""
+
+    first: int
+    length: int
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """One weight or buffer: where it is, its shape and dtype, and its further names.
 
     `uses` is what the operations of a traced pass do with it, where its layer is of a class that is not known.
     `fixed` says that training never changes it: an index, a mask, a table, statistics of the data.
+    `walk` are the rows that a traced pass reads of a table of positions.
     """
 
     path: str
@@ -57,6 +65,7 @@ class TensorInfo:
     aliases: tuple[str, ...] = ()
     uses: tuple[WeightUse, ...] = ()
     fixed: bool = False
+    walk: Walk | None = None
 
 
 TRAINED_BUFFERS = frozenset(

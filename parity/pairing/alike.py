@@ -88,7 +88,7 @@ def _groups(
 def _shape(layer: LayerInfo) -> Hashable:
     """All that decides which tensors of a layer correspond to which."""
     return layer.family, tuple(
-        (tensor.name, tensor.aliases, tensor.shape, tensor.uses) for tensor in layer.tensors
+        (tensor.name, tensor.aliases, tensor.shape, tensor.uses, tensor.walk) for tensor in layer.tensors
     )
 
 

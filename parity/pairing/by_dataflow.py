@@ -17,8 +17,10 @@ from parity.pairing.dataflow.values import EqualValues
 from parity.pairing.evidence import Evidence
 from parity.pairing.folding import fold_biases
 from parity.pairing.fused.graphs import pieces_of, unlike, whole_of
+from parity.pairing.leftover.added import fold_added
 from parity.pairing.leftover.listing import listed
 from parity.pairing.leftover.renaming import learnt, renamed
+from parity.pairing.leftover.unread import unread
 from parity.pairing.leftover.unrun import never_run, said_of
 from parity.pairing.pairs import Pairing
 from parity.pairing.problems.problem import Problem, ProblemKind
@@ -54,7 +56,7 @@ class Structure:
 
     def decide(self) -> Pairing:
         """Complete the pairing by names, or make one where names are not systematic."""
-        fold_biases(self.named, self.traces)
+        self._fold(self.named)
         if self.named.complete:
             return self._by_names(self.named)
         matcher = self.named if self.named.share() >= SYSTEMATIC else self.fresh
@@ -69,8 +71,13 @@ class Structure:
         self._rename(matcher)
         matcher.by_signature()
         self._report(matcher, ambiguities)
-        fold_biases(matcher, self.traces)
+        self._fold(matcher)
         return self._finished(matcher, match)
+
+    def _fold(self, matcher: Matcher) -> None:
+        """What one side alone adds is part of what both have."""
+        fold_biases(matcher, self.traces)
+        fold_added(matcher, (self.keras, self.torch), self.traces)
 
     def _rename(self, matcher: Matcher) -> None:
         """Layers that never run on either side go by the renaming that the pairs follow which do run."""
@@ -138,6 +145,7 @@ class Structure:
         if match.level is not None:
             matcher.pairing.level = match.level
         pairing = matcher.result(self.keras, self.torch)
+        pairing.notes += [text for _, _, text in unread(pairing)]
         idle = [never_run(trace, layers) for trace, layers in zip(self.traces, self.layers, strict=True)]
         pairing.problems = said_of(pairing.problems, {"keras": idle[0], "torch": idle[1]})
         units = match.units | self._units_of(matcher)

@@ -268,7 +268,7 @@ def _covered(slots: Sequence[Slot]) -> list[Slot]:
         slot
         for slot in slots
         if all(
-            rows is None or len(held[side, getattr(slot, side)]) == rows.shape[0]
+            rows is None or rows.rest_unread or len(held[side, getattr(slot, side)]) == rows.shape[0]
             for side in sides
             for rows in [slot.layout.rows(side)]
         )

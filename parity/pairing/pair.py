@@ -15,7 +15,7 @@ from parity.pairing.mapping import MappingLike
 from parity.pairing.pairs import LayerPair, Pairing
 from parity.pairing.slots import tensor_at
 from parity.pairing.uses.images import Image, Regrouped, images_of, output_axis, regrouped, with_image
-from parity.pairing.uses.read import with_uses
+from parity.pairing.uses.read import as_traced
 
 Images = Mapping[str, Image]
 __all__ = ["LayerPair", "MappingLike", "Pairing", "pair_layers"]
@@ -58,7 +58,7 @@ def pair_layers(
         settle_flattened(*traces)
         images = images_of(traces[0], layers[0]), images_of(traces[1], layers[1])
         flattened = traces[0].flattened
-        layers = with_uses(layers[0], traces[0].uses), with_uses(layers[1], traces[1].uses)
+        layers = as_traced(layers[0], traces[0]), as_traced(layers[1], traces[1])
 
     def matcher() -> Matcher:
         fresh = Matcher(*layers, dict(flattened or {}))

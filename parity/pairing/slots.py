@@ -11,6 +11,7 @@ from parity.core.types import NORMALISATIONS, RECURRENT, LayerInfo, Side, Tensor
 from parity.pairing.problems.problem import Problem, misshapen
 from parity.pairing.recurrent.cells import are_cells, cell_layout, cell_tensors
 from parity.pairing.uses.axes import LINEAR, NAMES, in_common, layout_between, own_layout, standard
+from parity.pairing.uses.tables import walked_layout
 
 # torch's name for a tensor -> the names that Keras layers give to its counterpart.
 SYNONYMS = {
@@ -146,7 +147,9 @@ def _may_be_one(
     families: Families, keras: TensorInfo, torch: TensorInfo, image: tuple[int, ...] | None
 ) -> bool:
     """Whether the same is done with two tensors, or operations do not say what is done."""
-    return not by_use(keras, torch) or use_layout(families, keras, torch, image) is not None
+    if not by_use(keras, torch) or walked_layout(keras, torch) is not None:
+        return True
+    return use_layout(families, keras, torch, image) is not None
 
 
 def _neutral(side: Side, left: list[str], lacking: LayerInfo) -> list[Constant]:
@@ -168,6 +171,9 @@ def raw_slots(
     shapes = keras[1].shape, torch[1].shape
     slots = Slots()
     families = (family, family) if family else (keras[0].family, torch[0].family)
+    if (walked := walked_layout(keras[1], torch[1])) is not None:
+        slots.add(keras, torch, walked, families)
+        return slots
     if by_use(keras[1], torch[1]):
         slots.add(keras, torch, use_layout(families, keras[1], torch[1], None), families)
         return slots
@@ -200,6 +206,8 @@ def layout_of(
     Layers of unknown kinds that call the tensor `weight` here and `kernel` there follow the frameworks'
     convention for convolutions and dense layers; tensors of the same name are the same as they are.
     """
+    if (walked := walked_layout(keras, torch)) is not None:
+        return walked
     if by_use(keras, torch):
         return use_layout(families, keras, torch, image)
     if None not in families and set(families) <= RECURRENT:

@@ -137,5 +137,5 @@ def _without_bias(slot: Slot, keras: Tensors, torch: Tensors) -> tuple[Array | N
     if bias is None:
         return a, b
     if side == "keras":
-        return (None if a is None else a - bias), b
+        return (None if a is None else a + bias if slot.summed else a - bias), b
     return a, (None if b is None else b + bias if slot.summed else b - bias)

@@ -13,6 +13,7 @@ from parity.core.layout import aligned
 from parity.core.tolerance import FLUSHED, difference
 from parity.core.types import Array, Side
 from parity.pairing.leftover.listing import listed
+from parity.pairing.leftover.unread import unread
 from parity.pairing.pair import Pairing
 from parity.pairing.problems.problem import Problem
 from parity.pairing.problems.sentences import sentence
@@ -126,7 +127,7 @@ def _agree_with(
 
 
 def left_out(pairing: Pairing) -> list[Unproven]:
-    """What the verdict does not rest on: what the caller ignores, and layers that never run and have no counterpart."""
+    """What the verdict does not rest on: what the caller ignores, and layers and rows that nothing runs or reads."""
     found = []
     for side, paths in zip(("Keras", "torch"), pairing.ignored, strict=True):
         if paths:
@@ -136,6 +137,8 @@ def left_out(pairing: Pairing) -> list[Unproven]:
         if problem.unrun:
             places = tuple(tensor.path for tensor in problem.held)
             found.append(Unproven(UnprovenKind.NEVER_RUNS, sentence(problem), places))
+    for _, path, text in unread(pairing):
+        found.append(Unproven(UnprovenKind.NEVER_RUNS, text, (path,)))
     return found
 
 

@@ -14,7 +14,7 @@ from parity.core.trace import Trace
 from parity.core.types import Array
 from parity.pairing.leftover.guessed import guessed, swapped
 from parity.pairing.pair import Pairing
-from parity.pairing.uses.read import with_uses
+from parity.pairing.uses.read import as_traced
 from parity.weights.copying import copy
 
 SAME = 1e-8
@@ -41,7 +41,7 @@ def confirmed(
         traces: of one pass of each.
         values: inputs that both take, in the Keras layout.
     """
-    layers = with_uses(keras.layers(), traces[0].uses), with_uses(torch.layers(), traces[1].uses)
+    layers = as_traced(keras.layers(), traces[0]), as_traced(torch.layers(), traces[1])
     uncertain = any(item.evidence.of_neighbours for item in pairing.pairs)
     ways = [False] * bool(pairing.open) + [True] * uncertain
     tries = [guessed(pairing, layers, way, numbers) for way in ways for numbers in (True, False)]

@@ -55,7 +55,7 @@ def folded(model: Adapter, path: str, slot: Slot) -> Array:
     value = model.read(path).astype(np.float64)
     if slot.bias is not None and slot.bias[0] == model.side:
         bias = model.read(slot.bias[1]).astype(np.float64)
-        value = value + bias if slot.summed else value - bias
+        value = (value + bias).reshape(value.shape) if slot.summed else value - bias
     return value
 
 

@@ -60,7 +60,8 @@ def values_of(slot: Slot, keras: Adapter, torch: Adapter) -> tuple[Array, Array]
     if slot.bias is None:
         value = slot.layout.part("keras", keras.read(slot.keras))
         return value, slot.layout.to_keras(torch.read(slot.torch))
-    return folded(keras, slot.keras, slot), slot.layout.to_keras(folded(torch, slot.torch, slot))
+    value = slot.layout.part("keras", folded(keras, slot.keras, slot))
+    return value, slot.layout.to_keras(folded(torch, slot.torch, slot))
 
 
 def exact_folds(pairing: Pairing, keras: Adapter, torch: Adapter) -> None:
@@ -74,9 +75,10 @@ def exact_folds(pairing: Pairing, keras: Adapter, torch: Adapter) -> None:
         keras_value, torch_value = values_of(slot, keras, torch)
         if np.allclose(keras_value, torch_value, rtol=0.0, atol=_rounding(keras, torch, slot)):
             if slot.bias is not None and slot.bias[0] == "torch":
-                keras.write(slot.keras, torch_value)
+                keras.write(slot.keras, slot.layout.put("keras", keras.read(slot.keras), torch_value))
             else:
-                torch.write(slot.torch, slot.layout.to_torch(keras_value))
+                value = slot.layout.to_torch(keras_value)
+                torch.write(slot.torch, slot.layout.put("torch", torch.read(slot.torch), value))
 
 
 def _exact_computed(pairing: Pairing, keras: Adapter, torch: Adapter) -> None:

@@ -57,12 +57,18 @@ def transfer_optimizer(
             path = slot.torch if to_torch else slot.keras
             fresh = _converted(state, slot, to_torch, factor)
             written[path] = _put(slot, second, path, fresh, written.get(path, {}))
-            if (
-                to_torch and slot.summed and slot.bias is not None
-            ):  # torch's two biases have the same gradients
-                written[slot.bias[1]] = fresh
+            if to_torch and (also := _second_bias(slot, torch)):  # torch's two biases have the same gradients
+                written[also] = fresh
     (torch_state if to_torch else keras_state).write(written)
     return sum(bool(state) for state in written.values())
+
+
+def _second_bias(slot: Slot, torch: Adapter) -> str | None:
+    """The second bias of a cell in torch; None where the slot is of anything else."""
+    if not slot.summed or slot.bias is None or slot.bias[0] != "torch":
+        return None
+    path = slot.bias[1]
+    return path if torch.peek(slot.torch).shape == torch.peek(path).shape else None
 
 
 def _put(slot: Slot, target: Adapter, path: str, fresh: State, whole: State) -> State:

@@ -10,6 +10,7 @@ from parity.pairing.pair import Pairing
 from parity.pairing.problems.problem import Problem, ProblemKind, held
 from parity.pairing.slots import Slot, tensor_at
 from parity.pairing.uses.read import unknown, uses_of
+from parity.pairing.uses.tables import RowsRead
 
 
 def traced(model: Adapter, values: list[Array]) -> Trace:
@@ -19,12 +20,17 @@ def traced(model: Adapter, values: list[Array]) -> Trace:
         model: the side.
         values: inputs in its own layout.
     """
-    trace, layers = model.trace(values)[1], model.layers()
+    layers = model.layers()
+    rows = RowsRead(layers, model.peek)
+    trace = model.trace(values, rows)[1]
+    trace.walks = rows.walks(trace)
     composite = any(layer.whole for layer in layers.values())
     if composite:
         trace.expanded = model.trace(values, attention=True)[1]
     if composite or any(map(unknown, layers.values())):
-        trace.uses = uses_of(model.trace(values, inside=True)[1], layers)
+        rows = RowsRead(layers, model.peek)
+        inner = model.trace(values, rows, inside=True)[1]
+        trace.uses, trace.walks = uses_of(inner, layers), rows.walks(inner)
     return trace
 
 

@@ -10,6 +10,7 @@ from parity.pairing.dataflow.graph import graph_of
 from parity.pairing.dataflow.units import Graph
 from parity.pairing.uses.attended import attended
 from parity.pairing.uses.parts import parts_of
+from parity.pairing.uses.tables import shapes_read
 
 
 def graphs_of(
@@ -27,10 +28,15 @@ def graphs_of(
     names = [sorted(name for name, _ in trace.outputs) for trace in traces]
     by_name = names[0] == names[1]
     used = tuple(trace.expanded or trace for trace in traces) if apart else traces
-    found = [(parts_of(*item), attended(*item)) if apart else () for item in zip(used, layers, strict=True)]
+    read = shapes_read(layers)
+    pieces = [
+        (parts_of(*item), attended(*item)) if apart else (None, None)
+        for item in zip(used, layers, strict=True)
+    ]
 
     def reduced(i: int, through: frozenset[str] = frozenset()) -> Graph:
-        return graph_of(used[i], layers[i], by_name, through, *found[i])
+        parts, roles = pieces[i]
+        return graph_of(used[i], layers[i], by_name, through, parts, roles, read[i])
 
     graphs = reduced(0), reduced(1)
     fixed = [{t.path for layer in side.values() for t in layer.tensors if t.fixed} for side in layers]

@@ -38,6 +38,7 @@ def graph_of(
     through: frozenset[str] = frozenset(),
     parts: Parts | None = None,
     roles: OperandRoles | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Graph:
     """Reduce a trace.
 
@@ -48,8 +49,11 @@ def graph_of(
         through: paths of tensors whose steps are seen through, as those without weights are.
         parts: fused layers that are to be taken apart.
         roles: the operands of attention, which then leave no other mark than what they are.
+        shapes: of tensors of which only that part counts, by path.
     """
-    return _Reduction(trace, layers, through, parts or Parts(), roles or {}).run(by_name)
+    reduction = _Reduction(trace, layers, through, parts or Parts(), roles or {})
+    reduction.shapes.update(shapes or {})
+    return reduction.run(by_name)
 
 
 class _Reduction:

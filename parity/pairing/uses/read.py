@@ -10,6 +10,7 @@ from parity.core.trace import Node, Source, Trace
 from parity.core.types import AxisPart, LayerInfo, TensorInfo, WeightUse
 from parity.pairing.uses.axes import LINEAR
 from parity.pairing.uses.operations import roles
+from parity.pairing.uses.tables import with_walks
 from parity.pairing.uses.views import View, after, stored
 
 SAME_VALUES = frozenset(
@@ -38,6 +39,11 @@ def uses_of(trace: Trace, layers: Mapping[str, LayerInfo]) -> dict[str, tuple[We
     """
     shapes = {tensor.path: tensor.shape for layer in layers.values() for tensor in layer.tensors}
     return _Reading(trace, shapes).run()
+
+
+def as_traced(layers: Mapping[str, LayerInfo], trace: Trace) -> dict[str, LayerInfo]:
+    """The layers with what a traced pass says of their weights."""
+    return with_walks(with_uses(layers, trace.uses), trace.walks)
 
 
 def with_uses(
