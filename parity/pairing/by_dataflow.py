@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from parity.core.adapter import Adapter
 from parity.core.trace import Trace
+from parity.pairing.added_rows import fold_added
 from parity.pairing.alike import compatible
 from parity.pairing.by_name import Matcher, loose
 from parity.pairing.dataflow.both import graphs_of
@@ -17,7 +18,6 @@ from parity.pairing.dataflow.values import EqualValues
 from parity.pairing.evidence import Evidence
 from parity.pairing.folding import fold_biases
 from parity.pairing.fused.graphs import pieces_of, unlike, whole_of
-from parity.pairing.leftover.added import fold_added
 from parity.pairing.leftover.listing import listed
 from parity.pairing.leftover.renaming import learnt, renamed
 from parity.pairing.leftover.unread import unread

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from parity.core.adapter import Adapter
 from parity.core.trace import Node, Trace
 from parity.core.types import KERNELS, LayerInfo, Side
+from parity.pairing.by_name import Matcher
 from parity.pairing.pairs import Pairing
 from parity.pairing.slots import Constant, Slot, tensor_at
-
-if TYPE_CHECKING:
-    from parity.pairing.by_name import Matcher
 
 CARRIED = frozenset({"add", "identity", "cast", "reshape", "expand", "broadcast_to"})
 """Steps behind which a summand is still one, as long as nobody else takes what they give."""
