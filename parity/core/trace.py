@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from parity.core.types import FAMILIES, Array, Side, Walk, WeightUse
+from parity.core.types import FAMILIES, Array, Side, RowRun, WeightUse
 
 Sort = Literal["input", "layer", "op", "parameter", "constant"]
 
@@ -161,7 +161,7 @@ class Trace:
     lost: list[str] = field(default_factory=list)
     flattened: dict[str, tuple[int, ...]] = field(default_factory=dict)
     uses: dict[str, tuple[WeightUse, ...]] = field(default_factory=dict)
-    walks: Mapping[str, Walk] = field(default_factory=dict)
+    walks: Mapping[str, RowRun] = field(default_factory=dict)
     expanded: Trace | None = None
 
     @property

@@ -42,7 +42,7 @@ class WeightUse:
     axes: tuple[tuple[AxisPart, ...], ...]
 
 
-class Walk(NamedTuple):
+class RowRun(NamedTuple):
     """The rows of a table that a pass reads one behind the other: the first one, and how many."""
 
     first: int
@@ -65,7 +65,7 @@ class TensorInfo:
     aliases: tuple[str, ...] = ()
     uses: tuple[WeightUse, ...] = ()
     fixed: bool = False
-    walk: Walk | None = None
+    walk: RowRun | None = None
 
 
 TRAINED_BUFFERS = frozenset(

@@ -9,12 +9,12 @@ import numpy as np
 
 from parity.core.layout import Layout, Rows
 from parity.core.trace import Node, NodeObserver, Trace, Values
-from parity.core.types import Array, LayerInfo, TensorInfo, Walk
+from parity.core.types import Array, LayerInfo, TensorInfo, RowRun
 from parity.pairing.uses.operations import TABLES
 
 READS = TABLES | {"slice", "StridedSlice", "narrow"}
 """Steps that may read rows of a table."""
-Walks = Mapping[str, Walk]
+Walks = Mapping[str, RowRun]
 
 
 class RowsRead(NodeObserver):
@@ -35,7 +35,7 @@ class RowsRead(NodeObserver):
             if len(tensor.shape) == 2 and min(tensor.shape) > 1 and not tensor.fixed
         }
         self._values = {path: read(path) for path in self._tables}  # first: reading is no step of the pass
-        self._found: dict[str, dict[int, Walk | None]] = {path: {} for path in self._tables}
+        self._found: dict[str, dict[int, RowRun | None]] = {path: {} for path in self._tables}
 
     def after(self, node: Node, outputs: Values) -> list[Array] | None:
         """Look at what may be rows of a table."""
@@ -57,13 +57,13 @@ class RowsRead(NodeObserver):
             return own if len(own) == 1 and own[0] in self._tables else []
         return list(self._tables) if node.label in READS else []
 
-    def _walk(self, path: str, rows: Array) -> Walk | None:
+    def _walk(self, path: str, rows: Array) -> RowRun | None:
         """The one place of the table at which these rows lie one behind the other."""
         table, first = self._values[path], rows.reshape(-1, *rows.shape[-2:])[0]
         starts = np.flatnonzero((table[: len(table) - len(first) + 1] == first[0]).all(axis=1))
         fitting = [int(start) for start in starts if np.array_equal(table[start : start + len(first)], first)]
         alike = len(fitting) == 1 and np.array_equal(np.broadcast_to(first, rows.shape), rows)
-        return Walk(fitting[0], len(first)) if alike else None
+        return RowRun(fitting[0], len(first)) if alike else None
 
     def walks(self, trace: Trace) -> Walks:
         """The tables that are read in no other way in the traced pass, each with its first row and the most rows."""
