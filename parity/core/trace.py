@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from parity.core.types import FAMILIES, Array, Side, RowRun, WeightUse
+from parity.core.types import FAMILIES, Array, RowRun, Side, WeightUse
 
 Sort = Literal["input", "layer", "op", "parameter", "constant"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from parity.core.layout import Layout, Rows
 from parity.core.trace import Node, NodeObserver, Trace, Values
-from parity.core.types import Array, LayerInfo, TensorInfo, RowRun
+from parity.core.types import Array, LayerInfo, RowRun, TensorInfo
 from parity.pairing.uses.operations import TABLES
 
 READS = TABLES | {"slice", "StridedSlice", "narrow"}
