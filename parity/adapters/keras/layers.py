@@ -70,7 +70,7 @@ def layer_info(path: str, layer: Any, aliases: list[str]) -> LayerInfo:
     return LayerInfo(
         path=path,
         kind=type(layer).__name__,
-        family=next((family for classes, family in CLASSES if isinstance(layer, classes)), None),
+        family=_family(layer),
         tensors=tuple(
             TensorInfo(
                 joined(path, name),
@@ -87,6 +87,13 @@ def layer_info(path: str, layer: Any, aliases: list[str]) -> LayerInfo:
         settings={name: getattr(layer, name) for name in SETTINGS if hasattr(layer, name)},
         whole=is_composite(layer),
     )
+
+
+def _family(layer: Any) -> str | None:
+    """The kind of a layer; none where it is several: an embedding with a second matrix, for the way back."""
+    family = next((family for classes, family in CLASSES if isinstance(layer, classes)), None)
+    matrices = sum(len(variable.shape) > 1 for _, _, variable in own_variables(layer))
+    return None if family == "embedding" and matrices > 1 else family
 
 
 def is_composite(layer: Any) -> bool:

@@ -148,7 +148,7 @@ def is_step(layer: Any, info: LayerInfo, inside: bool = False, attention: bool =
     if inside and info.family is None and info.tensors:
         return False
     own = type(layer).__module__.startswith("keras.") and not isinstance(layer, L.Lambda)
-    return info.leaf and (own or (bool(info.tensors) and not info.several_steps))
+    return info.leaf and not info.several_steps and (own or bool(info.tensors))
 
 
 def _name(function: Any) -> str:

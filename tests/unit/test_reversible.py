@@ -1,0 +1,85 @@
+"""An embedding that is the head as well: with its own matrix for the way back, or with the table itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras")
+pytest.importorskip("torch")
+
+import keras
+import torch
+from torch import nn
+
+import parity
+
+WORDS, WIDTH = 19, 6
+TOKENS = np.random.default_rng(0).integers(3, WORDS, (2, 7)).astype(np.int32)
+
+
+def keras_model(tied: bool) -> Any:
+    tokens = keras.Input((None,), dtype="int32")
+    words = keras.layers.ReversibleEmbedding(WORDS, WIDTH, tie_weights=tied, name="words")
+    x = keras.layers.LayerNormalization(epsilon=1e-5, name="norm")(words(tokens))
+    x = keras.layers.Dense(WIDTH, activation="relu", name="inner")(x)
+    return keras.Model(tokens, words(x, reverse=True))
+
+
+class Net(nn.Module):
+    def __init__(self, tied: bool, functional: bool = False) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(WORDS, WIDTH)
+        self.ln = nn.LayerNorm(WIDTH)
+        self.fc = nn.Linear(WIDTH, WIDTH)
+        self.functional = functional
+        self.lm_head = None if functional else nn.Linear(WIDTH, WORDS, bias=False)
+        if tied and self.lm_head is not None:
+            self.lm_head.weight = self.embed.weight
+
+    def forward(self, tokens: Any) -> Any:
+        x = torch.relu(self.fc(self.ln(self.embed(tokens))))
+        return self.lm_head(x) if self.lm_head is not None else x @ self.embed.weight.T
+
+
+def pair(tied: bool, functional: bool = False) -> tuple[Any, Any]:
+    model, module = keras_model(tied), Net(tied, functional).eval()
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.uniform(-1, 1, w.shape) for w in model.get_weights()])
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.uniform_(-1, 1)
+    return model, module
+
+
+@pytest.mark.parametrize(("tied", "functional"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("to_torch", [False, True])
+def test_the_head_in_the_embedding_is_the_head(tied: bool, functional: bool, to_torch: bool) -> None:
+    model, module = pair(tied, functional)
+    source, target = (model, module) if to_torch else (module, model)
+    result = parity.transfer(source, target, inputs=TOKENS)
+    assert not result.unmatched_source + result.unmatched_target
+    assert not any("names decide" in note for note in result.notes), result.notes
+    report = parity.compare(model, module, TOKENS)
+    assert report, str(report)
+    got = model(TOKENS).numpy(), module(torch.from_numpy(TOKENS)).detach().numpy()
+    np.testing.assert_allclose(*got, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("tied", "changed"), [(False, "lm_head"), (False, "embed"), (True, "embed")])
+def test_another_head_or_table_is_found(tied: bool, changed: str) -> None:
+    model, module = pair(tied)
+    parity.transfer(module, model, inputs=TOKENS)
+    with torch.no_grad():
+        getattr(module, changed).weight[4] += 0.25
+    report = parity.compare(model, module, TOKENS)
+    assert report.verdict == "DIVERGED"
+    assert changed in {finding.torch for finding in report.findings}
+
+
+def test_a_head_of_its_own_is_none_that_is_tied() -> None:
+    model, module = keras_model(tied=True), pair(tied=False)[1]
+    with pytest.raises(parity.PairingError):
+        parity.transfer(module, model, inputs=TOKENS)
