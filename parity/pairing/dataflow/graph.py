@@ -112,6 +112,9 @@ class _Reduction:
             if raws:
                 self.raw[node.id] = raws  # made of parameters alone, so far
             return
+        added: Reach = frozenset()
+        if units and node.sort == "op" and any((node.id, source.position) in self.roles for source in data):
+            added, units = self._beside(node, units), []
         if units:
             if not self._bias_of_its_own(node, data, units[0][0]):
                 self._weighted(node, data, units)
@@ -126,7 +129,17 @@ class _Reduction:
             }
             if len(found) > WIDEST:
                 found = {(origin, ()) for origin, _ in found}
+            found |= added
             self.reach[node.id, output] = self._joined(node, frozenset(found))
+
+    def _beside(self, node: Node, units: Sequence[tuple[Unit, Marks, Marks]]) -> Reach:
+        """Weights that an attention adds to its scores: one more operand, as a layer that gives them would be."""
+        found = set()
+        for unit, label, coarse in units:
+            vertex = self._vertex(label, coarse, unit, node.id)
+            self.graph.units.setdefault(unit, []).append(vertex)
+            found.add((vertex, ()))
+        return frozenset(found)
 
     def _passed(self, node: Node, source: Source, output: int, operands: int) -> Iterator[tuple[int, Marks]]:
         """What a step without weights hands on of an operand, with the mark that it leaves."""
