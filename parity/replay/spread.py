@@ -70,6 +70,10 @@ SUBTRACTING = {"logsoftmax", "gelu"}
 operand's rounding there, however small it is itself."""
 
 
+SHORTEST, LONGEST_SHORT = 2.0**10, 2.0**31
+"""A number of few binary digits: below the second one, and whole times the first one."""
+
+
 RESIZING = {"resize"}
 """Kinds of steps that compute where they read: n pixels from the origin a coordinate is n roundoffs off."""
 
@@ -82,6 +86,7 @@ class Shaker(NodeObserver):
         self._operand: Array | None = None
         self._taken: list[tuple[int, ...]] = []
         self._made: dict[int, tuple[tuple[int, ...], ...]] = {}
+        self._constant: set[int] = set()
 
     def before(self, node: Node, inputs: Values) -> None:
         """Keep what the rounding of the result depends on."""
@@ -92,8 +97,17 @@ class Shaker(NodeObserver):
     def after(self, node: Node, outputs: Values) -> list[Array] | None:
         """What the step gave, each element moved."""
         self._made[node.id] = node.shapes
+        if node.sort == "constant" or (
+            node.sort == "op" and all(source.node in self._constant for source in node.inputs)
+        ):
+            self._constant.add(node.id)
         try:
-            return None if node.kind in EXACT or node.sort == "constant" else self._rounded(node, outputs)
+            if node.kind in EXACT or node.sort == "constant":
+                return None
+            moved = self._rounded(node, outputs)
+            if node.id in self._constant:
+                moved = [kept_short(value, after) for value, after in zip(outputs(), moved, strict=True)]
+            return moved
         finally:
             self._operand, self._taken = None, []  # a raw TensorFlow step has no `before`
 
@@ -120,6 +134,18 @@ class Shaker(NodeObserver):
             return value
         far = self.unit * roundoffs(count, share_alike(self._operand, self.unit))
         return accumulated(node, value, self._operand, far, self.rng)
+
+
+def kept_short(value: Array, moved: Array) -> Array:
+    """What constants alone make, moved except where it has few binary digits: places, sizes and masks are exact.
+
+    One of them, moved, would be another place once it is cut to a whole number.
+    """
+    if value.dtype.kind != "f":
+        return moved
+    with np.errstate(invalid="ignore", over="ignore"):
+        short = (np.abs(value) < LONGEST_SHORT) & (np.rint(value * SHORTEST) == value * SHORTEST)
+    return np.asarray(np.where(short, value, moved), moved.dtype)
 
 
 def _shifted(rng: np.random.Generator, image: Array, unit: float) -> Array:

@@ -26,11 +26,13 @@ def sam_encoder() -> Any:
                 window_size=3, global_attn_indexes=[1],
             )  # fmt: skip
             self.encoder = transformers.SamVisionModel(config)
+            scaling = torch.tensor(
+                [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]
+            )  # float32, as keras-hub holds them
+            self.register_buffer("scaling", scaling.reshape(2, 1, 3, 1, 1), persistent=False)
 
         def forward(self, pixels: Any) -> Any:
-            mean = pixels.new_tensor([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1)
-            deviation = pixels.new_tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)
-            return self.encoder((pixels - mean) / deviation).last_hidden_state
+            return self.encoder((pixels - self.scaling[0]) / self.scaling[1]).last_hidden_state
 
     return Scaled().eval()
 
