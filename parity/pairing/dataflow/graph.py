@@ -17,7 +17,7 @@ from parity.core.types import RECURRENT, LayerInfo
 from parity.pairing.dataflow.labels import family_of, labels, labels_of
 from parity.pairing.dataflow.marks import COMMUTATIVE, SILENT, Marks, extended, mark_of, window
 from parity.pairing.dataflow.units import Graph, Unit, Vertex
-from parity.pairing.uses.attended import OperandRoles
+from parity.pairing.uses.attended import FUNCTIONS, OperandRoles
 from parity.pairing.uses.axes import LINEAR
 from parity.pairing.uses.parts import Parts
 
@@ -113,7 +113,7 @@ class _Reduction:
                 self.raw[node.id] = raws  # made of parameters alone, so far
             return
         added: Reach = frozenset()
-        if units and node.sort == "op" and any((node.id, source.position) in self.roles for source in data):
+        if units and self._in_scores(node, data):
             added, units = self._beside(node, units), []
         if units:
             if not self._bias_of_its_own(node, data, units[0][0]):
@@ -131,6 +131,11 @@ class _Reduction:
                 found = {(origin, ()) for origin, _ in found}
             found |= added
             self.reach[node.id, output] = self._joined(node, frozenset(found))
+
+    def _in_scores(self, node: Node, data: Sequence[Source]) -> bool:
+        """Whether weights that the step takes are added to the scores of an attention."""
+        adds = node.kind == "add" or node.label in FUNCTIONS
+        return node.sort == "op" and adds and any((node.id, item.position) in self.roles for item in data)
 
     def _beside(self, node: Node, units: Sequence[tuple[Unit, Marks, Marks]]) -> Reach:
         """Weights that an attention adds to its scores: one more operand, as a layer that gives them would be."""
