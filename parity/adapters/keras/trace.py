@@ -148,7 +148,9 @@ def is_step(layer: Any, info: LayerInfo, inside: bool = False, attention: bool =
     if inside and info.family is None and info.tensors:
         return False
     own = type(layer).__module__.startswith("keras.") and not isinstance(layer, L.Lambda)
-    return info.leaf and not info.several_steps and (own or bool(info.tensors))
+    if isinstance(layer, L.Embedding) and info.several_steps:  # the table, and a head of its own
+        return False
+    return info.leaf and (own or (bool(info.tensors) and not info.several_steps))
 
 
 def _name(function: Any) -> str:
