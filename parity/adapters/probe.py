@@ -15,7 +15,7 @@ from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.adapters.inputs.truths import truths
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
-from parity.core.types import Array, Side
+from parity.core.types import RECURRENT, Array, Side
 
 BATCH = 2
 # Sizes where the model leaves them open, by how many it leaves: H != W, one even and one odd, and such that
@@ -206,13 +206,13 @@ def to_torch_inputs(inputs: Sequence[Array], keras: Adapter) -> list[Array]:
 
 
 def flattened_images(keras: Adapter, inputs: Any = None) -> tuple[Mapping[str, tuple[int, ...]], bool]:
-    """(H, W, C) of the image that was flattened in front of a Keras layer, by path; whether a vector becomes an image.
+    """(H, W, C) of the image that was flattened in front of a Keras layer, by path; whether others may be in doubt.
 
     Dense layers after a flattening read H, W, C in Keras and C, H, W in torch. Found by running the
     model once; models without dense layers, or with nothing to flatten, are not run.
     """
     layers = list(keras.layers().values())
-    dense = any(layer.family in {"dense", "batchnorm", "layernorm"} for layer in layers)
+    dense = any(layer.family in {"dense", "batchnorm", "layernorm", "conv", *RECURRENT} for layer in layers)
     spatial = any(layer.kind in {"Flatten", "Reshape"} for layer in layers) or (
         any(layer.family == "dense" for layer in layers)
         and any(re.search("[123]D", layer.kind) for layer in layers)

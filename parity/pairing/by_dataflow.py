@@ -21,7 +21,7 @@ from parity.pairing.fused.graphs import pieces_of, unlike, whole_of
 from parity.pairing.leftover.listing import listed
 from parity.pairing.leftover.renaming import learnt, renamed
 from parity.pairing.leftover.unread import unread
-from parity.pairing.leftover.unrun import never_run, said_of
+from parity.pairing.leftover.unrun import for_nothing, never_run, said_of
 from parity.pairing.pairs import Pairing
 from parity.pairing.problems.problem import Problem, ProblemKind
 from parity.pairing.unit_slots import SEPARABLE, UnitSlots
@@ -147,7 +147,10 @@ class Structure:
         pairing = matcher.result(self.keras, self.torch)
         pairing.notes += [text for _, _, text in unread(pairing)]
         idle = [never_run(trace, layers) for trace, layers in zip(self.traces, self.layers, strict=True)]
-        pairing.problems = said_of(pairing.problems, {"keras": idle[0], "torch": idle[1]})
+        vain = [for_nothing(trace, layers) for trace, layers in zip(self.traces, self.layers, strict=True)]
+        pairing.problems = said_of(
+            pairing.problems, {"keras": idle[0], "torch": idle[1]}, {"keras": vain[0], "torch": vain[1]}
+        )
         units = match.units | self._units_of(matcher)
         traces = [trace.expanded or trace for trace in self.traces] if self.apart else self.traces
         pairing.ops = aligned_steps(traces[0], traces[1], self._calls(units))

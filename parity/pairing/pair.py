@@ -14,10 +14,11 @@ from parity.pairing.leftover.ignored import without_ignored
 from parity.pairing.mapping import MappingLike
 from parity.pairing.pairs import LayerPair, Pairing
 from parity.pairing.slots import tensor_at
-from parity.pairing.uses.images import Image, Regrouped, images_of, output_axis, regrouped, with_image
+from parity.pairing.uses.images import Regrouped, images_of, output_axis, regrouped, with_image
+from parity.pairing.uses.merged import input_axis, merged_inputs, reordered
 from parity.pairing.uses.read import as_traced
 
-Images = Mapping[str, Image]
+Layers = Mapping[str, LayerInfo]
 __all__ = ["LayerPair", "MappingLike", "Pairing", "pair_layers"]
 
 
@@ -28,7 +29,7 @@ def pair_layers(
     flattened: Mapping[str, tuple[int, ...]] | None = None,
     traces: tuple[Trace, Trace] | None = None,
     ignore: Sequence[str] = (),
-    images: tuple[Images, Images] | None = None,
+    seen: tuple[Trace, Trace] | None = None,
 ) -> Pairing:
     """Pair the layers of two models and the tensors within each pair.
 
@@ -42,8 +43,7 @@ def pair_layers(
         flattened: (H, W, C) of the image that was flattened in front of a Keras layer, by its path.
         traces: of one forward pass of each side on the same inputs, (keras, torch); the Keras trace then says
             what was flattened, after they are settled it with torch's.
-        images: what the outputs of layers become on each side (`parity.pairing.uses.images`), where that is known
-            without the traces.
+        seen: such traces where names alone pair the layers: they only say what features are made of, and become.
         ignore: patterns of paths that are left out (`parity.pairing.leftover.ignored`).
 
     Returns:
@@ -56,7 +56,6 @@ def pair_layers(
     layers = keras.layers(), torch.layers()
     if traces is not None:
         settle_flattened(*traces)
-        images = images_of(traces[0], layers[0]), images_of(traces[1], layers[1])
         flattened = traces[0].flattened
         layers = as_traced(layers[0], traces[0]), as_traced(layers[1], traces[1])
 
@@ -74,20 +73,43 @@ def pair_layers(
         pairing = named.result(keras, torch)
     else:
         pairing = Structure(keras, torch, traces, named, matcher()).decide()
-    if images is not None:
-        pairing = _as_images(pairing, layers[1], images)
+    shown = traces or seen
+    if shown is not None:
+        pairing = _as_images(pairing, shown, layers)
+        pairing = _as_merged(pairing, shown, layers)
     return without_ignored(pairing, layers, ignore)
 
 
-def _as_images(pairing: Pairing, torch: Mapping[str, LayerInfo], images: tuple[Images, Images]) -> Pairing:
+def _as_merged(pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[Layers, Layers]) -> Pairing:
+    """The pairing with features that are merged axes of an image in each side's own order."""
+    keras, torch = merged_inputs(traces[0], layers[0]), merged_inputs(traces[1], layers[1])
+    pairs: list[LayerPair] = []
+    found: dict[str, Regrouped] = {}
+    for item in pairing.pairs if keras and torch else ():
+        slots = []
+        for slot in item.slots:
+            change = reordered(keras.get(slot.keras), torch.get(slot.torch))
+            layer, tensor = tensor_at(layers[1], slot.torch)
+            axis = input_axis(tensor, layer.family) if change and layer and tensor else None
+            layout = with_image(slot.layout, axis, change) if change and axis is not None else None
+            if layout is not None and change is not None:
+                slot = replace(slot, layout=layout)
+                found[item.keras] = change
+            slots.append(slot)
+        pairs.append(replace(item, slots=tuple(slots)))
+    return replace(pairing, pairs=pairs, regrouped={**pairing.regrouped, **found}) if found else pairing
+
+
+def _as_images(pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[Layers, Layers]) -> Pairing:
     """The pairing with outputs that become images in each side's own order."""
+    images = images_of(traces[0], layers[0]), images_of(traces[1], layers[1])
     pairs: list[LayerPair] = []
     found: dict[str, Regrouped] = {}
     for item in pairing.pairs:
         slots = []
         for slot in item.slots:
             change = regrouped(images[0].get(slot.keras), images[1].get(slot.torch))
-            layer, tensor = tensor_at(torch, slot.torch)
+            layer, tensor = tensor_at(layers[1], slot.torch)
             axis = output_axis(tensor, layer.family) if change and layer and tensor else None
             layout = with_image(slot.layout, axis, change) if change and axis is not None else None
             if layout is not None and change is not None:

@@ -72,5 +72,5 @@ class Pairing:
 
     @property
     def open(self) -> list[Problem]:
-        """The problems that leave a verdict open: not those of layers that never run."""
-        return [problem for problem in self.problems if not problem.unrun]
+        """The problems that leave a verdict open: not those of layers that no output depends on."""
+        return [problem for problem in self.problems if not (problem.unrun or problem.vain)]

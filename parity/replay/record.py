@@ -11,7 +11,7 @@ import numpy as np
 
 from parity.core.adapter import Adapter, Observer
 from parity.core.store import Store
-from parity.core.types import KERNELS, Array
+from parity.core.types import KERNELS, RECURRENT, Array
 from parity.pairing.uses.images import Regrouped
 from parity.replay.located import Call
 
@@ -120,20 +120,24 @@ def in_torch_order(
             outputs = reordered(call.outputs, known.inputs[0].shape[1:])
             call = replace(call, outputs=outputs)
         if call.path in (regrouped or {}):
-            call = _regrouped(call, (regrouped or {})[call.path], layers[call.path].family in KERNELS)
+            call = _regrouped(
+                call, (regrouped or {})[call.path], layers[call.path].family in KERNELS | RECURRENT
+            )
         changed.append(call)
     return changed
 
 
-def _regrouped(call: Call, change: Regrouped, kernel: bool) -> Call:
+def _regrouped(call: Call, change: Regrouped, takes_apart: bool) -> Call:
     """The call with its outputs in torch's order; and what goes in, where the layer counts that in the same order."""
 
     def turned(values: Sequence[Array]) -> list[Array]:
-        whole = prod(change.sizes)
-        return [change.to_torch(v) if v.ndim == 2 and v.shape[1] == whole else v for v in values]
+        whole, flat = prod(change.sizes), not change.merged
+        return [change.to_torch(v) if (v.ndim == 2) is flat and v.shape[-1] == whole else v for v in values]
 
+    if change.merged and takes_apart:
+        return replace(call, inputs=turned(call.inputs))
     linear = None if call.linear is None else turned(call.linear)
-    inputs = call.inputs if kernel else turned(call.inputs)
+    inputs = call.inputs if takes_apart else turned(call.inputs)
     return replace(call, inputs=inputs, outputs=turned(call.outputs), linear=linear)
 
 

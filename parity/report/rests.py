@@ -24,7 +24,10 @@ COUNTED: Mapping[UnprovenKind, tuple[str, str]] = {
     UnprovenKind.DTYPES: ("dtype not compared", "dtypes not compared"),
     UnprovenKind.PROBES: ("probe not made", "probes not made"),
     UnprovenKind.IGNORED: ("side with ignored tensors", "sides with ignored tensors"),
-    UnprovenKind.NEVER_RUNS: ("lone tensor that never runs", "lone tensors that never run"),
+    UnprovenKind.NEVER_RUNS: (
+        "lone tensor that no output depends on",
+        "lone tensors that no output depends on",
+    ),
 }
 """How entries of a kind are counted, one and several."""
 

@@ -188,7 +188,7 @@ class Bench:
         if change is not None:
             for name in ("output", "gradient"):
                 value = getattr(call, name)
-                if value is not None and value.ndim == 2:
+                if value is not None and value.ndim == 2 and not change.merged:
                     setattr(call, name, change.to_torch(value))
         if image is None or self.layers.keras[call.path].family == "dense":
             return

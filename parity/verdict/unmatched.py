@@ -134,7 +134,7 @@ def left_out(pairing: Pairing) -> list[Unproven]:
             text = f"ignored as asked: {side} {listed(paths)}"
             found.append(Unproven(UnprovenKind.IGNORED, text, paths))
     for problem in pairing.problems:
-        if problem.unrun:
+        if problem.unrun or problem.vain:
             places = tuple(tensor.path for tensor in problem.held)
             found.append(Unproven(UnprovenKind.NEVER_RUNS, sentence(problem), places))
     for _, path, text in unread(pairing):

@@ -24,7 +24,6 @@ from parity.core.trace import Trace, settle_flattened
 from parity.core.types import Array
 from parity.pairing.leftover.ignored import patterns_of, without_ignored
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
-from parity.pairing.uses.images import images_of
 from parity.weights.confirmed import confirmed
 from parity.weights.readings import settle
 from parity.weights.traced import open_kernels, orientations, traced
@@ -154,18 +153,17 @@ def pair_models(
             return pairing if values is None else confirmed(pairing, keras, torch, traces, values)
         named.unrun = traces
         named.problems += orientations(named, keras, torch)
-    flattened, unflattens = flattened_images(keras, inputs)
+    flattened, regroups = flattened_images(keras, inputs)
     first = any(layer.settings.get("data_format") == "channels_first" for layer in keras.layers().values())
-    in_doubt = named.unrun is None and (unflattens or (flattened and first))
+    in_doubt = named.unrun is None and (regroups or (flattened and first))
     traces = traces_of(keras, torch, inputs, mapping, layout) if in_doubt else ""
-    images = None
-    if isinstance(traces, tuple):
-        settle_flattened(*traces)
-        flattened = traces[0].flattened
-        images = images_of(traces[0], keras.layers()), images_of(traces[1], torch.layers())
-    if not flattened and images is None:
+    seen = traces if isinstance(traces, tuple) else None
+    if seen is not None:
+        settle_flattened(*seen)
+        flattened = seen[0].flattened
+    if not flattened and seen is None:
         return named
-    pairing = pair_layers(keras, torch, mapping, flattened, ignore=patterns, images=images)
+    pairing = pair_layers(keras, torch, mapping, flattened, ignore=patterns, seen=seen)
     doubts = [] if named.unrun is None else orientations(pairing, keras, torch)
     return replace(pairing, unrun=named.unrun, problems=[*pairing.problems, *doubts])
 

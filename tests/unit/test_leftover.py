@@ -282,8 +282,29 @@ def test_a_layer_that_never_runs_is_said_and_leaves_no_verdict_open() -> None:
     said = [str(entry) for entry in report.unproven if entry.kind == "never-runs"]
     assert len(said) == 6
     assert all("no counterpart" in text and "never runs" in text for text in said)
-    with pytest.raises(parity.ParityError, match="never run"):
+    with pytest.raises(parity.ParityError, match="lone tensors that no output depends on"):
         parity.assert_parity(model, module, inputs=X, strict=True)
+
+
+class WithVain(WithHead):
+    """Its head runs, and what it gives goes nowhere, as the last residual of a WaveNet."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        plain = F.relu(self.conv(x))
+        self.seen = super().forward(x).shape
+        return plain
+
+
+def test_a_layer_that_runs_for_nothing_is_said_and_leaves_no_verdict_open() -> None:
+    model, module = without_head(), WithVain()
+    with pytest.raises(PairingError, match="no output depends on it"):
+        parity.transfer(module, model, inputs=X)
+    parity.transfer(module, model, inputs=X, strict=False)
+    report = parity.compare(model, module, X)
+    assert report, str(report)
+    said = [str(entry) for entry in report.unproven if entry.kind == "never-runs"]
+    assert len(said) == 6
+    assert all("it runs, and no output depends on it" in text for text in said)
 
 
 def test_a_layer_that_runs_leaves_it_open() -> None:

@@ -358,3 +358,56 @@ def test_a_weight_that_differs_is_a_difference() -> None:
     report = parity.compare(keras_model, module, inputs=inputs, quick=True)
     assert report.verdict == "DIVERGED"
     assert "rec.bias_hh_l0" in str(report)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_gradients_of_flat_gates_are_equal(cell: str) -> None:
+    """Where a gate is nearly open or shut, one roundoff of it is a great part of its slope; that is no difference."""
+    layer = {"lstm": L.LSTM, "gru": L.GRU, "rnn": L.SimpleRNN}[cell]
+    module_class = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell]
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        image = keras.Input((12, 5))
+        model = keras.Model(image, L.Dense(4, activation="softmax")(layer(8, return_sequences=True)(image)))
+        for variable in model.weights:
+            if "seed" not in variable.path:
+                variable.assign(2.0 * rng.standard_normal(variable.shape))
+
+        class Module(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.rnn, self.out = module_class(5, 8, batch_first=True), nn.Linear(8, 4)
+
+            def forward(self, x: Any) -> Any:
+                return self.out(self.rnn(x)[0]).softmax(-1)
+
+        module = Module().eval()
+        values = rng.standard_normal((3, 12, 5)).astype(np.float32)
+        parity.transfer(model, module, inputs=values)
+        report = parity.compare(model, module, values, gradients=True)
+        assert report.verdict == "EQUAL", str(report)
+
+
+def test_what_recurrent_layers_and_attention_drop_is_switched_off_and_named() -> None:
+    image = keras.Input((6, 8))
+    x = L.LSTM(8, return_sequences=True, name="first")(image)
+    x = L.LSTM(8, return_sequences=True, name="second")(L.Dropout(0.3, name="drop")(x))
+    model = keras.Model(image, L.MultiHeadAttention(2, 4, dropout=0.2, name="attention")(x, x))
+
+    class Module(nn.Module):
+        def __init__(self, rate: float) -> None:
+            super().__init__()
+            self.rnn = nn.LSTM(8, 8, 2, batch_first=True, dropout=0.3)
+            self.attention = nn.MultiheadAttention(8, 2, dropout=rate, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            x = self.rnn(x)[0]
+            return self.attention(x, x, x, need_weights=False)[0]
+
+    values = np.random.default_rng(0).standard_normal((2, 6, 8)).astype(np.float32)
+    for rate, causes in ((0.2, []), (0.5, ["dropout-rate"])):
+        module = Module(rate).eval()
+        parity.transfer(model, module, inputs=values)
+        report = parity.compare(model, module, values, gradients=True)
+        assert [f.cause for f in report.findings] == causes, str(report)
+        assert report.verdict == ("DIVERGED" if causes else "EQUAL"), str(report)

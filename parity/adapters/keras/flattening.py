@@ -29,7 +29,8 @@ def flattened_images(
 ) -> tuple[dict[str, tuple[int, ...]], bool]:
     """(H, W, C) of the image whose flattening a layer receives, by path; found while `evaluate` runs the model.
 
-    With it comes whether a vector became an image somewhere, which both sides may do in another order.
+    With it comes whether a vector became an image somewhere, or some axes of an image became features: both sides may
+    count these in another order.
 
     Flattened tensors are followed by identity, through layers that keep the shape (dropout,
     activations, normalisation). One that went through plain operations is known by its size, once.
@@ -49,7 +50,9 @@ def flattened_images(
         if len(before) > 2 and len(after) == 2 and before[0] == after[0]:
             images[id(output)] = pending[after[1]] = before[1:]
             kept.append(output)
-        if len(before) == 2 and len(after) > 2 and before[0] == after[0]:
+        made_image = len(before) == 2 and len(after) > 2 and before[0] == after[0]
+        merged = 2 < len(after) < len(before) and len(before) > 3 and before[-1] != after[-1]
+        if made_image or merged:
             vectors.append(True)
         return output
 

@@ -35,7 +35,7 @@ COMPOSITES = (L.RNN, *ATTENTION)
 WITH_ACTIVATION = tuple(cls for classes, family in CLASSES if family in KERNELS for cls in classes)
 SETTINGS = (
     "strides", "stride", "padding", "output_padding", "dilation_rate", "dilation", "groups", "epsilon",
-    "momentum", "axis", "negative_slope", "kernel_size", "pool_size", "size", "interpolation", "data_format",
+    "momentum", "axis", "negative_slope", "kernel_size", "pool_size", "size", "interpolation", "data_format", "dims",
     "depth_multiplier", "rate", "return_sequences", "go_backwards", "reset_after", "mask_zero",
 )  # fmt: skip
 

@@ -57,6 +57,8 @@ def counted(problems: Sequence[Problem], longest: int = LONGEST) -> list[str]:
     return lines
 
 
+IDLE = {True: ", never runs", False: ", no output depends on it"}
+"""What is said of a layer of no use: that it never runs, or that it runs for nothing."""
 Group = Callable[[int], list[str]]
 """The lines of one group, given how many rows it may show."""
 
@@ -76,7 +78,8 @@ def _groups(problems: Sequence[Problem]) -> list[Group]:
         lone = [problem.held[0] for problem in left]
         if lone:
             partners = {problem.held[0].layer: problem.partner for problem in problems if problem.held}
-            rows = _by_layer(lone, partners, {problem.held[0].layer for problem in left if problem.unrun})
+            idle = {p.held[0].layer: IDLE[p.unrun] for p in left if p.unrun or p.vain}
+            rows = _by_layer(lone, partners, idle)
             count = f"{len(lone)}, of {_count(len(rows), 'layer')}"
             found.append(
                 _group(f"{NAMES[side]} tensors with no counterpart in {NAMES[other]}", rows, count, "layer")
@@ -106,8 +109,10 @@ def _group(heading: str, rows: Sequence[str], count: str | None = None, unit: st
     return lines
 
 
-def _by_layer(tensors: Sequence[Held], partners: dict[str, tuple[str, ...]], unrun: set[str]) -> list[str]:
-    """One row for each layer: its path, its class, whether it never runs, and its tensors with their shapes."""
+def _by_layer(
+    tensors: Sequence[Held], partners: dict[str, tuple[str, ...]], idle: dict[str, str]
+) -> list[str]:
+    """One row for each layer: its path, its class, whether it is of any use, and its tensors with their shapes."""
     layers: dict[Hashable, list[Held]] = {}
     for tensor in tensors:
         layers.setdefault((tensor.layer, tensor.kind), []).append(tensor)
@@ -117,7 +122,7 @@ def _by_layer(tensors: Sequence[Held], partners: dict[str, tuple[str, ...]], unr
         stem = f"{layer.layer}." if layer.layer else ""
         shown = ", ".join(f"{tensor.path.removeprefix(stem)} {tensor.shape}" for tensor in own)
         paired = f", paired with {few(partner)}" if partner else ""
-        paired += ", never runs" if layer.layer in unrun else ""
+        paired += idle.get(layer.layer, "")
         rows.append(f"{layer.layer or ROOT} ({layer.kind}{paired}): {shown}")
     return rows
 
@@ -161,9 +166,9 @@ def _advice(problems: Sequence[Problem], unrun: str | None) -> list[str]:
         found.append(
             "Give both layers the same kernel size, channels and groups, or correct which layers are paired."
         )
-    if idle := next((problem.held[0].layer for problem in lone if problem.unrun), None):
+    if idle := next((problem.held[0].layer for problem in lone if problem.unrun or problem.vain), None):
         found.append(
-            f"Layers that never run may be left out: ignore={idle!r} (--ignore {idle!r} on the command line)."
+            f"Layers that no output depends on may be left out: ignore={idle!r} (--ignore {idle!r} on the command line)."
         )
     if kinds - MAPPING - {ProblemKind.TIED}:
         found.append("transfer(..., strict=False) copies the rest and lists what is left out.")

@@ -57,6 +57,7 @@ class Problem:
         wanted: the shape that the Keras tensor would need.
         value: what the tensor must hold, since the other side has no such tensor.
         unrun: whether the layers that it concerns never run.
+        vain: whether they run, and no output depends on what they give.
     """
 
     kind: ProblemKind
@@ -72,6 +73,7 @@ class Problem:
     wanted: tuple[int, ...] = ()
     value: float = 0.0
     unrun: bool = False
+    vain: bool = False
 
     @property
     def lacks(self) -> str | None:

@@ -15,7 +15,14 @@ SHOWN = 5
 
 def sentence(problem: Problem) -> str:
     """The problem in one line: what must hold, what came, and what to do."""
-    return SENTENCES[problem.kind](problem) + ("; it never runs" if problem.unrun else "")
+    how = (
+        "; it never runs"
+        if problem.unrun
+        else "; it runs, and no output depends on it"
+        if problem.vain
+        else ""
+    )
+    return SENTENCES[problem.kind](problem) + how
 
 
 def described(tensor: Held) -> str:

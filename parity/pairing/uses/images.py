@@ -7,7 +7,7 @@ It is the mirror image of what flattening does. A generator's dense layer gives 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from parity.core.layout import Layout
@@ -67,10 +67,14 @@ class Image:
 
 @dataclass(frozen=True)
 class Regrouped:
-    """How the outputs of a layer go from Keras' order to torch's: taken apart into `sizes`, and these put in `order`."""
+    """How features go from Keras' order to torch's: taken apart into `sizes`, and these put in `order`.
+
+    They are a layer's outputs, or its inputs where these are `merged` from axes of an image.
+    """
 
     sizes: tuple[int, ...]
     order: tuple[int, ...]
+    merged: bool = False
 
     def to_torch(self, value: Array) -> Array:
         """A tensor (..., F) of the layer's outputs, in torch's order."""
@@ -141,7 +145,7 @@ def with_image(layout: Layout, axis: int, change: Regrouped) -> Layout | None:
     for old in layout.order:
         order += inner if old == at else [old + count - 1 if old > at else old]
     split = (*layout.split[:at], *change.torch_sizes, *layout.split[at + 1 :])
-    return Layout(layout.torch_shape, split, tuple(order), layout.keras_shape)
+    return replace(layout, split=split, order=tuple(order))
 
 
 def output_axis(tensor: TensorInfo, family: str | None) -> int | None:

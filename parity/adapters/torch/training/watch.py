@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from parity.adapters.sites.running import called_at
+from parity.adapters.torch.recurrent.stepwise import DROPOUT, KINDS, curve, stepwise
 from parity.adapters.torch.weights import to_numpy
 from parity.core.trainer import Cuts, Dropped, WatchedCall
 from parity.core.types import Array
@@ -29,6 +31,11 @@ DATA, NO_GRAD = torch.Tensor.data.__get__, torch._C._set_grad_enabled  # type: i
 HARD_SIGMOIDS = {F.hardsigmoid, torch._C._nn.hardsigmoid}
 
 
+ATTENTION_DROPOUT = 10
+"""Where the rate stands among the arguments of `multi_head_attention_forward`."""
+CURVES = {function: name for name in ("sigmoid", "tanh")
+          for function in (getattr(torch, name), getattr(torch.Tensor, name), getattr(F, name))}  # fmt: skip
+"""Functions whose slope is taken from their result."""
 UNIT = 2.0**-52
 """One unit in the last place of a float64 between 1 and 2."""
 ROUNDING = {
@@ -122,6 +129,27 @@ class Neutral(TorchFunctionMode):
         if rate > 0.0:
             self.dropped.append(Dropped(self._stack[-1] if self._stack else None, float(rate), kind))
 
+    def _without_dropout(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The arguments of a function that drops within: of the shares of an attention, or between recurrent layers."""
+        rate, at = kwargs.get("dropout_p"), None
+        training = kwargs.get("training", True)
+        if func is F.multi_head_attention_forward and rate is None and len(args) > ATTENTION_DROPOUT:
+            rate, at = args[ATTENTION_DROPOUT], ATTENTION_DROPOUT
+            training = kwargs.get(
+                "training", args[ATTENTION_DROPOUT + 3] if len(args) > ATTENTION_DROPOUT + 3 else True
+            )
+        elif func is F.scaled_dot_product_attention and rate is None and len(args) > 4:
+            rate, at = args[4], 4
+        elif func in KINDS and len(args) > DROPOUT + 1:
+            rate, at, training = args[DROPOUT], DROPOUT, args[DROPOUT + 1] and args[DROPOUT - 1] > 1
+        if not rate or not training:
+            return args
+        self._note(rate, "element")
+        if at is None:
+            kwargs["dropout_p"] = 0.0
+            return args
+        return (*args[:at], 0.0, *args[at + 1 :])
+
     def _opened(self) -> bool:
         """Whether the user's code cuts gradients off here, and they are to pass all the same."""
         place = called_at(2)
@@ -137,15 +165,20 @@ class Neutral(TorchFunctionMode):
             if kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else default)):
                 self._note(rate, DROPOUTS[func])
             return args[0] if args else kwargs["input"]
-        if kwargs.get("dropout_p") and kwargs.get("training", True):
-            self._note(kwargs["dropout_p"], "element")  # of the attention weights
-            kwargs["dropout_p"] = 0.0
+        args = self._without_dropout(func, args, kwargs)
         if func in HARD_SIGMOIDS and args and args[0].dtype == torch.float64:
             return F.relu6(args[0] + 3.0) / 6.0  # torch's own gradient has a sixth in float32 under any dtype
         if func is F.batch_norm and len(args) > 1 and id(args[1]) in self.without_batch:
             kwargs["training"] = False
+        if self.shake is not None and func in KINDS:
+            whole = stepwise(func, args, partial(_shaken, self.shake))
+            if whole is not None:
+                return whole
+        name = getattr(func, "__name__", "").strip("_")
+        if self.shake is not None and func in CURVES and len(args) == 1 and args[0].dtype == torch.float64:
+            return curve(CURVES[func], args[0], partial(_shaken, self.shake))
         result = func(*args, **kwargs)
-        if self.shake is not None and getattr(func, "__name__", "").strip("_") in ROUNDING:
+        if self.shake is not None and name in ROUNDING:
             return _shaken(self.shake, result)
         return result
 
