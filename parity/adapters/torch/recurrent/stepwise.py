@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-Moved = Callable[[torch.Tensor], torch.Tensor]
+StepMoved = Callable[[torch.Tensor], torch.Tensor]
 """What is done with the result of every step."""
 KINDS = {
     torch._VF.lstm: "lstm",
@@ -20,7 +20,7 @@ DROPOUT = 5
 """Where the dropout between the layers stands among the arguments for sequences of one length; packed ones too."""
 
 
-def curve(name: str, value: torch.Tensor, moved: Moved) -> torch.Tensor:
+def curve(name: str, value: torch.Tensor, moved: StepMoved) -> torch.Tensor:
     """Sigmoid, tanh or ReLU with its result moved, and its slope taken at the moved result, as backward takes it.
 
     Where the curve is flat, one roundoff of the result is a great part of the slope.
@@ -33,7 +33,7 @@ def curve(name: str, value: torch.Tensor, moved: Moved) -> torch.Tensor:
     return result + (value - value.detach()) * slope
 
 
-def stepwise(function: Any, args: Sequence[Any], moved: Moved) -> tuple[torch.Tensor, ...] | None:
+def stepwise(function: Any, args: Sequence[Any], moved: StepMoved) -> tuple[torch.Tensor, ...] | None:
     """What the function gives, each of its steps moved; None for packed sequences and projected states.
 
     Args:
@@ -67,7 +67,11 @@ def stepwise(function: Any, args: Sequence[Any], moved: Moved) -> tuple[torch.Te
 
 
 def _along(
-    kind: str, steps: torch.Tensor, state: list[torch.Tensor], weights: Sequence[torch.Tensor], moved: Moved
+    kind: str,
+    steps: torch.Tensor,
+    state: list[torch.Tensor],
+    weights: Sequence[torch.Tensor],
+    moved: StepMoved,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """One cell along (T, N, F): the hidden state after each step, and the last states."""
     kernel, recurrent, *bias = weights
@@ -82,7 +86,7 @@ def _along(
 
 
 def _lstm(
-    step: torch.Tensor, held: torch.Tensor, state: list[torch.Tensor], moved: Moved, _: str
+    step: torch.Tensor, held: torch.Tensor, state: list[torch.Tensor], moved: StepMoved, _: str
 ) -> list[torch.Tensor]:
     gates = moved(step + held).chunk(4, 1)
     i, f, o = (curve("sigmoid", gates[k], moved) for k in (0, 1, 3))
@@ -91,7 +95,7 @@ def _lstm(
 
 
 def _gru(
-    step: torch.Tensor, held: torch.Tensor, state: list[torch.Tensor], moved: Moved, _: str
+    step: torch.Tensor, held: torch.Tensor, state: list[torch.Tensor], moved: StepMoved, _: str
 ) -> list[torch.Tensor]:
     (a, b, c), (x, y, z) = step.chunk(3, 1), held.chunk(3, 1)
     r, u = curve("sigmoid", moved(a + x), moved), curve("sigmoid", moved(b + y), moved)
@@ -100,7 +104,7 @@ def _gru(
 
 
 def _simple(
-    step: torch.Tensor, held: torch.Tensor, state: list[torch.Tensor], moved: Moved, kind: str
+    step: torch.Tensor, held: torch.Tensor, state: list[torch.Tensor], moved: StepMoved, kind: str
 ) -> list[torch.Tensor]:
     return [curve(kind, moved(step + held), moved)]
 
