@@ -18,7 +18,7 @@ from parity.pairing.uses.images import Regrouped, images_of, output_axis, regrou
 from parity.pairing.uses.merged import input_axis, merged_inputs, reordered
 from parity.pairing.uses.read import as_traced
 
-LayersByPath = Mapping[str, LayerInfo]
+LayerInfos = Mapping[str, LayerInfo]
 __all__ = ["LayerPair", "MappingLike", "Pairing", "pair_layers"]
 
 
@@ -81,7 +81,7 @@ def pair_layers(
 
 
 def _as_merged(
-    pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[LayersByPath, LayersByPath]
+    pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[LayerInfos, LayerInfos]
 ) -> Pairing:
     """The pairing with features that are merged axes of an image in each side's own order."""
     keras, torch = merged_inputs(traces[0], layers[0]), merged_inputs(traces[1], layers[1])
@@ -103,7 +103,7 @@ def _as_merged(
 
 
 def _as_images(
-    pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[LayersByPath, LayersByPath]
+    pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[LayerInfos, LayerInfos]
 ) -> Pairing:
     """The pairing with outputs that become images in each side's own order."""
     images = images_of(traces[0], layers[0]), images_of(traces[1], layers[1])
