@@ -150,6 +150,8 @@ class TraceBuilder:
             replacement = self.observer.before(node, Values(tensors, self._quietly))
             if replacement is not None:
                 args, kwargs = self._replaced((args, kwargs), replacement)
+        if self.observer is not None:
+            function = self.observer.around(node, function)
         outputs = self._run(function, args, kwargs)
         made = self._tensors(outputs)
         written = [

@@ -20,7 +20,11 @@ from parity.causes.confirm import chosen, differing_elements, enough, unverified
 from parity.causes.findings import exchanged_strides, explained
 from parity.causes.layers import explain_layer
 from parity.causes.one_sided import OneSided
+from parity.causes.regions.edited import Goal
+from parity.causes.regions.goals import of_layer, of_steps
 from parity.causes.regions.placed import between_steps
+from parity.causes.regions.region import Region, region
+from parity.causes.regions.settle import settled_by
 from parity.causes.steps.budget import USED_UP, WORK, Budget, BudgetSpent
 from parity.causes.steps.identify import identify
 from parity.causes.wiring import Tensor, explain_arrival
@@ -87,6 +91,7 @@ class Explainer:
         asked = [
             (item, self._within(budget, len(places) - i, apart)) for i, (item, apart) in enumerate(places)
         ]
+        goals = self._goals([item for item, _ in places])
         budget.left += self.work - self.work // 2
         found: list[Located] = []
         with again() if again is not None and (asked or self.settled) else nullcontext() as second:
@@ -99,6 +104,8 @@ class Explainer:
                 try:
                     with budget.shared(len(asked) - i):
                         explanations = self._chosen(item, hypotheses, second)
+                        if not explanations and goals[i]:
+                            explanations = self._settled_by(item, goals[i], second)
                 except BudgetSpent:
                     explanations, trouble = [], USED_UP.format(budget.share)
                 except Exception as error:  # any tensors, any error: it costs the name, not the verdict
@@ -190,6 +197,52 @@ class Explainer:
             )
         except Exception:  # any model, any error: it costs the place, not the verdict
             return item
+
+    # --- one torch step changed ---------------------------------------------------------------------
+
+    def _goals(self, places: Sequence[Located]) -> list[list[Goal]]:
+        """What torch should give at each place, with its steps as they run now; nothing where they are not known."""
+        found: list[list[Goal]] = [[] for _ in places]
+        behind: dict[int, list[tuple[Region, Array, Array]]] = {}
+        for i, item in enumerate(places):
+            assert item.apart is not None
+            try:
+                if item.apart.kind in {Kind.WIRING, Kind.OUTPUT}:
+                    behind[i] = self._regions(item.apart)
+                else:
+                    found[i] = of_layer(item.apart, self.torch, self.pairs[item.apart.call.path])
+            except Exception:  # any model, any error: it costs the name, not the verdict
+                behind.pop(i, None)
+        try:
+            made = of_steps(self.between, list(behind.values())) if any(behind.values()) else []
+        except Exception:  # any model, any error
+            made = []
+        for i, goals in zip(behind, made, strict=False):
+            found[i] = goals
+        return found
+
+    def _regions(self, apart: Apart) -> list[tuple[Region, Array, Array]]:
+        """The steps behind every tensor that differs at a place; nothing where some are not known."""
+        found = []
+        for number, (keras, torch) in enumerate(zip(apart.keras_result, apart.inputs, strict=False)):
+            if compare([keras], [torch], one_pixel=True).differs:
+                ends = self._ends(apart, number, self.between)
+                known = None if ends is None else region(self.between, *ends)
+                if known is None:
+                    return []
+                found.append((known, keras, torch))
+        return found
+
+    def _settled_by(
+        self, item: Located, goals: Sequence[Goal], second: Explainer | None
+    ) -> list[Explanation]:
+        """The one change of one torch step that settles a place, on the other input too."""
+        assert item.apart is not None
+        twin = None
+        if second is not None:
+            twin = next((known for known in second.places if _same_place(item, known)), None)
+        again = None if second is None or twin is None else second._goals([twin])[0]
+        return settled_by(goals, again, self._place(item.apart)[1])
 
     @property
     def _sides(self) -> tuple[Adapter, Adapter]:

@@ -160,6 +160,12 @@ class RecordedSteps:
                     return held
         return None
 
+    def run_torch(self, observer: NodeObserver) -> None:
+        """Run the torch model once more, the torch layers giving the Keras values, for another observer."""
+        replay, paths = self._replay()
+        with self._torch.watched(replay, paths):
+            self._torch.trace(self._inputs["torch"], observer)
+
     # --- what follows from a step --------------------------------------------------------------------
 
     def settles(self, hypothesis: Hypothesis) -> bool:

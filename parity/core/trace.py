@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -263,6 +263,10 @@ class NodeObserver:
     def before(self, node: Node, inputs: Values) -> list[Array] | None:
         """Called with the operands, in order; a returned list replaces them."""
         return None
+
+    def around(self, node: Node, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Called with the function that is about to run; what it returns runs in its place."""
+        return function
 
     def after(self, node: Node, outputs: Values) -> list[Array] | None:
         """Called with the outputs; a returned list replaces them."""

@@ -69,6 +69,11 @@ def site_of(node: Node) -> CodePlace | None:
     return None if node.spot is None else _site(*node.spot)
 
 
+def site_of_spot(spot: Spot) -> CodePlace:
+    """Where an instruction is written, with its expression."""
+    return _site(*spot)
+
+
 @cache
 def _site(code: CodeType, instruction: int) -> CodePlace:
     place = list(code.co_positions())[instruction // 2]

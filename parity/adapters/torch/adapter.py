@@ -16,6 +16,7 @@ from parity.adapters.sites.making import made_at
 from parity.adapters.torch.blueprint import torch_blueprint
 from parity.adapters.torch.calls.composite import arguments_of, outputs_of
 from parity.adapters.torch.calls.watch import watched
+from parity.adapters.torch.edits.tape import Tape, of_module
 from parity.adapters.torch.forward import call, call_unseen, constants, statistics_kept, taken
 from parity.adapters.torch.layers import attributes, layer_info, layers_of
 from parity.adapters.torch.parametrized import held_weights, refusal
@@ -219,6 +220,10 @@ class TorchAdapter:
         """Evaluate one module alone, in eval mode, unseen by its hooks."""
         module = self.objects[path]
         return outputs_of(module, call_unseen(module, arguments_of(module, self.tensors(inputs))))
+
+    def recorded(self, path: str, inputs: Sequence[Array]) -> tuple[Tape, list[int]]:
+        """The calls that one module makes alone, and the slots of what it gives."""
+        return of_module(self.objects[path], self.tensors(inputs))
 
     def trial(
         self, path: str, inputs: Sequence[Array], weights: Mapping[str, Array], settings: Mapping[str, Any]
