@@ -98,20 +98,21 @@ class Explainer:
             for i, (item, (hypotheses, trouble)) in enumerate(asked):
                 behind = any(call.order < item.order for call in self.one_sided)
                 # What a call that one side alone makes explains as well is no missing addition.
-                unsure = behind and item.finding.kind != Kind.LAYER
+                unsure, known = behind and item.finding.kind != Kind.LAYER, False
                 if unsure:
                     hypotheses = (h for h in hypotheses if "skip-missing" not in {c for c, _ in h.claims})
                 try:
                     with budget.shared(len(asked) - i):
                         explanations = self._chosen(item, hypotheses, second)
-                        if not explanations and goals[i]:
+                        known = bool(explanations)
+                        if not known and goals[i] and not unsure:
                             explanations = self._settled_by(item, goals[i], second)
                 except BudgetSpent:
                     explanations, trouble = [], USED_UP.format(budget.share)
                 except Exception as error:  # any tensors, any error: it costs the name, not the verdict
                     explanations, trouble = [], NOT_LOOKED_FOR.format(in_a_line(error))
                 if explanations or not unsure:
-                    placed = item if trouble else self._placed(item, explanations)
+                    placed = item if trouble else self._placed(item, not known)
                     found += explained(placed, explanations, trouble)
             for i, item in enumerate(self.one_sided):
                 finding = self.alone.described(item.finding, self._settled(i, item.finding, second))
@@ -179,8 +180,8 @@ class Explainer:
         except Exception as error:  # any tensors, any error: it costs the name, not the verdict
             return [], NOT_LOOKED_FOR.format(in_a_line(error))
 
-    def _placed(self, item: Located, explanations: Sequence[Explanation]) -> Located:
-        """The difference with the steps between the last tensors that agree and it, and where these are written."""
+    def _placed(self, item: Located, listed: bool) -> Located:
+        """The difference with where the steps are written that lead to it from tensors that agree; and the steps."""
         apart = item.apart
         if apart is None or apart.kind not in {Kind.WIRING, Kind.OUTPUT}:
             return item
@@ -190,11 +191,7 @@ class Explainer:
                 if compare([keras], [torch]).differs
             )  # fmt: skip
             ends = self._ends(apart, number, self.between)
-            return (
-                item
-                if ends is None
-                else between_steps(item, self.between, ends, self._sides, not explanations)
-            )
+            return item if ends is None else between_steps(item, self.between, ends, self._sides, listed)
         except Exception:  # any model, any error: it costs the place, not the verdict
             return item
 
