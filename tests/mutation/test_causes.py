@@ -50,6 +50,7 @@ def test_every_cause_is_seeded_in_three_models() -> None:
         models.setdefault(cause, set()).add(name)
     assert set(models) == set(CAUSES)
     assert {cause: where for cause, where in models.items() if len(where) < 3} == {}
-    assert len(models) == 84
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert re.search(rf"\b{len(models)} causes\b", readme), "README must say how many causes are known"
+    said = re.search(r"more than (\d+) causes", readme)
+    assert said, "README must say how many causes are known"
+    assert 0 < len(models) - int(said[1]) <= 20
