@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from parity.adapters.torch.edits.tape import Change, Tape, TapeCall
+from parity.adapters.torch.edits.tape import CallChange, Tape, TapeCall
 from parity.adapters.torch.tensors import leaves_of
 
 
@@ -26,7 +26,7 @@ class Edit:
     cause: str
     keras: str
     torch: str
-    change: Change
+    change: CallChange
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def given(
     return args[position] if position < len(args) else default
 
 
-def of_first(function: Callable[..., Any]) -> Change:
+def of_first(function: Callable[..., Any]) -> CallChange:
     """A change that computes from the first tensor alone."""
 
     def change(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -92,7 +92,7 @@ def of_first(function: Callable[..., Any]) -> Change:
     return change
 
 
-def with_given(name: str, position: int, value: Any) -> Change:
+def with_given(name: str, position: int, value: Any) -> CallChange:
     """A change that runs the same function with another value of one argument."""
 
     def change(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from parity.adapters.torch.edits.edit import Called, Edit, of_first, with_given
-from parity.adapters.torch.edits.tape import Change
+from parity.adapters.torch.edits.tape import CallChange
 from parity.adapters.torch.reference import ACTIVATIONS
 from parity.adapters.torch.tensors import leaves_of
 
@@ -143,7 +143,7 @@ def _left_out(step: Called, out: torch.Tensor) -> Iterator[Edit]:
             yield Edit(cause, text, step.name, _operand(number))
 
 
-def _operand(number: int) -> Change:
+def _operand(number: int) -> CallChange:
     def change(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return [leaf for leaf in leaves_of((args, kwargs)) if isinstance(leaf, torch.Tensor)][number]
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from parity.adapters.torch.edits.edit import Called, Edit
-from parity.adapters.torch.edits.tape import Change
+from parity.adapters.torch.edits.tape import CallChange
 from parity.adapters.torch.tensors import leaves_of
 
 SMALL = 2e-2
@@ -46,7 +46,7 @@ class Setting:
     cause: str
     value: float
     name: str
-    put: Callable[[float], Change]
+    put: Callable[[float], CallChange]
     trials: tuple[float, ...] = ()
     own: str = ""
 
@@ -81,7 +81,7 @@ def numbers(step: Called) -> Iterator[Setting]:
             )
 
 
-def _keyword(key: str, value: float) -> Change:
+def _keyword(key: str, value: float) -> CallChange:
     def change(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         place = {"eps": 3, "scale": 6}[key]
         return function(*args[:place], **{**kwargs, key: value})
@@ -102,7 +102,7 @@ def _number(step: Called, place: int, value: float) -> Setting:
     )
     name = "epsilon" if cause.endswith(("epsilon", "epsilon-value")) else f"{step.name} with"
 
-    def put(tried: float) -> Change:
+    def put(tried: float) -> CallChange:
         def change(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             leaves, spec = pytree.tree_flatten((args, kwargs))
             old = leaves[place]
@@ -166,8 +166,8 @@ def _half(kwargs: dict[str, Any], args: tuple[Any, ...]) -> bool:
     return any(isinstance(value, float) and abs(value) == 0.5 for value in (*args, *kwargs.values()))
 
 
-def _formed(form: Callable[[torch.Tensor, float], torch.Tensor]) -> Callable[[float], Change]:
-    def put(value: float) -> Change:
+def _formed(form: Callable[[torch.Tensor, float], torch.Tensor]) -> Callable[[float], CallChange]:
+    def put(value: float) -> CallChange:
         def change(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             found = [leaf for leaf in leaves_of((args, kwargs)) if isinstance(leaf, torch.Tensor)]
             return form(next((leaf for leaf in found if leaf.ndim), found[0]), value)

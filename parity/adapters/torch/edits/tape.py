@@ -26,7 +26,7 @@ MOST = 120
 
 
 @dataclass(frozen=True)
-class Held:
+class TapeSlot:
     """Stands for a tensor among the arguments of a call."""
 
     number: int
@@ -56,7 +56,7 @@ class TapeCall:
     writes: bool
 
 
-Change = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+CallChange = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 """Takes a call's function with its positional and keyword arguments; gives what the changed call gives."""
 
 
@@ -124,7 +124,7 @@ class Tape:
             if not isinstance(leaf, torch.Tensor):
                 return leaf
             takes.append(self.slot(leaf))
-            return Held(takes[-1])
+            return TapeSlot(takes[-1])
 
         return pytree.tree_map(kept, structure), tuple(takes)
 
@@ -153,7 +153,7 @@ class Tape:
         """What a slot holds where nothing is changed."""
         return to_numpy(self.base[slot])
 
-    def changed(self, changes: Mapping[int, Change], end: int) -> Array:
+    def changed(self, changes: Mapping[int, CallChange], end: int) -> Array:
         """What the end holds with some calls changed.
 
         Args:
@@ -185,7 +185,7 @@ class Tape:
         self,
         values: dict[int, torch.Tensor],
         numbers: Sequence[int] | range,
-        changes: Mapping[int, Change] | None = None,
+        changes: Mapping[int, CallChange] | None = None,
     ) -> dict[int, torch.Tensor]:
         with torch.no_grad():
             for number in numbers:
@@ -197,7 +197,7 @@ class Tape:
                 values |= dict(zip(call.gives, _tensors(result), strict=False))
         return values
 
-    def _behind(self, changes: Mapping[int, Change]) -> list[int]:
+    def _behind(self, changes: Mapping[int, CallChange]) -> list[int]:
         """Some calls and those that follow from them."""
         moved, found = set[int](), []
         for number, call in enumerate(self.calls):
@@ -309,7 +309,7 @@ def of_module(module: torch.nn.Module, tensors: Sequence[torch.Tensor]) -> tuple
 def _filled(call: TapeCall, values: dict[int, torch.Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """A call's arguments with the tensors in the slots' places."""
     filled = pytree.tree_map(
-        lambda leaf: values[leaf.number] if isinstance(leaf, Held) else leaf, (call.args, call.kwargs)
+        lambda leaf: values[leaf.number] if isinstance(leaf, TapeSlot) else leaf, (call.args, call.kwargs)
     )
     return filled[0], filled[1]
 
