@@ -16,7 +16,7 @@ from parity.pairing.dataflow.steps import aligned_steps
 from parity.pairing.dataflow.units import Graph, Unit
 from parity.pairing.dataflow.values import EqualValues
 from parity.pairing.evidence import Evidence
-from parity.pairing.folding import fold_biases
+from parity.pairing.folding import drop_biases, fold_biases
 from parity.pairing.fused.graphs import pieces_of, unlike, whole_of
 from parity.pairing.leftover.listing import listed
 from parity.pairing.leftover.renaming import learnt, renamed
@@ -77,6 +77,7 @@ class Structure:
     def _fold(self, matcher: Matcher) -> None:
         """What one side alone adds is part of what both have."""
         fold_biases(matcher, self.traces)
+        drop_biases(matcher, self.traces)
         fold_added(matcher, (self.keras, self.torch), self.traces)
 
     def _rename(self, matcher: Matcher) -> None:

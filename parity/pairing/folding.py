@@ -1,4 +1,8 @@
-"""A convolution's bias in front of a BatchNorm, on one side alone: it is part of the running mean."""
+"""A convolution's bias in front of a BatchNorm, on one side alone: it is part of the running mean.
+
+Where it reaches BatchNorms through sums and pooling alone (residual networks that normalise first), the side that lacks
+it does the same as one whose bias is zero: it is set to zero there, and a bias of another value is refused.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from parity.pairing.slots import Constant
 
 MEANS = {"moving_mean", "running_mean"}
 HANDED_ON = {"identity", "dropout", "cast"}
+CARRIED_ON = HANDED_ON | {"add", "max_pool", "average_pool", "pad", "slice"}
+"""Steps behind which a bias is still one for each channel, or nearly so."""
 
 
 def fold_biases(matcher: Matcher, traces: tuple[Trace, Trace]) -> None:
@@ -32,6 +38,54 @@ def fold_biases(matcher: Matcher, traces: tuple[Trace, Trace]) -> None:
             norm = _norm_behind(trace, calls, owner, users)
             if norm is not None and _folded(matcher, side, path, norm):
                 unmatched.remove(path)
+
+
+def drop_biases(matcher: Matcher, traces: tuple[Trace, Trace]) -> None:
+    """A bias that is left over is zero, where every way from it leads to a BatchNorm before anything else."""
+    pairs = matcher.pairing.pairs
+    sides: Sequence[tuple[Side, list[str], Trace]] = (
+        ("keras", matcher.pairing.unmatched_keras, traces[0]),
+        ("torch", matcher.pairing.unmatched_torch, traces[1]),
+    )
+    for side, unmatched, trace in sides:
+        layers = matcher.keras if side == "keras" else matcher.torch
+        number = {
+            path: i
+            for i, item in enumerate(pairs)
+            for path in ((item.keras,) if side == "keras" else item.torch)
+        }
+        users, calls = trace.users(), trace.calls_by_path()
+        for path in list(unmatched):
+            owner, _, name = path.rpartition(".")
+            if name != "bias" or owner not in number or layers[owner].family not in KERNELS:
+                continue
+            if all(_normalised(trace, call, users) for call in calls.get(owner, ())) and calls.get(owner):
+                item = pairs[number[owner]]
+                lacking = item.torch if side == "keras" else (item.keras,)
+                zero = Constant(side, path, 0.0, lacking)
+                pairs[number[owner]] = replace(item, constants=(*item.constants, zero))
+                unmatched.remove(path)
+
+
+def _normalised(trace: Trace, call: Node, users: dict[int, list[int]]) -> bool:
+    """Whether what a step gives is normalised before anything else is done with it."""
+    if call.settings.get("activation"):
+        return False
+    last = {source.node for _, source in trace.outputs}
+    waiting, seen = [call.id], {call.id}
+    while waiting:
+        number = waiting.pop()
+        if number in last or not users[number]:
+            return False
+        for following in set(users[number]) - seen:
+            user = trace.nodes[following]
+            if user.kind == "batchnorm":
+                continue
+            if user.kind not in CARRIED_ON or user.sort == "constant":
+                return False
+            seen.add(following)
+            waiting.append(following)
+    return True
 
 
 def _folded(matcher: Matcher, side: Side, bias: str, norm: str) -> bool:

@@ -57,8 +57,8 @@ PAIRS: dict[str, PublicPair] = {
         timm("densenet121", block_config=(3, 2, 2, 3)),
         picture(1, 65, 97, 3),
         **differ(
-            "batchnorm-epsilon", "same-padding-asymmetry",
-            why="densenet_backbone.py: BN_EPSILON = 1.001e-5 and padding='same' with stride 2; timm: 1e-5, padding=3",
+            "batchnorm-epsilon",
+            why="densenet_backbone.py: BN_EPSILON = 1.001e-5; timm: 1e-5. At odd sizes padding='same' is symmetric, as timm's",
         ),
     ),
     "EfficientNet": PublicPair(
@@ -104,6 +104,15 @@ PAIRS: dict[str, PublicPair] = {
         timm("resnetv2_50"),
         picture(1, 65, 96, 3),
         **differ("batchnorm-epsilon", why="resnet.py: epsilon 1.001e-5; timm: 1e-5"),
+    ),
+    "ResNetV2": PublicPair(
+        hub(
+            "ResNetBackbone", input_conv_filters=[64], input_conv_kernel_sizes=[7],
+            stackwise_num_filters=[64, 128, 256, 512], stackwise_num_blocks=[2, 2, 2, 2],
+            stackwise_num_strides=[1, 2, 2, 2], block_type="bottleneck_block", use_pre_activation=True,
+        ),
+        timm("resnetv2_50", layers=[2, 2, 2, 2]),
+        picture(1, 65, 96, 3),
     ),
     "ConvNeXt": PublicPair(
         applications("ConvNeXtTiny", include_top=False, include_preprocessing=False),
