@@ -58,7 +58,7 @@ PAIRS: dict[str, PublicPair] = {
         picture(1, 65, 97, 3),
         **differ(
             "batchnorm-epsilon",
-            why="densenet_backbone.py: BN_EPSILON = 1.001e-5; timm: 1e-5. At odd sizes padding='same' is symmetric, as timm's",
+            why="densenet_backbone.py: BN_EPSILON = 1.001e-5; timm: 1e-5. At odd sizes 'same' pads as timm does",
         ),
     ),
     "EfficientNet": PublicPair(
