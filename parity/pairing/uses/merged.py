@@ -16,6 +16,10 @@ from parity.pairing.uses.axes import standard
 from parity.pairing.uses.images import EACH, SPATIAL, Regrouped
 from parity.pairing.uses.views import permutation, reshaped, stored
 
+IMAGES = SPATIAL - {"batchnorm", "groupnorm"}
+"""Steps that give and take images as their framework lays them out."""
+FAR = 8
+"""Steps that are followed on."""
 CHANNELS = -1
 """The role of the channels; those of the axes of space are 0, 1, ..."""
 
@@ -110,6 +114,45 @@ def _behind(trace: Trace, source: Source, features: int) -> Merged | None:
         source = first
 
 
+def image_axes(trace: Trace, node: Node, source: Source) -> tuple[int, ...] | None:
+    """Which axis of an image each axis of a step's data is, the examples aside; None where no image is seen.
+
+    It is followed back to the step that gave the image, else on to the one that takes it.
+
+    Args:
+        trace: of the pass.
+        node: the step, which does the same at each place.
+        source: its data.
+    """
+    shape = _shape(trace, source)
+    if shape is None or len(shape) < 3:
+        return None
+    found = _of_image(trace, source, range(1, len(shape)))
+    return found.roles if found is not None else _taken(trace, node, len(shape))
+
+
+def _taken(trace: Trace, node: Node, rank: int) -> tuple[int, ...] | None:
+    """Which axis of an image each axis of a step's result is, by the step that takes it as one."""
+    users = trace.users()
+    for _ in range(FAR):
+        behind = [trace.nodes[number] for number in users[node.id]]
+        if len(behind) != 1:
+            return None
+        node = behind[0]
+        if node.kind in IMAGES:
+            return _roles(trace, node, rank)[1:]
+        if node.kind not in EACH or not node.shapes or len(node.shapes[0]) != rank:
+            return None
+    return None
+
+
+def _roles(trace: Trace, node: Node, rank: int) -> tuple[int, ...]:
+    """What each axis is of a tensor that a step takes or gives as an image; the examples count as -2."""
+    first = trace.side == "torch" or node.settings.get("data_format") == "channels_first"
+    space = tuple(range(rank - 2))
+    return (-2, CHANNELS, *space) if first else (-2, *space, CHANNELS)
+
+
 def _of_image(trace: Trace, source: Source, axes: Sequence[int]) -> Merged | None:
     """Which axes of an image those of a tensor are, followed back to the step that gave the image."""
     places = list(axes)
@@ -117,13 +160,9 @@ def _of_image(trace: Trace, source: Source, axes: Sequence[int]) -> Merged | Non
     sizes = tuple(shape[axis] for axis in axes) if shape else ()
     while True:
         node = trace.nodes[source.node]
-        if node.kind in SPATIAL - {"batchnorm", "groupnorm"} and len(_shape(trace, source) or ()) > 2:
-            first = trace.side == "torch" or node.settings.get("data_format") == "channels_first"
-            rank = len(node.shapes[0])
-            roles = [1 if first else rank - 1, *(range(2, rank) if first else range(1, rank - 1))]
-            if not set(places) <= set(roles):
-                return None
-            return Merged(sizes, tuple(CHANNELS if (at := roles.index(p)) == 0 else at - 1 for p in places))
+        if node.kind in IMAGES and len(_shape(trace, source) or ()) > 2:
+            roles = _roles(trace, node, len(node.shapes[0]))
+            return None if 0 in places else Merged(sizes, tuple(roles[place] for place in places))
         before = _shape(trace, node.inputs[0]) if node.inputs else None
         if before is None:
             return None

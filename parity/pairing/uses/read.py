@@ -9,7 +9,8 @@ from math import prod
 from parity.core.trace import Node, Source, Trace
 from parity.core.types import AxisPart, LayerInfo, TensorInfo, WeightUse
 from parity.pairing.uses.axes import LINEAR
-from parity.pairing.uses.operations import roles
+from parity.pairing.uses.merged import image_axes
+from parity.pairing.uses.operations import ELEMENTWISE, roles
 from parity.pairing.uses.tables import with_walks
 from parity.pairing.uses.views import View, after, stored
 
@@ -106,6 +107,8 @@ class _Reading:
         shapes = [self._shape(source) for source in node.inputs]
         for number, views in enumerate(made):
             read = roles(node, number, shapes) if views else None
+            if read is not None and node.kind in ELEMENTWISE and len(moving) == 1 and len(read[1]) > 2:
+                read = read[0], self._of_image(node, moving[0], len(read[1])) or read[1]
             for path, view in views.items():
                 use = None if read is None or view is None else self._use(path, view, *read)
                 if (
@@ -118,6 +121,14 @@ class _Reading:
                     use = self._turned(use)
                 if use is not None:
                     self.found.setdefault(path, []).append(use)
+
+    def _of_image(self, node: Node, data: Source, rank: int) -> list[str] | None:
+        """The axes of what is added to an image, or multiplied with it: its axes of space in order, then its channels."""
+        axes = image_axes(self.trace, node, data)
+        if axes is None or rank > len(axes) + 1:
+            return None
+        places = [0, *(len(axes) + 1 if axis < 0 else axis + 1 for axis in axes)]
+        return [f"at {place}" for place in places[len(places) - rank :]]
 
     def _turned(self, use: WeightUse) -> WeightUse:
         """A convolution with a flipped kernel, stored as a transposed convolution's is one, over what it is given."""
