@@ -34,47 +34,59 @@ class RowsRead(NodeObserver):
             for tensor in layer.tensors
             if len(tensor.shape) == 2 and min(tensor.shape) > 1 and not tensor.fixed
         }
+        self._widths = {shape[1] for shape in self._tables.values()}
+        self._places: dict[bytes, list[tuple[str, int]]] = {}
         self._values = {path: read(path) for path in self._tables}  # first: reading is no step of the pass
-        self._found: dict[str, dict[int, RowRun | None]] = {path: {} for path in self._tables}
+        for path, table in self._values.items():
+            for place, row in enumerate(table):
+                self._places.setdefault(row.tobytes(), []).append((path, place))
+        self._found: dict[str, dict[int, RowRun | None]] = {}
 
     def after(self, node: Node, outputs: Values) -> list[Array] | None:
         """Look at what may be rows of a table."""
-        for path in self._read_by(node):
-            shape = outputs.shapes()[0]
-            if (
-                len(shape) > 1
-                and shape[-1] == self._tables[path][1]
-                and 1 < shape[-2] <= self._tables[path][0]
-            ):
-                walk = self._walk(path, outputs()[0])
-                if walk is not None or node.sort == "layer":
-                    self._found[path][node.id] = walk
+        own = self._owned(node)
+        if own is None and node.label not in READS:
+            return None
+        shape = outputs.shapes()[0]
+        if len(shape) < 2 or shape[-1] not in self._widths or shape[-2] < 2 or 0 in shape:
+            return None
+        for path, run in self._runs(outputs()[0]).items():
+            if own in {None, path}:
+                self._found.setdefault(path, {})[node.id] = run
+        if own is not None:
+            self._found.setdefault(own, {}).setdefault(node.id, None)
         return None
 
-    def _read_by(self, node: Node) -> list[str]:
-        if node.sort == "layer" and node.path is not None:
-            own = [tensor.path for tensor in self._layers[node.path].tensors]
-            return own if len(own) == 1 and own[0] in self._tables else []
-        return list(self._tables) if node.label in READS else []
+    def _owned(self, node: Node) -> str | None:
+        """The one table of a layer that is called."""
+        if node.sort != "layer" or node.path is None:
+            return None
+        own = [tensor.path for tensor in self._layers[node.path].tensors]
+        return own[0] if len(own) == 1 and own[0] in self._tables else None
 
-    def _walk(self, path: str, rows: Array) -> RowRun | None:
-        """The one place of the table at which these rows lie one behind the other."""
-        table, first = self._values[path], rows.reshape(-1, *rows.shape[-2:])[0]
-        starts = np.flatnonzero((table[: len(table) - len(first) + 1] == first[0]).all(axis=1))
-        fitting = [int(start) for start in starts if np.array_equal(table[start : start + len(first)], first)]
-        alike = len(fitting) == 1 and np.array_equal(np.broadcast_to(first, rows.shape), rows)
-        return RowRun(fitting[0], len(first)) if alike else None
+    def _runs(self, rows: Array) -> dict[str, RowRun]:
+        """The tables that have these rows one behind the other, at one place each."""
+        first = rows.reshape(-1, *rows.shape[-2:])[0]
+        if not np.array_equal(np.broadcast_to(first, rows.shape), rows):
+            return {}
+        found: dict[str, list[RowRun]] = {}
+        for path, place in self._places.get(np.ascontiguousarray(first[0]).tobytes(), ()):
+            if np.array_equal(self._values[path][place : place + len(first)], first):
+                found.setdefault(path, []).append(RowRun(place, len(first)))
+        return {path: runs[0] for path, runs in found.items() if len(runs) == 1}
 
     def walks(self, trace: Trace) -> Walks:
         """The tables that are read in no other way in the traced pass, each with its first row and the most rows."""
         users = trace.users()
+        raw: dict[str | None, set[int]] = {}
+        for node in trace.nodes:
+            if node.sort == "parameter":
+                raw.setdefault(node.path, set()).update(users[node.id])
         found = {}
         for path, calls in self._found.items():
-            raw = [node.id for node in trace.nodes if node.sort == "parameter" and node.path == path]
-            steps = {user for number in raw for user in users[number]} | set(calls)
-            walks = [calls.get(step) for step in steps]
-            known = [walk for walk in walks if walk is not None]
-            if known and len(known) == len(walks) and len({walk.first for walk in known}) == 1:
+            runs = [calls.get(step) for step in raw.get(path, set()) | set(calls)]
+            known = [run for run in runs if run is not None]
+            if known and len(known) == len(runs) and len({run.first for run in known}) == 1:
                 found[path] = max(known)
         return found
 
