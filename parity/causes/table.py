@@ -89,6 +89,8 @@ _ROWS = (
      "the slopes' tensors have other sizes", "shared_axes=[1, 2] in Keras, one for each axis of positions"),
     ("gelu-approximation", "GELU by tanh on one side and by erf on the other", "at most 4.7e-4, near |x| = 2.7",
      "approximate='tanh' in torch, or approximate=False in Keras"),
+    ("softplus-threshold", "torch's softplus gives its input as it is above a threshold, 20 by default",
+     "at most 2e-9, where the input is 20 to 37", "nn.Softplus(threshold=40)"),
     ("hard-sigmoid-form", "0.2 x + 0.5 on one side, x / 6 + 0.5 on the other", "at most 8.3e-2, at |x| = 2.5",
      "use one form on both sides"),
     ("softmax-axis", "softmax over another axis", "sums along the class axis are not 1",

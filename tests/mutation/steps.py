@@ -354,6 +354,8 @@ CASES = (
     Case("constant-value", "exponent", lambda x: ops.power(ops.abs(x) + 0.1, 1.7), lambda x: (x.abs() + 0.1) ** 1.7,
          lambda x: (x.abs() + 0.1) ** 2.2),
     Case("constant-value", "missing", lambda x: x * 0.25, lambda x: x * 0.25, lambda x: x, "tokens"),
+    Case("softplus-threshold", "softplus", lambda x: ops.softplus(4 * x + 24), lambda x: F.softplus(4 * x + 24, threshold=40),
+         lambda x: F.softplus(4 * x + 24)),
     Case("operand-order", "sub", lambda x: ops.flip(x, 1) * 2 - x, lambda x: x.flip(2) * 2 - x, lambda x: x - x.flip(2) * 2),
     Case("precision-cast", "norm", keras_rms, lambda x: rms(x, 1e-3),
          lambda x: (x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-3)).to(x.dtype), "tokens"),

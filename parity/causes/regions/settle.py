@@ -9,6 +9,7 @@ from parity.adapters.sites.running import site_of_spot
 from parity.causes.case import Explanation
 from parity.causes.confirm import PLENTY, differing_elements, enough, unverified
 from parity.causes.regions.edited import Goal, Settled, changes
+from parity.core.finding import Fix
 from parity.core.trace import CodePlace
 
 ORDERS = {"depth-to-space-order": 0, "flatten-order": 1, "axis-order": 2}
@@ -70,7 +71,10 @@ def _explained(goal: Goal, change: Settled, place: str) -> Explanation:
     shown = f"torch {place}" if at is None else f"torch {at}"
     written = f" (`{at.text}`)" if at is not None and at.text else ""
     evidence = f"torch: {edit.torch}, Keras: {edit.keras}; so changed in {shown}{written}, torch gives the Keras result"
-    return Explanation(edit.cause, evidence, f"{shown}: {edit.keras} in place of {edit.torch}", True)
+    in_torch = f"{shown}: {edit.keras} in place of {edit.torch}"
+    return Explanation(
+        edit.cause, evidence, Fix(f"Keras: {edit.torch} in place of {edit.keras}", in_torch, in_torch), True
+    )
 
 
 def _site(goal: Goal, change: Settled) -> CodePlace | None:

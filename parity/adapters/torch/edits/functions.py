@@ -71,7 +71,26 @@ def _activations(step: Called) -> Iterator[Edit]:
                 own,
                 of_first(function),
             )
+    if step.name == "softplus":
+        yield from _threshold(step)
     yield Edit("activation-missing", "no activation", own, of_first(lambda z: z))
+
+
+EXACT_FROM = 40
+"""From here on softplus and its input are one number of float64."""
+
+
+def _threshold(step: Called) -> Iterator[Edit]:
+    """torch's softplus gives its input as it is above a threshold."""
+    beta, threshold = step.given("beta", 1, 1), step.given("threshold", 2, 20)
+    if isinstance(threshold, int | float) and threshold < EXACT_FROM:
+        change = of_first(lambda z: F.softplus(z, beta, EXACT_FROM))
+        yield Edit(
+            "softplus-threshold",
+            f"softplus(threshold={EXACT_FROM})",
+            f"softplus(threshold={threshold:g})",
+            change,
+        )
 
 
 def _softmaxes(step: Called) -> Iterator[Edit]:
