@@ -50,7 +50,9 @@ def fresh_weights(keras: Adapter, torch: Adapter, pairing: Pairing, seed: int) -
             model.write(path, value)
         yield
     finally:
-        for (side, path), value in kept.items():
+        for (side, path), value in reversed(
+            kept.items()
+        ):  # a tied tensor was kept first under its first path
             (keras if side == "keras" else torch).write(path, value)
 
 

@@ -115,6 +115,8 @@ _ROWS = (
      "count positions from the same number"),
     ("softmax-precision", "the softmax computed in float32 within a side, and not on the other",
      "differences of 1e-8 in float64", "one dtype on both sides"),
+    ("float32-cast", "a part is computed in float32 within a side, in its own body, and not on the other",
+     "differences of 1e-8 in float64, gone once the cast is lifted", "one dtype on both sides"),
     # --- pooling and resizing
     ("pool-count-include-pad", "the average taken over the padding too", "at the border, by the ratio k * k / valid",
      "count_include_pad=False in torch"),

@@ -94,6 +94,20 @@ class Adapter(Protocol):
     """Of the Keras side: for each input its axes in the order in which the torch side takes them; empty: not known yet."""
     said: tuple[str, ...]
     """Of the Keras side: what is worth knowing of how the inputs are handed over."""
+    float32: Any
+    """What the model asks for in float32 while it is held in float64 (parity.adapters.float32.log)."""
+
+    def float32_seen(self) -> AbstractContextManager[None]:
+        """While this is open, what the model asks for in float32 goes past `float32`."""
+        ...
+
+    def declared_float32(self) -> set[str]:
+        """Paths of the layers that were made to compute in float32."""
+        ...
+
+    def like(self, value: Any, array: Array) -> Any:
+        """An array as a tensor of the framework, in the place of another."""
+        ...
 
     def takes(self) -> Takes:
         """The names of the model's inputs."""

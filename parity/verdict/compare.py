@@ -8,41 +8,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
-
 from parity.adapters import trainer_of, with_plain_weights
-from parity.adapters.inputs.outputs import in_keras_order
-from parity.adapters.probe import to_torch_inputs
-from parity.core.adapter import Adapter
 from parity.core.environment import environment
 from parity.core.errors import ParityError, UsageError
-from parity.core.finding import Finding, Kind
+from parity.core.finding import Kind
 from parity.core.tolerance import UNIT_ROUNDOFF
-from parity.core.types import Array, Side
-from parity.core.verdict import Verdict, verdict_of
+from parity.core.types import Side
+from parity.core.verdict import Verdict
 from parity.pairing.pair import MappingLike, Pairing
-from parity.pairing.recurrent.cells import step_by_step
-from parity.probes.gathered import Gathered
-from parity.replay.hidden import traced_run
-from parity.replay.spread import OutputSpread
 from parity.report.proof import UnprovenKind
-from parity.report.repro.blueprints import with_blueprints
 from parity.report.rests import too_little
 from parity.report.result import Report
 from parity.training.findings import add_training
 from parity.training.initial.findings import add_initialisers
 from parity.training.requests import loss_checked, optimizer_checked
-from parity.verdict.attempts import held
-from parity.verdict.evaluate import evaluated, unlike_traced
-from parity.verdict.hiding import hiding
-from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, vacuous
-from parity.verdict.precision import Precision, compare_in
-from parity.verdict.proving import Proven, prove
+from parity.verdict.judging.comparison import Comparison
 from parity.verdict.runs import progress
-from parity.verdict.runs.own_dtype import compare_as_held
-from parity.verdict.unmatched import left_out, with_differing_values, with_unmatched
-from parity.verdict.where import Where, where
-from parity.weights.differences import exact_folds
 from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides, taking
 
 
@@ -126,7 +107,7 @@ def compare(
         candidates, refused = taking(keras, torch, inputs, mapping, layout)
         for values in candidates:
             paired = pair_models(keras, torch, mapping, values, ignore=ignore) if pairing is None else pairing
-            comparison = _Comparison(keras, torch, paired, values, dtype, quick)
+            comparison = Comparison(keras, torch, paired, values, dtype, quick)
             report = comparison.report()
             # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
             raised = any(finding.kind is Kind.ERROR for finding in report.findings)
@@ -185,127 +166,3 @@ def _no_full_collection() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(young, middle, old)
-
-
-class _Comparison:
-    """One comparison of the outputs: the two sides, their pairing, and the input."""
-
-    def __init__(
-        self, keras: Adapter, torch: Adapter, pairing: Pairing, values: list[Array], dtype: str, quick: bool
-    ) -> None:
-        self.sides, self.pairing, self.dtype, self.quick = (keras, torch), pairing, dtype, quick
-        self.inputs: dict[Side, list[Array]] = {"keras": values, "torch": to_torch_inputs(values, keras)}
-        self.noisy: set[Side] = set()
-        self.limits: Limits = {}
-        self.findings: list[Finding] = []
-        self.hiding: list[Finding] = []
-        self.hides = False
-        self.notes: list[str] = list(pairing.notes)
-        self.layers: list[dict[str, Any]] = []
-        self.graphs: dict[str, Any] = {}
-        self.gathered = Gathered(self.sides)
-        self.proven: Proven | None = None
-
-    def report(self) -> Report:
-        """Run everything and put the report together."""
-        outputs = self._structure()
-        self.findings = with_unmatched(self.findings, self.sides, self.pairing, self.inputs, outputs)
-        located = any(finding.kind not in {Kind.UNMATCHED, Kind.WEIGHT} for finding in self.findings)
-        judged = Judged(float("inf"), float("inf"))
-        if outputs:
-            if not self._keras_channels_first() and len(outputs["keras"]) == len(outputs["torch"]):
-                self.notes += axes_notes(outputs["keras"], outputs["torch"])
-            judged = judge(outputs["keras"], outputs["torch"], self.limits, located)
-            self.findings += judged.findings
-            if judged.elements and not located and not any(f.kind is Kind.SHAPE for f in judged.findings):
-                self.findings += vacuous(self.sides, self.inputs, outputs)
-        if not self.findings:
-            self.findings += self.hiding
-        structure = judged.max_abs, judged.max_rel
-        if self.proven is not None:
-            structure = max(structure[0], self.proven.max_abs), max(structure[1], self.proven.max_rel)
-        if self.proven is not None and self.proven.usual is not None and not self.findings:
-            held_as = compare_as_held(self.sides, self.proven.usual)
-            self.findings += held_as.findings
-            self.proven.unproven += held_as.unproven
-        equal = bool(outputs) and all(finding.kind is Kind.UNMATCHED for finding in self.findings)
-        precision = Precision(max_abs=structure[0], max_rel=structure[1])
-        if equal and self.dtype != "float64":
-            precision = compare_in(self.dtype, self.sides, self.inputs, outputs)
-            self.findings += precision.findings
-        return Report(
-            verdict=verdict_of(self.findings, evaluated=bool(outputs), noisy=self.noisy),
-            max_abs_diff=precision.max_abs,
-            max_rel_diff=precision.max_rel,
-            findings=with_blueprints(self.findings, *self.sides, self.pairing.flattened),
-            notes=self.notes,
-            dtype=self.dtype,
-            structure=structure[1],
-            structure_abs=structure[0],
-            precision=precision.figures,
-            layers=self.layers,
-            graphs=self.graphs,
-            elements=judged.elements,
-            unproven=[*left_out(self.pairing), *(self.proven.unproven if self.proven else [])],
-            proof=self.proven.proof if self.proven else None,
-        )
-
-    def _keras_channels_first(self) -> bool:
-        layers = self.sides[0].layers().values()
-        return any(layer.settings.get("data_format") == "channels_first" for layer in layers)
-
-    def _structure(self) -> dict[Side, Outputs]:
-        """Outputs of both sides in float64; where they differ, here or on a further probe, the findings that say where."""
-        with ExitStack() as stack:
-            for model in self.sides:
-                stack.enter_context(model.precision("float64"))
-            pairs = [(item.keras, item.torch) for item in self.pairing.pairs]
-            stack.enter_context(self.sides[0].step_by_step(step_by_step(pairs, self.sides[1].layers())))
-            exact_folds(self.pairing, *self.sides)
-            inputs: dict[Side, list[Array]] = {
-                side: cast(values, "float64") for side, values in self.inputs.items()
-            }
-            outputs: dict[Side, Outputs] = {}
-            progress.at("forward")
-            for model in self.sides:
-                with self.gathered.watched(model.side):
-                    found, errors = evaluated(model, inputs[model.side])
-                self.findings += errors
-                if found is not None:
-                    outputs[model.side] = found
-            agree = False
-            if len(outputs) == 2:
-                keras, torch = self.sides
-                outputs["torch"] = in_keras_order(torch, outputs["keras"], outputs["torch"])
-                runs = {torch.side: traced_run(torch, inputs["torch"])}
-                self.limits, agree, moving = held(
-                    self.sides, inputs, outputs, OutputSpread(torch, inputs["torch"], runs["torch"].outputs)
-                )
-            if agree:
-                runs["keras"] = traced_run(keras, inputs["keras"])
-                self.hiding, notes = hiding(self.sides, inputs, outputs, runs, moving)
-                self.hiding += [f for side in self.sides for f in unlike_traced(side, inputs, outputs, runs)]
-                self.notes += notes
-                self.hides = bool(notes)
-            if not agree or self.hiding:
-                self._take(where(self.sides, inputs, self.pairing, bool(self.findings), outputs))
-            evaluated_both = len(outputs) == 2
-            self.findings = with_differing_values(self.findings, self.sides, self.pairing, evaluated_both)
-            if agree and not (self.findings or self.hiding or self.pairing.open):
-                self._prove(inputs, outputs)
-        return outputs if len(outputs) == 2 else {}
-
-    def _prove(self, inputs: dict[Side, list[Array]], outputs: dict[Side, Outputs]) -> None:
-        """What the main probe did not show."""
-        if not all(np.isfinite(value).all() for found in outputs.values() for _, value in found):
-            return  # no verdict rests on it: the outputs themselves are a finding
-        values = self.inputs["keras"]
-        self.proven = prove(
-            self.sides, self.pairing, values, inputs, outputs, self.gathered, self.quick, self.hides
-        )
-        self._take(self.proven.where)
-
-    def _take(self, found: Where) -> None:
-        """Where the sides differ goes into the report."""
-        self.findings[:0] = found.findings
-        self.noisy, self.layers, self.graphs = found.noisy, found.layers, found.graphs

@@ -98,7 +98,7 @@ def compare_in(
             rounded[model.side] = outputs
     if len(rounded) < 2:
         return found
-    spreads = {model.side: _Spread(dtype, model, inputs[model.side]) for model in sides}
+    spreads = {model.side: Dispersion(dtype, model, inputs[model.side]) for model in sides}
     found.max_abs, found.max_rel = greatest(rounded["keras"], rounded["torch"])
     overflow = _overflow(dtype, exact, rounded)
     found.findings += overflow
@@ -122,7 +122,7 @@ def compare_in(
     return found
 
 
-class _Spread:
+class Dispersion:
     """One side's spread in one dtype, measured as far as it is needed."""
 
     def __init__(self, dtype: str, model: Adapter, inputs: Sequence[Array]) -> None:
@@ -157,6 +157,13 @@ class _Spread:
             element = max(element, float(ratio.max(initial=0.0)))
             rms = max(rms, float(np.sqrt(np.mean(ratio**2))) if ratio.size else 0.0)
         return Roundoffs(element, rms)
+
+    def sizes(self, exact: Outputs) -> list[tuple[float, float]]:
+        """The greatest unit of each output, and the root of the mean square of all, as measured so far."""
+        return [
+            (float(unit.max(initial=0.0)), float(np.sqrt(np.mean(unit**2))) if unit.size else 0.0)
+            for unit in self._units(exact)
+        ]
 
     def of_scale(self, exact: Outputs) -> float:
         """The greatest unit of any element, relative to the greatest magnitude of its output."""
@@ -208,7 +215,7 @@ def _imprecise(
     inputs: Sequence[Array],
     exact: dict[Side, Outputs],
     rounded: dict[Side, Outputs],
-    measured: _Spread,
+    measured: Dispersion,
 ) -> Finding:
     """One side is less exact than its dtype allows; reduced precision is named where that was the cause."""
     tolerated, side = TOLERATED[dtype], model.side

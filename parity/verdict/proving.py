@@ -15,6 +15,7 @@ from parity.probes.gathered import Gathered
 from parity.report.proof import Proof, Unproven, UnprovenKind
 from parity.verdict.attempts import Attempts, Tried
 from parity.verdict.evaluate import forgotten, not_repeatable
+from parity.verdict.float32.lifting import still
 from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Outputs, judge
 from parity.verdict.runs import progress
@@ -23,6 +24,10 @@ from parity.verdict.runs.own_dtype import Usual
 from parity.verdict.where import Where, where
 from parity.weights.shake import shaken_alike
 
+UNLIKE = (
+    "a side that computes in float32 within gives more than its rounding away from what it gives in float64; does it look "
+    "at dtypes?"
+)
 MAIN = "the inputs as they are"
 
 
@@ -146,6 +151,7 @@ class _Proving:
                 return None
             tried, left = self.attempts.most(change)
             hidden = self._hidden(tried)
+            unlike = tried is not None and tried.agree and not still(self.sides, tried.inputs, tried.outputs)
         said = {entry.partition(":")[0] for entry in self.found.unproven}
         self.found.unproven += [entry for entry in left if entry.partition(":")[0] not in said]
         if tried is None:
@@ -155,6 +161,10 @@ class _Proving:
             return tried
         if hidden:
             self.found.where = Where(hidden)
+            return tried
+        if unlike:
+            text = f"with {tried.name}: {UNLIKE}"
+            self.found.where = Where([Finding(None, None, Kind.PRECISION, None, text)])
             return tried
         lost, size = tried.not_finite()
         if lost:

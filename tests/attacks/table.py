@@ -10,6 +10,7 @@ from tests.attacks.hostile.pair import Hostile
 from tests.attacks.rows import (
     axes,
     dropped,
+    float32,
     hidden_outputs,
     hiding,
     mapping,
@@ -19,7 +20,7 @@ from tests.attacks.rows import (
     weights,
 )
 
-ROOMS = (hiding, hidden_outputs, dropped, axes, weights, unreached, state, mapping, training)
+ROOMS = (hiding, hidden_outputs, dropped, axes, weights, unreached, state, mapping, training, float32)
 
 LOWER = (
     "(y + 1e6) - 1e6", "E[x²]-E[x]² at mean 1000", "softmax of great scores", "log of a softmax", "sigmoid as tanh",

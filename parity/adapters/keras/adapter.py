@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
 
 from parity.adapters.devices import keras_device
+from parity.adapters.float32.in_keras import declared_float32, keras_requests
+from parity.adapters.float32.log import Float32Log
 from parity.adapters.keras.blueprint import keras_blueprint
 from parity.adapters.keras.calls.composite import outputs_of
 from parity.adapters.keras.calls.watch import watched
@@ -21,6 +23,7 @@ from parity.adapters.keras.recurrent.part import cells_of
 from parity.adapters.keras.tensors import arrays, as_array, named_arrays, named_leaves, replaced
 from parity.adapters.keras.trace import framework, tensors_of, tracing
 from parity.adapters.keras.weights import peek, to_numpy, values_of, write
+from parity.adapters.patching import restored
 from parity.adapters.sites.making import made_at
 from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
@@ -61,6 +64,7 @@ class KerasAdapter:
                 "Call it once on a sample input, or pass inputs=."
             )
         self.form, self.keys, self.orders, self.said = Form(), (), (), ()
+        self.float32 = Float32Log()
         self.objects, self._aliases = layers_of(model)
         self._passing = {id(cell): layer for layer in self.objects.values() for cell in cells_of(layer)}
         self.variables = {
@@ -232,9 +236,27 @@ class KerasAdapter:
         """Multiply without reduced precision (TF32); yields whether it was switched on."""
         return full_multiplication()
 
-    def precision(self, dtype: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def precision(self, dtype: str) -> Iterator[None]:
         """Hold and compute with the same weights in another dtype, while this is open."""
-        return precision(self.model, self.every_variable(), self.device, dtype)
+        with (
+            precision(self.model, self.every_variable(), self.device, dtype),
+            restored(self.float32, "held", dtype == "float64"),
+            self.float32_seen() if self.float32.lifting else nullcontext(),
+        ):
+            yield
+
+    def float32_seen(self) -> AbstractContextManager[None]:
+        """While this is open, what the model asks for in float32 goes past `self.float32`."""
+        return keras_requests(self.float32)
+
+    def declared_float32(self) -> set[str]:
+        """Paths of the layers that were made to compute in float32 where others were not asked to."""
+        return declared_float32(self.objects)
+
+    def like(self, value: Any, array: Array) -> Any:
+        """An array as a tensor in the place of another."""
+        return replaced(value, [array])
 
 
 def _tensors(inputs: Sequence[Array]) -> list[Any]:

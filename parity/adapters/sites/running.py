@@ -66,7 +66,12 @@ def belongs_to_user(filename: str) -> bool:
 
 def site_of(node: Node) -> CodePlace | None:
     """Where a step is written, with its expression; None where no line of the user's runs it."""
-    return None if node.spot is None else _site(*node.spot)
+    return None if node.spot is None else place_of(node.spot)
+
+
+def place_of(spot: Spot) -> CodePlace:
+    """Where an instruction is written, with its expression."""
+    return _site(*spot)
 
 
 def site_of_spot(spot: Spot) -> CodePlace:

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from parity.adapters.devices import torch_device
+from parity.adapters.float32.in_torch import seen
+from parity.adapters.float32.log import Float32Log
 from parity.adapters.patching import restored
 from parity.adapters.sites.making import made_at
 from parity.adapters.torch.blueprint import torch_blueprint
@@ -66,6 +68,7 @@ class TorchAdapter:
             )
         self.objects, self._aliases = layers_of(module)
         self._dtype: torch.dtype | None = None
+        self.float32 = Float32Log()
         self.form, self.keys, self.orders, self.said = Form(constants=constants(module)), (), (), ()
         self.said = tuple(
             f"torch {path} is computed in every pass ({how}): its effective weight is copied and compared, and training "
@@ -249,5 +252,22 @@ class TorchAdapter:
     def precision(self, dtype: str) -> Iterator[None]:
         """Hold and compute with the same weights in another dtype, on this adapter's device, while this is open."""
         wanted = getattr(torch, dtype)
-        with restored(self, "_dtype", wanted), precision(self.module, self.device, wanted):
+        with (
+            restored(self, "_dtype", wanted),
+            precision(self.module, self.device, wanted),
+            restored(self.float32, "held", dtype == "float64"),
+            self.float32_seen() if self.float32.lifting else nullcontext(),
+        ):
             yield
+
+    def float32_seen(self) -> AbstractContextManager[None]:
+        """While this is open, what the module asks for in float32 goes past `self.float32`."""
+        return seen(self.float32)
+
+    def declared_float32(self) -> set[str]:
+        """None: a torch module does not say in what it computes."""
+        return set()
+
+    def like(self, value: Any, array: Array) -> Any:
+        """An array as a tensor in the place of another."""
+        return replaced(value, [array])

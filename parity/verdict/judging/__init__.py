@@ -1,0 +1,1 @@
+"""One comparison from its first pass to its report."""
