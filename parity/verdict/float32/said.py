@@ -75,7 +75,10 @@ def _finding(
     )
     lines = lines_of(asked)
     where = f" at {lines[0]}" if lines else ""
-    out, too = f"leave out the cast to float32 on the {side} side{where}", f"compute the same part in float32 in {other}"
+    out, too = (
+        f"leave out the cast to float32 on the {side} side{where}",
+        f"compute the same part in float32 in {other}",
+    )
     fix = Fix(out, too) if side == "Keras" else Fix(too, out, f"{out}, or {too}")
     at = lines[0] if lines else None
     return Finding(
