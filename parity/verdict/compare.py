@@ -22,7 +22,7 @@ from parity.report.result import Report
 from parity.training.findings import add_training
 from parity.training.initial.findings import add_initialisers
 from parity.training.requests import loss_checked, optimizer_checked
-from parity.verdict.judging.comparison import Comparison
+from parity.verdict.judging.comparison import PairComparison
 from parity.verdict.runs import progress
 from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides, taking
 
@@ -107,7 +107,7 @@ def compare(
         candidates, refused = taking(keras, torch, inputs, mapping, layout)
         for values in candidates:
             paired = pair_models(keras, torch, mapping, values, ignore=ignore) if pairing is None else pairing
-            comparison = Comparison(keras, torch, paired, values, dtype, quick)
+            comparison = PairComparison(keras, torch, paired, values, dtype, quick)
             report = comparison.report()
             # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
             raised = any(finding.kind is Kind.ERROR for finding in report.findings)

@@ -56,7 +56,7 @@ def _wide(value: Any) -> Any:
 
 def _like(name: str, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """`x.to(y)` and `x.type_as(y)` of a float32 tensor y."""
-    others = [value for value in [*args[1:], *kwargs.values()] if isinstance(value, torch.Tensor)]
-    if not others or others[0].dtype != torch.float32:
+    tensors = [value for value in [*args[1:], *kwargs.values()] if isinstance(value, torch.Tensor)]
+    if not tensors or tensors[0].dtype != torch.float32:
         return None
-    return (args[0], others[0].device, torch.float64), {}
+    return (args[0], tensors[0].device, torch.float64), {}

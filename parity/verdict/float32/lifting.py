@@ -211,8 +211,8 @@ def explained(
     for side in exact:
         for number, ((_, want), (_, value)) in enumerate(zip(exact[side], plain[side], strict=True)):
             off = distance(want, value)
-            greatest_unit = min(sizes[other][number][0] for other in exact)
-            mean_unit = min(sizes[other][number][1] for other in exact)
+            greatest_unit = min(sizes[name][number][0] for name in exact)
+            mean_unit = min(sizes[name][number][1] for name in exact)
             if float(off.max(initial=0.0)) > tolerated.element * greatest_unit:
                 return False
             if off.size and float(np.sqrt(np.mean(off**2))) > tolerated.rms * mean_unit:

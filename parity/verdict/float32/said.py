@@ -61,13 +61,13 @@ def findings_of(
 def _finding(
     keras: str, torch: str | None, asked: Sequence[Placed], gap: float, agree: bool, tried: bool
 ) -> Finding:
-    side, other = ("Keras", "torch") if asked[0].side == "keras" else ("torch", "Keras")
+    side, second = ("Keras", "torch") if asked[0].side == "keras" else ("torch", "Keras")
     cause = "softmax-precision" if all(one.softmax for one in asked) else "float32-cast"
     within = any(one.request.place and torch and one.request.place in torch.split(", ") for one in asked)
     within = within or any(one.request.place == keras for one in asked)
     kind = Kind.OUTPUT if torch is None else Kind.LAYER if within else Kind.WIRING
     what = "its softmax" if cause == "softmax-precision" else "a part"
-    text = f"the {side} side computes {what} in float32{_at(asked)}, the {other} side does not"
+    text = f"the {side} side computes {what} in float32{_at(asked)}, the {second} side does not"
     text += (
         f"; that moves the output by {gap:.2g} of its scale in float64, and with the casts lifted both sides agree"
         if agree
@@ -77,7 +77,7 @@ def _finding(
     where = f" at {lines[0]}" if lines else ""
     out, too = (
         f"leave out the cast to float32 on the {side} side{where}",
-        f"compute the same part in float32 in {other}",
+        f"compute the same part in float32 in {second}",
     )
     fix = Fix(out, too) if side == "Keras" else Fix(too, out, f"{out}, or {too}")
     at = lines[0] if lines else None

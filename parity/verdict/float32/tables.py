@@ -114,8 +114,8 @@ def settled(
                 continue
             look = _Alike(kept[model.side])
             computing.trace(inputs[computing.side], look)
-            for other in kept[computing.side]:
-                look.look(other.value)
+            for known in kept[computing.side]:
+                look.look(known.value)
             for table in kept[model.side]:
                 value = look.found.get(table.path)
                 if value is None or np.array_equal(value, table.value):

@@ -34,7 +34,7 @@ from parity.verdict.where import Where, where
 from parity.weights.differences import exact_folds
 
 
-class Comparison:
+class PairComparison:
     """One comparison of the outputs: the two sides, their pairing, and the input."""
 
     def __init__(
