@@ -151,6 +151,7 @@ class Trace:
         flattened: (H, W, C) of the image that was flattened in front of a layer, by path (Keras alone).
         uses: what the operations do with the weights of layers of unknown classes, by the tensors' paths.
         walks: the rows that are read one behind the other of tables, by the tensors' paths.
+        unread: paths of the tensors that no step reads, although the layer that has them runs.
         expanded: the same pass with what happens within attention layers as steps; None where there are none.
     """
 
@@ -162,6 +163,7 @@ class Trace:
     flattened: dict[str, tuple[int, ...]] = field(default_factory=dict)
     uses: dict[str, tuple[WeightUse, ...]] = field(default_factory=dict)
     walks: Mapping[str, RowRun] = field(default_factory=dict)
+    unread: frozenset[str] = frozenset()
     expanded: Trace | None = None
 
     @property

@@ -55,6 +55,7 @@ class TensorInfo:
 
     `uses` is what the operations of a traced pass do with it, where its layer is of a class that is not known.
     `fixed` says that training never changes it: an index, a mask, a table, statistics of the data.
+    `unread` says that no step of a traced pass reads it, although its layer runs; it is `fixed` then.
     `walk` are the rows that a traced pass reads of a table of positions.
     """
 
@@ -65,6 +66,7 @@ class TensorInfo:
     aliases: tuple[str, ...] = ()
     uses: tuple[WeightUse, ...] = ()
     fixed: bool = False
+    unread: bool = False
     walk: RowRun | None = None
 
 

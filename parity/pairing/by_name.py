@@ -232,13 +232,23 @@ class Matcher:
         return pairing
 
     def _keep(self, side: Side, alone: list[str]) -> None:
-        """Tensors that training never changes, which one side alone has, stay as they are."""
+        """Tensors that training never changes, or no step reads, which one side alone has, stay as they are."""
         self.pairing.constants += tuple((side, path) for path in alone)
-        if alone:
-            self.pairing.notes.append(
-                f"{'Keras' if side == 'keras' else 'torch'} alone has {listed(alone)}, which training never changes: "
-                "not copied, and judged by what comes out"
-            )
+        layers = self.keras if side == "keras" else self.torch
+        unread = {t.path for layer in layers.values() for t in layer.tensors if t.unread}
+        name = "Keras" if side == "keras" else "torch"
+        for paths, why in (
+            (
+                [path for path in alone if path not in unread],
+                "training never changes: not copied, and judged by what comes out",
+            ),
+            (
+                [path for path in alone if path in unread],
+                "no step reads: not copied, and no part of what is compared",
+            ),
+        ):
+            if paths:
+                self.pairing.notes.append(f"{name} alone has {listed(paths)}, which {why}")
 
     def _leave(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from parity.core.adapter import Adapter
 from parity.core.layout import convolution
 from parity.core.trace import Trace
-from parity.core.types import Array
+from parity.core.types import Array, LayerInfo
 from parity.pairing.pair import Pairing
 from parity.pairing.problems.problem import Problem, ProblemKind, held
 from parity.pairing.slots import Slot, tensor_at
@@ -31,7 +33,27 @@ def traced(model: Adapter, values: list[Array]) -> Trace:
         rows = RowsRead(layers, model.peek)
         inner = model.trace(values, rows, inside=True)[1]
         trace.uses, trace.walks = uses_of(inner, layers), rows.walks(inner)
+        trace.unread = _unread(model, inner, layers)
     return trace
+
+
+def _unread(model: Adapter, inner: Trace, layers: Mapping[str, LayerInfo]) -> frozenset[str]:
+    """Tensors that no step reads, of layers that the pass looked into: a head that nobody calls."""
+    read = {node.path for node in inner.nodes if node.sort == "parameter" and node.path is not None}
+    called = {node.path for node in inner.nodes if node.sort == "layer"}
+    ran = {node.scope for node in inner.nodes if node.sort == "op"}
+    left = [
+        tensor.path
+        for path, layer in layers.items()
+        if unknown(layer) and layer.leaf and path in ran and path not in called
+        for tensor in layer.tensors
+        if tensor.path not in read
+    ]
+    if not left or not inner.complete:
+        return frozenset()
+    known = {tensor.path for layer in layers.values() for tensor in layer.tensors}
+    tied = {model.storage(path) for path in known - set(left)}
+    return frozenset(path for path in left if model.storage(path) not in tied)
 
 
 def open_kernels(pairing: Pairing, keras: Adapter, torch: Adapter) -> list[Slot]:

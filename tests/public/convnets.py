@@ -103,7 +103,11 @@ PAIRS: dict[str, PublicPair] = {
         applications("ResNet50V2", include_top=False),
         timm("resnetv2_50"),
         picture(1, 65, 96, 3),
-        **differ("batchnorm-epsilon", why="resnet.py: epsilon 1.001e-5; timm: 1e-5"),
+        **differ(
+            "batchnorm-epsilon", "stride-placement", "stride-value", "padding-size",
+            why="resnet.py: epsilon 1.001e-5, strides in a stage's last block, zeros in front of the first maximum; "
+            "timm: 1e-5, strides in the first block, no zeros",
+        ),
     ),
     "ResNetV2": PublicPair(
         hub(

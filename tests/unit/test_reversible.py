@@ -83,3 +83,56 @@ def test_a_head_of_its_own_is_none_that_is_tied() -> None:
     model, module = keras_model(tied=True), pair(tied=False)[1]
     with pytest.raises(parity.PairingError):
         parity.transfer(module, model, inputs=TOKENS)
+
+
+def test_a_matrix_that_no_step_reads_is_said_and_needs_no_counterpart() -> None:
+    tokens = keras.Input((None,), dtype="int32")
+    words = keras.layers.ReversibleEmbedding(WORDS, WIDTH, tie_weights=False, name="words")
+    x = keras.layers.LayerNormalization(epsilon=1e-5, name="norm")(words(tokens))
+    model = keras.Model(tokens, keras.layers.Dense(WIDTH, activation="relu", name="inner")(x))
+
+    class Body(Net):
+        def forward(self, tokens: Any) -> Any:
+            return torch.relu(self.fc(self.ln(self.embed(tokens))))
+
+    module = Body(tied=False, functional=True).eval()
+    before = words.reverse_embeddings.numpy()
+    for source, target in ((module, model), (model, module)):
+        result = parity.transfer(source, target, inputs=TOKENS)
+        assert any("words.reverse_embeddings, which no step reads" in note for note in result.notes), (
+            result.notes
+        )
+        report = parity.compare(model, module, TOKENS)
+        assert report, str(report)
+    np.testing.assert_array_equal(words.reverse_embeddings.numpy(), before)
+
+
+def test_a_weight_that_is_forgotten_on_one_side_is_found() -> None:
+    class Scaled(nn.Module):
+        def __init__(self, used: bool) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.linspace(0.5, 2.0, WIDTH))
+            self.fc = nn.Linear(WIDTH, 5)
+            self.used = used
+
+        def forward(self, x: Any) -> Any:
+            return self.fc(x * self.scale if self.used else x * 1.0)
+
+    class Scale(keras.layers.Layer):  # type: ignore[misc,name-defined]
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+
+        def call(self, x: Any) -> Any:
+            return x * self.scale
+
+    x = np.random.default_rng(0).uniform(-1, 1, (4, WIDTH)).astype(np.float32)
+    for used in (True, False):
+        image = keras.Input((WIDTH,))
+        model = keras.Model(image, keras.layers.Dense(5, name="fc")(Scale(name="scale")(image)))
+        module = Scaled(used).eval()
+        if used:
+            parity.transfer(module, model, inputs=x)
+            assert parity.compare(model, module, x)
+        else:
+            with pytest.raises(parity.PairingError):
+                parity.transfer(module, model, inputs=x)

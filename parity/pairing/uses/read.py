@@ -44,7 +44,14 @@ def uses_of(trace: Trace, layers: Mapping[str, LayerInfo]) -> dict[str, tuple[We
 
 def as_traced(layers: Mapping[str, LayerInfo], trace: Trace) -> dict[str, LayerInfo]:
     """The layers with what a traced pass says of their weights."""
-    return with_walks(with_uses(layers, trace.uses), trace.walks)
+    found = with_walks(with_uses(layers, trace.uses), trace.walks)
+    for path, layer in found.items():
+        if any(tensor.path in trace.unread for tensor in layer.tensors):
+            tensors = tuple(
+                replace(t, fixed=True, unread=True) if t.path in trace.unread else t for t in layer.tensors
+            )
+            found[path] = replace(layer, tensors=tensors)
+    return found
 
 
 def with_uses(
