@@ -296,6 +296,47 @@ def resized(x: torch.Tensor) -> torch.Tensor:
     return torch.einsum("ih,nchw,jw->ncij", ROWS.to(x.dtype), x, COLUMNS.to(x.dtype))
 
 
+def gelu_by_tanh(x: torch.Tensor) -> torch.Tensor:
+    return 0.5 * x * (1 + torch.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+
+
+def gelu_by_erf(x: torch.Tensor) -> torch.Tensor:
+    return x * 0.5 * (1 + torch.erf(x / 2**0.5))
+
+
+def gelu_in_keras(x: Any) -> Any:
+    return 0.5 * x * (1 + ops.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+
+
+def own_softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
+    raised = torch.exp(x - x.amax(dim, keepdim=True))
+    return raised / raised.sum(dim, keepdim=True)
+
+
+def attended(x: Any) -> Any:
+    return ops.matmul(ops.softmax(ops.matmul(x, ops.transpose(x, (0, 2, 1))) / 6**0.5), x)
+
+
+PLACES = np.stack(np.meshgrid(np.linspace(-1.2, 1.0, 7), np.linspace(-0.9, 1.1, 9)), -1)
+"""(column, row) of places to sample at, -1 and 1 at the edges of the image, some outside."""
+
+
+def sampled(x: torch.Tensor, align_corners: bool = False, **options: Any) -> torch.Tensor:
+    grid = torch.as_tensor(PLACES, dtype=x.dtype).expand(len(x), -1, -1, -1)
+    return F.grid_sample(x, grid, align_corners=align_corners, **{"padding_mode": "border", **options})
+
+
+def keras_sampled(x: Any) -> Any:
+    rows, columns = (np.clip(((PLACES[..., i] + 1) * n - 1) / 2, 0, n - 1) for i, n in ((1, 12), (0, 8)))
+    top, left = np.floor(rows).clip(0, 10).astype(int), np.floor(columns).clip(0, 6).astype(int)
+    down, right = (rows - top)[None, ..., None], (columns - left)[None, ..., None]
+    flat = ops.reshape(x, (-1, 96, 6))
+    at = {(i, j): ops.take(flat, (top + i) * 8 + left + j, axis=1) for i in (0, 1) for j in (0, 1)}
+    upper = at[0, 0] * (1 - right) + at[0, 1] * right
+    lower = at[1, 0] * (1 - right) + at[1, 1] * right
+    return upper * (1 - down) + lower * down
+
+
 CASES = (
     Case("depth-to-space-order", "PixelShuffle", keras_blocks,
          lambda x: F.pixel_shuffle(regrouped(torch.cat([x, x], 1)), 2), lambda x: F.pixel_shuffle(torch.cat([x, x], 1), 2)),
@@ -360,6 +401,41 @@ CASES = (
     Case("precision-cast", "norm", keras_rms, lambda x: rms(x, 1e-3),
          lambda x: (x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-3)).to(x.dtype), "tokens"),
     Case("slice-offset", "cropped", lambda x: x[:, 2:10, 1:7], lambda x: sliced(x, 2), lambda x: sliced(x, 1)),
+    Case("gelu-approximation", "own tanh", lambda x: ops.gelu(x, approximate=False), gelu_by_erf, gelu_by_tanh, "tokens"),
+    Case("gelu-approximation", "own erf", lambda x: ops.gelu(x, approximate=True), gelu_by_tanh, gelu_by_erf, "tokens"),
+    Case("gelu-approximation", "Keras' own", gelu_in_keras, gelu_by_tanh, F.gelu),
+    Case("gelu-approximation", "by sigmoid", lambda x: x * ops.sigmoid(1.702 * x), lambda x: x * torch.sigmoid(1.702 * x),
+         F.gelu, "tokens"),
+    Case("softmax-axis", "own", lambda x: ops.softmax(x, 1), lambda x: own_softmax(x, 1), lambda x: own_softmax(x, 2),
+         "tokens"),
+    Case("activation-kind", "log", lambda x: ops.softmax(x, -1), lambda x: F.softmax(x, -1),
+         lambda x: F.log_softmax(x, -1), "tokens"),
+    Case("slice-offset", "rolled", lambda x: ops.roll(x, 2, 1), lambda x: x.roll(2, 1), lambda x: x.roll(-2, 1), "tokens"),
+    Case("slice-offset", "first", lambda x: ops.repeat(x[:, -1:], 8, 1), lambda x: x[:, -1:].repeat(1, 8, 1),
+         lambda x: x[:, :1].repeat(1, 8, 1), "tokens"),
+    Case("padding-size", "elsewhere", lambda x: ops.pad(x, [[0, 0], [0, 1], [0, 1], [0, 0]]),
+         lambda x: F.pad(x, (0, 1, 0, 1)), lambda x: F.pad(x, (1, 0, 1, 0))),
+    Case("padding-mode", "circular", lambda x: ops.concatenate([x[:, :, -1:], x, x[:, :, :1]], 2),
+         lambda x: F.pad(x, (1, 1, 0, 0), "circular"), lambda x: F.pad(x, (1, 1, 0, 0), "replicate")),
+    Case("constant-value", "cap", lambda x: 5.0 * ops.tanh(x / 5.0), lambda x: 5.0 * torch.tanh(x / 5.0),
+         lambda x: 3.0 * torch.tanh(x / 3.0), "tokens"),
+    Case("constant-value", "both limits", lambda x: ops.clip(x, -0.3, 0.3), lambda x: x.clamp(-0.3, 0.3),
+         lambda x: x.clamp(-0.5, 0.5), "tokens"),
+    Case("constant-value", "size of the features", lambda x: x * 6**0.5, lambda x: x * 6**0.5, lambda x: x * 1, "tokens"),
+    Case("axis-value", "squares", lambda x: x * ops.rsqrt(ops.mean(x * x, (1, 2), keepdims=True) + 1e-6),
+         lambda x: x * torch.rsqrt((x * x).mean((1, 2), keepdim=True) + 1e-6),
+         lambda x: x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6), "tokens"),
+    Case("normalised-axes", "length", lambda x: ops.normalize(x, axis=-1, order=2), lambda x: F.normalize(x, dim=-1),
+         lambda x: F.normalize(x, dim=1), "tokens"),
+    Case("layernorm-epsilon", "function", keras_normed((2,)), lambda x: F.layer_norm(x, (6,), eps=1e-4),
+         lambda x: F.layer_norm(x, (6,), eps=1e-6), "tokens"),
+    Case("attention-scale", "own", attended, lambda x: F.scaled_dot_product_attention(x, x, x),
+         lambda x: F.scaled_dot_product_attention(x, x, x, scale=1.0), "tokens"),
+    Case("step-missing", "mean", lambda x: x - ops.mean(x, 1, keepdims=True), lambda x: x - x.mean(1, keepdim=True),
+         lambda x: x * 1, "tokens"),
+    Case("resize-align-corners", "sampled", keras_sampled, sampled, lambda x: sampled(x, True)),
+    Case("resize-mode", "sampled", keras_sampled, sampled, lambda x: sampled(x, mode="bicubic")),
+    Case("padding-mode", "sampled", keras_sampled, sampled, lambda x: sampled(x, padding_mode="zeros")),
     Case("step-missing", "turned", lambda x: ops.flip(x, 1), lambda x: x.flip(2), lambda x: x),
     Case("step-missing", "too much", lambda x: x, lambda x: x * 1.0, lambda x: x.roll(1, 3)),
 )  # fmt: skip

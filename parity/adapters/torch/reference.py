@@ -103,6 +103,7 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": F.silu,
     "gelu by erf": F.gelu,
     "gelu by tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu by sigmoid": lambda x: x * torch.sigmoid(1.702 * x),
     "hard sigmoid x/6+0.5": F.hardsigmoid,
     "hard sigmoid 0.2x+0.5": lambda x: torch.clamp(0.2 * x + 0.5, 0, 1),
     "hard swish x/6+0.5": F.hardswish,

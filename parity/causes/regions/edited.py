@@ -9,11 +9,12 @@ import numpy as np
 
 from parity.adapters.torch.edits.edit import Called, Edit
 from parity.adapters.torch.edits.every import alternatives
-from parity.adapters.torch.edits.functions import CASTS, factor, further
-from parity.adapters.torch.edits.numbers import Setting, changed_places, numbers
+from parity.adapters.torch.edits.functions import CASTS, factor, further, in_place_of, made_of
+from parity.adapters.torch.edits.numbers import Setting, changed_places, numbers, tied
 from parity.adapters.torch.edits.tape import Tape
 from parity.causes.regions.solved import solved
 from parity.causes.steps.budget import spend
+from parity.causes.steps.identify import plain_number
 from parity.core.types import Array
 
 MOST = 120
@@ -52,10 +53,12 @@ class Settled:
     Attributes:
         edits: the change of each call, by its number; they are one change of one line.
         slot: the tensor behind which a step more stands; None where calls are changed.
+        source: what that step takes, where it stands for all the calls between the two.
     """
 
     edits: Mapping[int, Edit]
     slot: int | None = None
+    source: int | None = None
 
     @property
     def edit(self) -> Edit:
@@ -69,7 +72,9 @@ class Settled:
             with np.errstate(all="ignore"):
                 if self.slot is not None:
                     inserted = self.edit.change
-                    return goal.tape.inserted(self.slot, lambda x: inserted(_nothing, (x,), {}), goal.end)
+                    return goal.tape.inserted(
+                        self.slot, lambda x: inserted(_nothing, (x,), {}), goal.end, self.source
+                    )
                 changes = {number: edit.change for number, edit in self.edits.items()}
                 return goal.tape.changed(changes, goal.end)
         except Exception:  # any step, any error: so changed, it cannot run
@@ -91,7 +96,7 @@ def changes(goal: Goal) -> list[Settled]:
     if len(tape.calls) > MOST:
         return []
     calls = [Called.of(tape, number) for number in tape.leading_to(goal.end)]
-    for tier in (_changed_steps, _changed_numbers, _further_steps):
+    for tier in (_changed_steps, _changed_numbers, _written_out, _further_steps):
         found = list(_distinct(tier(goal, calls)))
         if found:
             return found
@@ -142,6 +147,10 @@ def _changed_numbers(goal: Goal, calls: Sequence[Called]) -> Iterator[Settled]:
             item = _with_number(goal, {step.number: number})
             if item is not None:
                 yield item
+    for together in tied(calls):
+        item = _with_number(goal, together)
+        if item is not None:
+            yield item
     for line in _lines(calls):
         for held in zip(*(numbers(step) for step in line), strict=False):
             item = _with_number(goal, {step.number: n for step, n in zip(line, held, strict=True)})
@@ -160,7 +169,27 @@ def _with_number(goal: Goal, held: Mapping[int, Setting]) -> Settled | None:
     if first.own:
         return None
     found = solved(first.value, lambda trial: made(trial).result(goal), goal.wanted)
-    return made(found) if found is not None and made(found).settles(goal) else None
+    return None if found is None else _plainest(goal, made, found)
+
+
+def _plainest(goal: Goal, made: Callable[[float], Settled], value: float) -> Settled | None:
+    """A change with the short decimal that a solved number stands for, else with the number itself."""
+    tried = (made(number) for number in dict.fromkeys((plain_number(value), value)))
+    return next((item for item in tried if item.settles(goal)), None)
+
+
+def _written_out(goal: Goal, calls: Sequence[Called]) -> Iterator[Settled]:
+    """Another function in place of one that several calls make up: an activation or a softmax that is written out."""
+    base, data = goal.tape.base, goal.tape.data
+    for start in dict.fromkeys(slot for step in calls for slot in step.call.takes):
+        if start in goal.tape.first and start not in data:
+            continue
+        for slot in dict.fromkeys(slot for step in calls for slot in step.call.gives if slot != start):
+            known = made_of(base[start], base[slot])
+            for edit in () if known is None else in_place_of(known, base[start].ndim):
+                item = Settled({-1: edit}, slot, start)
+                if item.settles(goal):
+                    yield item
 
 
 def _further_steps(goal: Goal, calls: Sequence[Called]) -> Iterator[Settled]:
@@ -182,5 +211,6 @@ def _further_steps(goal: Goal, calls: Sequence[Called]) -> Iterator[Settled]:
 def _with_factor(goal: Goal, slot: int) -> Settled | None:
     """A factor behind a tensor that settles a goal."""
     value = solved(1.0, lambda trial: Settled({-1: factor(trial)}, slot).result(goal), goal.wanted)
-    item = None if value is None else Settled({-1: factor(value)}, slot)
-    return item if item is not None and item.settles(goal) else None
+    return (
+        None if value is None else _plainest(goal, lambda number: Settled({-1: factor(number)}, slot), value)
+    )

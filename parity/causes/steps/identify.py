@@ -53,6 +53,7 @@ NOTHING = "nothing"
 FORMS = {
     "gelu by erf": "gelu",
     "gelu by tanh": "gelu",
+    "gelu by sigmoid": "gelu",
     "hard sigmoid x/6+0.5": "hard sigmoid",
     "hard sigmoid 0.2x+0.5": "hard sigmoid",
     "hard swish x/6+0.5": "hard swish",

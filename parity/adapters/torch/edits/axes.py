@@ -43,7 +43,7 @@ def changed_axes(step: Called) -> Iterator[Edit]:
     axes = positive(own, rank)
     cause = "softmax-axis" if name in SOFTMAXES else "axis-value"
     for tried in _alternatives(axes, rank, name):
-        value: Any = tried[0] if isinstance(own, int) else tried
+        value: Any = tried[0] if isinstance(own, int) and len(tried) == 1 else tried
         change = _flipped(tried) if name in {"flip", "fliplr", "flipud"} else with_given(key, place, value)
         yield Edit(cause, f"{name} over {_shown(tried)}", f"{name} over {_shown(axes)}", change)
 

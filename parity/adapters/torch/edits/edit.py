@@ -82,12 +82,12 @@ def given(
     return args[position] if position < len(args) else default
 
 
-def of_first(function: Callable[..., Any]) -> CallChange:
+def of_first(function: Callable[..., Any], **options: Any) -> CallChange:
     """A change that computes from the first tensor alone."""
 
     def change(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         first = next(leaf for leaf in leaves_of((args, kwargs)) if isinstance(leaf, torch.Tensor))
-        return function(first)
+        return function(first, **options)
 
     return change
 

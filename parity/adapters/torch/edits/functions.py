@@ -20,7 +20,6 @@ OWN_NAMES = {
     "logsigmoid": "log-sigmoid", "celu": "celu", "hardtanh": "hardtanh", "prelu": "prelu", "exp": "exp", "erf": "erf",
 }  # fmt: skip
 """Activations as torch calls them."""
-FORMS = {"gelu": "gelu-approximation", "hard": "hard-sigmoid-form"}
 SOFTMAXES: dict[str, Callable[..., torch.Tensor]] = {"softmax": F.softmax, "log_softmax": F.log_softmax}
 SWAPPED = {
     "sub",
@@ -63,14 +62,7 @@ def _activations(step: Called) -> Iterator[Edit]:
         own = "gelu by tanh"
     for name, function in ACTIVATIONS.items():
         if name != own:
-            form = own.split(" ")[0]
-            alike = form == name.split(" ")[0] and own.rsplit(" ", 1)[0] == name.rsplit(" ", 1)[0]
-            yield Edit(
-                FORMS.get(form, "activation-kind") if alike else "activation-kind",
-                name,
-                own,
-                of_first(function),
-            )
+            yield Edit(_kind_of(own, name), name, own, of_first(function))
     if step.name == "softplus":
         yield from _threshold(step)
     yield Edit("activation-missing", "no activation", own, of_first(lambda z: z))
@@ -178,6 +170,8 @@ def further(x: torch.Tensor) -> Iterator[Edit]:
                    of_first(lambda z, axis=axis: z.flip(axis)))  # fmt: skip
         yield Edit("step-missing", f"vectors along axis {axis} made of length 1", "no such step",
                    of_first(lambda z, axis=axis: F.normalize(z, 2.0, axis)))  # fmt: skip
+        yield Edit("step-missing", f"less its mean along axis {axis}", "no such step",
+                   of_first(lambda z, axis=axis: z - z.mean(axis, keepdim=True)))  # fmt: skip
         for text, softmax in SOFTMAXES.items():
             yield Edit("activation-missing", f"{text} over axis {axis}", f"no {text}",
                        of_first(lambda z, f=softmax, axis=axis: f(z, axis)))  # fmt: skip
@@ -186,5 +180,53 @@ def further(x: torch.Tensor) -> Iterator[Edit]:
 def factor(value: float) -> Edit:
     """A factor behind a tensor."""
     return Edit(
-        "constant-value", f"multiplied by {value:.7g}", "no such factor", of_first(lambda z: z * value)
+        "constant-value", f"multiplied by {value:.12g}", "no such factor", of_first(lambda z: z * value)
     )
+
+
+# --- functions that are written out ---------------------------------------------------------------
+
+
+def made_of(x: torch.Tensor, y: torch.Tensor) -> str | None:
+    """The activation or softmax that makes one tensor of another; None where none of the list does."""
+    if x.shape != y.shape or x.dtype != y.dtype or not x.is_floating_point() or x.numel() < 8:
+        return None
+    for name, function in written().items():
+        if torch.allclose(function(x), y, rtol=1e-11, atol=1e-13):
+            return name
+    for name, axis in _softmaxes_of(x.ndim):
+        if torch.allclose(SOFTMAXES[name](x, axis), y, rtol=1e-11, atol=1e-13):
+            return f"{name} over axis {axis}"
+    return None
+
+
+def written() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """The activations that are written out by hand."""
+    return {name: function for name, function in ACTIVATIONS.items() if name != "exp"}
+
+
+def _softmaxes_of(rank: int) -> list[tuple[str, int]]:
+    return [(name, axis) for name in SOFTMAXES for axis in range(1, rank)]
+
+
+def in_place_of(own: str, rank: int) -> Iterator[Edit]:
+    """Another function in place of the one that was made out."""
+    for name, function in written().items():
+        if name != own:
+            yield Edit(_kind_of(own, name), name, own, of_first(function))
+    for name, axis in _softmaxes_of(rank):
+        text = f"{name} over axis {axis}"
+        if text != own:
+            cause = "softmax-axis" if own.startswith(f"{name} ") else "activation-kind"
+            yield Edit(cause, text, own, of_first(SOFTMAXES[name], dim=axis))
+    yield Edit("activation-missing", "no activation", own, of_first(lambda z: z))
+
+
+def _kind_of(own: str, name: str) -> str:
+    """What it is called where one activation stands for another: two forms of one have a cause of their own."""
+    forms = [(" by ", "gelu-approximation"), (" x/6", "hard-sigmoid-form"), (" 0.2x", "hard-sigmoid-form")]
+
+    def head(text: str) -> tuple[str, str]:
+        return next(((text.split(mark)[0], cause) for mark, cause in forms if mark in text), (text, ""))
+
+    return head(own)[1] or "activation-kind" if head(own) == head(name) else "activation-kind"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class Setting:
     def edit(self, value: float) -> Edit:
         """Another number in its place."""
         own = self.own or f"{self.name} {self.value:.7g}"
-        return Edit(self.cause, f"{self.name} {value:.7g}", own, self.put(value))
+        return Edit(self.cause, f"{self.name} {value:.12g}", own, self.put(value))
 
 
 def numbers(step: Called) -> Iterator[Setting]:
@@ -87,6 +87,39 @@ def _keyword(key: str, value: float) -> CallChange:
         return function(*args[:place], **{**kwargs, key: value})
 
     return change
+
+
+def tied(calls: Sequence[Called]) -> Iterator[dict[int, Setting]]:
+    """Numbers of one size that stand at several places of the calls, by the calls' numbers: x / 5, 5 * x, clip(-5, 5)."""
+    found: dict[float, dict[int, list[tuple[int, float]]]] = {}
+    for step in calls:
+        for place, leaf in enumerate(pytree.tree_flatten((step.args, step.kwargs))[0]):
+            known = (
+                isinstance(leaf, float | int) and not isinstance(leaf, bool) and step.name in FACTORS | LIMITS
+            )
+            if known and abs(leaf) not in (0.0, 1.0):
+                found.setdefault(abs(float(leaf)), {}).setdefault(step.number, []).append(
+                    (place, float(leaf))
+                )
+    for size, places in found.items():
+        if sum(map(len, places.values())) > 1:
+            yield {number: _of_size(size, held) for number, held in places.items()}
+
+
+def _of_size(size: float, held: Sequence[tuple[int, float]]) -> Setting:
+    """All the numbers of one size in one call."""
+
+    def put(value: float) -> CallChange:
+        def change(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            leaves, spec = pytree.tree_flatten((args, kwargs))
+            for place, old in held:
+                leaves[place] = value if old > 0 else -value
+            fresh = pytree.tree_unflatten(leaves, spec)
+            return function(*fresh[0], **fresh[1])
+
+        return change
+
+    return Setting("constant-value", size, "the number", put, (size * 2, size / 2, size**0.5, size**2))
 
 
 def _number(step: Called, place: int, value: float) -> Setting:

@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from parity.adapters.torch.edits.edit import Called, Edit, given, with_given
+from parity.adapters.torch.edits.edit import Called, Edit, given, of_first, with_given
 
 OFFSETS = (1, -1, 2, -2)
+MOST = 17
+"""Below this many places, every roll is tried."""
 
 
 def changed_positions(step: Called) -> Iterator[Edit]:
@@ -19,6 +21,8 @@ def changed_positions(step: Called) -> Iterator[Edit]:
             yield Edit("position-offset", f"rows {by:+d} from there", "rows of a table", _further(by))
     elif step.name == "getitem":
         yield from _sliced(step)
+    elif step.name == "roll" and isinstance(step.given("dims", 2), int | tuple | list):
+        yield from _rolled(step)
     elif step.name in {"select", "narrow"} and isinstance(
         step.given("start", 2, step.given("index", 2)), int
     ):
@@ -39,6 +43,19 @@ def _further(by: int) -> Callable[..., Any]:
         return nn.functional.embedding(moved, table)
 
     return change
+
+
+def _rolled(step: Called) -> Iterator[Edit]:
+    shifts, dims = step.given("shifts", 1), step.given("dims", 2)
+    own = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    axes = (dims,) if isinstance(dims, int) else tuple(dims)
+    turned = tuple(-by for by in own)
+    size = 1 if step.x is None or len(own) > 1 else min(step.x.shape[axes[0]], MOST)
+    tried = [turned, *((by,) for by in range(1, size))]
+    for by in dict.fromkeys(tried):
+        if by != own:
+            yield Edit("slice-offset", f"rolled by {by}", f"rolled by {own}",
+                       of_first(lambda z, by=by: z.roll(by, axes)))  # fmt: skip
 
 
 def _cause(step: Called) -> str:

@@ -168,8 +168,16 @@ class Tape:
             return to_numpy(self._run(values, range(len(self.calls)), changes)[end])
         return to_numpy(self._run(dict(self.base), self._behind(changes), changes)[end])
 
-    def inserted(self, slot: int, change: Callable[[torch.Tensor], torch.Tensor], end: int) -> Array:
+    def inserted(
+        self, slot: int, change: Callable[[torch.Tensor], torch.Tensor], end: int, source: int | None = None
+    ) -> Array:
         """What the end holds where one more step stands behind a tensor.
+
+        Args:
+            slot: what the step gives.
+            change: the step.
+            end: a slot.
+            source: what the step takes; the slot itself where it is None.
 
         Raises:
             Exception: whatever the step or the calls behind it raise.
@@ -178,7 +186,7 @@ class Tape:
             raise ValueError("the tape must change nothing in place")
         values = dict(self.base)
         with torch.no_grad():
-            values[slot] = change(values[slot])
+            values[slot] = change(values[slot if source is None else source])
         return to_numpy(self._run(values, self._users(slot))[end])
 
     def _run(
