@@ -19,6 +19,7 @@ from parity.causes.cells.states import explain_states
 from parity.causes.confirm import chosen, differing_elements, enough, unverified
 from parity.causes.findings import exchanged_strides, explained
 from parity.causes.layers import explain_layer
+from parity.causes.norms.explain import named_after
 from parity.causes.one_sided import OneSided
 from parity.causes.regions.edited import Goal
 from parity.causes.regions.goals import of_layer, of_steps
@@ -239,7 +240,12 @@ class Explainer:
         if second is not None:
             twin = next((known for known in second.places if _same_place(item, known)), None)
         again = None if second is None or twin is None else second._goals([twin])[0]
-        return settled_by(goals, again, self._place(item.apart)[1])
+        found = settled_by(goals, again, self._place(item.apart)[1])
+        if item.apart.kind is not Kind.LAYER:
+            return found
+        path = item.apart.call.path
+        families = self.layers[0][path].family, self.layers[1][self.pairs[path][-1]].family
+        return [named_after(one, families) for one in found]
 
     @property
     def _sides(self) -> tuple[Adapter, Adapter]:

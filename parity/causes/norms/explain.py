@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,17 @@ from parity.causes.norms.describe import (
 from parity.causes.steps.identify import plain_number
 from parity.core.finding import Fix
 from parity.core.layout import aligned
+
+NORMALISING = {"batchnorm", "layernorm", "groupnorm"}
+"""Kinds of layers whose epsilon has a name of its own."""
+
+
+def named_after(item: Explanation, families: tuple[str | None, str | None]) -> Explanation:
+    """An epsilon that was found in steps written out, by the kind of the layer that is known on one side."""
+    known = {family for family in families if family in NORMALISING}
+    if len(known) != 1 or not item.cause.endswith(("-epsilon", "epsilon-value")):
+        return item
+    return replace(item, cause=f"{known.pop()}-epsilon")
 
 
 def explain_batchnorm(case: Case) -> Iterator[Explanation]:
