@@ -41,12 +41,19 @@ class Structure:
         traces: of one forward pass of each, (keras, torch).
         named: the pairing after mapping, sequences and paths.
         fresh: the pairing after mapping and sequences alone.
+        turn: which way to go where a run of both sides has to decide (`parity.pairing.dataflow.isomorphism`).
     """
 
     def __init__(
-        self, keras: Adapter, torch: Adapter, traces: tuple[Trace, Trace], named: Matcher, fresh: Matcher
+        self,
+        keras: Adapter,
+        torch: Adapter,
+        traces: tuple[Trace, Trace],
+        named: Matcher,
+        fresh: Matcher,
+        turn: int | None = 0,
     ) -> None:
-        self.keras, self.torch, self.traces = keras, torch, traces
+        self.keras, self.torch, self.traces, self.turn = keras, torch, traces, turn
         self.named, self.fresh = named, fresh
         self.layers = named.keras, named.torch
         self.graphs: tuple[Graph, Graph] = graphs_of(traces, self.layers)
@@ -113,10 +120,11 @@ class Structure:
         """Which unit is which: as the layers are, else with attention and fused layers taken apart."""
         plain, found = self.graphs, []
         apart = graphs_of(self.traces, self.layers, apart=True)
-        for graphs in (plain, apart):
+        turns = (None, 0) if self.turn == 0 else (self.turn,)
+        for graphs, turn in [(graphs, turn) for turn in turns for graphs in (plain, apart)]:
             self.graphs, self.apart = graphs, graphs is apart
             known = self._units_of(matcher)
-            match = None if matcher is self.named else isomorphism(*graphs, self._prefer, known)
+            match = None if matcher is self.named else isomorphism(*graphs, self._prefer, known, turn)
             if match is not None and all(self.slots.fit(*item) for item in match.units.items()):
                 if match.level != LEVELS[-1]:
                     return match, []
@@ -145,6 +153,8 @@ class Structure:
     def _finished(self, matcher: Matcher, match: Match) -> Pairing:
         if match.level is not None:
             matcher.pairing.level = match.level
+        matcher.pairing.doubt = match.doubtful
+        matcher.pairing.guessed = bool(match.guessed)
         pairing = matcher.result(self.keras, self.torch)
         pairing.notes += [text for _, _, text in unread(pairing)]
         idle = [never_run(trace, layers) for trace, layers in zip(self.traces, self.layers, strict=True)]

@@ -12,6 +12,8 @@ class Evidence(Enum):
     PATH = "the same path"
     DATAFLOW = "the dataflow"
     DATAFLOW_EITHER = "the dataflow, where either would do"
+    DATAFLOW_AND_NAMES = "the dataflow, and its weights or its name where that leaves several"
+    DATAFLOW_RUN = "the dataflow, and a run of both sides where that leaves several"
     ONLY_ONE = "the only one of its kind"
     NEIGHBOURS = "its neighbours"
     NEIGHBOURS_AND_NAMES = "its neighbours and its name"

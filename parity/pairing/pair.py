@@ -30,6 +30,7 @@ def pair_layers(
     traces: tuple[Trace, Trace] | None = None,
     ignore: Sequence[str] = (),
     seen: tuple[Trace, Trace] | None = None,
+    turn: int | None = 0,
 ) -> Pairing:
     """Pair the layers of two models and the tensors within each pair.
 
@@ -45,6 +46,7 @@ def pair_layers(
             what was flattened, after they are settled it with torch's.
         seen: such traces where names alone pair the layers: they only say what features are made of, and become.
         ignore: patterns of paths that are left out (`parity.pairing.leftover.ignored`).
+        turn: which way to go where a run of both sides has to decide; None goes none.
 
     Returns:
         Pairs in the Keras model's definition order, with every problem found.
@@ -72,7 +74,7 @@ def pair_layers(
         named.by_signature()
         pairing = named.result(keras, torch)
     else:
-        pairing = Structure(keras, torch, traces, named, matcher()).decide()
+        pairing = Structure(keras, torch, traces, named, matcher(), turn).decide()
     shown = traces or seen
     if shown is not None:
         pairing = _as_images(pairing, shown, layers)

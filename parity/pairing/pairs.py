@@ -50,6 +50,9 @@ class Pairing:
         constants: (side, path) of tensors that training never changes and that one side alone has: they stay as they
             are, and what comes out judges them.
         ignored: paths of the tensors that the caller leaves out, of Keras and of torch.
+        doubt: whether the dataflow leaves several pairings, or could be another's, so that a run of both sides has to
+            confirm this one.
+        guessed: whether nothing but such a run speaks for this one.
     """
 
     pairs: list[LayerPair] = field(default_factory=list)
@@ -64,6 +67,8 @@ class Pairing:
     regrouped: Mapping[str, Regrouped] = field(default_factory=dict)
     constants: tuple[tuple[Side, str], ...] = ()
     ignored: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    doubt: bool = False
+    guessed: bool = False
 
     @property
     def complete(self) -> bool:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import numpy as np
 
+from parity.adapters.patching import layers_anew
 from parity.adapters.probe import randomise, to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.layout import aligned
 from parity.core.trace import Trace
 from parity.core.types import Array
-from parity.pairing.leftover.guessed import guessed, swapped
+from parity.pairing.dataflow.values import EqualValues
+from parity.pairing.leftover.guessed import crossed, guessed, swapped
 from parity.pairing.pair import Pairing
 from parity.pairing.uses.read import as_traced
 from parity.weights.copying import copy
@@ -23,6 +26,8 @@ BETTER = 0.02
 """How much nearer than with two like layers exchanged the sides must come where they do not give the same."""
 TRIED = 8
 """Exchanges that a guess is held against."""
+TURNS = 9
+"""Ways that are tried where the dataflow leaves several."""
 
 
 def confirmed(
@@ -49,7 +54,8 @@ def confirmed(
     for one in tries:
         if one is not None and not one.open and all(_apart(one, known) for known in (pairing, *candidates)):
             candidates.append(one)
-    if not candidates:
+    others = crossed(pairing, TRIED) if uncertain and not pairing.open else []
+    if not candidates and not others:
         return pairing
     with _runs(keras, torch, values) as gap:
         if not pairing.open and gap(pairing) <= SAME:
@@ -61,7 +67,59 @@ def confirmed(
             rivals = swapped(one, TRIED) if pairing.open else []
             if rivals and found < BETTER * min(map(gap, rivals)):
                 return one
-    return pairing
+        return next((one for one in others if gap(one) <= SAME), pairing)
+
+
+def settled(
+    turned: Callable[[int | None], Pairing], keras: Adapter, torch: Adapter, values: Sequence[Array] | None
+) -> Pairing:
+    """The pairing by the dataflow; where several would do, the one with which a run of both sides gives the same.
+
+    Where no run confirms any of them, the one with which both come far nearer counts, or the one with most weights
+    equal, then what names prefer; the rest is left open.
+
+    Args:
+        turned: makes the pairing, for each way to go where nothing says which of several is which.
+        keras: the Keras side. The weights of both are changed for a moment.
+        torch: the torch side.
+        values: inputs that both take, in the Keras layout; None where none are known.
+    """
+    first = turned(0)
+    if not first.doubt:
+        return first
+    seen = [first]
+    gaps: list[float] = []
+    if values is not None:
+        with _runs(keras, torch, values) as gap:
+            for turn in range(TURNS):
+                one = turned(turn) if turn else first
+                if turn and not all(_apart(one, known) for known in seen):
+                    if turn > 1:
+                        break  # the ways begin anew
+                    continue
+                seen += [one] * bool(turn)
+                gaps.append(gap(one))
+                if gaps[-1] <= SAME:
+                    return replace(one, doubt=False, guessed=False)
+    best = _likeliest(seen, gaps, EqualValues(keras, torch))
+    if best is not None:
+        return best
+    return turned(None) if first.guessed else first
+
+
+def _likeliest(seen: Sequence[Pairing], gaps: Sequence[float], values: EqualValues) -> Pairing | None:
+    """The pairing with which the sides come far nearer than with any other, or that alone has most weights equal."""
+    if len(seen) < 2:
+        return None
+    near = sorted(range(len(gaps)), key=gaps.__getitem__)
+    if gaps[near[0]] < BETTER * gaps[near[1]]:
+        return seen[near[0]]
+    equal = [
+        sum(values.same(slot.keras, slot.torch, slot.layout) for item in one.pairs for slot in item.slots)
+        for one in seen
+    ]
+    first = max(range(len(seen)), key=equal.__getitem__)
+    return seen[first] if equal.count(equal[first]) == 1 else None
 
 
 def _apart(first: Pairing, second: Pairing) -> bool:
@@ -75,6 +133,7 @@ def _apart(first: Pairing, second: Pairing) -> bool:
 def _runs(keras: Adapter, torch: Adapter, values: Sequence[Array]) -> Iterator[_Gap]:
     """While this is open, pairings can be tried; afterwards both sides have their own weights."""
     with ExitStack() as stack:
+        stack.enter_context(layers_anew(keras, torch))  # their tensors have another dtype now
         for side in (keras, torch):
             stack.enter_context(side.precision("float64"))
             kept = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from parity.adapters import adapt, plain_weights, side_of
 from parity.adapters.inputs.names import name_inputs
+from parity.adapters.patching import layers_known
 from parity.adapters.probe import (
     as_list,
     build,
@@ -24,7 +26,7 @@ from parity.core.trace import Trace, settle_flattened
 from parity.core.types import Array
 from parity.pairing.leftover.ignored import patterns_of, without_ignored
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
-from parity.weights.confirmed import confirmed
+from parity.weights.confirmed import confirmed, settled
 from parity.weights.readings import settle
 from parity.weights.traced import open_kernels, orientations, traced
 
@@ -139,6 +141,13 @@ def pair_models(
     ignore: Any = (),
 ) -> Pairing:
     """Pair two models: by name where that settles every tensor, else from one traced forward pass of each."""
+    with layers_known(keras, torch):
+        return _paired(keras, torch, mapping, inputs, layout, ignore)
+
+
+def _paired(
+    keras: Adapter, torch: Adapter, mapping: MappingLike | None, inputs: Any, layout: Any, ignore: Any
+) -> Pairing:
     patterns = patterns_of(ignore)
     named = pair_layers(keras, torch, mapping, ignore=patterns)
     if (
@@ -148,8 +157,9 @@ def pair_models(
     ):
         traces = traces_of(keras, torch, inputs, mapping, layout)
         if isinstance(traces, tuple):
-            pairing = pair_layers(keras, torch, mapping, traces[0].flattened, traces, patterns)
+            turned = partial(pair_layers, keras, torch, mapping, traces[0].flattened, traces, patterns)
             values = _taken(keras, torch, inputs)
+            pairing = settled(lambda turn: turned(turn=turn), keras, torch, values)
             return pairing if values is None else confirmed(pairing, keras, torch, traces, values)
         named.unrun = traces
         named.problems += orientations(named, keras, torch)

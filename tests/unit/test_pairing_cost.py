@@ -20,11 +20,11 @@ from parity.core.types import LayerInfo, TensorInfo
 from parity.pairing import alike, by_name, unit_slots
 from parity.pairing.alike import Alike
 from parity.pairing.by_name import Matcher
+from parity.pairing.dataflow.colours.refinement import Refinement, numbered
 from parity.pairing.dataflow.distance import Positions
 from parity.pairing.dataflow.frontier import MARGIN, Frontier
 from parity.pairing.dataflow.graph import SUM, SUMMED, graph_of
 from parity.pairing.dataflow.isomorphism import own_colours
-from parity.pairing.dataflow.refinement import Refinement, numbered
 from parity.pairing.dataflow.units import Unit
 from parity.pairing.dataflow.values import EqualValues
 

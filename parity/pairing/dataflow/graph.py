@@ -71,7 +71,7 @@ class _Reduction:
         self.parts, self.roles = parts, roles
         self.number: dict[int, tuple[int, int]] = {}
         """(step, number of the part) of the vertices of fused layers."""
-        self.graph = Graph()
+        self.graph = Graph(trace=trace)
         self.reach: dict[tuple[int, int], Reach] = {}
         self.raw: dict[int, frozenset[str]] = {}
         self.users = trace.users()

@@ -11,13 +11,17 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from parity.pairing.dataflow.colours.exact import exact_colours
+from parity.pairing.dataflow.colours.refinement import Refinement
 from parity.pairing.dataflow.marks import Marks
-from parity.pairing.dataflow.refinement import Refinement
 from parity.pairing.dataflow.units import Graph, Unit, Vertex
 from parity.pairing.evidence import Evidence
 
 LEVELS = ("marks", "order", "edges")
 """How much the edges say: everything; the order of operands, slices and offsets alone; nothing."""
+TURNED = "turned"
+"""The level that says everything but the order of a product's operands: a product may be computed transposed."""
+PRODUCTS = frozenset({"matmul", "einsum"})
 Prefer = Callable[[Unit, Sequence[Unit]], Unit | None]
 """Evidence other than the dataflow (names, equal weights) for one of several candidates."""
 
@@ -32,6 +36,9 @@ class Match:
         level: the one of LEVELS at which the whole graphs are the same; None where they are not.
         free: Keras units for which another choice would have done as well (y = a(x) + b(x)).
         evidence: Keras unit -> on what grounds it was paired; None where it was paired before.
+        preferred: Keras units that other evidence gave one of several units which do not do the same.
+        guessed: Keras units of which nothing says which of several units that do not do the same they are.
+        turned: whether the order of a product's operands alone tells some units apart.
     """
 
     units: dict[Unit, Unit] = field(default_factory=dict)
@@ -39,23 +46,54 @@ class Match:
     level: str | None = None
     free: set[Unit] = field(default_factory=set)
     evidence: dict[Unit, Evidence | None] = field(default_factory=dict)
+    preferred: set[Unit] = field(default_factory=set)
+    guessed: set[Unit] = field(default_factory=set)
+    turned: bool = False
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a run of both sides has to show that it is right."""
+        return self.turned or bool(self.preferred) or bool(self.guessed)
 
 
-def isomorphism(keras: Graph, torch: Graph, prefer: Prefer, known: Mapping[Unit, Unit]) -> Match | None:
-    """A pairing under which the two graphs are the same, at the strictest level at which there is one."""
-    for level in LEVELS:
+def isomorphism(
+    keras: Graph, torch: Graph, prefer: Prefer, known: Mapping[Unit, Unit], turn: int | None = None
+) -> Match | None:
+    """A pairing under which the two graphs are the same, at the strictest level at which there is one.
+
+    Args:
+        keras: the Keras side's graph.
+        torch: likewise.
+        prefer: other evidence.
+        known: units that are paired already.
+        turn: which way to go where nothing says which of several units that do not do the same is which; the caller
+            tries each. None goes no such way. From 1 on, other evidence does not count there, nor does the order of a
+            product's operands.
+    """
+    for level in (TURNED, *LEVELS) if turn else LEVELS:
         for coarse in (False, True):
             joint = _Joint(keras, torch, level, coarse, known)
-            match = joint.solve(prefer)
+            match = joint.solve(prefer, turn)
             if match is not None:
+                match.turned = level == LEVELS[0] and _turned(joint, keras, torch, coarse, known)
                 return match
     return None
+
+
+def _turned(joint: _Joint, keras: Graph, torch: Graph, coarse: bool, known: Mapping[Unit, Unit]) -> bool:
+    """Whether units are told apart by the order of a product's operands alone."""
+    if not any(projected(marks, TURNED) != marks for graph in (keras, torch) for _, _, marks in graph.edges):
+        return False
+    loose = _Joint(keras, torch, TURNED, coarse, known)
+    return any(len({joint.colours[use] for use in uses}) > 1 for item in loose.several() for uses in item)
 
 
 def projected(marks: Marks, level: str) -> Marks:
     """The marks of an edge, as far as they count at a level."""
     if level == "marks":
         return marks
+    if level == TURNED:
+        return tuple(mark[0] if isinstance(mark, tuple) and mark[0] in PRODUCTS else mark for mark in marks)
     return tuple(mark for mark in marks if isinstance(mark, tuple)) if level == "order" else ()
 
 
@@ -102,12 +140,23 @@ class _Joint:
 
     @cached_property
     def _near(self) -> tuple[list[Hashable], list[Hashable]]:
-        return surroundings(self.graphs[0]), surroundings(self.graphs[1])
+        marks = TURNED if self.level == TURNED else LEVELS[0]
+        return surroundings(self.graphs[0], marks), surroundings(self.graphs[1], marks)
 
-    def solve(self, prefer: Prefer) -> Match | None:
+    @cached_property
+    def colours(self) -> list[int]:
+        """Of every vertex, before anything is chosen."""
+        return list(Refinement(self.start, self.near).colour)
+
+    def several(self) -> list[tuple[list[int], list[int]]]:
+        """The sets of vertices, of Keras and of torch, among which nothing in the graphs chooses."""
+        return [item for item in self._classes(self.colours) if len(item[0]) > 1]
+
+    def solve(self, prefer: Prefer, turn: int | None = None) -> Match | None:
         """Refine, choose where there is a choice, and check the result edge by edge."""
         refinement = Refinement(self.start, self.near)
         match = Match(level=self.level)
+        self._turn, self._kinds = turn, dict[Hashable, int]()
         while True:
             classes = self._classes(refinement.colour)
             if any(len(keras) != len(torch) for keras, torch in classes):
@@ -129,22 +178,45 @@ class _Joint:
     ) -> tuple[int, int] | None:
         """A pair to tell apart from its like: by other evidence, else any where it makes no difference."""
         for keras, torch in several:
+            alike = self._interchangeable(keras, 0) or self._interchangeable(torch, 1)
+            if self._turn and not alike:
+                continue
             for use in keras:
-                unit = self.vertices[use].unit
-                units = {at: found for at in torch if (found := self.vertices[at].unit) is not None}
-                best = prefer(unit, list(dict.fromkeys(units.values()))) if unit is not None else None
+                best = self._preferred(use, torch, prefer)
                 if best is not None:
-                    return use, next(at for at, found in units.items() if found == best)
+                    if not alike:
+                        match.preferred.update(self._units(keras))
+                    return use, best
         for keras, torch in several:
-            alike = [self._surroundings(uses) for uses in (keras, torch)]
-            for key, uses in alike[0].items():
-                if len(uses) == len(alike[1].get(key, ())) == 1 and len(keras) > 1:
-                    return uses[0], alike[1][key][0]
+            near = [self._surroundings(uses) for uses in (keras, torch)]
+            for key, uses in near[0].items():
+                if len(uses) == len(near[1].get(key, ())) == 1 and len(keras) > 1:
+                    return uses[0], near[1][key][0]
         for keras, torch in several:
             if self._interchangeable(keras, 0) or self._interchangeable(torch, 1):
-                match.free.update(unit for use in keras if (unit := self.vertices[use].unit) is not None)
+                match.free.update(self._units(keras))
                 return keras[0], torch[0]
-        return None  # what made the graphs differ may tell these apart: not for us to choose
+        return self._guess(several, match)
+
+    def _preferred(self, use: int, torch: Sequence[int], prefer: Prefer) -> int | None:
+        """The one of several uses that other evidence gives."""
+        unit = self.vertices[use].unit
+        units = {at: found for at in torch if (found := self.vertices[at].unit) is not None}
+        best = prefer(unit, list(dict.fromkeys(units.values()))) if unit is not None else None
+        return None if best is None else next(at for at, found in units.items() if found == best)
+
+    def _units(self, uses: Sequence[int]) -> set[Unit]:
+        return {unit for use in uses if (unit := self.vertices[use].unit) is not None}
+
+    def _guess(self, several: Sequence[tuple[list[int], list[int]]], match: Match) -> tuple[int, int] | None:
+        """One way of several, the same for all of a kind; what makes the graphs differ may tell these apart, though."""
+        if self._turn is None or self.level not in (LEVELS[0], TURNED):
+            return None
+        keras, torch = several[0]
+        kind = self._kinds.setdefault(self.start[keras[0]][0], len(self._kinds))
+        back = self._turn > 0 and (self._turn - 1) >> kind & 1
+        match.guessed.update(self._units(keras))
+        return keras[0], torch[-1 if back else 0]
 
     def _surroundings(self, uses: Sequence[int]) -> dict[Hashable, list[int]]:
         """Uses by what lies next to them, with all marks, which may count for nothing at this level."""
@@ -171,8 +243,7 @@ class _Joint:
                 continue
             if match.units.setdefault(unit, torch_unit) != torch_unit:
                 return None
-            free = unit in match.free
-            match.evidence[unit] = Evidence.DATAFLOW_EITHER if free else Evidence.DATAFLOW
+            match.evidence[unit] = _evidence(match, unit)
         return match if len(set(match.units.values())) == len(match.units) else None
 
     def _classes(self, colour: Sequence[int]) -> list[tuple[list[int], list[int]]]:
@@ -182,8 +253,16 @@ class _Joint:
         return list(classes.values())
 
 
+def _evidence(match: Match, unit: Unit) -> Evidence:
+    if unit in match.guessed:
+        return Evidence.DATAFLOW_RUN
+    if unit in match.preferred:
+        return Evidence.DATAFLOW_AND_NAMES
+    return Evidence.DATAFLOW_EITHER if unit in match.free else Evidence.DATAFLOW
+
+
 def own_colours(graph: Graph) -> list[int]:
-    """Colours of one graph alone, all marks considered: vertices of one colour may change places."""
+    """Colours of one graph alone, all marks and the whole trace considered: vertices of one may change places."""
     uses = {use: tuple(others) for others in graph.units.values() for use in others}
     near: list[list[tuple[int, int, int]]] = [[] for _ in graph.vertices]
     names: dict[Hashable, int] = {}
@@ -193,14 +272,24 @@ def own_colours(graph: Graph) -> list[int]:
         near[end].append((1, mark, start))
     for use, others in uses.items():
         near[use] += [(2, 0, again) for again in others]
-    start_colours = ((vertex.label, len(uses.get(i, ()))) for i, vertex in enumerate(graph.vertices))
+    exact = exact_colours(graph.trace) if graph.trace is not None else None
+    start_colours = (
+        (
+            vertex.label,
+            len(uses.get(i, ())),
+            exact[vertex.node] if exact and vertex.node >= 0 else -1,
+            vertex.unit.rows if vertex.unit else (),
+        )
+        for i, vertex in enumerate(graph.vertices)
+    )
     return Refinement(start_colours, near).colour
 
 
-def surroundings(graph: Graph) -> list[Hashable]:
+def surroundings(graph: Graph, level: str) -> list[Hashable]:
     """For each vertex, the kinds of its neighbours and the marks between: comparable across graphs."""
     near: list[list[Hashable]] = [[] for _ in graph.vertices]
     for start, end, marks in graph.edges:
-        near[start].append((0, repr(marks), graph.vertices[end].label))
-        near[end].append((1, repr(marks), graph.vertices[start].label))
+        text = repr(projected(marks, level))
+        near[start].append((0, text, graph.vertices[end].label))
+        near[end].append((1, text, graph.vertices[start].label))
     return [tuple(sorted(found, key=repr)) for found in near]

@@ -29,6 +29,8 @@ SILENT = {
 }
 """Steps that leave no mark: their operands may be swapped, or the two sides lay them out differently."""
 COMMUTATIVE = {"add", "mul", "maximum", "minimum"}
+REVERSED = {"rsub", "rdiv", "rtruediv", "rpow", "rmatmul"}
+"""Functions that take their second operand first."""
 ONCE = {"relu", "relu6"}
 """Steps that change nothing when they are repeated."""
 LONGEST = 8
@@ -67,7 +69,7 @@ def mark_of(trace: Trace, node: Node, source: Source, output: int, operands: int
     if node.kind in COMMUTATIVE:
         return node.kind if operands > 1 else None
     if node.kind in {"stack", "update"} or operands > 1:
-        return (node.kind, source.position)
+        return (node.kind, operands - 1 - source.position if node.label in REVERSED else source.position)
     if node.kind in {"sub", "div", "power", "neg"}:
         return None  # with a constant
     return ("output", output) if output else node.kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from parity.core.trace import Trace
 from parity.pairing.dataflow.marks import Marks
 
 
@@ -50,8 +51,9 @@ class Vertex:
 
 @dataclass
 class Graph:
-    """Weighted steps and what connects them: (from, to, marks), by index."""
+    """Weighted steps and what connects them: (from, to, marks), by index; and the trace that it was made from."""
 
     vertices: list[Vertex] = field(default_factory=list)
     edges: set[tuple[int, int, Marks]] = field(default_factory=set)
     units: dict[Unit, list[int]] = field(default_factory=dict)
+    trace: Trace | None = None

@@ -71,6 +71,33 @@ def swapped(pairing: Pairing, most: int) -> list[Pairing]:
     return found
 
 
+def crossed(pairing: Pairing, most: int) -> list[Pairing]:
+    """The pairing with two like layers exchanged that their neighbours, or names as well, paired; at most so many."""
+    own = [item for item in pairing.pairs if item.evidence.of_neighbours and not item.constants]
+    found: list[Pairing] = []
+    for i, first in enumerate(own):
+        for second in own[i + 1 :]:
+            if _form(first) == _form(second) and len(found) < most:
+                turned = {first.keras: _in_place(first, second), second.keras: _in_place(second, first)}
+                pairs = [
+                    turned.get(item.keras, item) if item in (first, second) else item
+                    for item in pairing.pairs
+                ]
+                found.append(replace(pairing, pairs=pairs))
+    return found
+
+
+def _form(item: LayerPair) -> list[tuple[str, Layout]]:
+    """The tensors of a pair: their names in Keras and the rules between both."""
+    return [(slot.keras.rpartition(".")[2], slot.layout) for slot in item.slots]
+
+
+def _in_place(item: LayerPair, like: LayerPair) -> LayerPair:
+    """The Keras layer of one pair with the torch module of another."""
+    slots = (replace(a, torch=b.torch) for a, b in zip(item.slots, like.slots, strict=True))
+    return replace(item, torch=like.torch, slots=tuple(slots))
+
+
 def _exchanged(item: LayerPair, turned: Mapping[Slot, Slot]) -> LayerPair:
     """A pair with some of its tensors' partners exchanged."""
     return replace(item, slots=tuple(turned.get(slot, slot) for slot in item.slots))
