@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from parity.adapters import influence_of
 from parity.core.adapter import Adapter
 from parity.core.types import Array, Side
 from parity.probes.branches.files import OwnFiles
+from parity.probes.branches.framework import framework_alone
 from parity.probes.branches.tally import BranchTally
 from parity.probes.branches.watch import Seen, watching
 from parity.probes.limits import LimitObserver, LimitsSeen, merge, share, unreached
@@ -38,6 +39,10 @@ class Gathered:
         objects = [getattr(side, "model", getattr(side, "module", None)) for side in sides]
         self._files = OwnFiles(objects)
         self.own = self._files.__contains__
+        self._bare = {
+            side.side: side.side == "keras" and framework_alone(model, side.objects.values())  # type: ignore[attr-defined]
+            for side, model in zip(sides, objects, strict=True)
+        }
         self._passes: dict[Side, _Pass] = {}
         self.branches, self.tensors = BranchTally(), TensorTally(sides[1])
         self.limits: dict[Side, LimitsSeen] = {"keras": {}, "torch": {}}
@@ -45,12 +50,18 @@ class Gathered:
     @contextmanager
     def watched(self, side: Side) -> Iterator[None]:
         """While this is open, the branches of one pass are watched, and nothing else."""
-        with watching(self._files) as seen:
+        with self._watching(side) as seen:
             yield
         self._passes[side] = _Pass(seen)
 
-    def run(self, model: Adapter, values: Sequence[Array]) -> list[tuple[str, Array]]:
-        """Evaluate one side, held in float64, and look at everything."""
+    @contextmanager
+    def _watching(self, side: Side) -> Iterator[Seen]:
+        """See the branches of a pass; where none of the user's code can run, there are none, and to look costs time."""
+        with nullcontext(Seen()) if self._bare[side] else watching(self._files) as seen:
+            yield seen
+
+    def run(self, model: Adapter, values: Sequence[Array], gradients: bool = True) -> list[tuple[str, Array]]:
+        """Evaluate one side, held in float64, and look at everything; at the weights where gradients are asked for."""
         observers: list[LimitObserver] = []
 
         def fresh() -> LimitObserver:
@@ -58,8 +69,8 @@ class Gathered:
             return observers[-1]
 
         moved = None
-        with watching(self._files) as seen:
-            if model.side == "torch" and not self.tensors.complete:
+        with self._watching(model.side) as seen:
+            if gradients and model.side == "torch" and not self.tensors.complete:
                 outputs, moved = influence_of(model, values, fresh)
             else:
                 outputs = _traced(model, values, fresh())

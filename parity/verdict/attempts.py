@@ -21,8 +21,8 @@ from parity.replay.spread import DRAWS, OutputSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Limits, Outputs, cast, limits_of
 
-Run = Callable[[Adapter, Sequence[Array]], Outputs]
-"""Evaluates one side in float64."""
+Run = Callable[[Adapter, Sequence[Array], bool], Outputs]
+"""Evaluates one side in float64; with gradients where it is said."""
 
 SECOND = 1_000
 """Number of the draws of inputs that are evaluated in turn with those of a probe."""
@@ -43,6 +43,7 @@ class Tried:
         outputs: of each side.
         limits: how far the sides may differ at each element.
         agree: whether they agree within the limits.
+        measured: the torch side's spread, as far as it was measured.
     """
 
     change: Change
@@ -53,6 +54,7 @@ class Tried:
     outputs: dict[Side, Outputs]
     limits: Limits
     agree: bool
+    measured: OutputSpread
 
     def not_finite(self) -> tuple[int, int]:
         """Elements of the Keras outputs that are NaN or infinite, and all elements."""
@@ -257,17 +259,28 @@ class Attempts:
         """Both sides on one changed input."""
         values = changed_inputs(self.values, change, sizes, self.axes, self.tokens, self.padding)
         inputs = self._inputs(values)
+        gradients = self.with_gradients(change)
         outputs: dict[Side, Outputs] = {}
         said: dict[Side, str] = {}
         for model in self.sides:
             try:
-                outputs[model.side] = self.run(model, inputs[model.side])
+                outputs[model.side] = self.run(model, inputs[model.side], gradients)
             except Exception as error:  # any model, any error: it does not take this input
                 said[model.side] = in_a_line(error)[:160]
         if not said and not any(value.size for found in outputs.values() for _, value in found):
             said = {"keras": "the outputs are empty", "torch": "the outputs are empty"}
         if said:
             return Refused(shapes(values), said)
-        found = held(self.sides, inputs, outputs)
+        plain = None if gradients else outputs["torch"]
+        measured = OutputSpread(self.sides[1], inputs["torch"], plain)
+        found = held(self.sides, inputs, outputs, measured)
         name = named(change, self.values, values)
-        return Tried(change, sizes, name, values, inputs, outputs, found.limits, found.agree)
+        return Tried(change, sizes, name, values, inputs, outputs, found.limits, found.agree, measured)
+
+    def with_gradients(self, change: Change) -> bool:
+        """Whether a probe says which weights move the outputs.
+
+        The one with other weights does, and one example of the main input. Of the others each costs as much, and adds
+        little; but where there are tables of tokens, each has other tokens.
+        """
+        return change.weights or self.tokens is not None

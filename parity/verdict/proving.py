@@ -100,6 +100,8 @@ class _Proving:
         self.attempts = Attempts(sides, values, gathered.run)
         self.between: Mapping[Side, Sequence[Array]] = inputs
         self.sample: Sequence[Array] = self.attempts.values
+        self.smallest: Tried | None = None
+        self.ungraded: list[Sequence[Array]] = []
         self.found = Proven()
 
     def run(self, quick: bool) -> Proven:
@@ -138,6 +140,9 @@ class _Proving:
             except Exception:  # any model, any error: it does not take one example alone
                 self.gathered.drop()
         torch = self.sides[1]
+        while self.gathered.tensors.still and self.ungraded:  # another input may reach what these did not
+            self.gathered.run(torch, self.ungraded.pop())
+            self.gathered.accept(branches=False)
         self.gathered.tensors.perturb(lambda: torch.forward(self.between["torch"]))
 
     # --- further probes ------------------------------------------------------------------------------
@@ -176,8 +181,10 @@ class _Proving:
                 return self._probe(plain)
             return tried
         self.gathered.accept()
+        if not self.attempts.with_gradients(change):
+            self.ungraded.append(tried.inputs["torch"])
         if not change.weights and (self.between is self.inputs or _size(tried.values) < _size(self.sample)):
-            self.between, self.sample = tried.inputs, tried.values
+            self.between, self.sample, self.smallest = tried.inputs, tried.values, tried
         return tried
 
     def _hidden(self, tried: Tried | None) -> list[Finding]:
@@ -235,9 +242,10 @@ class _Proving:
     def _later(self) -> None:
         """Two inputs of the smallest probe's shape in turn, the first at the scale of the main probe."""
         usual = self.attempts.usual(self.sample)
-        second = self.attempts.like(self.sample)
-        own = self.gathered.own
-        found = later_calls(self.sides, usual, second, calls_for(self.attempts.values, self.sample), own)
+        second = self.attempts.like(self.sample) if self.smallest is None else self.smallest.inputs
+        measured = None if self.smallest is None else self.smallest.measured
+        count = calls_for(self.attempts.values, self.sample, sum(len(side.layers()) for side in self.sides))
+        found = later_calls(self.sides, (usual, second), count, self.gathered.own, measured)
         self.found.usual = Usual(usual, found.first, found.measured)
         self.found.unproven += found.unproven
         self._strayed(found.stray)

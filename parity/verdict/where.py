@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from parity.adapters.patching import layers_anew
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Side
@@ -51,7 +52,8 @@ def where(
     noise = not_repeatable(sides, inputs, pairing, forgotten(sides, inputs, outputs or {}))
     if noise:
         return Where(list(noise.values()), set(noise))
-    found = localise(*sides, pairing, inputs["keras"], inputs["torch"], pairing.flattened)
+    with layers_anew(*sides):  # what is tried there changes settings of layers
+        found = localise(*sides, pairing, inputs["keras"], inputs["torch"], pairing.flattened)
     kept = [finding for finding in found.findings if not (raised and finding.kind is Kind.ERROR)]
     located = Where(kept, set(), found.layers)
     for model in sides:

@@ -255,9 +255,10 @@ def test_a_spread_of_another_mode_excuses_nothing() -> None:
 
 
 def test_calls_cost_no_more_than_one_pass() -> None:
-    assert calls_for([np.zeros((2, 66, 95, 3))], [np.zeros((1, 38, 46, 3))]) == CALLS
-    assert calls_for([np.zeros((2, 224, 224, 3))], [np.zeros((1, 224, 224, 3))]) == FEW
-    assert calls_for([np.zeros((16, 224, 224, 3))], [np.zeros((1, 224, 224, 3))]) == CALLS
+    assert calls_for([np.zeros((2, 66, 95, 3))], [np.zeros((1, 38, 46, 3))], 100) == CALLS
+    assert calls_for([np.zeros((2, 224, 224, 3))], [np.zeros((1, 224, 224, 3))], 100) == FEW
+    assert calls_for([np.zeros((16, 224, 224, 3))], [np.zeros((1, 224, 224, 3))], 100) == CALLS
+    assert calls_for([np.zeros((2, 8, 8, 3))], [np.zeros((1, 8, 8, 3))], 5_000) == FEW
 
 
 def test_many_places_are_counted() -> None:

@@ -45,15 +45,19 @@ def watching(files: OwnFiles) -> Iterator[Seen]:
 
 @contextmanager
 def _traced(files: OwnFiles, seen: Seen) -> Iterator[None]:
-    known: dict[CodeType, dict[int, Jump] | None] = {}
+    known: dict[CodeType, dict[int, Jump]] = {}
+    foreign = set[str]()  # looked up by name: a code object is hashed anew each time, by all that it holds
 
     def enter(frame: FrameType, event: str, argument: Any) -> Any:
         code = frame.f_code
-        if code not in known:
-            known[code] = jumps(code) if code.co_filename in files else None
-        of_code = known[code]
-        if of_code is None:
+        if code.co_filename in foreign:
             return None
+        if code.co_filename not in files:
+            foreign.add(code.co_filename)
+            return None
+        if code not in known:
+            known[code] = jumps(code)
+        of_code = known[code]
         seen.codes.add(code)
         if not of_code:
             return None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.adapters.inputs.outputs import in_keras_order
+from parity.adapters.patching import layers_known
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
@@ -173,9 +174,10 @@ class PairComparison:
         if not all(np.isfinite(value).all() for found in outputs.values() for _, value in found):
             return  # no verdict rests on it: the outputs themselves are a finding
         values = self.inputs["keras"]
-        self.proven = prove(
-            self.sides, self.pairing, values, inputs, outputs, self.gathered, self.quick, self.hides
-        )
+        with layers_known(*self.sides):
+            self.proven = prove(
+                self.sides, self.pairing, values, inputs, outputs, self.gathered, self.quick, self.hides
+            )
         self._take(self.proven.where)
 
     def _take(self, found: Where) -> None:

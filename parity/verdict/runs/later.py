@@ -24,6 +24,8 @@ FEW = 2
 """The same where an input of the probes is nearly as large as the given one."""
 CHEAP = 20_000
 """Input elements that are cheap in any case."""
+MANY = 1_000
+"""Layers of both sides beyond which no input is."""
 
 
 @dataclass
@@ -45,24 +47,35 @@ class Later:
     measured: OutputSpread | None = None
 
 
-def calls_for(given: Sequence[Array], sample: Sequence[Array]) -> int:
-    """How often a sample may be evaluated, so that it costs no more than one pass of what was given."""
+def calls_for(given: Sequence[Array], sample: Sequence[Array], layers: int) -> int:
+    """How often a sample may be evaluated, so that it costs no more than one pass of what was given.
+
+    Args:
+        given: the main input.
+        sample: what is evaluated.
+        layers: of both sides; each takes its time, whatever the size of the input.
+    """
     size, whole = (sum(value.size for value in values) for values in (sample, given))
-    return CALLS if size <= CHEAP or CALLS * size <= whole else FEW
+    return CALLS if (size <= CHEAP and layers <= MANY) or CALLS * size <= whole else FEW
 
 
 def later_calls(
-    sides: tuple[Adapter, Adapter], first: Inputs, second: Inputs, count: int, own: Callable[[str], bool]
+    sides: tuple[Adapter, Adapter],
+    inputs: tuple[Inputs, Inputs],
+    count: int,
+    own: Callable[[str], bool],
+    measured: OutputSpread | None = None,
 ) -> Later:
     """Evaluate each side on two inputs in turn; an input must give the same bits whatever was evaluated in between.
 
     Args:
         sides: both sides, Keras first, in float64 already.
-        first: an input that both sides take.
-        second: another one of its shape.
+        inputs: an input that both sides take, and another one of its shape.
         count: calls of each side, an even number.
         own: whether a file holds the models' own code.
+        measured: torch's spread for the second input, as far as it is measured already.
     """
+    first, second = inputs
     found = Later()
     given: dict[Side, list[Outputs]] = {}
     for model in sides:
@@ -84,7 +97,7 @@ def later_calls(
             found.stray[model.side] = ANOTHER
     found.first = {side: turns[0] for side, turns in given.items()}
     if len(given) == 2 and not found.stray:
-        _across(sides, (first, second), given, found)
+        _across(sides, inputs, given, found, measured)
     return found
 
 
@@ -93,11 +106,13 @@ def _across(
     inputs: tuple[Inputs, Inputs],
     given: dict[Side, list[Outputs]],
     found: Later,
+    second: OutputSpread | None,
 ) -> None:
     """Both sides on both inputs, one after the other; and the modes that must change nothing."""
     for number, said in enumerate(("", "after another input of the same shape ")):
         outputs = {side: turns[number] for side, turns in given.items()}
-        measured = OutputSpread(sides[1], inputs[number]["torch"])
+        known = second if number else None
+        measured = known or OutputSpread(sides[1], inputs[number]["torch"])
         found.measured = found.measured or measured
         if not held(sides, inputs[number], outputs, measured).agree:
             text = f"{said}the sides differ in later calls; does one of them remember what it was given?"
