@@ -29,9 +29,51 @@ from parity.adapters.spec import load_model
 
 PAIRS = (
     "mUnet(depth=4)@2x65x96x3", "mUnet(depth=4)@4x64x96x3", "ResNet-18@2x65x96x3", "ResNet-18@4x129x160x3",
-    "SkipBlockDN@4x65x96x8", "FCN-ResNet18@2x65x96x3",
+    "SkipBlockDN@4x65x96x8", "FCN-ResNet18@2x65x96x3", "transformer", "tiny",
 )  # fmt: skip
-"""Pairs of the catalogue, each with the shape of its input."""
+"""Pairs of the catalogue, each with the shape of its input; transformer and tiny are made here."""
+
+
+def transformer() -> tuple[Any, Any, tuple[int, ...]]:
+    """Four blocks of attention and two dense layers, 128 features and 4 heads, on 4 sequences of 64."""
+    import keras
+    import torch
+    from torch import nn
+
+    x = tokens = keras.Input((None, 128))
+    for _ in range(4):
+        y = keras.layers.LayerNormalization(epsilon=1e-5)(x)
+        x = x + keras.layers.MultiHeadAttention(4, 32)(y, y)
+        y = keras.layers.LayerNormalization(epsilon=1e-5)(x)
+        x = x + keras.layers.Dense(128)(keras.layers.Dense(512, activation="gelu")(y))
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before, self.between = nn.LayerNorm(128), nn.LayerNorm(128)
+            self.attention = nn.MultiheadAttention(128, 4, batch_first=True)
+            self.wide, self.narrow = nn.Linear(128, 512), nn.Linear(512, 128)
+
+        def forward(self, x: Any) -> Any:
+            y = self.before(x)
+            x = x + self.attention(y, y, y, need_weights=False)[0]
+            return x + self.narrow(torch.nn.functional.gelu(self.wide(self.between(x))))
+
+    return keras.Model(tokens, x), nn.Sequential(*(Block() for _ in range(4))).eval(), (4, 64, 128)
+
+
+def tiny() -> tuple[Any, Any, tuple[int, ...]]:
+    """Two dense layers."""
+    import keras
+    from torch import nn
+
+    x = keras.Input((8,))
+    model = keras.Model(x, keras.layers.Dense(3)(keras.layers.Dense(16, activation="relu")(x)))
+    return model, nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)).eval(), (4, 8)
+
+
+OWN = {"transformer": transformer, "tiny": tiny}
+"""Pairs that no catalogue has: (Keras model, torch module, shape of the input)."""
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -41,10 +83,19 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - started
 
 
-def measured(name: str, shape: tuple[int, ...], rounds: int) -> tuple[float, float, float, str]:
-    """Seconds of a bare pass of both sides, of `compare` and of `compare(quick=True)`, and the verdict."""
-    entry = catalog.find(name)
+def made(name: str) -> tuple[Any, Any, tuple[int, ...]]:
+    """The Keras model, the torch module and the shape of an input: of a pair of the catalogue, with a shape or not."""
+    if name in OWN:
+        return OWN[name]()
+    plain, _, text = name.partition("@")
+    entry = catalog.find(plain)
     module, model = load_model(entry.torch, "torch"), load_model(entry.keras, "keras")
+    return model, module, tuple(map(int, text.split("x"))) if text else entry.input
+
+
+def measured(name: str, rounds: int) -> tuple[float, float, float, str]:
+    """Seconds of a bare pass of both sides, of `compare` and of `compare(quick=True)`, and the verdict."""
+    model, module, shape = made(name)
     picture = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     build(model, picture)
     randomise(adapt(module))
@@ -75,9 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{'pair':32} {'bare, s':>9} {'compare, s':>11} {'ratio':>6} {'quick, s':>9} {'ratio':>6}  verdict")
     for name in options.names:
-        plain, _, text = name.partition("@")
-        shape = tuple(map(int, text.split("x"))) if text else catalog.find(plain).input
-        bare, whole, quick, verdict = measured(plain, shape, options.rounds)
+        bare, whole, quick, verdict = measured(name, options.rounds)
         print(
             f"{name:32} {bare:9.3f} {whole:11.3f} {whole / bare:6.1f} {quick:9.3f} {quick / bare:6.1f}  {verdict}",
             flush=True,

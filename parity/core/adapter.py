@@ -150,6 +150,10 @@ class Adapter(Protocol):
         """Outputs in other modes that an evaluation may run in and that must change nothing, by the mode's name."""
         ...
 
+    def unfused(self) -> AbstractContextManager[None]:
+        """While this is open, the framework takes no short cut of its own that it does not take in a traced pass."""
+        ...
+
     def kept(self) -> list[tuple[str, Any, dict[str, Any]]]:
         """The layers with their paths, and the attributes that the framework's base class has not, and buffers."""
         ...

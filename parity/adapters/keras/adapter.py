@@ -156,6 +156,10 @@ class KerasAdapter:
         """None: Keras has no such modes."""
         return {}
 
+    def unfused(self) -> AbstractContextManager[None]:
+        """Nothing: Keras takes no such short cuts."""
+        return nullcontext()
+
     # --- what a call may leave behind -------------------------------------------------------------------
 
     def kept(self) -> list[tuple[str, Any, dict[str, Any]]]:

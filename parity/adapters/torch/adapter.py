@@ -169,6 +169,17 @@ class TorchAdapter:
                 inferred = named_arrays(call(self.module, self.tensors(inputs), False, form=self.form))
         return {"gradients recorded": recorded, "inference mode": inferred}
 
+    @contextmanager
+    def unfused(self) -> Iterator[None]:
+        """While this is open, torch's attention takes its steps one by one, as it does where somebody looks on."""
+        mha = torch.backends.mha
+        before = mha.get_fastpath_enabled()
+        mha.set_fastpath_enabled(False)
+        try:
+            yield
+        finally:
+            mha.set_fastpath_enabled(before)
+
     # --- what a call may leave behind -------------------------------------------------------------------
 
     def kept(self) -> list[tuple[str, Any, dict[str, Any]]]:
