@@ -22,9 +22,8 @@ from parity.causes.layers import explain_layer
 from parity.causes.norms.explain import named_after
 from parity.causes.one_sided import OneSided
 from parity.causes.regions.edited import Goal
-from parity.causes.regions.goals import of_layer, of_steps
+from parity.causes.regions.goals import goals_of
 from parity.causes.regions.placed import between_steps
-from parity.causes.regions.region import Region, region
 from parity.causes.regions.settle import settled_by
 from parity.causes.steps.budget import USED_UP, WORK, Budget, BudgetSpent
 from parity.causes.steps.identify import identify
@@ -200,36 +199,12 @@ class Explainer:
 
     def _goals(self, places: Sequence[Located]) -> list[list[Goal]]:
         """What torch should give at each place, with its steps as they run now; nothing where they are not known."""
-        found: list[list[Goal]] = [[] for _ in places]
-        behind: dict[int, list[tuple[Region, Array, Array]]] = {}
-        for i, item in enumerate(places):
-            assert item.apart is not None
-            try:
-                if item.apart.kind in {Kind.WIRING, Kind.OUTPUT}:
-                    behind[i] = self._regions(item.apart)
-                else:
-                    found[i] = of_layer(item.apart, self.torch, self.pairs[item.apart.call.path])
-            except Exception:  # any model, any error: it costs the name, not the verdict
-                behind.pop(i, None)
-        try:
-            made = of_steps(self.between, list(behind.values())) if any(behind.values()) else []
-        except Exception:  # any model, any error
-            made = []
-        for i, goals in zip(behind, made, strict=False):
-            found[i] = goals
-        return found
-
-    def _regions(self, apart: Apart) -> list[tuple[Region, Array, Array]]:
-        """The steps behind every tensor that differs at a place; nothing where some are not known."""
-        found = []
-        for number, (keras, torch) in enumerate(zip(apart.keras_result, apart.inputs, strict=False)):
-            if compare([keras], [torch], one_pixel=True).differs:
-                ends = self._ends(apart, number, self.between)
-                known = None if ends is None else region(self.between, *ends)
-                if known is None:
-                    return []
-                found.append((known, keras, torch))
-        return found
+        return goals_of(
+            [item.apart for item in places if item.apart is not None],
+            lambda: self.between,
+            lambda apart, number: self._ends(apart, number, self.between),
+            (self.torch, self.pairs),
+        )
 
     def _settled_by(
         self, item: Located, goals: Sequence[Goal], second: Explainer | None

@@ -158,8 +158,6 @@ _ROWS = (
      "torch's step agrees with the other window", "the same window (periodic=True)"),
     ("stft-frames", "frames of a short-time Fourier transform centred, padded or scaled otherwise",
      "torch's step agrees with the other setting", "the same center, pad_mode and normalized"),
-    ("precision-cast", "a step computed in a smaller dtype within one side", "gone once the cast is left out",
-     "one dtype on both sides"),
     ("slice-offset", "a slice, index or roll that begins elsewhere", "torch's step agrees some places further",
      "the same slice"),
     ("step-missing", "a step without weights on one side alone", "torch's side agrees with the step, or without it",

@@ -398,7 +398,7 @@ CASES = (
     Case("softplus-threshold", "softplus", lambda x: ops.softplus(3 * x + 18),
          lambda x: F.softplus(3 * x + 18, threshold=40), lambda x: F.softplus(3 * x + 18)),
     Case("operand-order", "sub", lambda x: ops.flip(x, 1) * 2 - x, lambda x: x.flip(2) * 2 - x, lambda x: x - x.flip(2) * 2),
-    Case("precision-cast", "norm", keras_rms, lambda x: rms(x, 1e-3),
+    Case("float32-cast", "norm", keras_rms, lambda x: rms(x, 1e-3),
          lambda x: (x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-3)).to(x.dtype), "tokens"),
     Case("slice-offset", "cropped", lambda x: x[:, 2:10, 1:7], lambda x: sliced(x, 2), lambda x: sliced(x, 1)),
     Case("gelu-approximation", "own tanh", lambda x: ops.gelu(x, approximate=False), gelu_by_erf, gelu_by_tanh, "tokens"),

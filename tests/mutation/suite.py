@@ -47,6 +47,7 @@ def outcome(fault: Fault) -> Outcome:
 
 def training() -> list[tuple[str, str, Callable[[], None]]]:
     """Mutants of other models: cause, model, and the test that seeds one and asserts all four columns."""
+    from tests.mutation import test_inner_step_faults as n
     from tests.mutation import test_recurrent_faults as r
     from tests.mutation import test_step_faults as s
     from tests.mutation import test_training_faults as t
@@ -75,6 +76,8 @@ def training() -> list[tuple[str, str, Callable[[], None]]]:
           for cause, halves, fused in a.TURNINGS),
         *(("shared-axes", name, partial(p.test_slopes_for_each_position_are_named, name)) for name in p.CASES),
         *(("key-dim", name, partial(a.test_key_dim_is_the_size_of_one_head, name)) for name in a.SIZES),
+        *((cause, f"{kind} {fault}", partial(n.test_a_step_within_a_layer_is_named, cause, kind, fault))
+          for cause, kind, fault in n.FAULTS),
         *((case.cause, name, partial(s.test_a_step_is_named_with_a_fix_that_was_tried, case, name))
           for case in s.CASES for name in s.MODELS),
         *(("position-offset", way, partial(a.test_positions_counted_from_another_number, way, 1)) for way in a.PLACES),

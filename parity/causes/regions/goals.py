@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,14 +10,66 @@ from parity.adapters.torch.adapter import TorchAdapter
 from parity.adapters.torch.edits.tape import RecordedCalls, Tape
 from parity.causes.recorded import RecordedSteps, StepPlace
 from parity.causes.regions.edited import Goal
-from parity.causes.regions.region import Region
+from parity.causes.regions.region import Region, region
 from parity.core.adapter import Adapter
+from parity.core.finding import Kind
+from parity.core.trace import Source
 from parity.core.types import Array
 from parity.replay.located import Apart
 from parity.replay.tensors import WITHIN, compare
 
 LARGEST = 2_000_000
 """Elements of the greatest tensor that is computed again and again."""
+
+
+Ends = Callable[[Apart, int], tuple[Source, Source] | None]
+"""Which output of which step of either side the number-th tensor of a place is; None where not known."""
+
+
+def goals_of(
+    places: Sequence[Apart],
+    steps: Callable[[], RecordedSteps],
+    ends: Ends,
+    layers: tuple[Adapter, Mapping[str, tuple[str, ...]]],
+) -> list[list[Goal]]:
+    """What torch should give at each place, with its steps as they run now; nothing where they are not known.
+
+    Args:
+        places: the differences.
+        steps: records both sides.
+        ends: finds the steps that give the tensors of a place.
+        layers: the torch side, and the paths of its layers by those of the Keras ones.
+    """
+    found: list[list[Goal]] = [[] for _ in places]
+    behind: dict[int, list[tuple[Region, Array, Array]]] = {}
+    for i, apart in enumerate(places):
+        try:
+            if apart.kind in {Kind.WIRING, Kind.OUTPUT}:
+                behind[i] = _regions(apart, steps(), ends)
+            else:
+                found[i] = of_layer(apart, layers[0], layers[1][apart.call.path])
+        except Exception:  # any model, any error: it costs the name, not the verdict
+            behind.pop(i, None)
+    try:
+        made = of_steps(steps(), list(behind.values())) if any(behind.values()) else []
+    except Exception:  # any model, any error
+        made = []
+    for i, goals in zip(behind, made, strict=False):
+        found[i] = goals
+    return found
+
+
+def _regions(apart: Apart, steps: RecordedSteps, ends: Ends) -> list[tuple[Region, Array, Array]]:
+    """The steps behind every tensor that differs at a place; nothing where some are not known."""
+    found = []
+    for number, (keras, torch) in enumerate(zip(apart.keras_result, apart.inputs, strict=False)):
+        if compare([keras], [torch], one_pixel=True).differs:
+            pair = ends(apart, number)
+            known = None if pair is None else region(steps, *pair)
+            if known is None:
+                return []
+            found.append((known, keras, torch))
+    return found
 
 
 def of_steps(

@@ -131,9 +131,9 @@ def _reduced(step: Called, x: torch.Tensor) -> Iterator[Edit]:
 def _uncast(step: Called, x: torch.Tensor, out: torch.Tensor) -> Iterator[Edit]:
     """A cast to a smaller dtype left out, or put in."""
     floats = out.is_floating_point() and x.is_floating_point()
-    if step.name in CASTS and floats and torch.finfo(out.dtype).bits < torch.finfo(x.dtype).bits:
+    if step.name in CASTS and floats and x.dtype == torch.float64 and out.dtype == torch.float32:
         yield Edit(
-            "precision-cast", f"computed in {_plain(x)}", f"cast to {_plain(out)}", of_first(lambda z: z)
+            "float32-cast", f"computed in {_plain(x)}", f"cast to {_plain(out)}", of_first(lambda z: z)
         )
 
 
