@@ -134,7 +134,7 @@ PAIRS: dict[str, PublicPair] = {
         tokens(),
     ),
     "Llama": PublicPair(
-        hub("LlamaBackbone", **GROUPED, tie_word_embeddings=True),
+        hub("LlamaBackbone", **GROUPED),
         hugging("LlamaModel", "LlamaConfig", **HF_GROUPED),
         tokens(),
         **GATE,
