@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 
 import numpy as np
@@ -93,24 +93,24 @@ class Explainer:
         ]
         goals = self._goals([item for item, _ in places])
         budget.left += self.work - self.work // 2
+        changes = Budget(self.work // 2)  # for changing single steps
         found: list[Located] = []
         with again() if again is not None and (asked or self.settled) else nullcontext() as second:
             for i, (item, (hypotheses, trouble)) in enumerate(asked):
                 behind = any(call.order < item.order for call in self.one_sided)
                 # What a call that one side alone makes explains as well is no missing addition.
-                unsure, known = behind and item.finding.kind != Kind.LAYER, False
+                unsure = behind and item.finding.kind != Kind.LAYER
                 if unsure:
                     hypotheses = (h for h in hypotheses if "skip-missing" not in {c for c, _ in h.claims})
-                try:
-                    with budget.shared(len(asked) - i):
-                        explanations = self._chosen(item, hypotheses, second)
-                        known = bool(explanations)
-                        if not known and goals[i] and not unsure:
-                            explanations = self._settled_by(item, goals[i], second)
-                except BudgetSpent:
-                    explanations, trouble = [], USED_UP.format(budget.share)
-                except Exception as error:  # any tensors, any error: it costs the name, not the verdict
-                    explanations, trouble = [], NOT_LOOKED_FOR.format(in_a_line(error))
+                places_left = len(asked) - i
+                explanations, trouble = _looked_for(
+                    budget, places_left, trouble, partial(self._chosen, item, hypotheses, second)
+                )
+                known = bool(explanations)
+                if not known and goals[i] and not unsure:
+                    explanations, trouble = _looked_for(
+                        changes, places_left, trouble, partial(self._settled_by, item, goals[i], second)
+                    )
                 if explanations or not unsure:
                     placed = item if trouble else self._placed(item, not known)
                     found += explained(placed, explanations, trouble)
@@ -355,6 +355,20 @@ class Explainer:
         layers = self.layers[0][path], self.layers[1][self.pairs[path][-1]]
         sides = self.keras, self.torch
         return case_of(apart, sides, layers, self.pairs[path], self.slots.get(path, ()), self.images)
+
+
+def _looked_for(
+    budget: Budget, places: int, trouble: str, search: Callable[[], list[Explanation]]
+) -> tuple[list[Explanation], str]:
+    """What a search finds within the share of one of so many places, and why it found nothing; else what was known."""
+    try:
+        with budget.shared(places):
+            found = search()
+        return found, "" if found else trouble
+    except BudgetSpent:
+        return [], trouble or USED_UP.format(budget.share)
+    except Exception as error:  # any tensors, any error: it costs the name, not the verdict
+        return [], trouble or NOT_LOOKED_FOR.format(in_a_line(error))
 
 
 def _same_place(first: Located, second: Located) -> bool:
