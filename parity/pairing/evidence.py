@@ -23,6 +23,7 @@ class Evidence(Enum):
     NAMES_CONFIRMED = "its name, which a run of both sides confirms"
     RENAMED = "its name, renamed as the other pairs are"
     SHAPE = "kind and shapes, which occur once"
+    WRITTEN = "a cell that torch code writes out, which a run of both sides confirms"
 
     @property
     def of_names(self) -> bool:

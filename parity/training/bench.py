@@ -17,6 +17,7 @@ from parity.core.layout import aligned, as_torch
 from parity.core.tolerance import difference
 from parity.core.trainer import Evaluation, Trainer, WatchedCall
 from parity.core.types import RECURRENT, Array, Both, Side
+from parity.pairing.evidence import Evidence
 from parity.pairing.pair import LayerPair, Pairing
 from parity.pairing.slots import Slot
 from parity.training.rounding import DRAWS, Spread, absolute_sums, laid, limit_of, shaken, widen
@@ -86,6 +87,7 @@ class Bench:
             if self.layers.keras[pair.keras].leaf
             and self.layers.torch[pair.torch[-1]].leaf
             and self.layers.keras[pair.keras].family not in RECURRENT  # a pass of a cell is no call of it
+            and pair.evidence is not Evidence.WRITTEN
         }
         self.extras: list[tuple[str, float]] = []
         self._shapes: list[tuple[int, ...]] = []

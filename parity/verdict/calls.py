@@ -11,6 +11,7 @@ from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.trace import Trace
 from parity.core.types import RECURRENT, Array, LayerInfo
+from parity.pairing.evidence import Evidence
 from parity.pairing.names import Names
 from parity.pairing.pair import Pairing
 from parity.replay.located import Call, Located
@@ -38,6 +39,7 @@ def watched_pairs(keras: Adapter, torch: Adapter, pairing: Pairing) -> dict[str,
         if (
             within is None
             and not partial
+            and item.evidence is not Evidence.WRITTEN  # a module of it is no whole cell
             and item.keras in single[0]
             and item.torch[0] in single[1]
             and len(partners[0][item.keras]) == len(item.torch)  # else its parameters are layers of their own

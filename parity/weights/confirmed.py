@@ -57,7 +57,7 @@ def confirmed(
     others = crossed(pairing, TRIED) if uncertain and not pairing.open else []
     if not candidates and not others:
         return pairing
-    with _runs(keras, torch, values) as gap:
+    with runs(keras, torch, values) as gap:
         if not pairing.open and gap(pairing) <= SAME:
             return pairing
         for one in candidates:
@@ -90,7 +90,7 @@ def settled(
     seen = [first]
     gaps: list[float] = []
     if values is not None:
-        with _runs(keras, torch, values) as gap:
+        with runs(keras, torch, values) as gap:
             for turn in range(TURNS):
                 one = turned(turn) if turn else first
                 if turn and not all(_apart(one, known) for known in seen):
@@ -130,7 +130,7 @@ def _apart(first: Pairing, second: Pairing) -> bool:
 
 
 @contextmanager
-def _runs(keras: Adapter, torch: Adapter, values: Sequence[Array]) -> Iterator[_Gap]:
+def runs(keras: Adapter, torch: Adapter, values: Sequence[Array]) -> Iterator[_Gap]:
     """While this is open, pairings can be tried; afterwards both sides have their own weights."""
     with ExitStack() as stack:
         stack.enter_context(layers_anew(keras, torch))  # their tensors have another dtype now
@@ -164,12 +164,20 @@ class _Gap:
     def _once(self, pairing: Pairing, seed: int) -> float:
         try:
             randomise(self.keras, seed)
+            _neutral(pairing, self.keras)
             copy(pairing, self.keras, self.torch)
             outputs = self.keras.forward(self.inputs[0]), self.torch.forward(self.inputs[1])
         except Exception:  # any model, any error: these weights are not for it
             return float("inf")
         gaps = [_relative(a, b) for (_, a), (_, b) in zip(*outputs, strict=False)]
         return max(gaps, default=float("inf")) if len(outputs[0]) == len(outputs[1]) else float("inf")
+
+
+def _neutral(pairing: Pairing, keras: Adapter) -> None:
+    """Set what Keras alone has to what makes the other side do the same without it."""
+    for constant in [constant for item in pairing.pairs for constant in item.constants]:
+        if constant.side == "keras":
+            keras.write(constant.path, np.full_like(keras.read(constant.path), constant.value))
 
 
 def _relative(keras: Array, torch: Array) -> float:

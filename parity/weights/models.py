@@ -29,6 +29,7 @@ from parity.pairing.pair import MappingLike, Pairing, pair_layers
 from parity.weights.confirmed import confirmed, settled
 from parity.weights.readings import settle
 from parity.weights.traced import open_kernels, orientations, traced
+from parity.weights.written.cells import with_written_cells
 
 
 def adapters_of(first: Any, second: Any, inputs: Any = None, device: str = "cpu") -> tuple[Adapter, Adapter]:
@@ -160,6 +161,7 @@ def _paired(
             turned = partial(pair_layers, keras, torch, mapping, traces[0].flattened, traces, patterns)
             values = _taken(keras, torch, inputs)
             pairing = settled(lambda turn: turned(turn=turn), keras, torch, values)
+            pairing = with_written_cells(pairing, turned, (keras, torch), traces, values)
             return pairing if values is None else confirmed(pairing, keras, torch, traces, values)
         named.unrun = traces
         named.problems += orientations(named, keras, torch)

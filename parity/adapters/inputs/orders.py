@@ -45,15 +45,19 @@ def usual(values: Sequence[Array], keras: Adapter) -> list[AxisOrder]:
     """The orders by custom: images channels first, vectors and tokens as they are; channels-first Keras models alike.
 
     Arrays of rank 3 are (length, channels) signals where the Keras model holds one-dimensional convolutions or
-    poolings, and sequences of vectors otherwise.
+    poolings, and sequences of vectors otherwise. Films keep their frames in front where it runs along them.
     """
     layers = keras.layers().values()
     signals = any("1D" in layer.kind and not layer.kind.startswith("Global") for layer in layers)
     first = any(layer.settings.get("data_format") == "channels_first" for layer in layers)
-    return [
-        order_of("same" if first or (value.ndim == 3 and not signals) else "channels-first", value.ndim) or ()
-        for value in values
-    ]
+    films = any(layer.kind.startswith("ConvLSTM") for layer in layers)
+
+    def name(rank: int) -> str:
+        if first or (rank == 3 and not signals):
+            return "same"
+        return "frames" if films and rank > 4 else "channels-first"
+
+    return [order_of(name(value.ndim), value.ndim) or () for value in values]
 
 
 def readings(values: Sequence[Array], keras: Adapter) -> Iterator[list[AxisOrder]]:
