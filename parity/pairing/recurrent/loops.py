@@ -16,7 +16,7 @@ MADE_LIKE = re.compile(r"^new_|_like$")
 
 
 @dataclass(frozen=True)
-class Part:
+class CellColumns:
     """The columns of a weight that multiply the input, or the state; `bias` is added to what they give."""
 
     weight: str
@@ -41,8 +41,8 @@ class Loop:
     """One written cell: its modules, what multiplies the input of a step, and what multiplies the state."""
 
     modules: tuple[str, ...]
-    of_input: Part
-    of_state: Part
+    of_input: CellColumns
+    of_state: CellColumns
 
 
 def loops_of(trace: Trace, layers: Mapping[str, LayerInfo]) -> list[Loop]:
@@ -84,11 +84,11 @@ class _Reading:
         partners = {str(self.trace.nodes[number].path) for number in behind} - {path}
         if columns is not None and not partners:
             of_input, of_state = columns
-            yield Loop((path,), _part(layer, *of_input), _part(layer, *of_state, bias=False))
+            yield Loop((path,), _columns_of(layer, *of_input), _columns_of(layer, *of_state, bias=False))
         elif columns is None and len(partners) == 1:
             partner = self.layers[partners.pop()]
             if partner.family == layer.family and len(self.calls[partner.path]) in {1, len(calls)}:
-                yield Loop((partner.path, path), _part(partner), _part(layer))
+                yield Loop((partner.path, path), _columns_of(partner), _columns_of(layer))
 
     def _columns(
         self, joined: Node, place: int, layer: LayerInfo
@@ -123,10 +123,10 @@ def _weight(layer: LayerInfo) -> tuple[int, ...]:
     return next((tensor.shape for tensor in layer.tensors if tensor.name == "weight"), (0, 0))
 
 
-def _part(layer: LayerInfo, first: int = 0, end: int | None = None, bias: bool = True) -> Part:
+def _columns_of(layer: LayerInfo, first: int = 0, end: int | None = None, bias: bool = True) -> CellColumns:
     names = {tensor.name: tensor.path for tensor in layer.tensors}
     shape = _weight(layer)
-    return Part(
+    return CellColumns(
         names.get("weight", ""), shape, first, shape[1] if end is None else end,
         names.get("bias") if bias else None,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from parity.core.layout import GATES, Layout, Rows
 from parity.core.types import LayerInfo, Side
 from parity.pairing.evidence import Evidence
 from parity.pairing.pairs import LayerPair
-from parity.pairing.recurrent.loops import Loop, Part
+from parity.pairing.recurrent.loops import CellColumns, Loop
 from parity.pairing.slots import Constant, Slot
 
 CONVOLUTIONAL = "ConvLSTMCell"
@@ -102,7 +102,7 @@ def written_pair(cell: LayerInfo, loop: Loop, order: tuple[int, ...]) -> LayerPa
     return LayerPair(cell.path, loop.modules, tuple(slots), Evidence.WRITTEN, tuple(constants))
 
 
-def _kernel(part: Part, gates: tuple[int, ...] | None) -> Layout:
+def _kernel(part: CellColumns, gates: tuple[int, ...] | None) -> Layout:
     """The rule for the columns of a torch weight that are a Keras kernel of their own."""
     outputs, columns, *window = part.shape
     split = (outputs, part.end - part.first, *window)
