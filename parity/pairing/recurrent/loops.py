@@ -52,12 +52,12 @@ def loops_of(trace: Trace, layers: Mapping[str, LayerInfo]) -> list[Loop]:
         trace: of a pass over two steps or more.
         layers: torch's layers by path.
     """
-    reading = _Reading(trace, layers)
+    reading = _LoopReading(trace, layers)
     found = [loop for path in reading.calls for loop in reading.loops(path)]
     return sorted(found, key=lambda loop: min(reading.calls[path][0].id for path in loop.modules))
 
 
-class _Reading:
+class _LoopReading:
     """One trace, read for modules of which a call depends on the call before."""
 
     def __init__(self, trace: Trace, layers: Mapping[str, LayerInfo]) -> None:
