@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from parity.core.trace import Node, Source, Trace
 from parity.core.types import LayerInfo
@@ -55,6 +56,22 @@ def loops_of(trace: Trace, layers: Mapping[str, LayerInfo]) -> list[Loop]:
     reading = _LoopReading(trace, layers)
     found = [loop for path in reading.calls for loop in reading.loops(path)]
     return sorted(found, key=lambda loop: min(reading.calls[path][0].id for path in loop.modules))
+
+
+def in_turn(trace: Trace, loops: Sequence[Loop]) -> bool:
+    """Whether each cell takes what the one before gives."""
+    calls = trace.calls_by_path()
+    for before, loop in pairwise(loops):
+        states = {node.id for node in calls[before.modules[-1]]}
+        seen, ahead = set[int](), [calls[loop.modules[0]][0].id]
+        while ahead:
+            number = ahead.pop()
+            if number not in seen:
+                seen.add(number)
+                ahead += [item.node for item in trace.nodes[number].inputs]
+        if not states & seen:
+            return False
+    return True
 
 
 class _LoopReading:

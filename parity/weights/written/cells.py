@@ -11,8 +11,8 @@ from parity.core.adapter import Adapter
 from parity.core.trace import Trace
 from parity.core.types import Array
 from parity.pairing.evidence import Evidence
-from parity.pairing.pair import Pairing
-from parity.pairing.recurrent.loops import loops_of
+from parity.pairing.pair import LayerPair, Pairing
+from parity.pairing.recurrent.loops import in_turn, loops_of
 from parity.weights.confirmed import BETTER, SAME, runs
 from parity.weights.written.gates import (
     Assigned,
@@ -21,8 +21,10 @@ from parity.weights.written.gates import (
     fits,
     gates_of,
     orders,
+    resets_alike,
     written_pair,
 )
+from parity.weights.written.roles import gate_order
 
 
 def with_written_cells(
@@ -35,7 +37,7 @@ def with_written_cells(
     """The pairing, with the Keras cells that are left in it and cells that torch code writes out as pairs.
 
     They count where both sides give the same with equal random weights, or come far nearer to it than with the gates in
-    any other order. Else the pairing stays as it is.
+    any other order; else where the steps of each cell say which gate is which. Else the pairing stays as it is.
 
     Args:
         pairing: of the two models, with what it leaves open.
@@ -61,10 +63,32 @@ def with_written_cells(
     hidden = {cell.path for cell in cells}, {path for loop in loops for path in loop.modules}
     with _without(sides, hidden):
         rest = paired()
-    if rest.open:
-        return pairing
     order = {path: number for number, path in enumerate(sides[0].layers())}
-    return _tried(list(_ways(rest, assigned, order)), sides, values) or pairing
+    found = None if rest.open else _tried(list(_ways(rest, assigned, order)), sides, values)
+    return found or _read(rest, assigned, order, traces[1], sides) or pairing
+
+
+def _read(
+    rest: Pairing, assigned: Sequence[Assigned], order: dict[str, int], trace: Trace, sides: tuple[Adapter, Adapter]
+) -> Pairing | None:
+    """The pairing that the steps of the cells say where no run does: another activation, or a difference elsewhere."""
+    way = assigned[0]
+    both = any(layer.kind == "Bidirectional" for layer in sides[0].layers().values())
+    if len(assigned) > 1 and (both or not in_turn(trace, [loop for _, loop in way])):
+        return None
+    pairs: list[LayerPair] = []
+    for cell, loop in way:
+        gates = gate_order(trace, loop, gates_of(cell))
+        pair = None if gates is None else written_pair(cell, loop, gates)
+        if pair is None or not resets_alike(cell):
+            return None
+        pairs.append(pair)
+    return _with(rest, pairs, order)
+
+
+def _with(rest: Pairing, pairs: Sequence[LayerPair], order: dict[str, int]) -> Pairing:
+    every = sorted([*rest.pairs, *pairs], key=lambda item: order[item.keras])
+    return replace(rest, pairs=every, level=None)
 
 
 @contextmanager
@@ -91,8 +115,7 @@ def _ways(rest: Pairing, assigned: Sequence[Assigned], order: dict[str, int]) ->
             found = [written_pair(cell, loop, gates[gates_of(cell)]) for cell, loop in way]
             pairs = [item for item in found if item is not None]
             if len(pairs) == len(found):
-                every = sorted([*rest.pairs, *pairs], key=lambda item: order[item.keras])
-                yield replace(rest, pairs=every, level=None, doubt=False, guessed=False)
+                yield replace(_with(rest, pairs, order), doubt=False, guessed=False)
 
 
 def _tried(

@@ -31,6 +31,11 @@ def gates_of(cell: LayerInfo) -> int:
     return 4 if cell.kind == CONVOLUTIONAL else len(GATES.get(str(cell.family), ()))
 
 
+def resets_alike(cell: LayerInfo) -> bool:
+    """Whether a cell resets its state behind the product, as far as its tensors show that; others reset nothing."""
+    return cell.family != "gru" or len(_shape(cell, "bias") or ()) == 2
+
+
 def orders(count: int) -> Iterator[tuple[int, ...]]:
     """The orders of so many gates, the usual ones first."""
     usual = USUAL.get(count, ())
