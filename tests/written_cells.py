@@ -44,6 +44,20 @@ class LinearGRUCell(nn.Module):
         return (first + z * (second - first),)
 
 
+class UsualGRUCell(LinearGRUCell):
+    """The same with the update written as in most texts; turned, the gate lets the new values in."""
+
+    def forward(self, x, state):
+        (h,) = state
+        of_input, of_state = self.x2h(x), self.h2h(h)
+        size = h.shape[1]
+        gates = torch.sigmoid(of_input[:, : 2 * size] + of_state[:, : 2 * size])
+        r, z = gates[:, :size], gates[:, size:]
+        new = torch.tanh(of_input[:, 2 * size :] + r * of_state[:, 2 * size :])
+        first, second = (new, h)[:: self.turn]
+        return ((1 - z) * first + z * second,)
+
+
 class PlainCell(nn.Module):
     """One tanh of two linear layers."""
 
@@ -110,6 +124,43 @@ class Unrolled(nn.Module):
         return self.head(x[:, self.taken])
 
 
+class BothWays(nn.Module):
+    """A cell along the sequence, and one against it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forth, self.back = (Unrolled([LinearLSTMCell(5, 4)], [4], nn.Identity()) for _ in range(2))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(torch.cat([self.forth(x), self.back(x.flip(1)).flip(1)], dim=-1))
+
+
+class OneInputProduct(nn.Module):
+    """An LSTM that multiplies all steps of the input at once, and views the gates as an axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of_input, self.of_state = nn.Linear(5, 16), nn.Linear(4, 16, bias=False)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        steps, h = self.of_input(x), x.new_zeros(len(x), 4)
+        c = torch.zeros_like(h)
+        for step in range(x.shape[1]):
+            gates = (steps[:, step] + self.of_state(h)).view(-1, 4, 4)
+            i, f, o = torch.sigmoid(gates[:, :3]).unbind(1)
+            c = f * c + i * torch.tanh(gates[:, 3])
+            h = o * torch.tanh(c)
+        return self.head(h)
+
+
+def one_product_pair() -> tuple[keras.Model, nn.Module]:
+    """A model of vectors, (N, 6, 5), that takes the last step."""
+    start = keras.Input((6, 5))
+    return keras.Model(start, kl.Dense(3)(kl.LSTM(4)(start))), OneInputProduct().eval()
+
+
 def sequence_pair(cell: Callable[[int, int], nn.Module], layer: Callable[..., keras.Layer], states: int = 2,
                   count: int = 1, sequences: bool = True) -> tuple[keras.Model, nn.Module]:  # fmt: skip
     """A model of vectors, (N, 6, 5)."""
@@ -119,6 +170,27 @@ def sequence_pair(cell: Callable[[int, int], nn.Module], layer: Callable[..., ke
     cells = [cell(5 if number == 0 else 4, 4) for number in range(count)]
     module = Unrolled(cells, [4] * count, nn.Linear(4, 3), sequences, states)
     return keras.Model(start, kl.Dense(3, name="fc")(x)), module.eval()
+
+
+def signal_pair() -> tuple[keras.Model, nn.Module]:
+    """A model of signals that change, (N, 5, 7, 3), that takes the last step."""
+    start = keras.Input((5, 7, 3))
+    module = Unrolled([ConvLSTMCell(3, 4, dims=1)], [4], nn.Conv1d(4, 2, 1), sequences=False)
+    return keras.Model(start, kl.Conv1D(2, 1)(kl.ConvLSTM1D(4, 3, padding="same")(start))), module.eval()
+
+
+def volume_pair() -> tuple[keras.Model, nn.Module]:
+    """A model of volumes that change, (N, 3, 4, 5, 4, 3), that gives every step."""
+    start = keras.Input((3, 4, 5, 4, 3))
+    layer = kl.ConvLSTM3D(4, 3, padding="same", return_sequences=True)
+    return keras.Model(start, layer(start)), Unrolled([ConvLSTMCell(3, 4, dims=3)], [4], nn.Identity()).eval()
+
+
+def both_ways_pair() -> tuple[keras.Model, nn.Module]:
+    """One cell forward and one backward."""
+    start = keras.Input((6, 5))
+    layer = kl.Bidirectional(kl.LSTM(4, return_sequences=True))
+    return keras.Model(start, kl.Dense(3)(layer(start))), BothWays().eval()
 
 
 def film_pair(cell: Callable[[int, int], nn.Module], count: int = 1, frames: int = 4,

@@ -169,7 +169,7 @@ class _Gap:
             outputs = self.keras.forward(self.inputs[0]), self.torch.forward(self.inputs[1])
         except Exception:  # any model, any error: these weights are not for it
             return float("inf")
-        gaps = [_relative(a, b) for (_, a), (_, b) in zip(*outputs, strict=False)]
+        gaps = [relative(a, b) for (_, a), (_, b) in zip(*outputs, strict=False)]
         return max(gaps, default=float("inf")) if len(outputs[0]) == len(outputs[1]) else float("inf")
 
 
@@ -180,7 +180,8 @@ def _neutral(pairing: Pairing, keras: Adapter) -> None:
             keras.write(constant.path, np.full_like(keras.read(constant.path), constant.value))
 
 
-def _relative(keras: Array, torch: Array) -> float:
+def relative(keras: Array, torch: Array) -> float:
+    """How far apart two outputs are, of Keras' scale; infinite where their shapes do not fit."""
     fit = aligned(keras, torch)
     if fit is None or not keras.size or not (np.isfinite(keras).all() and np.isfinite(torch).all()):
         return float("inf")

@@ -22,8 +22,13 @@ from tests.written_cells import (
     LinearLSTMCell,
     PlainCell,
     TwoConvLSTMCell,
+    UsualGRUCell,
+    both_ways_pair,
     film_pair,
+    one_product_pair,
     sequence_pair,
+    signal_pair,
+    volume_pair,
 )
 
 PAIRS: dict[str, Callable[[], Any]] = {
@@ -32,6 +37,7 @@ PAIRS: dict[str, Callable[[], Any]] = {
     "LSTM, one bias": partial(sequence_pair, partial(LinearLSTMCell, bias=False), kl.LSTM),
     "LSTM, three": partial(sequence_pair, LinearLSTMCell, kl.LSTM, count=3),
     "GRU": partial(sequence_pair, LinearGRUCell, kl.GRU, 1),
+    "GRU, usual form": partial(sequence_pair, UsualGRUCell, kl.GRU, 1),
     "SimpleRNN": partial(sequence_pair, PlainCell, kl.SimpleRNN, 1, count=2),
     "ConvLSTM": partial(film_pair, ConvLSTMCell),
     "ConvLSTM, state first": partial(film_pair, partial(ConvLSTMCell, order="ifgo", state_first=True)),
@@ -39,6 +45,10 @@ PAIRS: dict[str, Callable[[], Any]] = {
     "ConvLSTM, as many frames as channels": partial(film_pair, ConvLSTMCell, 1, 3),
     "ConvLSTM, two convolutions": partial(film_pair, TwoConvLSTMCell),
     "ConvLSTM, two biases": partial(film_pair, partial(TwoConvLSTMCell, bias=True)),
+    "ConvLSTM of signals": signal_pair,
+    "ConvLSTM of volumes": volume_pair,
+    "LSTM, both ways": both_ways_pair,
+    "LSTM, one product of the input": one_product_pair,
 }
 
 
@@ -105,23 +115,76 @@ def test_two_biases_train_twice_as_fast() -> None:
     assert [finding.cause for finding in report.findings] == ["recurrent-bias"]
 
 
-@pytest.mark.parametrize("name", ["LSTM", "ConvLSTM"])
-def test_gates_copied_in_the_order_of_keras_differ(name: str) -> None:
+@pytest.mark.parametrize("name", ["LSTM, three", "ConvLSTM"])
+def test_gates_copied_in_another_order_are_named(name: str) -> None:
     keras, module, inputs = made(PAIRS[name], "torch")
     parity.transfer(module, keras, inputs=inputs)
     with torch.no_grad():
         for weight in module.cells.parameters():
             blocks = weight.view(4, -1, *weight.shape[1:])
-            weight.copy_(blocks[[2, 1, 0, 3]].reshape(weight.shape))
+            weight.copy_(blocks[[0, 1, 3, 2]].reshape(weight.shape))
     report = parity.compare(keras, module, inputs, quick=True)
     assert report.verdict == "DIVERGED"
-    assert any("kernel" in str(finding) and ".cell" in str(finding.keras) for finding in report.findings)
+    assert {(finding.cause, finding.fix_verified) for finding in report.findings} == {("gate-order", True)}
+    assert len(report.findings) == len(module.cells)
+
+
+def test_other_weights_are_named() -> None:
+    keras, module, inputs = made(PAIRS["ConvLSTM"], "torch")
+    parity.transfer(module, keras, inputs=inputs)
+    with torch.no_grad():
+        module.cells[0].conv.bias.add_(0.1)
+    (finding,) = parity.compare(keras, module, inputs, quick=True).findings
+    assert "bias of" in finding.evidence
+    assert finding.keras.endswith(".cell")
+    assert finding.cause is None
+    assert finding.fix_verified
+
+
+ACTIVATIONS: dict[str, tuple[Callable[[], Any], str]] = {
+    "ConvLSTM": (partial(film_pair, ConvLSTMCell, 2, recurrent_activation="hard_sigmoid"), "recurrent_activation"),
+    "GRU": (partial(sequence_pair, LinearGRUCell, partial(kl.GRU, recurrent_activation="hard_sigmoid"), 1),
+            "recurrent_activation"),
+    "LSTM": (partial(sequence_pair, LinearLSTMCell, partial(kl.LSTM, activation="relu"), count=2), "activation"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_another_activation_is_named(name: str) -> None:
+    build, where = ACTIVATIONS[name]
+    keras, module, inputs = made(build, "torch")
+    parity.transfer(module, keras, inputs=inputs)
+    report = parity.compare(keras, module, inputs, quick=True)
+    assert report.verdict == "DIVERGED"
+    assert {(finding.cause, finding.fix_verified) for finding in report.findings} == {
+        ("activation-kind", True)
+    }
+    assert all(finding.evidence.startswith(where) for finding in report.findings)
+
+
+@pytest.mark.parametrize("name", ["LSTM, three", "GRU", "GRU, usual form", "ConvLSTM, two"])
+def test_a_difference_elsewhere_is_named_there(name: str) -> None:
+    keras, module, inputs = made(PAIRS[name], "torch")
+    module.head = nn.Sequential(module.head, nn.ReLU())
+    parity.transfer(module, keras, inputs=inputs)
+    report = parity.compare(keras, module, inputs, quick=True)
+    assert [finding.cause for finding in report.findings] == ["activation-missing"]
+
+
+def test_cells_with_gates_in_two_orders() -> None:
+    keras, module = sequence_pair(LinearLSTMCell, kl.LSTM, count=2)
+    module.cells[1].order = "ogfi"
+    inputs = values(keras)
+    parity.transfer(module, keras, inputs=inputs)
+    report = parity.compare(keras, module, inputs, quick=True)
+    assert report, str(report)
 
 
 def test_a_cell_of_another_formula_is_refused() -> None:
     text = refused(partial(sequence_pair, partial(LinearGRUCell, turned=True), kl.GRU, 1))
     assert "GRUCell" in text
     assert "h2h" in text
+    assert "GRUCell" in refused(partial(sequence_pair, partial(UsualGRUCell, turned=True), kl.GRU, 1))
     assert "GRUCell" in refused(partial(sequence_pair, LinearGRUCell, partial(kl.GRU, reset_after=False), 1))
 
 

@@ -50,11 +50,13 @@ def usual(values: Sequence[Array], keras: Adapter) -> list[AxisOrder]:
     layers = keras.layers().values()
     signals = any("1D" in layer.kind and not layer.kind.startswith("Global") for layer in layers)
     first = any(layer.settings.get("data_format") == "channels_first" for layer in layers)
-    films = any(layer.kind.startswith("ConvLSTM") for layer in layers)
+    films = {layer.kind for layer in layers if layer.kind.startswith("ConvLSTM")}
 
     def name(rank: int) -> str:
         if first or (rank == 3 and not signals):
             return "same"
+        if rank == 4 and "ConvLSTM1D" in films:
+            return "0132"
         return "frames" if films and rank > 4 else "channels-first"
 
     return [order_of(name(value.ndim), value.ndim) or () for value in values]

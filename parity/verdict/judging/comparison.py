@@ -25,6 +25,7 @@ from parity.verdict.attempts import held
 from parity.verdict.evaluate import evaluated, unlike_traced
 from parity.verdict.float32.lifting import Lifted, lifted
 from parity.verdict.hiding import hiding
+from parity.verdict.judging.written_cells import with_causes_of_cells
 from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, vacuous
 from parity.verdict.precision import Precision, compare_in
 from parity.verdict.proving import Proven, prove
@@ -149,6 +150,8 @@ class PairComparison:
             self._take(where(self.sides, inputs, self.pairing, bool(self.findings), outputs))
         evaluated_both = len(outputs) == 2
         self.findings = with_differing_values(self.findings, self.sides, self.pairing, evaluated_both)
+        if evaluated_both and not agree:
+            self.findings = with_causes_of_cells(self.findings, self.sides, self.pairing, inputs)
         if agree and not (self.findings or self.hiding or self.pairing.open):
             self._prove(inputs, outputs)
             if self.proven is not None and self.findings and self._lift(inputs, outputs, stack):

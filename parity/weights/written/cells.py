@@ -64,17 +64,21 @@ def with_written_cells(
     with _without(sides, hidden):
         rest = paired()
     order = {path: number for number, path in enumerate(sides[0].layers())}
-    found = None if rest.open else _tried(list(_ways(rest, assigned, order)), sides, values)
+    found = None if rest.open else _tried(list(_ways(rest, assigned, order, traces[1])), sides, values)
     return found or _read(rest, assigned, order, traces[1], sides) or pairing
 
 
 def _read(
-    rest: Pairing, assigned: Sequence[Assigned], order: dict[str, int], trace: Trace, sides: tuple[Adapter, Adapter]
+    rest: Pairing,
+    assigned: Sequence[Assigned],
+    order: dict[str, int],
+    trace: Trace,
+    sides: tuple[Adapter, Adapter],
 ) -> Pairing | None:
     """The pairing that the steps of the cells say where no run does: another activation, or a difference elsewhere."""
     way = assigned[0]
     both = any(layer.kind == "Bidirectional" for layer in sides[0].layers().values())
-    if len(assigned) > 1 and (both or not in_turn(trace, [loop for _, loop in way])):
+    if rest.guessed or (len(assigned) > 1 and (both or not in_turn(trace, [loop for _, loop in way]))):
         return None
     pairs: list[LayerPair] = []
     for cell, loop in way:
@@ -104,15 +108,19 @@ def _without(sides: tuple[Adapter, Adapter], hidden: tuple[set[str], set[str]]) 
         yield
 
 
-def _ways(rest: Pairing, assigned: Sequence[Assigned], order: dict[str, int]) -> Iterator[Pairing]:
-    """The pairing of the rest with the cells, each way: one order of gates for all cells of a kind."""
+def _ways(
+    rest: Pairing, assigned: Sequence[Assigned], order: dict[str, int], trace: Trace
+) -> Iterator[Pairing]:
+    """The pairing of the rest with the cells, each way: as the steps say, else one order of gates for cells of a kind."""
     counts = sorted({gates_of(cell) for cell, _ in assigned[0]})
     for way in assigned:
+        read = [gate_order(trace, loop, gates_of(cell)) for cell, loop in way]
         chosen: list[dict[int, tuple[int, ...]]] = [{}]
         for count in counts:
             chosen = [{**one, count: gates} for one in chosen for gates in orders(count)]
-        for gates in chosen:
-            found = [written_pair(cell, loop, gates[gates_of(cell)]) for cell, loop in way]
+        every = [[one[gates_of(cell)] for cell, _ in way] for one in chosen]
+        for gates in [known] if len(known := [one for one in read if one is not None]) == len(way) else every:
+            found = [written_pair(*pair, one) for pair, one in zip(way, gates, strict=True)]
             pairs = [item for item in found if item is not None]
             if len(pairs) == len(found):
                 yield replace(_with(rest, pairs, order), doubt=False, guessed=False)

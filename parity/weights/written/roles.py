@@ -129,7 +129,8 @@ class _Step:
         candidates = [
             (min(i.blocks), min(g.blocks))
             for i, g in inner
-            if g.applied == out[0][1].applied != i.applied or ("sigmoid" in i.applied and "sigmoid" not in g.applied)
+            if g.applied == out[0][1].applied != i.applied
+            or ("sigmoid" in i.applied and "sigmoid" not in g.applied)
         ]
         if len(inner) != 2 or len(candidates) != 1:
             return None
@@ -152,9 +153,9 @@ class _Step:
         """Gates that multiply something less a state, or are taken from one before they multiply a state."""
         yield from self._differences(1)
         for first, second, node in self.products:
-            for flow, gate, state in ((first, *node.inputs), (second, *node.inputs[::-1])):
-                made = self.trace.nodes[gate.node]
-                if flow is not None and made.kind in {"sub", "neg"} and self._state(state):
+            for flow, place in ((first, 0), (second, 1)):
+                made = self.trace.nodes[node.inputs[place].node]
+                if flow is not None and made.kind in {"sub", "neg"} and self._state(node.inputs[1 - place]):
                     yield min(flow.blocks)
 
     def _differences(self, place: int) -> Iterator[int]:
