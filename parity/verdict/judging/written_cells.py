@@ -41,11 +41,11 @@ def with_causes_of_cells(
     cells = [item for item in pairing.pairs if item.evidence is Evidence.WRITTEN]
     if not cells or pairing.open:
         return findings
-    trial = _Trial(sides, pairing, inputs, cells)
+    trial = _CellTrial(sides, pairing, inputs, cells)
     return trial.weights() or trial.activations() or findings
 
 
-class _Trial:
+class _CellTrial:
     """The two models with one thing put right."""
 
     def __init__(

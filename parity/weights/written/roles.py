@@ -14,7 +14,7 @@ SHAPING = frozenset({"identity", "cast", "reshape", "dropout"})
 
 
 @dataclass(frozen=True)
-class Flow:
+class GateFlow:
     """What a tensor is made of: blocks of rows, the rows themselves where nothing was mixed, and what was applied last."""
 
     blocks: frozenset[int]
@@ -27,7 +27,7 @@ class Flow:
         return len(self.blocks) == 1
 
 
-Product = tuple[Flow | None, Flow | None, Node]
+Product = tuple[GateFlow | None, GateFlow | None, Node]
 
 
 def gate_order(trace: Trace, loop: Loop, count: int) -> tuple[int, ...] | None:
@@ -38,25 +38,25 @@ def gate_order(trace: Trace, loop: Loop, count: int) -> tuple[int, ...] | None:
         loop: the written cell.
         count: how many gates it has.
     """
-    step = _Step(trace, loop, count)
+    step = _CellStep(trace, loop, count)
     if count == 1:
         return (0,)
     return step.lstm() if count == 4 else step.gru()
 
 
-class _Step:
+class _CellStep:
     """The last step of a cell: what its blocks of rows become."""
 
     def __init__(self, trace: Trace, loop: Loop, count: int) -> None:
         self.trace, self.rows = trace, loop.of_state.shape[0]
         self.size = max(self.rows // count, 1)
         self.calls = trace.calls(loop.modules[-1])
-        self.flows = {(self.calls[-1].id, 0): Flow(frozenset(range(count)), (0, self.rows))}
+        self.flows = {(self.calls[-1].id, 0): GateFlow(frozenset(range(count)), (0, self.rows))}
         self.products: list[Product] = []
         for node in trace.nodes[self.calls[-1].id + 1 :]:
             self._pass(node)
 
-    def _flow(self, source: Source) -> Flow | None:
+    def _flow(self, source: Source) -> GateFlow | None:
         return self.flows.get((source.node, source.output))
 
     def _pass(self, node: Node) -> None:
@@ -71,26 +71,26 @@ class _Step:
         if node.kind == "mul" and len(node.inputs) == 2:
             first, second = (self._flow(source) for source in node.inputs)
             self.products.append((first, second, node))
-        flow = Flow(frozenset[int]().union(*(one.blocks for one in known)))
+        flow = GateFlow(frozenset[int]().union(*(one.blocks for one in known)))
         if len({one.rows for one in known}) == 1 and node.kind == "add":
-            flow = Flow(flow.blocks, known[0].rows)
+            flow = GateFlow(flow.blocks, known[0].rows)
         elif len(node.inputs) == 1:
             applied = known[0].applied if node.kind in SHAPING else node.kind
-            flow = Flow(flow.blocks, known[0].rows, applied)
+            flow = GateFlow(flow.blocks, known[0].rows, applied)
         self.flows[node.id, 0] = flow
 
-    def _sliced(self, node: Node, flow: Flow, output: int) -> Flow:
+    def _sliced(self, node: Node, flow: GateFlow, output: int) -> GateFlow:
         """The rows that a slice leaves."""
         front = node.inputs[0]
         found = window(node, self.trace.nodes[front.node].shapes[front.output], output)
         if flow.rows is None or len(found) != 1 or len(found[0]) != 3:
-            return Flow(flow.blocks)
+            return GateFlow(flow.blocks)
         start, length, size = found[0]
         first, end = flow.rows
         if size != end - first or start % self.size or length % self.size or not 0 <= start < size:
-            return Flow(flow.blocks)
+            return GateFlow(flow.blocks)
         blocks = range((first + start) // self.size, (first + start + length) // self.size)
-        return Flow(frozenset(blocks), (first + start, first + start + length), flow.applied)
+        return GateFlow(frozenset(blocks), (first + start, first + start + length), flow.applied)
 
     def _state(self, source: Source) -> bool:
         """Whether a tensor is of the step before alone."""
@@ -111,7 +111,7 @@ class _Step:
                 if flow is not None and flow.alone and self._state(source):
                     yield min(flow.blocks)
 
-    def _pairs(self, others: int) -> Iterator[tuple[Flow, Flow]]:
+    def _pairs(self, others: int) -> Iterator[tuple[GateFlow, GateFlow]]:
         """(gate, what it multiplies) of products with something of so many other gates."""
         for product in self.products:
             for one, two in (product[:2], product[1::-1]):
