@@ -21,14 +21,14 @@ from parity.weights.confirmed import SAME, relative, runs
 from parity.weights.copying import copy
 from parity.weights.differences import tensor_differences
 
-Inputs = Mapping[Side, Sequence[Array]]
+BothInputs = Mapping[Side, Sequence[Array]]
 GATES = {4: "ifco", 3: "zrh"}
 """Keras' gates in its order, by their number."""
 ORDER = "exchange the gates' blocks when the weights are copied (parity.transfer does)"
 
 
 def with_causes_of_cells(
-    findings: list[Finding], sides: tuple[Adapter, Adapter], pairing: Pairing, inputs: Inputs
+    findings: list[Finding], sides: tuple[Adapter, Adapter], pairing: Pairing, inputs: BothInputs
 ) -> list[Finding]:
     """The findings; in their place those at written cells, where these explain every difference.
 
@@ -49,7 +49,7 @@ class _CellTrial:
     """The two models with one thing put right."""
 
     def __init__(
-        self, sides: tuple[Adapter, Adapter], pairing: Pairing, inputs: Inputs, cells: Sequence[LayerPair]
+        self, sides: tuple[Adapter, Adapter], pairing: Pairing, inputs: BothInputs, cells: Sequence[LayerPair]
     ) -> None:
         self.sides, self.pairing, self.inputs, self.cells = sides, pairing, inputs, cells
         self.differing = tensor_differences(pairing, *sides)
