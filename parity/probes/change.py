@@ -177,6 +177,35 @@ def changed_inputs(
     return made
 
 
+def drawn_like(
+    values: Sequence[Array], like: Sequence[Array], tokens: int | None, padding: bool, first: int
+) -> list[Array]:
+    """Inputs drawn anew, in other shapes; what is a mask among the inputs of the main probe is one here.
+
+    Args:
+        values: inputs of the main probe.
+        like: their sizes are those of what is made, and so is the range of their values.
+        tokens: rows of the smallest embedding table, which whole numbers stay within.
+        padding: whether the token 0 is padding, which stands where it stands in `like`.
+        first: number of the first draw.
+    """
+    made = []
+    for number, value in enumerate(like):
+        if is_mask(values, number):
+            made.append(_new_mask(value, values[number], Change(drawn=True), first + number))
+            continue
+        fresh = drawn(value, tokens, first + number)
+        made.append(padded_like(fresh, value) if padding else fresh)
+    return made
+
+
+def resized(value: Array, shape: Sequence[int]) -> Array:
+    """Cropped or repeated along each axis, so that the rows of a mask stay rows."""
+    for axis, size in enumerate(shape):
+        value = _fitted(value, axis, size)
+    return value
+
+
 def is_mask(values: Sequence[Array], number: int) -> bool:
     """Whether an input of whole numbers is a mask: zeros and ones; ones alone where tokens of its shape come with it."""
     value = values[number]

@@ -90,6 +90,10 @@ class Shaker(NodeObserver):
 
     def before(self, node: Node, inputs: Values) -> None:
         """Keep what the rounding of the result depends on."""
+        if node.sort == "op" and len(inputs) and not any(inputs.floating()):
+            self._constant.add(
+                node.id
+            )  # of whole numbers and truth values alone: a mask as floats rounds nothing
         looked_at = _subtracts(node) or takes_operand(node)
         self._operand = inputs()[0] if looked_at and len(inputs) else None
         self._taken = inputs.shapes() if plain_kind(node) in KINDS else []
@@ -137,7 +141,7 @@ class Shaker(NodeObserver):
 
 
 def kept_short(value: Array, moved: Array) -> Array:
-    """What constants alone make, moved except where it has few binary digits: places, sizes and masks are exact.
+    """What constants and whole numbers alone make, moved except where it has few digits: places and masks are exact.
 
     One of them, moved, would be another place once it is cut to a whole number.
     """

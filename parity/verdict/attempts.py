@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parity.adapters.inputs.padding import masks_zero, padded_like
+from parity.adapters.inputs.padding import masks_zero
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import in_a_line
 from parity.core.tolerance import limits as rounding
 from parity.core.types import Array, Side
-from parity.probes.change import Change, changed_inputs, in_words, named, shapes
-from parity.probes.draw import drawn
+from parity.probes.change import Change, changed_inputs, drawn_like, in_words, named, resized, shapes
 from parity.probes.sizes import candidates, open_axes
 from parity.replay.spread import DRAWS, OutputSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
@@ -194,15 +193,12 @@ class Attempts:
 
     def like(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
         """Another input of the same shape and kind, drawn anew, for each side."""
-        fresh = [drawn(value, self.tokens, SECOND + i) for i, value in enumerate(values)]
-        if self.padding:
-            fresh = [padded_like(new, value) for new, value in zip(fresh, values, strict=True)]
-        return self._inputs(fresh)
+        return self._inputs(drawn_like(self.values, values, self.tokens, self.padding, SECOND))
 
     def usual(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
         """Inputs drawn anew in these shapes, at the scale of the main probe, for each side."""
         return self.like(
-            [np.resize(given, value.shape) for given, value in zip(self.values, values, strict=True)]
+            [resized(given, value.shape) for given, value in zip(self.values, values, strict=True)]
         )
 
     def _inputs(self, values: Sequence[Array]) -> dict[Side, list[Array]]:

@@ -15,7 +15,7 @@ from torch import nn
 import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
-from parity.probes.change import Change, changed_inputs, further
+from parity.probes.change import Change, changed_inputs, drawn_like, further, resized
 from parity.probes.draw import drawn
 from parity.probes.sizes import candidates
 from tests.unit.test_probes import X, compared, plain
@@ -103,3 +103,16 @@ def test_odd_sizes_are_the_other_way_round_and_tiny_ones_grow() -> None:
     assert candidates([np.zeros((2, 66, 95, 3))], [(1, 2)], "odd")[0] == {66: 47, 95: 39}
     assert candidates([np.zeros((2, 95, 66, 3))], [(1, 2)], "odd")[0] == {66: 47, 95: 39}
     assert candidates([np.zeros((2, 9, 11, 3))], [(1, 2)], "odd")[0] == {9: 23, 11: 19}
+
+
+def test_a_mask_stays_one_where_its_row_has_no_zero() -> None:
+    """Later calls take one example of the main input; a mask of ones alone looks like tokens there."""
+    mask = np.array([[1] * 6, [1, 1, 1, 1, 0, 0]], np.int32)
+    tokens = np.arange(12, dtype=np.int32).reshape(2, 6)
+    for shape in ((1, 5), (3, 8)):
+        like = [resized(value, shape) for value in (tokens, mask)]
+        made = drawn_like([tokens, mask], like, 12, False, 1_000)
+        assert [value.shape for value in made] == [shape, shape]
+        assert set(made[1].ravel().tolist()) == {0, 1}
+        assert made[1][:, 0].all()
+        assert made[0].max() > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -155,6 +156,46 @@ def keras_attention(**settings: Any) -> keras.Model:
     return keras.Model(inputs, L.Dense(5)(x + KerasTurning(**settings)(x)))
 
 
+# --- a normalisation in front of a sum over what a mask leaves ------------------------------------------------
+
+
+class TorchPooled(nn.Module):
+    def __init__(self, cast: bool, distances: bool = False) -> None:
+        super().__init__()
+        self.a, self.n, self.s, self.c = (
+            nn.Linear(SIZE, SIZE), TorchRms(cast), nn.Linear(SIZE, 1), nn.Linear(SIZE, 5)
+        )  # fmt: skip
+        self.distances = distances
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        x = self.n(self.a(x))
+        scores = self.s(x)[..., 0] + (1 - mask.to(x.dtype)) * -1e9
+        if self.distances:
+            far = torch.arange(x.shape[1]).float() / 3
+            scores = scores + (far / math.log(5.0)).to(x.dtype)
+        out: torch.Tensor = self.c((scores.softmax(-1)[..., None] * x).sum(1))
+        return out
+
+
+class KerasPooling(L.Layer):
+    def __init__(self, distances: bool) -> None:
+        super().__init__()
+        self.s, self.distances = L.Dense(1), distances
+
+    def call(self, x: Any, mask: Any) -> Any:
+        scores = self.s(x)[..., 0] + (1 - ops.cast(mask, x.dtype)) * -1e9
+        if self.distances:
+            far = ops.cast(ops.arange(x.shape[1]), "float32") / 3
+            scores = scores + ops.cast(far / ops.cast(ops.log(5.0), "float32"), x.dtype)
+        return ops.sum(ops.softmax(scores, axis=-1)[..., None] * x, axis=1)
+
+
+def keras_pooled(cast: bool, distances: bool = False) -> keras.Model:
+    x, mask = keras.Input((7, SIZE)), keras.Input((7,), dtype="int32")
+    y = KerasRms(cast, name="n")(L.Dense(SIZE, name="a")(x))
+    return keras.Model([x, mask], L.Dense(5, name="c")(KerasPooling(distances)(y, mask)))
+
+
 # --- the tests ----------------------------------------------------------------------------------------------
 
 
@@ -257,3 +298,35 @@ def test_models_come_back_as_they_were() -> None:
     assert np.array_equal(before[1], np.array(model(x)))
     assert torch.equal(before[2], module.t.inv_freq)
     assert module.t.inv_freq.dtype == torch.float32
+
+
+def masked() -> list[np.ndarray]:
+    return [tokens(), np.array([[1] * 7, [1, 1, 1, 1, 0, 0, 0]], np.int32)]
+
+
+def pooled(keras_casts: bool, torch_casts: bool, distances: bool = False) -> Any:
+    module, model = TorchPooled(torch_casts, distances).eval(), keras_pooled(keras_casts, distances)
+    randomise(adapt(module), 1)
+    parity.transfer(module, model, inputs=masked())
+    return parity.compare(model, module, masked())
+
+
+@pytest.mark.parametrize("side", ["keras", "torch"])
+def test_a_mask_is_exact_and_excuses_no_cast(side: str) -> None:
+    """Moved by one rounding and multiplied by -1e9, it would move the scores by more than float32 does."""
+    report = pooled(side == "keras", side == "torch")
+    assert causes(report) == {("float32-cast", True)}, str(report)
+    assert [finding.torch for finding in report.findings] == ["n"]
+
+
+@pytest.mark.parametrize("casts", [(False, False), (True, True)])
+def test_a_mask_in_front_of_equal_sides(casts: tuple[bool, bool]) -> None:
+    assert pooled(*casts).verdict == "EQUAL"
+
+
+def test_a_number_that_is_float32_already_is_lifted_with_what_it_divides() -> None:
+    """Keras makes log(5.0) in float32, which divides a tensor that was lifted."""
+    report = pooled(False, True, distances=True)
+    assert causes(report) == {("float32-cast", True)}, str(report)
+    assert [finding.torch for finding in report.findings] == ["n"]
+    assert "with the casts lifted both sides agree" in str(report.first.evidence)

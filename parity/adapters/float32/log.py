@@ -62,11 +62,14 @@ class Float32Log:
 
         Args:
             step: the function that is asked.
-            first: what it is asked to do it to. What is float32 already is no request: it follows from another.
+            first: what it is asked to do it to. What is float32 already is no request: it follows from another, or from
+                a number that the framework made a tensor of, and is lifted where none of the same code is kept.
         """
-        if not self.active or str(getattr(first, "dtype", "")).endswith(("float32", "float32'>")):
+        if not self.active:
             return False
         spot = running()
+        if str(getattr(first, "dtype", "")).endswith(("float32", "float32'>")):
+            return self.lifting and (spot and spot[0]) not in {kept and kept[0] for kept, _ in self._kept}
         number = self._counts[spot]
         self._counts[spot] += 1
         if self._recorded is not None:
