@@ -90,10 +90,8 @@ class Shaker(NodeObserver):
 
     def before(self, node: Node, inputs: Values) -> None:
         """Keep what the rounding of the result depends on."""
-        if node.sort == "op" and len(inputs) and not any(inputs.floating()):
-            self._constant.add(
-                node.id
-            )  # of whole numbers and truth values alone: a mask as floats rounds nothing
+        if len(inputs) and not any(inputs.floating()):
+            self._whole(node)
         looked_at = _subtracts(node) or takes_operand(node)
         self._operand = inputs()[0] if looked_at and len(inputs) else None
         self._taken = inputs.shapes() if plain_kind(node) in KINDS else []
@@ -105,6 +103,8 @@ class Shaker(NodeObserver):
             node.sort == "op" and all(source.node in self._constant for source in node.inputs)
         ):
             self._constant.add(node.id)
+        elif node.kind in EXACT and not any(outputs.floating()):  # of whole numbers, moved about
+            self._whole(node)
         try:
             if node.kind in EXACT or node.sort == "constant":
                 return None
@@ -114,6 +114,12 @@ class Shaker(NodeObserver):
             return moved
         finally:
             self._operand, self._taken = None, []  # a raw TensorFlow step has no `before`
+
+    def _whole(self, node: Node) -> None:
+        """A step that takes whole numbers: nothing is rounded where inputs and constants gave them (masks as floats)."""
+        given = [source.node for source in node.inputs]
+        if node.sort == "op" and all(one in self._constant or one not in self._made for one in given):
+            self._constant.add(node.id)
 
     def _rounded(self, node: Node, outputs: Values) -> list[Array]:
         values = outputs()
