@@ -205,8 +205,8 @@ def to_torch_inputs(inputs: Sequence[Array], keras: Adapter) -> list[Array]:
     return [value.transpose(order) for value, order in zip(inputs, orders, strict=True)]
 
 
-def flattened_images(keras: Adapter, inputs: Any = None) -> tuple[Mapping[str, tuple[int, ...]], bool]:
-    """(H, W, C) of the image that was flattened in front of a Keras layer, by path; whether others may be in doubt.
+def flattened_images(keras: Adapter, inputs: Any = None) -> tuple[Mapping[str, tuple[int, ...]], set[str]]:
+    """(H, W, C) of the image that was flattened in front of a Keras layer, by path; what else may be in doubt.
 
     Dense layers after a flattening read H, W, C in Keras and C, H, W in torch. Found by running the
     model once; models without dense layers, or with nothing to flatten, are not run.
@@ -218,16 +218,16 @@ def flattened_images(keras: Adapter, inputs: Any = None) -> tuple[Mapping[str, t
         and any(re.search("[123]D", layer.kind) for layer in layers)
     )
     if not dense or not spatial or not keras.may_flatten():  # type: ignore[attr-defined]
-        return {}, False
+        return {}, set()
     if inputs is None and not keras.input_specs():
-        return {}, False
+        return {}, set()
     candidates = [as_list(inputs, keras)] if inputs is not None else random_inputs(keras)
     for values in candidates:
         try:
             return keras.flattened_images(values)  # type: ignore[attr-defined, no-any-return]
         except Exception:  # any model, any error: these sizes are not for it
             continue
-    return {}, False
+    return {}, set()
 
 
 def randomise(model: Adapter, seed: int = 0) -> None:

@@ -165,19 +165,20 @@ def _paired(
             return pairing if values is None else confirmed(pairing, keras, torch, traces, values)
         named.unrun = traces
         named.problems += orientations(named, keras, torch)
-    flattened, regroups = flattened_images(keras, inputs)
+    flattened, doubts = flattened_images(keras, inputs)
     first = any(layer.settings.get("data_format") == "channels_first" for layer in keras.layers().values())
-    in_doubt = named.unrun is None and (regroups or (flattened and first))
+    images = "image" in doubts or bool(flattened and first)
+    in_doubt = named.unrun is None and (images or bool(doubts))
     traces = traces_of(keras, torch, inputs, mapping, layout) if in_doubt else ""
     seen = traces if isinstance(traces, tuple) else None
-    if seen is not None:
+    if seen is not None and images:  # else what torch flattens in another way is a fault, and no layout
         settle_flattened(*seen)
         flattened = seen[0].flattened
     if not flattened and seen is None:
         return named
     pairing = pair_layers(keras, torch, mapping, flattened, ignore=patterns, seen=seen)
-    doubts = [] if named.unrun is None else orientations(pairing, keras, torch)
-    return replace(pairing, unrun=named.unrun, problems=[*pairing.problems, *doubts])
+    open_ = [] if named.unrun is None else orientations(pairing, keras, torch)
+    return replace(pairing, unrun=named.unrun, problems=[*pairing.problems, *open_])
 
 
 def _taken(keras: Adapter, torch: Adapter, inputs: Any) -> list[Array] | None:

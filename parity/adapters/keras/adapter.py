@@ -230,8 +230,8 @@ class KerasAdapter:
         """Whether an image may be flattened somewhere in the model."""
         return any(map(may_flatten, self.objects.values()))
 
-    def flattened_images(self, inputs: Sequence[Array]) -> tuple[dict[str, tuple[int, ...]], bool]:
-        """(H, W, C) of the image whose flattening a layer receives, by path, and whether a vector becomes an image."""
+    def flattened_images(self, inputs: Sequence[Array]) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+        """(H, W, C) of the image whose flattening a layer receives, by path, and what else may be in doubt."""
         return flattened_images(self.objects, lambda: self.forward(inputs))
 
     # --- precision --------------------------------------------------------------------------------------

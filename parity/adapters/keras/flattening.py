@@ -26,11 +26,11 @@ def may_flatten(layer: Any) -> bool:
 
 def flattened_images(
     layers: Mapping[str, Any], evaluate: Callable[[], Any]
-) -> tuple[dict[str, tuple[int, ...]], bool]:
+) -> tuple[dict[str, tuple[int, ...]], set[str]]:
     """(H, W, C) of the image whose flattening a layer receives, by path; found while `evaluate` runs the model.
 
-    With it comes whether a vector became an image somewhere, or some axes of an image became features: both sides may
-    count these in another order.
+    With it comes what else both sides may count in another order: "image" where a vector became one, and "features"
+    where some axes of an image became these.
 
     Flattened tensors are followed by identity, through layers that keep the shape (dropout,
     activations, normalisation). One that went through plain operations is known by its size, once.
@@ -38,7 +38,7 @@ def flattened_images(
     images: dict[int, tuple[int, ...]] = {}
     pending: dict[int, tuple[int, ...]] = {}
     made: set[int] = set()
-    vectors: list[bool] = []
+    doubts: set[str] = set()
     kept: list[Any] = []  # an id is only good while its tensor lives
     found: dict[str, tuple[int, ...]] = {}
     by_id = {id(layer): path for path, layer in layers.items()}
@@ -50,10 +50,10 @@ def flattened_images(
         if len(before) > 2 and len(after) == 2 and before[0] == after[0]:
             images[id(output)] = pending[after[1]] = before[1:]
             kept.append(output)
-        made_image = len(before) == 2 and len(after) > 2 and before[0] == after[0]
-        merged = 2 < len(after) < len(before) and len(before) > 3 and before[-1] != after[-1]
-        if made_image or merged:
-            vectors.append(True)
+        if len(before) == 2 and len(after) > 2 and before[0] == after[0]:
+            doubts.add("image")
+        if 2 < len(after) < len(before) and len(before) > 3 and before[-1] != after[-1]:
+            doubts.add("features")
         return output
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -77,4 +77,4 @@ def flattened_images(
 
     with restored(L.Layer, "__call__", call), restored(backend.numpy, "reshape", reshape):
         evaluate()
-    return found, bool(vectors)
+    return found, doubts
