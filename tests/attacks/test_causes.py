@@ -253,6 +253,25 @@ ROWS: dict[str, Row] = {
                               lambda s, x: F.avg_pool2d(x, 2)),
 }  # fmt: skip
 
+STEPS: dict[str, tuple[str, ...]] = {
+    "average for maximum": ("pool-kind",), "neighbours averaged": ("step-missing",),
+    "an unshared PReLU of zeros": ("shared-axes",), "ELU of another alpha": ("constant-value",),
+    "a clamp at -0.5": ("constant-value",), "a clamp at -0.5, seldom": ("step-missing",),
+    "clipped to one": ("step-missing",), "a square of a ReLU": ("step-missing",), "a hard tanh": ("activation-kind",),
+    "a sigmoid twice as steep": ("step-missing",), "a softmax at another temperature": ("step-missing",),
+    "a shrinkage": ("step-missing",), "half of it": ("step-missing",), "one part in a million": ("step-missing",),
+    "a floor of noise": ("skip-missing",), "values rounded to 1/256": ("step-missing",),
+    "float32 in between": ("float32-cast",), "rolled by a row": ("step-missing",),
+    "rolled by a channel": ("step-missing",), "channels exchanged in halves": ("slice-offset",),
+    "columns reversed": ("step-missing",), "two pixels cleared": ("step-missing",),
+    "the mean of the image taken off": ("step-missing",), "the input's rows reversed": ("step-missing",),
+    "epsilon outside the root": ("epsilon-place",), "local response": ("step-missing",),
+    "two groups for four": ("normalised-axes",), "one group for the channels": ("normalised-axes",),
+    "the spread without its bias": ("variance-correction",), "a branch at eight tenths": ("step-missing",),
+    "the branch's sign": ("constant-value",), "bilinear, then blurred": ("step-missing",),
+}  # fmt: skip
+"""Rows whose fault is one step of torch's, changed or one too many: what that step is called."""
+
 
 def seeded(module: nn.Module, bias: tuple[float, ...]) -> nn.Module:
     """The same module with random weights, positive where they must be."""
@@ -286,9 +305,10 @@ def test_a_fault_is_named_right_or_not_at_all(name: str) -> None:
     assert report.first is not None
     assert report.first.torch in row.places, str(report)
     named = {finding.cause for finding in report.findings} - {None}
-    assert named <= set(row.true), str(report)
+    true = {*row.true, *STEPS.get(name, ())}
+    assert named <= true, str(report)
     for finding in report.findings:
-        assert not finding.fix_verified or finding.cause in row.true, str(report)
+        assert not finding.fix_verified or finding.cause in true, str(report)
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if "unshared" not in name])
