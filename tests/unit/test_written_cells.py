@@ -63,6 +63,10 @@ def made(build: Callable[[], Any], first: str) -> tuple[Any, nn.Module, np.ndarr
     return keras, module, values(keras)
 
 
+def keras_with_relu(keras: Any) -> Any:
+    return type(keras)(keras.inputs, kl.ReLU()(keras.outputs[0]))
+
+
 def refused(build: Callable[[], Any]) -> str:
     keras, module, inputs = made(build, "torch")
     with pytest.raises(parity.PairingError) as error:
@@ -129,16 +133,31 @@ def test_gates_copied_in_another_order_are_named(name: str) -> None:
     assert len(report.findings) == len(module.cells)
 
 
-def test_other_weights_are_named() -> None:
+@pytest.mark.parametrize(("name", "cause"), [("bias", None), ("weight", "weight-not-copied")])
+def test_other_weights_are_named(name: str, cause: str | None) -> None:
     keras, module, inputs = made(PAIRS["ConvLSTM"], "torch")
     parity.transfer(module, keras, inputs=inputs)
     with torch.no_grad():
-        module.cells[0].conv.bias.add_(0.1)
+        getattr(module.cells[0].conv, name).add_(0.1)
     (finding,) = parity.compare(keras, module, inputs, quick=True).findings
-    assert "bias of" in finding.evidence
+    assert finding.evidence.startswith("bias of" if name == "bias" else "kernel, recurrent_kernel of")
     assert finding.keras.endswith(".cell")
-    assert finding.cause is None
+    assert finding.cause == cause
     assert finding.fix_verified
+
+
+def test_a_difference_behind_the_cell_is_still_said() -> None:
+    build = partial(film_pair, ConvLSTMCell, recurrent_activation="hard_sigmoid")
+    keras, module, inputs = made(build, "torch")
+    module.head = nn.Sequential(module.head, nn.ReLU())
+    keras = keras_with_relu(keras)
+    parity.transfer(module, keras, inputs=inputs)
+    with torch.no_grad():
+        module.head[0].bias[0] = -50.0
+        parity.transfer(module, keras, inputs=inputs)
+        module.head[0].bias[0] = -60.0
+    findings = parity.compare(keras, module, inputs, quick=True).findings
+    assert [finding.cause for finding in findings] == ["activation-kind", "weight-not-copied"]
 
 
 ACTIVATIONS: dict[str, tuple[Callable[[], Any], str]] = {

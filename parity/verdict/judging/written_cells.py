@@ -42,7 +42,11 @@ def with_causes_of_cells(
     if not cells or pairing.open:
         return findings
     trial = _CellTrial(sides, pairing, inputs, cells)
-    return trial.weights() or trial.activations() or findings
+    found = trial.weights() or trial.activations()
+    layers = {item.keras for item in pairing.pairs if item.evidence is not Evidence.WRITTEN}
+    # What a layer gives on identical inputs, and its weights, are differences that an output need not show.
+    own = [one for one in findings if one.kind in {Kind.LAYER, Kind.WEIGHT} and one.keras in layers]
+    return [*found, *own] if found else findings
 
 
 class _CellTrial:
@@ -80,7 +84,8 @@ class _CellTrial:
         names = [path.rpartition(".")[2] for path in self.differing if path.startswith(f"{item.keras}.")]
         text = f"{', '.join(names)} of {item.keras} are not those of {torch}; {shown}"
         fix = "copy the weights (parity.transfer), or take the same weight file on both sides"
-        return Finding(item.keras, torch, Kind.LAYER, None, text, fix, verified)
+        cause = "weight-not-copied" if any("kernel" in name for name in names) else None
+        return Finding(item.keras, torch, Kind.LAYER, cause, text, fix, verified)
 
     def _order(self, item: LayerPair) -> tuple[int, ...] | None:
         """The order of blocks in which every tensor of the cell that differs is the Keras one; None where there is none."""
