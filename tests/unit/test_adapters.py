@@ -10,6 +10,7 @@ KERAS_ALONE = {
     "exact_steps/__init__.py",  # and what is computed from further steps for it
     "exact_steps/pooling.py",
     "exact_steps/resizing.py",
+    "recurrent/exchanged.py",  # activations that Keras' cells have as attributes, and cells in torch code as steps
     "flattening.py",  # H, W, C behind a flattening, which torch reads as C, H, W
     "training/batchnorm.py",  # torch's rule for the statistics, put into a Keras layer
     "training/extras.py",  # losses, regularisers and training steps that a Keras model brings along
