@@ -23,6 +23,26 @@ TORCH_ALONE = {
     "training/recipe.py",  # what goes with a torch optimizer: a schedule, a clipping, an average
     "training/stepping.py",  # one step with it, which a Keras optimizer does by itself
     "reference.py",  # the arithmetic against which causes are proven
+    "recurrent/stepwise.py",  # torch's recurrent functions written out, to measure the rounding of their steps
+    *(  # changes of single torch calls that are tried as causes
+        f"edits/{name}.py"
+        for name in (
+            [
+                "__init__",
+                "axes",
+                "edit",
+                "every",
+                "functions",
+                "images",
+                "norms",
+                "numbers",
+                "orders",
+                "positions",
+                "sampling",
+                "tape",
+            ]
+        )
+    ),
 }
 
 
