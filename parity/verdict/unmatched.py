@@ -48,9 +48,12 @@ def with_unmatched(
     findings, shared = _with_shared_axes(findings, sides, pairing, inputs, outputs)
     meant = [*_key_dims(sides, pairing), *shared]
     found = [*meant, *findings, *([] if meant else _unlike(sides, pairing))]
+    follow = _shifted_tables(findings, pairing)
     for problem in pairing.open:
         if any(within(problem.keras, str(f.keras)) or within(problem.torch, str(f.torch)) for f in meant):
             continue  # that follows from it
+        if problem in follow:
+            continue
         for i, finding in enumerate(found):
             at_keras = problem.keras is not None and problem.keras == finding.keras
             at_torch = problem.torch is not None and problem.torch == finding.torch
@@ -60,6 +63,21 @@ def with_unmatched(
         else:
             found.append(_unmatched(problem, pairing))
     return found
+
+
+def _shifted_tables(findings: Sequence[Finding], pairing: Pairing) -> list[Problem]:
+    """Tables of one size that correspond to nothing because each side reads its own rows, where a finding says so."""
+    if not any(finding.cause == "position-offset" and finding.fix_verified for finding in findings):
+        return []
+    lone = [problem for problem in pairing.open if problem.lacks is not None]
+    sizes = [
+        {_size(problem) for problem in lone if problem.held[0].side == side} for side in ("keras", "torch")
+    ]
+    return [problem for problem in lone if _size(problem) in sizes[0] & sizes[1]]
+
+
+def _size(problem: Problem) -> tuple[int, ...]:
+    return tuple(length for length in problem.held[0].shape if length != 1)
 
 
 def _key_dims(sides: tuple[Adapter, Adapter], pairing: Pairing) -> list[Finding]:
