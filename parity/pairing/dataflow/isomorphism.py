@@ -210,7 +210,7 @@ class _Joint:
 
     def _guess(self, several: Sequence[tuple[list[int], list[int]]], match: Match) -> tuple[int, int] | None:
         """One way of several, the same for all of a kind; what makes the graphs differ may tell these apart, though."""
-        if self._turn is None or self.level not in (LEVELS[0], TURNED):
+        if self._turn is None:
             return None
         keras, torch = several[0]
         kind = self._kinds.setdefault(self.start[keras[0]][0], len(self._kinds))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -134,12 +133,25 @@ def shaking(rng: np.random.Generator | None) -> Iterator[None]:
         yield
 
 
+def _owner_of_stop_gradient() -> Any:
+    """The module whose function the user's code and Keras' own call alike."""
+    name = keras.config.backend()
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        return tf
+    if name == "jax":
+        import jax
+
+        return jax.lax
+    return backend.core
+
+
 @contextmanager
 def cutting(cuts: Cuts) -> Iterator[None]:
     """While this is open, places of the user's code at which no gradient passes are noted, and opened as asked."""
     cuts.restart()
-    owner = {"tensorflow": "tensorflow", "jax": "jax.lax"}.get(keras.config.backend())
-    target = importlib.import_module(owner) if owner else backend.core
+    target = _owner_of_stop_gradient()
     plain = target.stop_gradient
 
     def stop_gradient(value: Any, *args: Any, **kwargs: Any) -> Any:
