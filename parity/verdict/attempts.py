@@ -14,7 +14,7 @@ from parity.core.adapter import Adapter
 from parity.core.finding import in_a_line
 from parity.core.tolerance import limits as rounding
 from parity.core.types import Array, Side
-from parity.probes.change import Change, changed_inputs, drawn_like, in_words, named, resized, shapes
+from parity.probes.change import Change, changed_inputs, drawn_like, in_words, is_mask, named, resized, shapes
 from parity.probes.sizes import candidates, open_axes
 from parity.replay.spread import DRAWS, OutputSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
@@ -198,7 +198,10 @@ class Attempts:
     def usual(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
         """Inputs drawn anew in these shapes, at the scale of the main probe, for each side."""
         return self.like(
-            [resized(given, value.shape) for given, value in zip(self.values, values, strict=True)]
+            [
+                resized(given, value.shape) if is_mask(self.values, i) else np.resize(given, value.shape)
+                for i, (given, value) in enumerate(zip(self.values, values, strict=True))
+            ]
         )
 
     def _inputs(self, values: Sequence[Array]) -> dict[Side, list[Array]]:
