@@ -405,7 +405,7 @@ def test_a_call_that_gets_less_is_no_place_of_a_difference() -> None:
 def test_gradients_of_activations_are_exact_in_float64(name: str) -> None:
     """torch's own gradient of the hard sigmoid holds a sixth in float32: 3e-8 off, which is no fault of a port."""
     modules = {"hard_sigmoid": nn.Hardsigmoid(), "hard_swish": nn.Hardswish(), "gelu": nn.GELU(), "silu": nn.SiLU(),
-               "elu": nn.ELU(), "softplus": nn.Softplus(), "selu": nn.SELU()}  # fmt: skip
+               "elu": nn.ELU(), "softplus": nn.Softplus(threshold=40), "selu": nn.SELU()}  # fmt: skip
     torch.manual_seed(
         1
     )  # from 20 on torch's softplus is its input, and Keras' 2e-9 more: no probe may come there
