@@ -77,5 +77,8 @@ class Pairing:
 
     @property
     def open(self) -> list[Problem]:
-        """The problems that leave a verdict open: not those of layers that no output depends on."""
-        return [problem for problem in self.problems if not (problem.unrun or problem.vain)]
+        """The problems that leave a verdict open: not those of layers that never run.
+
+        A layer whose tensors lead to no output may still decide a branch, as a number: it leaves the verdict open.
+        """
+        return [problem for problem in self.problems if not problem.unrun]

@@ -25,8 +25,8 @@ COUNTED: Mapping[UnprovenKind, tuple[str, str]] = {
     UnprovenKind.PROBES: ("probe not made", "probes not made"),
     UnprovenKind.IGNORED: ("side with ignored tensors", "sides with ignored tensors"),
     UnprovenKind.NEVER_RUNS: (
-        "lone tensor that no output depends on",
-        "lone tensors that no output depends on",
+        "lone tensor that never runs",
+        "lone tensors that never run",
     ),
 }
 """How entries of a kind are counted, one and several."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from parity.adapters.inputs.outputs import in_keras_order
+from parity.adapters.probe import to_torch_inputs
 from parity.causes.sizes.key_dim import key_dims, within
 from parity.causes.sizes.per_position import PerPosition, per_position
 from parity.core.adapter import Adapter
@@ -25,6 +28,10 @@ from parity.weights.differences import tensor_differences
 SHOWN = 5
 """Layers with a finding of their own before the rest is counted."""
 
+FOLLOWING = {Kind.LAYER, Kind.WIRING, Kind.OUTPUT}
+"""Findings that follow from a layer in front that has other values."""
+OTHER = 1
+"""Seed of the other input."""
 UNSEEN = "this input does not show it"
 COPY = "copy the weights (parity.transfer), or take the same weight file on both sides"
 
@@ -71,9 +78,10 @@ def _shifted_tables(findings: Sequence[Finding], pairing: Pairing) -> list[Probl
         return []
     lone = [problem for problem in pairing.open if problem.lacks is not None]
     sizes = [
-        {_size(problem) for problem in lone if problem.held[0].side == side} for side in ("keras", "torch")
+        Counter(_size(problem) for problem in lone if problem.held[0].side == side)
+        for side in ("keras", "torch")
     ]
-    return [problem for problem in lone if _size(problem) in sizes[0] & sizes[1]]
+    return [problem for problem in lone if sizes[0][_size(problem)] == sizes[1][_size(problem)] == 1]
 
 
 def _size(problem: Problem) -> tuple[int, ...]:
@@ -98,7 +106,8 @@ def _with_shared_axes(
 ) -> tuple[list[Finding], list[Finding]]:
     """What is left of the findings, and one for each layer that has a value for each position in Keras alone.
 
-    The fix is tried: with torch's values at every position both outputs must agree. Then nothing else is found.
+    The fix is tried on this input and on another: with torch's values at every position both outputs must agree. Then
+    no step is blamed for it. Weights that differ stay findings, whatever these inputs show.
     """
     open_ = {path for problem in pairing.open for path in (problem.keras, problem.torch) if path is not None}
     layers = sides[0].layers(), sides[1].layers()
@@ -106,8 +115,8 @@ def _with_shared_axes(
     if not places:
         return findings, []
     proven = any(finding.kind.proves for finding in findings)
-    agree = len(outputs) == 2 and _agree_with(places, sides, inputs["keras"], outputs["torch"])
-    left = [f for f in findings if not (agree and f.kind.proves)]
+    agree = len(outputs) == 2 and _agree_with(places, sides, inputs["keras"])
+    left = [f for f in findings if not (agree and f.kind in FOLLOWING)]
     kind = Kind.LAYER if proven and agree else Kind.UNMATCHED
     return left, [
         Finding(
@@ -120,22 +129,29 @@ def _with_shared_axes(
 
 
 def _agree_with(
-    places: Sequence[PerPosition], sides: tuple[Adapter, Adapter], inputs: Sequence[Array], wanted: Outputs
+    places: Sequence[PerPosition], sides: tuple[Adapter, Adapter], inputs: Sequence[Array]
 ) -> bool:
-    """Whether Keras gives torch's outputs, once torch's values stand at every position."""
+    """Whether both sides agree on the inputs and on others, once torch's values stand at every position in Keras."""
+    from parity.causes.again import fresh_inputs  # on demand, like all causes
+
     keras, torch = sides
+    exact = [value.astype("float64") if value.dtype.kind == "f" else value for value in inputs]
     before = {place.tensors[0]: keras.read(place.tensors[0]) for place in places}
     with keras.precision("float64"), torch.precision("float64"):
         try:
             for place in places:
                 keras.write(place.tensors[0], place.spread(torch.read(place.tensors[1])))
-            found = keras.forward(
-                [value.astype("float64") if value.dtype.kind == "f" else value for value in inputs]
-            )
+            return all(_same_outputs(sides, values) for values in (exact, fresh_inputs(exact, OTHER)))
         finally:
             for path, value in before.items():
                 keras.write(path, value)
-    if len(found) != len(wanted):
+
+
+def _same_outputs(sides: tuple[Adapter, Adapter], values: Sequence[Array]) -> bool:
+    keras, torch = sides
+    found = keras.forward(values)
+    wanted = in_keras_order(torch, found, torch.forward(to_torch_inputs(values, keras)))
+    if not found or len(found) != len(wanted):
         return False
     fits = [
         (value, aligned(value, torch_value))
@@ -152,7 +168,7 @@ def left_out(pairing: Pairing) -> list[Unproven]:
             text = f"ignored as asked: {side} {listed(paths)}"
             found.append(Unproven(UnprovenKind.IGNORED, text, paths))
     for problem in pairing.problems:
-        if problem.unrun or problem.vain:
+        if problem.unrun:
             places = tuple(tensor.path for tensor in problem.held)
             found.append(Unproven(UnprovenKind.NEVER_RUNS, sentence(problem), places))
     for _, path, text in unread(pairing):

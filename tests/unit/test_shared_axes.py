@@ -70,3 +70,22 @@ def test_another_fault_keeps_its_finding() -> None:
     assert len(shared) == 2
     assert not any(f.fix_verified for f in shared)
     assert any(f.torch == "4" for f in report.findings), str(report)
+
+
+def test_weights_that_differ_unseen_stay_findings() -> None:
+    """What the fix of the slopes settles on the inputs does not excuse a weight behind a dead channel."""
+    image = keras.Input((8, 9, 3))
+    x = L.PReLU(name="first")(L.Conv2D(5, 3, padding="same")(image))
+    x = L.ReLU()(L.Conv2D(5, 1, name="dead")(x))
+    model = keras.Model(image, L.Conv2D(2, 1, name="last")(x))
+    module = nn.Sequential(
+        nn.Conv2d(3, 5, 3, padding=1), nn.PReLU(5), nn.Conv2d(5, 5, 1), nn.ReLU(), nn.Conv2d(5, 2, 1)
+    )
+    module[2].bias.data[0] = -1e6
+    values = np.random.default_rng(0).standard_normal((2, 8, 9, 3)).astype(np.float32)
+    parity.transfer(module, model, inputs=values, strict=False)
+    model.get_layer("first").alpha.assign(0.3 * np.random.default_rng(1).standard_normal((8, 9, 5)))
+    module[4].weight.data[:, 0] += 3.0
+    report = parity.compare(model, module, values)
+    found = {(f.kind.value, f.cause, f.torch, f.fix_verified) for f in report.findings}
+    assert found == {("layer", "shared-axes", "1", True), ("weight", None, "4", False)}, str(report)

@@ -23,7 +23,7 @@ def never_run(trace: Trace, layers: Mapping[str, LayerInfo]) -> set[str]:
 def for_nothing(trace: Trace, layers: Mapping[str, LayerInfo]) -> set[str]:
     """Paths of the layers with weights that ran, and from whose results no step leads to an output.
 
-    None where the trace lost where a tensor came from.
+    What they give may still be read as a number, and decide a branch. None where the trace lost where a tensor came from.
     """
     if not trace.complete:
         return set()

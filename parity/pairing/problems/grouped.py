@@ -57,8 +57,8 @@ def counted(problems: Sequence[Problem], longest: int = LONGEST) -> list[str]:
     return lines
 
 
-IDLE = {True: ", never runs", False: ", no output depends on it"}
-"""What is said of a layer of no use: that it never runs, or that it runs for nothing."""
+IDLE = {True: ", never runs", False: ", no step leads from it to an output"}
+"""What is said of a layer that leads to no output: that it never runs, or that its tensors lead nowhere."""
 Group = Callable[[int], list[str]]
 """The lines of one group, given how many rows it may show."""
 
@@ -112,7 +112,7 @@ def _group(heading: str, rows: Sequence[str], count: str | None = None, unit: st
 def _by_layer(
     tensors: Sequence[Held], partners: dict[str, tuple[str, ...]], idle: dict[str, str]
 ) -> list[str]:
-    """One row for each layer: its path, its class, whether it is of any use, and its tensors with their shapes."""
+    """One row for each layer: its path, its class, whether it leads to an output, and its tensors with their shapes."""
     layers: dict[Hashable, list[Held]] = {}
     for tensor in tensors:
         layers.setdefault((tensor.layer, tensor.kind), []).append(tensor)
@@ -166,9 +166,9 @@ def _advice(problems: Sequence[Problem], unrun: str | None) -> list[str]:
         found.append(
             "Give both layers the same kernel size, channels and groups, or correct which layers are paired."
         )
-    if idle := next((problem.held[0].layer for problem in lone if problem.unrun or problem.vain), None):
+    if idle := next((problem.held[0].layer for problem in lone if problem.unrun), None):
         found.append(
-            f"Layers that no output depends on may be left out: ignore={idle!r} (--ignore {idle!r} on the command line)."
+            f"Layers that never run may be left out: ignore={idle!r} (--ignore {idle!r} on the command line)."
         )
     if kinds - MAPPING - {ProblemKind.TIED}:
         found.append("transfer(..., strict=False) copies the rest and lists what is left out.")

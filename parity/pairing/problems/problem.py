@@ -57,7 +57,7 @@ class Problem:
         wanted: the shape that the Keras tensor would need.
         value: what the tensor must hold, since the other side has no such tensor.
         unrun: whether the layers that it concerns never run.
-        vain: whether they run, and no output depends on what they give.
+        vain: whether they run, and no step leads from what they give to an output.
     """
 
     kind: ProblemKind

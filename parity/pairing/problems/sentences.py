@@ -18,7 +18,7 @@ def sentence(problem: Problem) -> str:
     how = (
         "; it never runs"
         if problem.unrun
-        else "; it runs, and no output depends on it"
+        else "; it runs, and no step leads from it to an output"
         if problem.vain
         else ""
     )

@@ -15,7 +15,7 @@ UNFOLDED = 12
 
 HEADS: Mapping[UnprovenKind, str] = {
     UnprovenKind.IGNORED: "Ignored as asked",
-    UnprovenKind.NEVER_RUNS: "Tensors without a counterpart, of layers that no output depends on",
+    UnprovenKind.NEVER_RUNS: "Tensors without a counterpart, of layers that never run",
     UnprovenKind.PROBES: "Probes not made",
     UnprovenKind.SIZES: "Sizes not tried",
     UnprovenKind.STATE: "What a call leaves behind",

@@ -56,9 +56,9 @@ def explain_shapes(
     """
     if len(outputs.keras) != 1 or len(targets.keras) != 1:
         return None
-    losses = Both(*(_loss(bench, side, outputs, targets) for side in ("keras", "torch")))
-    if any(len(loss.draws[0][1]) < 2 for loss in losses):
+    if any(value.ndim == 0 or len(value) < 2 for value in (targets.keras[0], targets.torch[0])):
         return None
+    losses = Both(*(_loss(bench, side, outputs, targets) for side in ("keras", "torch")))
     ways = (losses.torch, losses.keras), (losses.keras, losses.torch)
     try:
         found = [_broadcast(*way, gap) for way in ways]
@@ -96,8 +96,8 @@ def _broadcast(one: Loss, reference: Loss, gap: str) -> Finding | None:
     for how, change in _one_shape():
         if _same(_tried(one, change), wanted):
             text = (
-                f"{gap}; {one.name}'s loss stays when the targets are exchanged among the examples: one of (N, 1) and "
-                "(N,) against the other is broadcast to (N, N), and every output is held against every target"
+                f"{gap}; {one.name}'s loss stays when the targets are exchanged among the examples: outputs and "
+                "targets broadcast there, as (N, 1) and (N,) do to (N, N), and every output is held against every target"
             )
             fix = (
                 f"outputs and targets in one shape ({how}) inside {one.name}'s loss: "

@@ -17,7 +17,7 @@ KINDS = {
 }
 """torch's functions that run recurrent layers along whole sequences."""
 DROPOUT = 5
-"""Where the dropout between the layers stands among the arguments for sequences of one length; packed ones too."""
+"""Where the dropout between the layers stands among the arguments; one place later for packed sequences."""
 
 
 def curve(name: str, value: torch.Tensor, moved: StepMoved) -> torch.Tensor:

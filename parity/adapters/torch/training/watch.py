@@ -140,8 +140,9 @@ class Neutral(TorchFunctionMode):
             )
         elif func is F.scaled_dot_product_attention and rate is None and len(args) > 4:
             rate, at = args[4], 4
-        elif func in KINDS and len(args) > DROPOUT + 1:
-            rate, at, training = args[DROPOUT], DROPOUT, args[DROPOUT + 1] and args[DROPOUT - 1] > 1
+        elif func in KINDS and len(args) > DROPOUT + 2:
+            at = DROPOUT + isinstance(args[1], torch.Tensor) * isinstance(args[3], list | tuple)  # packed
+            rate, training = args[at], args[at + 1] and args[at - 1] > 1
         if not rate or not training:
             return args
         self._note(rate, "element")
@@ -158,7 +159,7 @@ class Neutral(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if (func in CUTS or func == DATA or (func is NO_GRAD and args == (False,))) and self._opened():
-            return args[0] if func is not NO_GRAD else None
+            return (args[0] if args else kwargs["input"]) if func is not NO_GRAD else None
         if func in DROPOUTS:
             rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
             default = "alpha" not in DROPOUTS[func]
