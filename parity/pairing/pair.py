@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from parity.core.adapter import Adapter
 from parity.core.trace import Trace, settle_flattened
-from parity.core.types import LayerInfo
+from parity.core.types import LayerInfo, TensorInfo
 from parity.pairing.by_dataflow import Structure
 from parity.pairing.by_name import Matcher
 from parity.pairing.leftover.ignored import without_ignored
 from parity.pairing.mapping import MappingLike
 from parity.pairing.pairs import LayerPair, Pairing
-from parity.pairing.slots import tensor_at
+from parity.pairing.slots import Slot, tensor_at
 from parity.pairing.uses.images import Regrouped, images_of, output_axis, regrouped, with_image
 from parity.pairing.uses.merged import input_axis, merged_inputs, reordered
 from parity.pairing.uses.read import as_traced
@@ -87,14 +87,45 @@ def _as_merged(
 ) -> Pairing:
     """The pairing with features that are merged axes of an image in each side's own order."""
     keras, torch = merged_inputs(traces[0], layers[0]), merged_inputs(traces[1], layers[1])
+    if not keras or not torch:
+        return pairing
+    return _turned(
+        pairing, layers[1], lambda slot: reordered(keras.get(slot.keras), torch.get(slot.torch)), input_axis
+    )
+
+
+def _as_images(
+    pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[LayerInfos, LayerInfos]
+) -> Pairing:
+    """The pairing with outputs that become images in each side's own order."""
+    keras, torch = images_of(traces[0], layers[0]), images_of(traces[1], layers[1])
+    return _turned(
+        pairing, layers[1], lambda slot: regrouped(keras.get(slot.keras), torch.get(slot.torch)), output_axis
+    )
+
+
+def _turned(
+    pairing: Pairing,
+    torch: LayerInfos,
+    change_of: Callable[[Slot], Regrouped | None],
+    axis_of: Callable[[TensorInfo, str | None], int | None],
+) -> Pairing:
+    """The pairing with features in each side's own order.
+
+    Args:
+        pairing: without it.
+        torch: the torch layers.
+        change_of: how the features of a slot's tensors go from side to side.
+        axis_of: the axis of a torch tensor that counts them.
+    """
     pairs: list[LayerPair] = []
     found: dict[str, Regrouped] = {}
-    for item in pairing.pairs if keras and torch else ():
+    for item in pairing.pairs:
         slots = []
         for slot in item.slots:
-            change = reordered(keras.get(slot.keras), torch.get(slot.torch))
-            layer, tensor = tensor_at(layers[1], slot.torch)
-            axis = input_axis(tensor, layer.family) if change and layer and tensor else None
+            change = change_of(slot)
+            layer, tensor = tensor_at(torch, slot.torch)
+            axis = axis_of(tensor, layer.family) if change and layer and tensor else None
             layout = with_image(slot.layout, axis, change) if change and axis is not None else None
             if layout is not None and change is not None:
                 slot = replace(slot, layout=layout)
@@ -102,25 +133,3 @@ def _as_merged(
             slots.append(slot)
         pairs.append(replace(item, slots=tuple(slots)))
     return replace(pairing, pairs=pairs, regrouped={**pairing.regrouped, **found}) if found else pairing
-
-
-def _as_images(
-    pairing: Pairing, traces: tuple[Trace, Trace], layers: tuple[LayerInfos, LayerInfos]
-) -> Pairing:
-    """The pairing with outputs that become images in each side's own order."""
-    images = images_of(traces[0], layers[0]), images_of(traces[1], layers[1])
-    pairs: list[LayerPair] = []
-    found: dict[str, Regrouped] = {}
-    for item in pairing.pairs:
-        slots = []
-        for slot in item.slots:
-            change = regrouped(images[0].get(slot.keras), images[1].get(slot.torch))
-            layer, tensor = tensor_at(layers[1], slot.torch)
-            axis = output_axis(tensor, layer.family) if change and layer and tensor else None
-            layout = with_image(slot.layout, axis, change) if change and axis is not None else None
-            if layout is not None and change is not None:
-                slot = replace(slot, layout=layout)
-                found[item.keras] = change
-            slots.append(slot)
-        pairs.append(replace(item, slots=tuple(slots)))
-    return replace(pairing, pairs=pairs, regrouped=found) if found else pairing

@@ -99,7 +99,7 @@ def images_of(trace: Trace, layers: Mapping[str, LayerInfo]) -> dict[str, Image]
     users, found = trace.users(), dict[str, Image]()
     outputs = {source.node for _, source in trace.outputs}
     for node in trace.nodes:
-        tensors = _tensors(trace, node, layers)
+        tensors = weights_of(trace, node, layers)
         if not tensors or len(node.shapes) != 1 or len(node.shapes[0]) != 2:
             continue
         images = _ahead(trace, node, users, outputs)
@@ -157,8 +157,8 @@ def output_axis(tensor: TensorInfo, family: str | None) -> int | None:
     return found[0] if len(found) == 1 else None
 
 
-def _tensors(trace: Trace, node: Node, layers: Mapping[str, LayerInfo]) -> list[str]:
-    """The weights of a step, where it has some."""
+def weights_of(trace: Trace, node: Node, layers: Mapping[str, LayerInfo]) -> list[str]:
+    """Paths of the weights of a step, where it has some."""
     if node.sort == "layer" and node.path in layers:
         return [tensor.path for tensor in layers[str(node.path)].tensors]
     if node.sort != "op":

@@ -13,7 +13,7 @@ from math import prod
 from parity.core.trace import Node, Source, Trace
 from parity.core.types import NORMALISATIONS, LayerInfo, TensorInfo
 from parity.pairing.uses.axes import standard
-from parity.pairing.uses.images import EACH, SPATIAL, Regrouped
+from parity.pairing.uses.images import EACH, SPATIAL, Regrouped, weights_of
 from parity.pairing.uses.views import permutation, reshaped, stored
 
 IMAGES = SPATIAL - {"batchnorm", "groupnorm"}
@@ -41,7 +41,7 @@ def merged_inputs(trace: Trace, layers: Mapping[str, LayerInfo]) -> dict[str, Me
     """What the inputs of layers are made of, by the paths of the layers' tensors; others have none."""
     found: dict[str, Merged] = {}
     for node in trace.nodes:
-        tensors = _weights(trace, node, layers)
+        tensors = weights_of(trace, node, layers)
         data = [item for item in node.inputs if trace.nodes[item.node].sort not in {"parameter", "constant"}]
         made = _behind(trace, data[0], _features(trace, node)) if tensors and data else None
         if made is not None:
@@ -68,13 +68,6 @@ def input_axis(tensor: TensorInfo, family: str | None) -> int | None:
     use = tensor.uses[0] if tensor.uses else standard("torch", family, tensor)
     found = [i for i, parts in enumerate(use.axes) if parts and all(part.role == "in" for part in parts)]
     return found[0] if len(found) == 1 else None
-
-
-def _weights(trace: Trace, node: Node, layers: Mapping[str, LayerInfo]) -> list[str]:
-    if node.sort == "layer" and node.path in layers:
-        return [tensor.path for tensor in layers[str(node.path)].tensors]
-    operands = [trace.nodes[source.node] for source in node.inputs] if node.sort == "op" else []
-    return [operand.path for operand in operands if operand.sort == "parameter" and operand.path is not None]
 
 
 def _features(trace: Trace, node: Node) -> int:
