@@ -30,7 +30,7 @@ SHOWN = 5
 
 FOLLOWING = {Kind.LAYER, Kind.WIRING, Kind.OUTPUT}
 """Findings that follow from a layer in front that has other values."""
-OTHER = 1
+SECOND_DRAW = 1
 """Seed of the other input."""
 UNSEEN = "this input does not show it"
 COPY = "copy the weights (parity.transfer), or take the same weight file on both sides"
@@ -141,7 +141,7 @@ def _agree_with(
         try:
             for place in places:
                 keras.write(place.tensors[0], place.spread(torch.read(place.tensors[1])))
-            return all(_same_outputs(sides, values) for values in (exact, fresh_inputs(exact, OTHER)))
+            return all(_same_outputs(sides, values) for values in (exact, fresh_inputs(exact, SECOND_DRAW)))
         finally:
             for path, value in before.items():
                 keras.write(path, value)
