@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from parity.core.adapter import Adapter
 from parity.core.layout import convolution
 from parity.core.trace import Trace
@@ -13,6 +15,9 @@ from parity.pairing.problems.problem import Problem, ProblemKind, held
 from parity.pairing.slots import Slot, tensor_at
 from parity.pairing.uses.read import unknown, uses_of
 from parity.pairing.uses.tables import RowsRead
+
+PLACEHOLDERS = (1e6, -1e6, 0.0, float("nan"))
+"""What tensors hold for a moment of which no step is seen to read them."""
 
 
 def traced(model: Adapter, values: list[Array]) -> Trace:
@@ -33,12 +38,18 @@ def traced(model: Adapter, values: list[Array]) -> Trace:
         rows = RowsRead(layers, model.peek)
         inner = model.trace(values, rows, inside=True)[1]
         trace.uses, trace.walks = uses_of(inner, layers), rows.walks(inner)
-        trace.unread = _unread(model, inner, layers)
+        trace.unread = _unread(model, inner, layers, values)
     return trace
 
 
-def _unread(model: Adapter, inner: Trace, layers: Mapping[str, LayerInfo]) -> frozenset[str]:
-    """Tensors that no step reads, of layers that the pass looked into: a head that nobody calls."""
+def _unread(
+    model: Adapter, inner: Trace, layers: Mapping[str, LayerInfo], values: list[Array]
+) -> frozenset[str]:
+    """Tensors that no step reads, of layers that the pass looked into: a head that nobody calls.
+
+    A tensor may be read as a number (`item`, `tolist`), which is no step: with other values in all of them the outputs
+    must stay the same bits.
+    """
     read = {node.path for node in inner.nodes if node.sort == "parameter" and node.path is not None}
     called = {node.path for node in inner.nodes if node.sort == "layer"}
     ran = {node.scope for node in inner.nodes if node.sort == "op"}
@@ -53,7 +64,29 @@ def _unread(model: Adapter, inner: Trace, layers: Mapping[str, LayerInfo]) -> fr
         return frozenset()
     known = {tensor.path for layer in layers.values() for tensor in layer.tensors}
     tied = {model.storage(path) for path in known - set(left)}
-    return frozenset(path for path in left if model.storage(path) not in tied)
+    found = frozenset(path for path in left if model.storage(path) not in tied)
+    return found if found and _idle(model, found, values) else frozenset()
+
+
+def _idle(model: Adapter, paths: frozenset[str], values: list[Array]) -> bool:
+    """Whether the outputs stay the same bits whatever these tensors hold: great, small, nothing, no number."""
+    kept = {path: model.read(path) for path in paths}
+    plain = model.forward(values)
+    try:
+        for value in PLACEHOLDERS:
+            for path, tensor in kept.items():
+                whole = tensor.dtype.kind != "f"
+                model.write(path, np.full_like(tensor, int(value != 0.0) if whole else value))
+            found = model.forward(values)
+            pairs = zip(plain, found, strict=True)
+            if not all(np.array_equal(a, b, equal_nan=True) for (_, a), (_, b) in pairs):
+                return False
+    except Exception:  # any model, any error: then they matter
+        return False
+    finally:
+        for path, tensor in kept.items():
+            model.write(path, tensor)
+    return True
 
 
 def open_kernels(pairing: Pairing, keras: Adapter, torch: Adapter) -> list[Slot]:

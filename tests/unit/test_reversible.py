@@ -136,3 +136,33 @@ def test_a_weight_that_is_forgotten_on_one_side_is_found() -> None:
         else:
             with pytest.raises(parity.PairingError):
                 parity.transfer(module, model, inputs=x)
+
+
+class ReadAsNumber(nn.Module):
+    """A dense layer of its own whose scale no step is given, and which counts all the same."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(5, 6)), nn.Parameter(torch.zeros(5))
+        self.scale, self.how = nn.Parameter(torch.ones(1)), how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = nn.functional.linear(x, self.weight, self.bias)
+        if self.how == "item":
+            return y * self.scale.item()
+        if self.how == "tolist":
+            return y * self.scale.tolist()[0]
+        return y * 2.0 if self.scale.item() > 5.0 else y
+
+
+@pytest.mark.parametrize("how", ["item", "tolist", "branch"])
+def test_a_weight_that_is_read_as_a_number_needs_its_counterpart(how: str) -> None:
+    tokens = keras.Input((6,))
+    model, module = keras.Model(tokens, keras.layers.Dense(5, name="a")(tokens)), nn.Sequential()
+    module.add_module("a", ReadAsNumber(how))
+    values = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+    with pytest.raises(parity.PairingError, match="scale"):
+        parity.transfer(module, model, inputs=values)
+    parity.transfer(module, model, inputs=values, strict=False)
+    assert float(module.a.scale.detach()[0]) == 1.0, "what was tried must be put back"
+    assert parity.compare(model, module, values).verdict == "INCONCLUSIVE"
