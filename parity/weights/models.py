@@ -28,7 +28,7 @@ from parity.pairing.leftover.ignored import patterns_of, without_ignored
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
 from parity.weights.confirmed import confirmed, settled
 from parity.weights.readings import settle
-from parity.weights.traced import open_kernels, orientations, traced
+from parity.weights.traced import open_kernels, orientations, traced, unrun_tried
 from parity.weights.written.cells import with_written_cells
 
 
@@ -162,7 +162,10 @@ def _paired(
             values = _taken(keras, torch, inputs)
             pairing = settled(lambda turn: turned(turn=turn), keras, torch, values)
             pairing = with_written_cells(pairing, turned, (keras, torch), traces, values)
-            return pairing if values is None else confirmed(pairing, keras, torch, traces, values)
+            if values is None:
+                return pairing
+            pairing = confirmed(pairing, keras, torch, traces, values)
+            return unrun_tried(pairing, {keras: values, torch: to_torch_inputs(values, keras)})
         named.unrun = traces
         named.problems += orientations(named, keras, torch)
     flattened, doubts = flattened_images(keras, inputs)

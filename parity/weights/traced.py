@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -87,6 +88,22 @@ def _idle(model: Adapter, paths: frozenset[str], values: list[Array]) -> bool:
         for path, tensor in kept.items():
             model.write(path, tensor)
     return True
+
+
+def unrun_tried(pairing: Pairing, inputs: Mapping[Adapter, list[Array]]) -> Pairing:
+    """The pairing, its layers that never run held to that: whatever their tensors hold, the outputs stay the same bits.
+
+    Args:
+        pairing: of both sides.
+        inputs: of each side, in its own layout.
+    """
+    problems = list(pairing.problems)
+    for model, values in inputs.items():
+        own = [p for p in problems if p.unrun and p.held[0].side == model.side]
+        paths = frozenset(tensor.path for problem in own for tensor in problem.held)
+        if paths and not _idle(model, paths, values):
+            problems = [replace(p, unrun=False) if p in own else p for p in problems]
+    return replace(pairing, problems=problems)
 
 
 def open_kernels(pairing: Pairing, keras: Adapter, torch: Adapter) -> list[Slot]:

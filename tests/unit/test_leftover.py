@@ -314,6 +314,27 @@ def test_a_layer_that_leads_to_no_output_is_said_and_leaves_the_verdict_open(mod
     assert all("no step leads from it to an output" in finding.evidence for finding in report.findings)
 
 
+class WithRate(WithIdle):
+    """Its head never runs, and a weight of it is read as a number."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        rate = self.aux[1].weight.tolist()[0] if self.how == "tolist" else self.aux[1].weight[0].item()
+        return y * 2.0 if rate > 5.0 else y if self.how == "branch" else y * rate
+
+
+@pytest.mark.parametrize("how", ["item", "tolist", "branch"])
+def test_a_layer_that_never_runs_and_is_read_as_a_number_leaves_it_open(how: str) -> None:
+    model, module = without_head(), WithRate(how)
+    parity.transfer(module, model, inputs=X, strict=False)
+    assert parity.compare(model, module, X).verdict == "INCONCLUSIVE"
+    assert float(module.aux[1].weight.detach()[0]) == 1.0, "what was tried must be put back"
+
+
 def test_a_layer_that_runs_leaves_it_open() -> None:
     model, module = without_head(), WithHead()
     parity.transfer(module, model, inputs=X, strict=False)
