@@ -151,7 +151,7 @@ class Trace:
         flattened: (H, W, C) of the image that was flattened in front of a layer, by path (Keras alone).
         uses: what the operations do with the weights of layers of unknown classes, by the tensors' paths.
         walks: the rows that are read one behind the other of tables, by the tensors' paths.
-        unread: paths of the tensors that no step reads, although the layer that has them runs.
+        unread: paths of the tensors that no step reads, although training may change them and their layer runs.
         expanded: the same pass with what happens within attention layers as steps; None where there are none.
     """
 

@@ -55,7 +55,8 @@ class TensorInfo:
 
     `uses` is what the operations of a traced pass do with it, where its layer is of a class that is not known.
     `fixed` says that training never changes it: an index, a mask, a table, statistics of the data.
-    `unread` says that no step of a traced pass reads it, although its layer runs; it is `fixed` then.
+    `unread` says that training may change it and no step of a traced pass reads it, although its layer runs; it counts
+    as `fixed` then.
     `walk` are the rows that a traced pass reads of a table of positions.
     """
 

@@ -49,7 +49,7 @@ def _unread(
     """Tensors that no step reads, of layers that the pass looked into: a head that nobody calls.
 
     A tensor may be read as a number (`item`, `tolist`), which is no step: with other values in all of them the outputs
-    must stay the same bits.
+    must stay the same bits. What training never changes is left out: a copy that was made before the pass may compute.
     """
     read = {node.path for node in inner.nodes if node.sort == "parameter" and node.path is not None}
     called = {node.path for node in inner.nodes if node.sort == "layer"}
@@ -59,7 +59,7 @@ def _unread(
         for path, layer in layers.items()
         if unknown(layer) and layer.leaf and path in ran and path not in called
         for tensor in layer.tensors
-        if tensor.path not in read
+        if tensor.path not in read and not tensor.fixed
     ]
     if not left or not inner.complete:
         return frozenset()

@@ -175,6 +175,16 @@ def test_statistics_of_the_data_inside_one_model_are_its_constants(build: Any) -
     assert report.verdict == "DIVERGED"
 
 
+def test_statistics_that_are_copied_before_any_pass_are_judged_by_what_comes_out() -> None:
+    """No step reads the variables: the layer computes with copies, which `finalize_state` makes."""
+    model = adapted()
+    report = transferred(model, Normalised(), X)[0]
+    alone = [note for note in report.notes if "Keras alone has" in note]
+    assert len(alone) == 1
+    assert "normalization" in alone[0]
+    assert "judged by what comes out" in alone[0]
+
+
 # --- ignore -----------------------------------------------------------------------------------------------
 
 
