@@ -18,6 +18,9 @@ KERAS_ALONE = {
     "training/making.py",  # a Keras optimizer in float64 is a new one
 }
 TORCH_ALONE = {
+    "recording/__init__.py",  # how a torch model is recorded for a port
+    "recording/passes.py",
+    "recording/snapshots.py",
     "influence.py",  # which weights move the outputs, by one backward pass: one side suffices
     "parametrized.py",  # weights that a pass computes from others; Keras' are plain in inference
     "training/recipe.py",  # what goes with a torch optimizer: a schedule, a clipping, an average

@@ -1,0 +1,131 @@
+"""Builds and calls a torch model twice: once to see which functions run, and once to record them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from parity.adapters.recording.discover import watched
+from parity.adapters.recording.recorder import Recorder
+from parity.adapters.recording.records import FunctionCall, MadeModule, Recording, SeenValue
+from parity.adapters.torch.recording.snapshots import Snapshots
+
+PassInputs = Sequence[torch.Tensor]
+
+
+def record(
+    build: Callable[[], torch.nn.Module],
+    inputs: PassInputs | torch.Tensor,
+    second_inputs: PassInputs | torch.Tensor | None = None,
+) -> Recording:
+    """Record how a model is built, and its forward passes, expression by expression of the user's code.
+
+    The passes are "first" with `inputs`, "second" with `second_inputs`, both in evaluation mode, and "training" with
+    `inputs` in training mode. A model that refuses the training pass is recorded without it, with a note.
+
+    Args:
+        build: makes the model anew; it is called twice.
+        inputs: the model's positional arguments, as torch orders their axes: images are N, C, H, W.
+        second_inputs: the same with other sizes and another batch, so that sizes and constants differ.
+    """
+    passes = {"first": _several(inputs)}
+    if second_inputs is not None:
+        passes["second"] = _several(second_inputs)
+    state = torch.get_rng_state()
+    with watched() as codes:
+        module = build()
+        _passes(module, passes, lambda phase: nullcontext(), [])
+    del module
+    torch.set_rng_state(state)
+    snapshots = Snapshots()
+    recorder = Recorder(snapshots, lambda value: value if isinstance(value, torch.nn.Module) else None)
+
+    def within(phase: str) -> AbstractContextManager[None]:
+        recorder.phase = phase
+        return nullcontext()
+
+    with recorder.instrumenting(codes):
+        module = build()
+        results = _passes(module, passes, within, recorder.notes)
+    paths = _named(module, recorder.calls)
+    for kind, trainable in ((module.named_parameters, True), (module.named_buffers, False)):
+        for path, tensor in kind(remove_duplicate=True):
+            seen = snapshots.tensor(tensor)
+            seen.held, seen.trainable = path, trainable
+    return Recording(
+        module,
+        recorder.calls,
+        recorder.seen,
+        {paths[id(made)][0]: _made(made, paths[id(made)], found) for made, found in _makers(module, recorder)},
+        {phase: tuple(snapshots(value) for value in given) for phase, given in results[0].items()},
+        {phase: snapshots(value) for phase, value in results[1].items()},
+        recorder.notes,
+    )
+
+
+def _several(inputs: PassInputs | torch.Tensor) -> tuple[Any, ...]:
+    return (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+
+
+def _passes(
+    module: torch.nn.Module,
+    passes: dict[str, tuple[Any, ...]],
+    within: Callable[[str], AbstractContextManager[None]],
+    notes: list[str],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What each pass was given and gave; the state of the module is as before."""
+    state = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    given: dict[str, Any] = {}
+    results: dict[str, Any] = {}
+    with torch.no_grad():
+        for phase, inputs in passes.items():
+            module.eval()
+            with within(phase):
+                given[phase], results[phase] = inputs, module(*inputs)
+        module.train()
+        with within("training"):
+            try:
+                results["training"] = module(*passes["first"])
+                given["training"] = passes["first"]
+            except (RuntimeError, ValueError, TypeError) as error:
+                notes.append(f"the model refuses a pass in training mode: {type(error).__name__}: {error}")
+        module.eval()
+    module.load_state_dict(state)
+    return given, results
+
+
+def _named(module: torch.nn.Module, calls: Iterable[FunctionCall]) -> dict[int, tuple[str, ...]]:
+    """The paths of every module of the model, which the calls are told too."""
+    paths: dict[int, tuple[str, ...]] = {}
+    for path, part in module.named_modules(remove_duplicate=False):
+        paths[id(part)] = (*paths.get(id(part), ()), path)
+    for call in calls:
+        if id(call.module) in paths:
+            call.path = paths[id(call.module)][0]
+    return paths
+
+
+def _makers(module: torch.nn.Module, recorder: Recorder) -> list[tuple[torch.nn.Module, dict[int, Any]]]:
+    """Every module of the model, with what is known of the makers of all."""
+    sites: dict[int, SeenValue] = {}
+    starts: dict[int, list[FunctionCall]] = {}
+    for seen in recorder.seen:
+        value = seen.value
+        if seen.call.phase == "build" and isinstance(seen.node, ast.Call) and isinstance(value, torch.nn.Module):
+            sites.setdefault(id(value), seen)
+    for call in recorder.calls:
+        if call.function.name == "__init__" and call.module is not None:
+            starts.setdefault(id(call.module), []).append(call)
+    parts = dict.fromkeys(part for _, part in module.named_modules())
+    return [(part, {"site": sites.get(id(part)), "starts": starts.get(id(part), [])}) for part in parts]
+
+
+def _made(module: torch.nn.Module, paths: tuple[str, ...], found: dict[Any, Any]) -> MadeModule:
+    site, starts = found["site"], tuple(found["starts"])
+    if site is None:
+        return MadeModule(module, paths[0], paths, None, None, (), {}, starts)
+    return MadeModule(module, paths[0], paths, site.call, site.node, site.positional, site.named, starts)
