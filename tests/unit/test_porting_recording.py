@@ -38,7 +38,7 @@ class Base(nn.Module):
         self.__secret = [f"{width:>3}" for _ in range(2)]
 
     def forward(self, x, *rest, scale=1.0, **options):
-        n, _, h, w = x.shape
+        _, _, h, w = x.shape
         y = self.norm(self.conv(x))
         for i, part in enumerate([squared, lambda t: t + self.offset(t)]):
             y = part(y) + i

@@ -124,7 +124,9 @@ class _Probes(ast.NodeTransformer):
             elif name in ("annotation", "returns", "pattern", "type_comment", "type_params"):
                 continue
             elif isinstance(value, list):
-                setattr(node, name, [self.visit(item) if isinstance(item, ast.AST) else item for item in value])
+                setattr(
+                    node, name, [self.visit(item) if isinstance(item, ast.AST) else item for item in value]
+                )
             elif isinstance(value, ast.AST):
                 setattr(node, name, self.visit(value))
         return node

@@ -58,7 +58,9 @@ class Recorder:
         code = function.__code__
         found = sources.definition(code)
         if found is None:
-            self.notes.append(f"{module}.{function.__qualname__} has no source: {code.co_filename}:{code.co_firstlineno}")
+            self.notes.append(
+                f"{module}.{function.__qualname__} has no source: {code.co_filename}:{code.co_firstlineno}"
+            )
             return None
         source, node, owner = found
         try:
@@ -70,7 +72,8 @@ class Recorder:
         twin = next((known for known in self.functions if known.node is node), None)
         names = argument_names(node.args)
         self.functions.append(
-            twin or UserFunction(function.__name__, code.co_qualname, module, source, node, owner, function, names)
+            twin
+            or UserFunction(function.__name__, code.co_qualname, module, source, node, owner, function, names)
         )
         self._nodes.append(nodes)
         return made

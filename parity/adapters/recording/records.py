@@ -36,7 +36,9 @@ class SourceFile:
     def span(self, node: ast.AST) -> tuple[int, int]:
         """Where the node's text starts and ends in `text`; decorators are not part of a function's or class's span."""
         where: Any = node
-        return self.offset(where.lineno, where.col_offset), self.offset(where.end_lineno, where.end_col_offset)
+        return self.offset(where.lineno, where.col_offset), self.offset(
+            where.end_lineno, where.end_col_offset
+        )
 
     def of(self, node: ast.AST) -> str:
         """The text of a node."""
@@ -105,7 +107,9 @@ class FunctionCall:
     caller: FunctionCall | None  # the user's function that called, maybe through functions of torch
     site: ast.AST | None  # the node (`ast.Call` mostly) of the caller's source that was being evaluated
     module: Any = None  # the nn.Module whose method this is
-    path: str | None = None  # of that module in the model; None where it is not (or no longer) part of the model
+    path: str | None = (
+        None  # of that module in the model; None where it is not (or no longer) part of the model
+    )
     seen: list[SeenValue] = field(default_factory=list)  # in order; without those of the functions called
     ran: set[ast.AST] = field(default_factory=set)  # statements (`ast.stmt`) that ran
     result: Any = None
@@ -131,10 +135,14 @@ class MadeModule:
     path: str  # the first one where the model has several for it
     paths: tuple[str, ...]
     call: FunctionCall | None  # the user's function that made it; None where the user's code did not
-    site: ast.Call | None  # the innermost call expression of the user's code that gave it: nn.Conv2d(...), norm_layer(planes)
+    site: (
+        ast.Call | None
+    )  # the innermost call expression of the user's code that gave it: nn.Conv2d(...), norm_layer(planes)
     positional: tuple[Any, ...]  # what that call expression was given
     named: Mapping[str, Any]
-    constructors: tuple[FunctionCall, ...]  # its `__init__` calls of user's code, the most derived class first
+    constructors: tuple[
+        FunctionCall, ...
+    ]  # its `__init__` calls of user's code, the most derived class first
 
 
 @dataclass(eq=False)
@@ -143,7 +151,9 @@ class Recording:
 
     module: Any  # the model, in evaluation mode
     calls: list[FunctionCall]  # in the order in which they started
-    seen: list[SeenValue]  # of all calls together, in order: a call's own value comes behind what ran within it
+    seen: list[
+        SeenValue
+    ]  # of all calls together, in order: a call's own value comes behind what ran within it
     modules: dict[str, MadeModule]  # by path, the model itself at ""
     inputs: dict[str, tuple[Any, ...]]  # by phase: the `SeenTensor`s that the model was called with
     outputs: dict[str, Any]  # by phase
@@ -152,5 +162,7 @@ class Recording:
     def calls_of(self, function: UserFunction, phase: str | None = None) -> Iterator[FunctionCall]:
         """The calls of one function, of all phases or of one."""
         return (
-            call for call in self.calls if call.function is function and (phase is None or call.phase == phase)
+            call
+            for call in self.calls
+            if call.function is function and (phase is None or call.phase == phase)
         )

@@ -60,7 +60,10 @@ def record(
         module,
         recorder.calls,
         recorder.seen,
-        {paths[id(made)][0]: _made(made, paths[id(made)], found) for made, found in _makers(module, recorder)},
+        {
+            paths[id(made)][0]: _made(made, paths[id(made)], found)
+            for made, found in _makers(module, recorder)
+        },
         {phase: tuple(snapshots(value) for value in given) for phase, given in results[0].items()},
         {phase: snapshots(value) for phase, value in results[1].items()},
         recorder.notes,
@@ -115,7 +118,11 @@ def _makers(module: torch.nn.Module, recorder: Recorder) -> list[tuple[torch.nn.
     starts: dict[int, list[FunctionCall]] = {}
     for seen in recorder.seen:
         value = seen.value
-        if seen.call.phase == "build" and isinstance(seen.node, ast.Call) and isinstance(value, torch.nn.Module):
+        if (
+            seen.call.phase == "build"
+            and isinstance(seen.node, ast.Call)
+            and isinstance(value, torch.nn.Module)
+        ):
             sites.setdefault(id(value), seen)
     for call in recorder.calls:
         if call.function.name == "__init__" and call.module is not None:
