@@ -112,7 +112,7 @@ def _named(module: torch.nn.Module, calls: Iterable[FunctionCall]) -> dict[int, 
     return paths
 
 
-def _makers(module: torch.nn.Module, recorder: Recorder) -> list[tuple[torch.nn.Module, dict[int, Any]]]:
+def _makers(module: torch.nn.Module, recorder: Recorder) -> list[tuple[torch.nn.Module, dict[str, Any]]]:
     """Every module of the model, with what is known of the makers of all."""
     sites: dict[int, SeenValue] = {}
     starts: dict[int, list[FunctionCall]] = {}
@@ -131,7 +131,7 @@ def _makers(module: torch.nn.Module, recorder: Recorder) -> list[tuple[torch.nn.
     return [(part, {"site": sites.get(id(part)), "starts": starts.get(id(part), [])}) for part in parts]
 
 
-def _made(module: torch.nn.Module, paths: tuple[str, ...], found: dict[Any, Any]) -> MadeModule:
+def _made(module: torch.nn.Module, paths: tuple[str, ...], found: dict[str, Any]) -> MadeModule:
     site, starts = found["site"], tuple(found["starts"])
     if site is None:
         return MadeModule(module, paths[0], paths, None, None, (), {}, starts)
