@@ -31,7 +31,9 @@ class _ExplicitPadding:
             data_format="channels_last",
             dilation_rate=self.dilation_rate,
         )
-        return outputs[(slice(None), *(slice(None, None, step) for step in self.strides))] if later else outputs
+        return (
+            outputs[(slice(None), *(slice(None, None, step) for step in self.strides))] if later else outputs
+        )
 
     def compute_output_shape(self, input_shape):
         axes = zip(
@@ -47,6 +49,10 @@ class _ExplicitPadding:
 
 class _PaddedConv(_ExplicitPadding):
     """A padded convolution whose groups may be single channels."""
+
+    def call(self, inputs):
+        outputs = self.convolution_op(inputs, self.kernel)
+        return outputs + self.bias if self.use_bias else outputs
 
     def convolution_op(self, inputs, kernel):
         channels = inputs.shape[-1]

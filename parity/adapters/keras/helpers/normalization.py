@@ -1,6 +1,7 @@
 """Normalisations that Keras has no layer for."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from parity.adapters.keras.helpers.padding import pad
@@ -35,20 +36,27 @@ class BatchStatistics(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="port")
 class RootMeanSquare(keras.layers.Layer):
-    """Divide by the root of the mean square over the last axis, without a learned scale."""
+    """Divide by the root of the mean square over the last axis; without `epsilon`, the dtype's own is added."""
 
-    def __init__(self, epsilon=1e-6, **kwargs):
+    def __init__(self, epsilon=None, scale=True, **kwargs):
         super().__init__(**kwargs)
-        self.epsilon = epsilon
+        self.epsilon, self.scale = epsilon, scale
+
+    def build(self, input_shape):
+        shape = (input_shape[-1],)
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones") if self.scale else None
 
     def call(self, x):
-        return x * ops.rsqrt(ops.mean(ops.square(x), axis=-1, keepdims=True) + self.epsilon)
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        least = np.finfo(dtype).eps if self.epsilon is None else self.epsilon
+        y = x * ops.rsqrt(ops.mean(ops.square(x), axis=-1, keepdims=True) + least)
+        return y * self.gamma if self.scale else y
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "epsilon": self.epsilon}
+        return {**super().get_config(), "epsilon": self.epsilon, "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable(package="port")

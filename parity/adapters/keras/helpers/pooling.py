@@ -22,9 +22,7 @@ class _PaddedPooling(keras.layers.Layer):
         def spread(number):
             return (number,) * rank if isinstance(number, int) else tuple(number)
 
-        axes = zip(
-            *map(spread, (self.pool_size, self.strides, self.padding, self.dilation)), strict=True
-        )
+        axes = zip(*map(spread, (self.pool_size, self.strides, self.padding, self.dilation)), strict=True)
         found = []
         for size, step, width, rate in axes:
             span = rate * (size - 1) + 1
@@ -41,7 +39,8 @@ class _PaddedPooling(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         axes = zip(input_shape[1:-1], self.windows(len(input_shape) - 2), strict=True)
         sizes = [
-            n if n is None else (n + before + after - span) // step + 1 for n, (span, step, before, after) in axes
+            n if n is None else (n + before + after - span) // step + 1
+            for n, (span, step, before, after) in axes
         ]
         return (input_shape[0], *sizes, input_shape[-1])
 
@@ -131,7 +130,9 @@ class PowerPooling(_PaddedPooling):
         ones = self.padded(ops.ones_like(x[:1, ..., :1]), 0.0)
         count = ops.average_pool(ones, spans, steps, padding="valid", data_format="channels_last")
         means = ops.average_pool(powers, spans, steps, padding="valid", data_format="channels_last")
-        total = means / count * math.prod(spans)  # torch takes the mean of what there is times the window's size
+        total = (
+            means / count * math.prod(spans)
+        )  # torch takes the mean of what there is times the window's size
         return total ** (1 / self.norm_type)
 
     def get_config(self):

@@ -32,7 +32,9 @@ class Bilinear(keras.layers.Layer):
     def build(self, first_shape, second_shape):
         shape = (self.units, first_shape[-1], second_shape[-1])
         self.weight = self.add_weight(name="weight", shape=shape)
-        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros") if self.use_bias else None
+        self.bias = (
+            self.add_weight(name="bias", shape=(self.units,), initializer="zeros") if self.use_bias else None
+        )
 
     def call(self, first, second):
         y = ops.einsum("...i,kij,...j->...k", first, self.weight, second)

@@ -120,7 +120,9 @@ class Resize(keras.layers.Layer):
             self.scale_factor if isinstance(self.scale_factor, tuple | list) else (self.scale_factor,) * rank
         )
         axes = zip(input_shape[1:-1], sizes, factors, strict=True)
-        sizes = [size if size is not None else n if n is None else _scaled(n, factor) for n, size, factor in axes]
+        sizes = [
+            size if size is not None else n if n is None else _scaled(n, factor) for n, size, factor in axes
+        ]
         return (input_shape[0], *sizes, input_shape[-1])
 
     def get_config(self):

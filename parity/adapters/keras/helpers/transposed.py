@@ -47,7 +47,8 @@ class _TransposedConv:
             ops.split(inputs, self.groups, axis=-1), ops.split(kernel, self.groups, axis=-1), strict=True
         )
         outputs = [
-            ops.conv_transpose(x, k, self.strides, padding="valid", data_format="channels_last") for x, k in parts
+            ops.conv_transpose(x, k, self.strides, padding="valid", data_format="channels_last")
+            for x, k in parts
         ]
         outputs = self._cropped(outputs[0] if self.groups == 1 else ops.concatenate(outputs, axis=-1))
         return outputs + self.bias if self.use_bias else outputs
@@ -58,7 +59,9 @@ class _TransposedConv:
             if rate > 1:
                 size = kernel.shape[axis]
                 kernel = ops.expand_dims(kernel, axis + 1)
-                kernel = ops.pad(kernel, [(0, (rate - 1) * (i == axis + 1)) for i in range(len(kernel.shape))])
+                kernel = ops.pad(
+                    kernel, [(0, (rate - 1) * (i == axis + 1)) for i in range(len(kernel.shape))]
+                )
                 kernel = ops.reshape(kernel, (*kernel.shape[:axis], size * rate, *kernel.shape[axis + 2 :]))
                 kernel = kernel[(*[slice(None)] * axis, slice(0, rate * (size - 1) + 1))]
         return kernel
@@ -70,7 +73,9 @@ class _TransposedConv:
             self.kernel_size, self.strides, self.padding, self.output_padding, self.dilation_rate, strict=True
         ):
             span = d * (k - 1) + 1
-            ends.append((p, p - more + max(span, s) - span))  # the backends give at least `strides` pixels each
+            ends.append(
+                (p, p - more + max(span, s) - span)
+            )  # the backends give at least `strides` pixels each
         x = x[(slice(None), *(slice(first, -last if last > 0 else None) for first, last in ends))]
         return ops.pad(x, [(0, 0), *((0, max(-last, 0)) for _, last in ends), (0, 0)])
 
