@@ -6,6 +6,7 @@ from pathlib import Path
 
 ADAPTERS = Path(__file__).parents[2] / "parity" / "adapters"
 KERAS_ALONE = {
+    "helpers/__init__.py",
     "exact.py",  # float64 that Keras or its backend would pass through float32
     "exact_steps/__init__.py",  # and what is computed from further steps for it
     "exact_steps/pooling.py",
@@ -16,6 +17,25 @@ KERAS_ALONE = {
     "training/extras.py",  # losses, regularisers and training steps that a Keras model brings along
     "training/gradient.py",  # three backends, three ways to differentiate
     "training/making.py",  # a Keras optimizer in float64 is a new one
+    *(  # layers that ports from torch carry with them
+        f"helpers/{name}.py"
+        for name in (
+            [
+                "activations",
+                "adaptive",
+                "attention",
+                "convolution",
+                "normalization",
+                "padding",
+                "pooling",
+                "products",
+                "recurrent",
+                "resizing",
+                "shuffling",
+                "transposed",
+            ]
+        )
+    ),
 }
 TORCH_ALONE = {
     "recording/__init__.py",  # how a torch model is recorded for a port

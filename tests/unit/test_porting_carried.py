@@ -34,7 +34,12 @@ def test_what_is_needed_comes_along_and_first() -> None:
     assert defined == ["_extend", "pad", "_ExplicitPadding", "_PaddedConv", "PaddedConv2D"]
     assert imports == {"import keras", "from keras import ops"}
     space, _ = run(["PaddedConv2D"])
-    assert space["PaddedConv2D"](3, 3, strides=2, padding=1)(np.zeros((1, 8, 8, 2), "float32")).shape == (1, 4, 4, 3)
+    assert space["PaddedConv2D"](3, 3, strides=2, padding=1)(np.zeros((1, 8, 8, 2), "float32")).shape == (
+        1,
+        4,
+        4,
+        3,
+    )
 
 
 def test_an_unknown_helper_is_refused() -> None:

@@ -238,7 +238,9 @@ def check(text: str, *shapes: tuple[int, ...]) -> None:
                 assert tuple(layer.compute_output_shape(in_keras_order(one, takes).shape)) == found.shape
         again = type(layer).from_config(layer.get_config())
         given = in_keras_order(x[0], takes)
-        assert [tuple(w.shape) for w in _built(again, given).weights] == [tuple(w.shape) for w in layer.weights]
+        assert [tuple(w.shape) for w in _built(again, given).weights] == [
+            tuple(w.shape) for w in layer.weights
+        ]
 
 
 def _built(layer, x):
@@ -268,7 +270,9 @@ def test_features(text: str) -> None:
 
 def test_images_of_unknown_size() -> None:
     """Layers whose steps depend on the size know it in a graph only."""
-    texts = [text for text in IMAGES if any(word in text for word in ("Adaptive", "Upsample", "Shuffle", "ceil"))]
+    texts = [
+        text for text in IMAGES if any(word in text for word in ("Adaptive", "Upsample", "Shuffle", "ceil"))
+    ]
     rng = np.random.default_rng(0)
     for text in texts:
         layer, module = layer_of(leaf_of(text, 4)), module_of(text)
@@ -303,13 +307,20 @@ def test_patches() -> None:
         assert np.array_equal(found, wanted)
         again = text.replace("Unfold(", "Fold((9, 14), ")
         back = module_of(again)(torch.tensor(wanted.swapaxes(1, 2))).numpy()
-        assert np.abs(np.asarray(layer_of(leaf_of(again, 3))(wanted)) - in_keras_order(back, "channels")).max() < 1e-12
+        assert (
+            np.abs(np.asarray(layer_of(leaf_of(again, 3))(wanted)) - in_keras_order(back, "channels")).max()
+            < 1e-12
+        )
 
 
 def test_products() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 5, 4)), rng.normal(size=(2, 5, 4))
-    for text in ("nn.CosineSimilarity()", "nn.CosineSimilarity(2, 0.1)", "nn.PairwiseDistance(3.0, keepdim=True)"):
+    for text in (
+        "nn.CosineSimilarity()",
+        "nn.CosineSimilarity(2, 0.1)",
+        "nn.PairwiseDistance(3.0, keepdim=True)",
+    ):
         wanted = module_of(text)(torch.tensor(first), torch.tensor(second)).numpy()
         assert np.abs(np.asarray(layer_of(leaf_of(text, 3))(first, second)) - wanted).max() < 1e-12
     module, layer = module_of("nn.Bilinear(4, 4, 3)"), layer_of(leaf_of("nn.Bilinear(4, 4, 3)", 3))
@@ -339,7 +350,9 @@ def test_expressions_are_kept() -> None:
 
     planes, stride = Setting("planes", (64, 128)), Setting("stride", (1, 2))
     three, one = Setting("3", (3, 3)), Setting("1", (1, 1))
-    conv = of("Conv2d", [Setting("inplanes", (3, 64)), planes, three, stride], padding=one, bias=Setting("False"))
+    conv = of(
+        "Conv2d", [Setting("inplanes", (3, 64)), planes, three, stride], padding=one, bias=Setting("False")
+    )
     assert conv == "PaddedConv2D(planes, 3, strides=stride, padding=1, use_bias=False)"
     conv = of("Conv2d", [Setting("inplanes", (3, 64)), planes, three], padding=one)
     assert conv == 'layers.Conv2D(planes, 3, padding="same")'
@@ -351,7 +364,9 @@ def test_expressions_are_kept() -> None:
 
 def test_a_fault_is_seen() -> None:
     """The comparison fails where the padding is Keras' own."""
-    broken = SimpleNamespace(callee="layers.Conv2D", text='layers.Conv2D(6, 3, strides=2, padding="same")', helpers=())
+    broken = SimpleNamespace(
+        callee="layers.Conv2D", text='layers.Conv2D(6, 3, strides=2, padding="same")', helpers=()
+    )
     x = np.random.default_rng(0).normal(size=(2, 8, 12, 4))
     layer, right = layer_of(broken), layer_of(leaf_of("nn.Conv2d(4, 6, 3, 2, 1)", 4))
     layer(x), right(x)

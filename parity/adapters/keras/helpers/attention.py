@@ -49,7 +49,9 @@ class MultiheadAttention(keras.layers.MultiHeadAttention):
             return output, None
         return output, ops.mean(dropped, axis=1) if average_attn_weights else dropped
 
-    def compute_output_spec(self, query, key, value, *args, need_weights=True, average_attn_weights=True, **kwargs):
+    def compute_output_spec(
+        self, query, key, value, *args, need_weights=True, average_attn_weights=True, **kwargs
+    ):
         output = keras.KerasTensor(query.shape, self.compute_dtype)
         if not need_weights:
             return output, None

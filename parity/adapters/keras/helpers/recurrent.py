@@ -22,7 +22,9 @@ class _Stacked(keras.layers.Layer):
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
         directions = (False, True) if bidirectional else (False,)
         self.cells = [
-            self.make(hidden_size, use_bias=bias, return_sequences=True, return_state=True, go_backwards=backwards)
+            self.make(
+                hidden_size, use_bias=bias, return_sequences=True, return_state=True, go_backwards=backwards
+            )
             for _ in range(num_layers)
             for backwards in directions
         ]
@@ -62,7 +64,9 @@ class _Stacked(keras.layers.Layer):
         count = 2 if self.bidirectional else 1
         batch = x.shape[0 if self.batch_first else 1]
         state = keras.KerasTensor((len(self.cells), batch, self.hidden_size), self.compute_dtype)
-        return keras.KerasTensor((*x.shape[:-1], count * self.hidden_size), self.compute_dtype), [state] * states
+        return keras.KerasTensor((*x.shape[:-1], count * self.hidden_size), self.compute_dtype), [
+            state
+        ] * states
 
     def get_config(self):
         names = ("hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")

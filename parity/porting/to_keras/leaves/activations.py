@@ -111,7 +111,9 @@ def _helper(settings: Settings, name: str, *known: tuple[str, float]) -> Leaf:
 def prelu(settings: Settings) -> Leaf:
     """nn.PReLU."""
     if settings.rank is None:
-        raise NoCounterpartError("torch.nn.PReLU has inputs of several ranks, and Keras' layer is made for one")
+        raise NoCounterpartError(
+            "torch.nn.PReLU has inputs of several ranks, and Keras' layer is made for one"
+        )
     one = settings["num_parameters"].always(1) or settings["num_parameters"].fixed(1)
     shared = list(range(1, settings.rank if one else settings.rank - 1))
     takes = "any" if one else "channels"
@@ -124,7 +126,9 @@ def along_axis(settings: Settings) -> Leaf:
     helpers = frozenset() if settings.kind == "Softmax" else frozenset({settings.kind})
     axis = settings["dim"].one
     if axis is None:
-        raise NoCounterpartError(f"torch.nn.{settings.kind} without dim chooses an axis by the rank of its input")
+        raise NoCounterpartError(
+            f"torch.nn.{settings.kind} without dim chooses an axis by the rank of its input"
+        )
     rank = settings.rank
     if axis == -1 or (rank is not None and axis == rank - 1):
         return Leaf(name[settings.kind], (), helpers, "last")

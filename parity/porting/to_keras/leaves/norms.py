@@ -82,7 +82,9 @@ def layer_norm(settings: Settings) -> Leaf:
         len(value) if isinstance(value, tuple | list) else 1 for value in settings["normalized_shape"].values
     }
     if len(sizes) > 1:
-        raise NoCounterpartError("torch.nn.LayerNorm normalises over another number of axes in other instances")
+        raise NoCounterpartError(
+            "torch.nn.LayerNorm normalises over another number of axes in other instances"
+        )
     count = sizes.pop() if sizes else 1
     if count > 1:
         arguments.insert(0, f"axis={list(range(-count, 0))}")
@@ -97,7 +99,9 @@ def rms_norm(settings: Settings) -> Leaf:
     """nn.RMSNorm."""
     shape, epsilon = settings["normalized_shape"], settings["eps"]
     if any(isinstance(value, tuple | list) and len(value) > 1 for value in shape.values):
-        raise NoCounterpartError("torch.nn.RMSNorm normalises over several axes, which Keras has no layer for")
+        raise NoCounterpartError(
+            "torch.nn.RMSNorm normalises over several axes, which Keras has no layer for"
+        )
     scale, affine = settings["elementwise_affine"], []
     if not (scale.always(True) or scale.fixed(True)):
         affine = [f"scale={scale.text}"]

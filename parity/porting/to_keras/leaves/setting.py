@@ -59,7 +59,9 @@ class Setting:
             NoCounterpartError: it is not known, or not the same everywhere.
         """
         if not self.values or any(not _same(value, self.values[0]) for value in self.values):
-            raise NoCounterpartError(f"the setting {self.text} has not one value everywhere: {self.values[:4]}")
+            raise NoCounterpartError(
+                f"the setting {self.text} has not one value everywhere: {self.values[:4]}"
+            )
         return self.values[0]
 
 
@@ -124,7 +126,9 @@ class Settings:
         """
         setting = self[name]
         if not (setting.always(*allowed) or setting.fixed(*allowed)):
-            raise NoCounterpartError(f"torch.nn.{self.kind} has {name}={setting.text}, which Keras has no layer for")
+            raise NoCounterpartError(
+                f"torch.nn.{self.kind} has {name}={setting.text}, which Keras has no layer for"
+            )
 
 
 def bound(
@@ -139,7 +143,9 @@ def bound(
     parameters = RECURRENT.get(kind, parameters)
     names = [name for name in parameters if name not in ("self", "args", "kwargs")]
     if len(positional) > len(names) and "args" not in parameters:
-        raise NoCounterpartError(f"torch.nn.{kind} takes {len(names)} arguments, and {len(positional)} are given")
+        raise NoCounterpartError(
+            f"torch.nn.{kind} takes {len(names)} arguments, and {len(positional)} are given"
+        )
     found = dict(zip(names, positional, strict=False))
     found.update(named)
     given = frozenset(found)
