@@ -27,7 +27,7 @@ from parity.adapters.keras.helpers import (  # noqa: E402
     shuffling,
     transposed,
 )
-from parity.porting.to_keras.leaves.setting import NoCounterpartError, Setting, bound  # noqa: E402
+from parity.porting.to_keras.leaves.setting import NoCounterpartError, Argument, bound  # noqa: E402
 from parity.porting.to_keras.leaves.table import TABLE  # noqa: E402
 
 nn = torch.nn
@@ -176,8 +176,8 @@ def leaf_of(text: str, rank: int):
     call = ast.parse(text, mode="eval").body
     kind = call.func.attr
 
-    def constant(node: ast.expr) -> Setting:
-        return Setting(ast.unparse(node), (ast.literal_eval(node),))
+    def constant(node: ast.expr) -> Argument:
+        return Argument(ast.unparse(node), (ast.literal_eval(node),))
 
     named = {keyword.arg: constant(keyword.value) for keyword in call.keywords}
     settings = bound(kind, getattr(nn, kind), [constant(arg) for arg in call.args], named, rank)
@@ -348,17 +348,17 @@ def test_expressions_are_kept() -> None:
     def of(kind, positional, **named):
         return TABLE[kind](bound(kind, getattr(nn, kind), positional, named, 4)).text
 
-    planes, stride = Setting("planes", (64, 128)), Setting("stride", (1, 2))
-    three, one = Setting("3", (3, 3)), Setting("1", (1, 1))
+    planes, stride = Argument("planes", (64, 128)), Argument("stride", (1, 2))
+    three, one = Argument("3", (3, 3)), Argument("1", (1, 1))
     conv = of(
-        "Conv2d", [Setting("inplanes", (3, 64)), planes, three, stride], padding=one, bias=Setting("False")
+        "Conv2d", [Argument("inplanes", (3, 64)), planes, three, stride], padding=one, bias=Argument("False")
     )
     assert conv == "PaddedConv2D(planes, 3, strides=stride, padding=1, use_bias=False)"
-    conv = of("Conv2d", [Setting("inplanes", (3, 64)), planes, three], padding=one)
+    conv = of("Conv2d", [Argument("inplanes", (3, 64)), planes, three], padding=one)
     assert conv == 'layers.Conv2D(planes, 3, padding="same")'
-    conv = of("Conv2d", [planes, planes, Setting("7", (7, 7))], padding=three, groups=planes)
+    conv = of("Conv2d", [planes, planes, Argument("7", (7, 7))], padding=three, groups=planes)
     assert conv == 'layers.DepthwiseConv2D(7, padding="same")'
-    momentum = of("BatchNorm2d", [planes], momentum=Setting("momentum"))
+    momentum = of("BatchNorm2d", [planes], momentum=Argument("momentum"))
     assert momentum == "layers.BatchNormalization(momentum=1 - momentum, epsilon=1e-05)"
 
 

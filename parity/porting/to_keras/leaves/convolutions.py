@@ -8,7 +8,7 @@ from typing import Any
 from parity.porting.to_keras.leaves.setting import (
     Leaf,
     NoCounterpartError,
-    Setting,
+    Argument,
     Settings,
     spread,
     wrapped,
@@ -79,7 +79,7 @@ def _multiplier(settings: Settings) -> list[str]:
     return [f"depth_multiplier={wrapped(outputs.text)} // {wrapped(inputs.text)}"]
 
 
-def _kept_by_keras(strides: Setting, dilation: Setting, rank: int, depthwise: bool) -> bool:
+def _kept_by_keras(strides: Argument, dilation: Argument, rank: int, depthwise: bool) -> bool:
     """Whether Keras' own layer takes the strides: not with dilation, and depthwise not two different ones."""
     for step, rate in _together(strides, dilation):
         steps, rates = spread(step, rank), spread(rate, rank)
@@ -90,7 +90,7 @@ def _kept_by_keras(strides: Setting, dilation: Setting, rank: int, depthwise: bo
     return True
 
 
-def _together(*settings: Setting) -> list[tuple[Any, ...]]:
+def _together(*settings: Argument) -> list[tuple[Any, ...]]:
     """The values of several settings, instance by instance; a constant counts for every instance."""
     count = max(len(setting.values) for setting in settings)
     columns = []

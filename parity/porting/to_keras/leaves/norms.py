@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.leaves.setting import Leaf, NoCounterpartError, Setting, Settings, wrapped
+from parity.porting.to_keras.leaves.setting import Leaf, NoCounterpartError, Argument, Settings, wrapped
 
 
 def dense(settings: Settings) -> Leaf:
@@ -29,7 +29,7 @@ def embedding(settings: Settings) -> Leaf:
     return Leaf("PaddedEmbedding", tuple(arguments), frozenset({"PaddedEmbedding"}), "torch", "torch")
 
 
-def _affine(scale: Setting, center: Setting) -> list[str]:
+def _affine(scale: Argument, center: Argument) -> list[str]:
     """Keras' two arguments for a learned scale and centre, where not both are always there."""
     found = [] if center.fixed(True) else [f"center={center.text}"]
     return found + ([] if scale.fixed(True) else [f"scale={scale.text}"])
@@ -53,7 +53,7 @@ def batch_norm(settings: Settings) -> Leaf:
     return Leaf("layers.BatchNormalization", tuple(arguments), takes="channels", gives="channels")
 
 
-def complement(momentum: Setting) -> str:
+def complement(momentum: Argument) -> str:
     """Keras' momentum is the weight of the old value, torch's that of the new one."""
     if momentum.literal and momentum.text != "None":
         return repr(round(1 - float(momentum.text), 12))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.leaves.setting import Leaf, Setting, Settings
+from parity.porting.to_keras.leaves.setting import Leaf, Argument, Settings
 
 
 def _plain(settings: Settings, *names: str) -> bool:
@@ -65,7 +65,7 @@ def adaptive_pool(settings: Settings) -> Leaf:
     return _helper("AdaptiveAveragePooling" if average else "AdaptiveMaxPooling", [size.text])
 
 
-def _is_one(size: Setting, rank: int) -> bool:
+def _is_one(size: Argument, rank: int) -> bool:
     """Whether the output always has one entry along each axis, as a constant or in every instance."""
     ones = (1, (1,) * rank, [1] * rank)
     return size.fixed(*ones) or size.always(*ones)

@@ -23,7 +23,7 @@ RECURRENT: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class Argument:
     """One argument of a torch layer.
 
     Attributes:
@@ -104,12 +104,12 @@ class Settings:
     """
 
     kind: str
-    by_name: dict[str, Setting]
+    by_name: dict[str, Argument]
     given: frozenset[str] = frozenset()
     rank: int | None = None
     read: set[str] = field(default_factory=set)
 
-    def __getitem__(self, name: str) -> Setting:
+    def __getitem__(self, name: str) -> Argument:
         self.read.add(name)
         return self.by_name[name]
 
@@ -132,7 +132,11 @@ class Settings:
 
 
 def bound(
-    kind: str, cls: Any, positional: Sequence[Setting], named: Mapping[str, Setting], rank: int | None = None
+    kind: str,
+    cls: Any,
+    positional: Sequence[Argument],
+    named: Mapping[str, Argument],
+    rank: int | None = None,
 ) -> Settings:
     """The settings of a call of a torch class: arguments by name, defaults filled in.
 
@@ -151,7 +155,7 @@ def bound(
     given = frozenset(found)
     for name in names:
         if name not in found and parameters[name] is not inspect.Parameter.empty:
-            found[name] = Setting(repr(parameters[name]), (parameters[name],))
+            found[name] = Argument(repr(parameters[name]), (parameters[name],))
     return Settings(kind, found, given, rank)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.leaves.setting import Leaf, NoCounterpartError, Setting, Settings, spread
+from parity.porting.to_keras.leaves.setting import Leaf, NoCounterpartError, Argument, Settings, spread
 
 PADS = {"ZeroPad": "constant", "ConstantPad": "constant", "ReflectionPad": "reflect", "ReplicationPad": "replicate",
         "CircularPad": "circular"}  # fmt: skip
@@ -13,7 +13,7 @@ def padding(settings: Settings) -> Leaf:
     rank, mode = int(settings.kind[-2]), PADS[settings.kind[:-2]]
     given = spread(settings["padding"].one, 2 * rank)
     pairs = tuple((given[i], given[i + 1]) for i in range(0, 2 * rank, 2))[::-1]
-    value = settings["value"] if "value" in settings.by_name else Setting("0.0", (0.0,))
+    value = settings["value"] if "value" in settings.by_name else Argument("0.0", (0.0,))
     if mode == "constant" and value.always(0) and all(width >= 0 for pair in pairs for width in pair):
         text = str(pairs if rank > 1 else pairs[0])
         return Leaf(f"layers.ZeroPadding{rank}D", (text,), takes="channels", gives="channels")
@@ -44,7 +44,7 @@ def upsample(settings: Settings) -> Leaf:
     return Leaf("Resize", tuple(arguments), frozenset({"Resize"}), "channels", "channels")
 
 
-def _whole(factor: Setting) -> bool:
+def _whole(factor: Argument) -> bool:
     """Whether all factors are whole numbers, written as such."""
     return bool(factor.values) and all(
         isinstance(one, int) and not isinstance(one, bool)
@@ -53,7 +53,7 @@ def _whole(factor: Setting) -> bool:
     )
 
 
-def _absent(setting: Setting) -> bool:
+def _absent(setting: Argument) -> bool:
     return setting.fixed(None) or setting.always(None)
 
 

@@ -8,14 +8,14 @@ from typing import Any
 from parity.porting.to_keras.leaves import activations, convolutions, norms, pools, sequences, shapes
 from parity.porting.to_keras.leaves.setting import Leaf, Settings
 
-Row = Callable[[Settings], Leaf]
+LeafRow = Callable[[Settings], Leaf]
 
 
-def _several(stem: str, row: Row) -> dict[str, Row]:
+def _several(stem: str, row: LeafRow) -> dict[str, LeafRow]:
     return {f"{stem}{rank}d": row for rank in (1, 2, 3)}
 
 
-TABLE: dict[str, Row] = {
+TABLE: dict[str, LeafRow] = {
     **_several("Conv", convolutions.convolution),
     **_several("ConvTranspose", convolutions.transposed),
     "Linear": norms.dense,
