@@ -27,7 +27,7 @@ from parity.adapters.keras.helpers import (  # noqa: E402
     shuffling,
     transposed,
 )
-from parity.porting.to_keras.leaves.setting import NoCounterpartError, Argument, bound  # noqa: E402
+from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, bound  # noqa: E402
 from parity.porting.to_keras.leaves.table import TABLE  # noqa: E402
 
 nn = torch.nn

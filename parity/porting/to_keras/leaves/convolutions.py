@@ -6,9 +6,9 @@ from itertools import repeat
 from typing import Any
 
 from parity.porting.to_keras.leaves.setting import (
+    Argument,
     Leaf,
     NoCounterpartError,
-    Argument,
     Settings,
     spread,
     wrapped,

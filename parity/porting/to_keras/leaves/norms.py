@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.leaves.setting import Leaf, NoCounterpartError, Argument, Settings, wrapped
+from parity.porting.to_keras.leaves.setting import Argument, Leaf, NoCounterpartError, Settings, wrapped
 
 
 def dense(settings: Settings) -> Leaf:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.leaves.setting import Leaf, Argument, Settings
+from parity.porting.to_keras.leaves.setting import Argument, Leaf, Settings
 
 
 def _plain(settings: Settings, *names: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.leaves.setting import Leaf, NoCounterpartError, Argument, Settings, spread
+from parity.porting.to_keras.leaves.setting import Argument, Leaf, NoCounterpartError, Settings, spread
 
 PADS = {"ZeroPad": "constant", "ConstantPad": "constant", "ReflectionPad": "reflect", "ReplicationPad": "replicate",
         "CircularPad": "circular"}  # fmt: skip
