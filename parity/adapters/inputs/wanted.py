@@ -46,7 +46,7 @@ def arrays_of(wanted: Sequence[Wanted], keras_model: Any, seed: int = 0) -> Any:
 
     Args:
         wanted: at least one; all with names, or none.
-        keras_model: the Keras model, built or not.
+        keras_model: the Keras model, built or not; None where there is none yet.
         seed: of the random ones.
 
     Raises:
@@ -57,7 +57,7 @@ def arrays_of(wanted: Sequence[Wanted], keras_model: Any, seed: int = 0) -> Any:
         raise UsageError(
             "inputs must all have names or none; got some of each. Name each, as in ids=2x16:int32."
         )
-    keras = adapt(keras_model) if keras_model.built else None
+    keras = adapt(keras_model) if keras_model is not None and keras_model.built else None
     rng = np.random.default_rng(seed)
     dtypes, rows = _own(wanted, keras)
     values = [_values(one, dtype, rows, rng) for one, dtype in zip(wanted, dtypes, strict=True)]

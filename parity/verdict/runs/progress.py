@@ -7,7 +7,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal
 
-Stage = Literal["pairing", "forward", "probes", "localising", "causes"]
+Stage = Literal[
+    "pairing",
+    "forward",
+    "probes",
+    "localising",
+    "causes",
+    "reading the source",
+    "copying weights",
+    "training",
+    "second size",
+    "save and load",
+    "classes one by one",
+    "backends",
+]
 
 _listener: ContextVar[Callable[[Stage], None] | None] = ContextVar("who is told the stage", default=None)
 

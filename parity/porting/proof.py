@@ -1,0 +1,206 @@
+"""Proves a port: what it computes, how it trains, at another size, saved and loaded, and on further backends."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.adapters import adapt, plain_weights, side_of
+from parity.adapters.probe import as_list, build, randomise
+from parity.adapters.spec import load_model
+from parity.core.errors import ParityError
+from parity.core.types import Array
+from parity.core.verdict import Verdict
+from parity.report.result import Report
+from parity.verdict.compare import compare
+from parity.verdict.runs import progress
+from parity.weights.checkpoint import load_weights, save_weights
+from parity.weights.models import pair
+from parity.weights.transfer import transfer
+
+SUFFIXES = {"keras": ".weights.h5", "torch": ".safetensors"}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One thing that was tried of a port.
+
+    Attributes:
+        name: "outputs", "training", "second size", "reload", or a backend.
+        verdict: EQUAL where it holds.
+        text: what was compared, in a few words; what went wrong where it does not hold.
+        report: of the comparison, where there was one.
+    """
+
+    name: str
+    verdict: Verdict
+    text: str
+    report: Report | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.verdict} ({self.text})"
+
+
+def prove(source: Any, port: Path, inputs: Any, *, steps: int = 3, seed: int = 0) -> Iterator[Proof]:
+    """Everything that is proved of a port in this process, one proof after the other.
+
+    The source gets random weights and statistics, which hide nothing, and keeps them. Later proofs are left out where
+    the outputs are not equal.
+
+    Args:
+        source: the model that was ported.
+        port: the file that holds `build()`.
+        inputs: as `parity.compare` takes them, in the Keras layout.
+        steps: of Adam, in training mode.
+        seed: of the random weights.
+    """
+    with plain_weights(source):
+        randomise(adapt(source), seed)
+        made = built(port, inputs)
+        first = _outputs(source, made, inputs)
+        yield first
+        if first.verdict is not Verdict.EQUAL:
+            return
+        yield _training(source, made, inputs, steps)
+        yield from _other_sizes(source, made, inputs)
+        yield _reloaded(made, port, inputs)
+
+
+def built(port: Path, inputs: Any) -> Any:
+    """The model that a port's `build()` gives, with its weights made."""
+    model = load_model(f"{port}:build")
+    build(model, inputs)
+    return model
+
+
+def _outputs(source: Any, port: Any, inputs: Any) -> Proof:
+    """Weights copied, outputs compared on the input and on further probes."""
+    progress.at("copying weights")
+    try:
+        copied = transfer(source, port, inputs=inputs)
+    except ParityError as error:
+        return Proof("outputs", Verdict.INCONCLUSIVE, f"the weights could not be copied: {error}")
+    report = compare(*in_order(source, port), inputs)
+    text = f"{len(copied.pairs)} layers, {report.elements} elements, greatest difference {report.max_rel_diff:.1e}"
+    return Proof("outputs", report.verdict, text if report else told(report), report)
+
+
+def _training(source: Any, port: Any, inputs: Any, steps: int) -> Proof:
+    """Gradients and steps of Adam in training mode, by one rule where the frameworks' own rules differ."""
+    progress.at("training")
+    report = compare(
+        *in_order(source, port),
+        inputs,
+        quick=True,
+        gradients=True,
+        train_steps=steps,
+        optimizer="adam",
+        match_rules=True,
+    )
+    text = f"gradients and {steps} steps of Adam"
+    return Proof("training", report.verdict, text if report else told(report), report)
+
+
+def _other_sizes(source: Any, port: Any, inputs: Any) -> Iterator[Proof]:
+    """The same weights on images of another size and batch, where the source takes them."""
+    progress.at("second size")
+    values = as_list(inputs)
+    if len(values) != 1 or values[0].ndim != 4:
+        return
+    for grown in _grown(values[0]):
+        if _takes(source, grown):
+            report = compare(*in_order(source, port), grown, quick=True)
+            text = "x".join(map(str, grown.shape)) if report else told(report)
+            yield Proof("second size", report.verdict, text, report)
+            return
+
+
+def _grown(image: Array) -> Iterator[Array]:
+    """Images of further sizes: odd ones first, then multiples of what networks halve."""
+    n, height, width, channels = image.shape
+    rng = np.random.default_rng(1)
+    for more in ((11, 14), (32, 64), (64, 32)):
+        yield rng.standard_normal((n + 1, height + more[0], width + more[1], channels)).astype(image.dtype)
+
+
+def _takes(source: Any, image: Array) -> bool:
+    """Whether the source runs on an image, whose channels torch has first."""
+    adapter = adapt(source)
+    value = image if adapter.side == "keras" else np.moveaxis(image, -1, 1)
+    try:
+        adapter.forward([value])
+    except Exception:  # the model's own code: this size is not for it
+        return False
+    return True
+
+
+def _reloaded(port: Any, file: Path, inputs: Any) -> Proof:
+    """Weights saved, loaded into a second model, and the same outputs bit for bit."""
+    progress.at("save and load")
+    adapter = adapt(port)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"port{SUFFIXES[adapter.side]}"
+        save_weights(port, path)
+        again = built(file, inputs)
+        load_weights(again, path)
+        before, after = state(port), state(again)
+        wrong = [
+            path
+            for (path, value), loaded in zip(before.items(), after.values(), strict=True)
+            if not np.array_equal(value, loaded)
+        ]
+        if wrong:
+            return Proof("reload", Verdict.DIVERGED, f"{wrong[0]} is not what was saved")
+        if adapter.side == "keras" and (fault := _whole_model(port, Path(folder) / "port.keras", inputs)):
+            return Proof("reload", Verdict.DIVERGED, fault)
+    return Proof("reload", Verdict.EQUAL, f"{len(before)} tensors saved, loaded and the same")
+
+
+def _whole_model(port: Any, path: Path, inputs: Any) -> str:
+    """What is wrong where the model is saved with its configuration; empty where nothing is."""
+    from parity.adapters.keras.whole import configured, saved_and_loaded
+
+    if fault := configured(port):
+        return fault
+    try:
+        again = saved_and_loaded(port, path)
+        build(again, inputs)
+        given, found = (adapt(one).forward(as_list(inputs)) for one in (port, again))
+    except Exception as error:  # the port's own code, or Keras: a model that cannot be saved is no port
+        return f"model.save: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    same = all(np.array_equal(a, b, equal_nan=True) for (_, a), (_, b) in zip(given, found, strict=True))
+    return "" if same else "the model that was saved and loaded gives other outputs"
+
+
+def carried(source: Any, port: Any, inputs: Any, values: Mapping[str, Array]) -> None:
+    """Give the source its own values back, and carry them to the port."""
+    adapter = adapt(source)
+    for path, value in values.items():
+        adapter.write(path, value)
+    transfer(source, port, pairing=pair(source, port, inputs=inputs))
+
+
+def state(model: Any) -> dict[str, Array]:
+    """The value of every tensor of a model by its path."""
+    adapter = adapt(model)
+    return {t.path: adapter.read(t.path) for layer in adapter.layers().values() for t in layer.tensors}
+
+
+def in_order(first: Any, second: Any) -> tuple[Any, Any]:
+    """(Keras model, torch module)."""
+    return (first, second) if side_of(first) == "keras" else (second, first)
+
+
+def told(report: Report) -> str:
+    """Why a comparison is not EQUAL: its first finding."""
+    return str(report.findings[0]) if report.findings else str(report.verdict)
+
+
+def whole(proofs: Sequence[Proof]) -> bool:
+    """Whether all of them hold."""
+    return bool(proofs) and all(proof.verdict is Verdict.EQUAL for proof in proofs)
