@@ -7,13 +7,13 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from parity.core.verdict import Verdict
-from parity.porting.proof import Proof
+from parity.porting.proof import PortCheck
 
 WIDTH = 110
 VERSIONS = (("keras", "Keras"), ("tensorflow", "TensorFlow"), ("jax", "JAX"), ("torch", "PyTorch"))
 
 
-def with_proofs(text: str, source: str, proofs: Sequence[Proof], environment: Mapping[str, str]) -> str:
+def with_proofs(text: str, source: str, proofs: Sequence[PortCheck], environment: Mapping[str, str]) -> str:
     """The text of a port, with the proofs as the last paragraph of its docstring.
 
     Args:
@@ -32,7 +32,7 @@ def with_proofs(text: str, source: str, proofs: Sequence[Proof], environment: Ma
     return f'"""{own.rstrip()}\n\n{paragraph}\n"""\n{rest}'
 
 
-def _paragraph(source: str, proofs: Sequence[Proof], environment: Mapping[str, str]) -> list[str]:
+def _paragraph(source: str, proofs: Sequence[PortCheck], environment: Mapping[str, str]) -> list[str]:
     versions = ", ".join(f"{name} {environment[key]}" for key, name in VERSIONS if key in environment)
     parity = f"parity {environment.get('segparity', '')}".strip()
     equal = all(proof.verdict is Verdict.EQUAL for proof in proofs)

@@ -20,7 +20,7 @@ from parity.adapters.probe import randomise
 from parity.adapters.spec import load_model
 from parity.core.errors import ParityError
 from parity.core.verdict import Verdict
-from parity.porting.proof import Proof, built, in_order, told
+from parity.porting.proof import PortCheck, built, in_order, told
 from parity.verdict.compare import compare
 from parity.weights.transfer import transfer
 
@@ -35,7 +35,7 @@ main(sys.argv[1])
 """
 
 
-def other_backends(spec: str, port: Path, inputs: Any, seed: int) -> Iterator[Proof]:
+def further_backends(spec: str, port: Path, inputs: Any, seed: int) -> Iterator[PortCheck]:
     """The outputs again on each backend that is installed and is not this process's own.
 
     Args:
@@ -47,7 +47,7 @@ def other_backends(spec: str, port: Path, inputs: Any, seed: int) -> Iterator[Pr
     own = os.environ.get("KERAS_BACKEND") or sys.modules["keras"].config.backend()
     for backend, name in BACKENDS.items():
         if backend != own and importlib.util.find_spec(backend) is not None:
-            yield Proof(name, *_asked(backend, spec, port, inputs, seed))
+            yield PortCheck(name, *_asked(backend, spec, port, inputs, seed))
 
 
 def _asked(backend: str, spec: str, port: Path, inputs: Any, seed: int) -> tuple[Verdict, str]:
@@ -84,7 +84,7 @@ def _asked(backend: str, spec: str, port: Path, inputs: Any, seed: int) -> tuple
 
 
 def main(folder: str) -> None:
-    """Answer what `other_backends` asks, from the files in a folder."""
+    """Answer what `further_backends` asks, from the files in a folder."""
     import_frameworks()
     asked = json.loads((Path(folder) / "asked.json").read_text(encoding="utf-8"))
     with np.load(Path(folder) / "inputs.npz") as held:

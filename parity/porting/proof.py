@@ -27,7 +27,7 @@ SUFFIXES = {"keras": ".weights.h5", "torch": ".safetensors"}
 
 
 @dataclass(frozen=True)
-class Proof:
+class PortCheck:
     """One thing that was tried of a port.
 
     Attributes:
@@ -46,7 +46,7 @@ class Proof:
         return f"{self.name}: {self.verdict} ({self.text})"
 
 
-def prove(source: Any, port: Path, inputs: Any, *, steps: int = 3, seed: int = 0) -> Iterator[Proof]:
+def prove(source: Any, port: Path, inputs: Any, *, steps: int = 3, seed: int = 0) -> Iterator[PortCheck]:
     """Everything that is proved of a port in this process, one proof after the other.
 
     The source gets random weights and statistics, which hide nothing, and keeps them. Later proofs are left out where
@@ -67,7 +67,7 @@ def prove(source: Any, port: Path, inputs: Any, *, steps: int = 3, seed: int = 0
         if first.verdict is not Verdict.EQUAL:
             return
         yield _training(source, made, inputs, steps)
-        yield from _other_sizes(source, made, inputs)
+        yield from _further_size(source, made, inputs)
         yield _reloaded(made, port, inputs)
 
 
@@ -78,19 +78,19 @@ def built(port: Path, inputs: Any) -> Any:
     return model
 
 
-def _outputs(source: Any, port: Any, inputs: Any) -> Proof:
+def _outputs(source: Any, port: Any, inputs: Any) -> PortCheck:
     """Weights copied, outputs compared on the input and on further probes."""
     progress.at("copying weights")
     try:
         copied = transfer(source, port, inputs=inputs)
     except ParityError as error:
-        return Proof("outputs", Verdict.INCONCLUSIVE, f"the weights could not be copied: {error}")
+        return PortCheck("outputs", Verdict.INCONCLUSIVE, f"the weights could not be copied: {error}")
     report = compare(*in_order(source, port), inputs)
     text = f"{len(copied.pairs)} layers, {report.elements} elements, greatest difference {report.max_rel_diff:.1e}"
-    return Proof("outputs", report.verdict, text if report else told(report), report)
+    return PortCheck("outputs", report.verdict, text if report else told(report), report)
 
 
-def _training(source: Any, port: Any, inputs: Any, steps: int) -> Proof:
+def _training(source: Any, port: Any, inputs: Any, steps: int) -> PortCheck:
     """Gradients and steps of Adam in training mode, by one rule where the frameworks' own rules differ."""
     progress.at("training")
     report = compare(
@@ -103,10 +103,10 @@ def _training(source: Any, port: Any, inputs: Any, steps: int) -> Proof:
         match_rules=True,
     )
     text = f"gradients and {steps} steps of Adam"
-    return Proof("training", report.verdict, text if report else told(report), report)
+    return PortCheck("training", report.verdict, text if report else told(report), report)
 
 
-def _other_sizes(source: Any, port: Any, inputs: Any) -> Iterator[Proof]:
+def _further_size(source: Any, port: Any, inputs: Any) -> Iterator[PortCheck]:
     """The same weights on images of another size and batch, where the source takes them."""
     progress.at("second size")
     values = as_list(inputs)
@@ -116,7 +116,7 @@ def _other_sizes(source: Any, port: Any, inputs: Any) -> Iterator[Proof]:
         if _takes(source, grown):
             report = compare(*in_order(source, port), grown, quick=True)
             text = "x".join(map(str, grown.shape)) if report else told(report)
-            yield Proof("second size", report.verdict, text, report)
+            yield PortCheck("second size", report.verdict, text, report)
             return
 
 
@@ -139,7 +139,7 @@ def _takes(source: Any, image: Array) -> bool:
     return True
 
 
-def _reloaded(port: Any, file: Path, inputs: Any) -> Proof:
+def _reloaded(port: Any, file: Path, inputs: Any) -> PortCheck:
     """Weights saved, loaded into a second model, and the same outputs bit for bit."""
     progress.at("save and load")
     adapter = adapt(port)
@@ -155,10 +155,10 @@ def _reloaded(port: Any, file: Path, inputs: Any) -> Proof:
             if not np.array_equal(value, loaded)
         ]
         if wrong:
-            return Proof("reload", Verdict.DIVERGED, f"{wrong[0]} is not what was saved")
+            return PortCheck("reload", Verdict.DIVERGED, f"{wrong[0]} is not what was saved")
         if adapter.side == "keras" and (fault := _whole_model(port, Path(folder) / "port.keras", inputs)):
-            return Proof("reload", Verdict.DIVERGED, fault)
-    return Proof("reload", Verdict.EQUAL, f"{len(before)} tensors saved, loaded and the same")
+            return PortCheck("reload", Verdict.DIVERGED, fault)
+    return PortCheck("reload", Verdict.EQUAL, f"{len(before)} tensors saved, loaded and the same")
 
 
 def _whole_model(port: Any, path: Path, inputs: Any) -> str:
@@ -201,6 +201,6 @@ def told(report: Report) -> str:
     return str(report.findings[0]) if report.findings else str(report.verdict)
 
 
-def whole(proofs: Sequence[Proof]) -> bool:
+def whole(proofs: Sequence[PortCheck]) -> bool:
     """Whether all of them hold."""
     return bool(proofs) and all(proof.verdict is Verdict.EQUAL for proof in proofs)

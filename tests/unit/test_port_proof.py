@@ -13,7 +13,7 @@ from torch import nn
 from parity.core.verdict import Verdict
 from parity.porting.by_class import each_class
 from parity.porting.docstring import with_proofs
-from parity.porting.proof import Proof, built, carried, prove, state, whole
+from parity.porting.proof import PortCheck, built, carried, prove, state, whole
 
 CLASSES = {name: name for name in ("Unit", "Gate", "Stage", "Net")}
 
@@ -257,7 +257,7 @@ def test_a_port_with_a_stub_is_proved_class_by_class(tmp_path: Path) -> None:
 
 
 def test_proofs_do_not_break_the_docstring() -> None:
-    proof = Proof("outputs", Verdict.DIVERGED, 'a """ within, and a \\ too')
+    proof = PortCheck("outputs", Verdict.DIVERGED, 'a """ within, and a \\ too')
     text = with_proofs('"""A port."""\n\nx = 1\n', "m:A", [proof], {})
     assert "NOT proved equal to m:A" in text
     scope: dict[str, Any] = {}
