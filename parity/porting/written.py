@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -28,4 +28,5 @@ class WrittenPort:
     text: str
     classes: Mapping[str, str]  # a class of the source -> the class that stands for it
     unwritten: tuple[Unwritten, ...] = ()  # each has a stub in the text, which raises NotImplementedError
-    notes: tuple[str, ...] = field(default=())  # what a reader of the port should know, a sentence each
+    notes: tuple[str, ...] = ()  # what a reader of the port should know, a sentence each
+    helpers: tuple[str, ...] = ()  # classes and functions in the text that stand for none of the source
