@@ -10,7 +10,7 @@ from typing import Any
 
 from parity.adapters.recording.discover import Sources, functions_of
 from parity.adapters.recording.instrument import ENTER, argument_names, instrumented
-from parity.adapters.recording.records import FunctionCall, SeenValue, UserFunction
+from parity.adapters.recording.records import FunctionCall, ModuleCall, SeenValue, UserFunction
 
 
 class Recorder:
@@ -27,6 +27,7 @@ class Recorder:
         self.phase = "build"
         self.calls: list[FunctionCall] = []
         self.seen: list[SeenValue] = []
+        self.module_calls: list[ModuleCall] = []
         self.notes: list[str] = []
         self.functions: list[UserFunction] = []
         self._nodes: list[list[ast.AST]] = []
@@ -98,6 +99,13 @@ class Recorder:
         """Keep one value, in its call and in the order of the whole run."""
         seen.call.seen.append(seen)
         self.seen.append(seen)
+
+    def module_called(self, module: Any, positional: Any, named: Any, value: Any) -> None:
+        """Keep one call of a module, which has just ended."""
+        around = self._stack[-1] if self._stack else None
+        record, site = (around.record, around.pending) if around is not None else (None, None)
+        given = self.snapshot(tuple(positional)), self.snapshot(dict(named)), self.snapshot(value)
+        self.module_calls.append(ModuleCall(module, self.phase, *given, record, site, len(self.seen)))
 
 
 class _Frame:

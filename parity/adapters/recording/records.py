@@ -128,6 +128,20 @@ class FunctionCall:
 
 
 @dataclass(frozen=True, eq=False)
+class ModuleCall:
+    """One call of a module, also of torch's own and also from within torch's own, such as in nn.Sequential."""
+
+    module: Any
+    phase: str
+    positional: tuple[Any, ...]
+    named: Mapping[str, Any]
+    value: Any
+    call: FunctionCall | None  # the innermost call of a user's function around it
+    site: ast.AST | None  # and the node that this was evaluating
+    at: int  # how many values of `Recording.seen` came before its end
+
+
+@dataclass(frozen=True, eq=False)
 class MadeModule:
     """A module of the model, and the call that made it."""
 
@@ -154,6 +168,7 @@ class Recording:
     seen: list[
         SeenValue
     ]  # of all calls together, in order: a call's own value comes behind what ran within it
+    module_calls: list[ModuleCall]  # of the passes, in the order in which they ended
     modules: dict[str, MadeModule]  # by path, the model itself at ""
     inputs: dict[str, tuple[Any, ...]]  # by phase: the `SeenTensor`s that the model was called with
     outputs: dict[str, Any]  # by phase

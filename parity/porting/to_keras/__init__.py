@@ -1,1 +1,1 @@
-"""Ports from torch to Keras: readable source, class by class, from the source's own text."""
+"""From torch to Keras: the source's own text, rewritten where the recorded run shows what it does."""

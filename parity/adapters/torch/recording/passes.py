@@ -50,7 +50,11 @@ def record(
 
     with recorder.instrumenting(codes):
         module = build()
-        results = _passes(module, passes, within, recorder.notes)
+        hook = torch.nn.modules.module.register_module_forward_hook(recorder.module_called, with_kwargs=True)
+        try:
+            results = _passes(module, passes, within, recorder.notes)
+        finally:
+            hook.remove()
     paths = _named(module, recorder.calls)
     for kind, trainable in ((module.named_parameters, True), (module.named_buffers, False)):
         for path, tensor in kind(remove_duplicate=True):
