@@ -64,6 +64,7 @@ def record(
         module,
         recorder.calls,
         recorder.seen,
+        recorder.module_calls,
         {
             paths[id(made)][0]: _made(made, paths[id(made)], found)
             for made, found in _makers(module, recorder)
