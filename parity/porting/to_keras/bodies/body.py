@@ -1,0 +1,130 @@
+"""The state of one call that is being read: the operands of its nodes, and the text of any part of its source."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import Any
+
+from parity.adapters.recording.records import FunctionCall, UserFunction
+from parity.porting.to_keras.layout.axes import Order
+from parity.porting.to_keras.layout.operands import Layout, Operand, atom
+
+Signature = tuple[Order | None, ...]
+Edit = tuple[int, int, str]
+
+
+@dataclass(eq=False)
+class WrittenBody:
+    """A function in one of the layouts it was called in: the text of its nodes, from all its calls."""
+
+    function: UserFunction
+    signature: Signature
+    texts: dict[ast.AST, Operand] = field(default_factory=dict)
+    clashes: dict[ast.AST, tuple[str, str]] = field(default_factory=dict)  # texts of one node that differ
+    helpers: set[str] = field(default_factory=set)
+    stubs: dict[ast.AST, str] = field(default_factory=dict)  # node without a rule -> why
+    calls: list[FunctionCall] = field(default_factory=list)
+    results: list[tuple[Order | None, ...]] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Body:
+    """One call of a function while its values are read in order."""
+
+    call: FunctionCall
+    written: WrittenBody
+    parents: dict[ast.AST, ast.AST]
+    operands: dict[ast.AST, Operand] = field(default_factory=dict)
+    shapes: dict[str, Layout | None] = field(default_factory=dict)  # local names that hold the whole shape of a tensor
+    lists: dict[str, tuple[Operand, ...]] = field(default_factory=dict)
+
+    def source(self, node: ast.AST) -> str:
+        """The text of a node as the source has it."""
+        return self.call.function.source.of(node)
+
+    def operand(self, node: ast.AST) -> Operand:
+        """What is known of a node that was evaluated, or is a constant."""
+        if node in self.operands:
+            return self.operands[node]
+        if isinstance(node, ast.Constant):
+            return Operand(node.value, self.source(node))
+        if isinstance(node, ast.Starred):
+            inner = self.operand(node.value)
+            return Operand(inner.value, f"*{inner.text}", items=inner.items)
+        return Operand(None, self.edited(node))
+
+    def keep(self, node: ast.AST, operand: Operand) -> None:
+        """Note what a node is, and its text for the function; one that was written otherwise before is a clash."""
+        self.operands[node] = operand
+        known = self.written.texts.get(node)
+        if known is not None and known.text != operand.text:
+            self.written.clashes.setdefault(node, (known.text, operand.text))
+        else:
+            self.written.texts[node] = operand
+
+    def edited_of(self, node: ast.AST) -> str:
+        """The text of a node, evaluated or not."""
+        return self.operands[node].text if node in self.operands else self.edited(node)
+
+    def edited(self, node: ast.AST) -> str:
+        """The source of a node with the texts of what was evaluated in it."""
+        return spliced(self.call.function, node, self.operands, self.parents)
+
+
+def spliced(
+    function: UserFunction, node: ast.AST, operands: dict[ast.AST, Operand], parents: dict[ast.AST, ast.AST]
+) -> str:
+    """The source of a node with new texts for the nodes in it."""
+    source = function.source
+    start, end = source.span(node)
+    edits: list[Edit] = []
+    _collect(function, node, operands, parents, edits)
+    return with_edits(source.text, start, end, edits)
+
+
+def with_edits(text: str, start: int, end: int, edits: list[Edit]) -> str:
+    """A part of a text with some spans replaced."""
+    pieces, at = [], start
+    for first, last, new in sorted(edits):
+        pieces += [text[at:first], new]
+        at = last
+    return "".join([*pieces, text[at:end]])
+
+
+def _collect(
+    function: UserFunction,
+    node: ast.AST,
+    operands: dict[ast.AST, Operand],
+    parents: dict[ast.AST, ast.AST],
+    edits: list[Edit],
+) -> None:
+    for child in ast.iter_child_nodes(node):
+        if child in operands:
+            old, new = function.source.of(child), operands[child].text
+            if old != new:
+                edits.append((*function.source.span(child), _bracketed(child, new, parents)))
+        else:
+            _collect(function, child, operands, parents, edits)
+
+
+def _bracketed(node: ast.AST, text: str, parents: dict[ast.AST, ast.AST]) -> str:
+    parent: Any = parents.get(node)
+    if isinstance(parent, ast.Call) and node is not parent.func:
+        return text
+    if isinstance(parent, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return | ast.keyword | ast.Expr | ast.List | ast.If):
+        return text
+    if isinstance(parent, ast.Subscript) and node is parent.slice:
+        return text
+    if isinstance(parent, ast.Tuple):
+        return text
+    if isinstance(parent, ast.For) or (isinstance(node, ast.BinOp) and isinstance(parent, ast.BinOp)):
+        return text
+    if isinstance(node, ast.Tuple):
+        return text
+    return atom(text)
+
+
+def parents_of(function: UserFunction) -> dict[ast.AST, ast.AST]:
+    """The node around each node of a function."""
+    return {child: node for node in ast.walk(function.node) for child in ast.iter_child_nodes(node)}

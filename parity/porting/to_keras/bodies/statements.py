@@ -1,0 +1,253 @@
+"""Writes a function: the source's statements with the new texts, without what never ran."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from typing import Any
+
+from parity.adapters.recording.records import SeenTensor
+from parity.porting.to_keras.bodies.body import WrittenBody, parents_of, spliced
+from parity.porting.to_keras.bodies.ways import Ways
+from parity.porting.to_keras.layout.operands import atom
+from parity.porting.to_keras.names import method
+
+INDENT = "    "
+IMAGE_AXES = re.compile(r"\b([NB])(\W{1,3})C(\W{1,3})H(\W{1,3})W\b")
+
+
+class Statements:
+    """The text of one function.
+
+    Args:
+        written: its nodes' texts.
+        ways: which conditions were always the same.
+    """
+
+    def __init__(self, written: WrittenBody, ways: Ways) -> None:
+        self.written, self.ways = written, ways
+        self.function = written.function
+        self.source = written.function.source
+        self.parents = parents_of(written.function)
+        self.ran = ways.ran.get(written.function, set())
+        self.stubs: list[tuple[str, int]] = []  # (why, line) of what raises NotImplementedError
+        self.lines = self.source.text.splitlines()
+
+    def text(self, name: str | None = None) -> str:
+        """The whole definition, at the indentation 0."""
+        node = self.function.node
+        if isinstance(node, ast.Lambda):
+            return f"def {name}({self._arguments(node.args)}):\n{INDENT}return {self._expression(node.body)}\n"
+        body = list(node.body)
+        head = f"def {name or method(node.name)}({self._arguments(node.args)}):\n"
+        pieces = []
+        if ast.get_docstring(node) is not None:
+            pieces.append(self._plain(body.pop(0)))
+        start = node.body[0].end_lineno if pieces else node.body[0].lineno - 1
+        pieces.extend(self._block(body, start))
+        if not pieces or (len(pieces) == 1 and ast.get_docstring(node) is not None and not body):
+            pieces.append("pass")
+        return head + textwrap.indent("\n".join(pieces), INDENT) + "\n"
+
+    @property
+    def reads_training(self) -> bool:
+        """Whether the text reads the mode, which is an argument then."""
+        return any(
+            isinstance(part, ast.Name) and part.id == "training"
+            for part in ast.walk(ast.parse(self.text(self.function.name)))
+        )
+
+    def _arguments(self, arguments: ast.arguments) -> str:
+        defaults: list[Any] = [None] * (len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults))
+        defaults += arguments.defaults
+        parts = []
+        for arg, default in zip([*arguments.posonlyargs, *arguments.args], defaults, strict=True):
+            parts.append(arg.arg if default is None else f"{arg.arg}={self._default(default)}")
+        if arguments.vararg is not None:
+            parts.append(f"*{arguments.vararg.arg}")
+        elif arguments.kwonlyargs:
+            parts.append("*")
+        for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+            parts.append(arg.arg if default is None else f"{arg.arg}={self._default(default)}")
+        if arguments.kwarg is not None:
+            parts.append(f"**{arguments.kwarg.arg}")
+        return ", ".join(parts)
+
+    def _default(self, node: ast.expr) -> str:
+        text = self.source.of(node)
+        return "None" if re.search(r"\b(torch|nn|F)\.", text) else text
+
+    def _plain(self, node: ast.AST) -> str:
+        """The source of a statement, dedented."""
+        start, end = self.source.span(node)
+        column = len(self.source.text[:start].rpartition("\n")[2])
+        return textwrap.dedent(" " * column + self.source.text[start:end])
+
+    def _block(self, statements: list[ast.stmt], previous: int) -> list[str]:
+        """The lines of some statements, with the comments in front of each; `previous` is the line before them."""
+        found: list[str] = []
+        for statement in statements:
+            first = statement.lineno
+            lines = self._statement(statement)
+            if lines is not None:
+                found.extend(self._comments(previous, first - 1, bool(found)))
+                found.extend(lines)
+            previous = statement.end_lineno or first
+            if isinstance(statement, ast.Return | ast.Raise) and lines is not None:
+                break
+        return found
+
+    def _comments(self, after: int, before: int, spaced: bool) -> list[str]:
+        kept = []
+        for line in self.lines[after:before]:
+            text = line.strip()
+            if text.startswith("#") and not re.match(r"#\s*(type:|noqa|pragma|pyre|mypy|torch\.jit)", text):
+                kept.append(_axes_in(text))
+            elif not text and spaced and (not kept or kept[-1]):
+                kept.append("")
+        return kept
+
+    def _statement(self, node: ast.stmt) -> list[str] | None:
+        """The lines of one statement; None where it is left out."""
+        if node not in self.ran or isinstance(node, ast.Assert | ast.Global | ast.Nonlocal | ast.Pass):
+            return ["pass"] if isinstance(node, ast.Pass) and node in self.ran else None
+        stub = next((why for part, why in self.written.stubs.items() if self._inside(part, node)), None)
+        compound = isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.Try)
+        if stub is not None and not compound:
+            return self._stub(node, stub)
+        writer = getattr(self, f"_{type(node).__name__}", None)
+        if writer is not None:
+            result: list[str] | None = writer(node)
+            return result
+        return self._simple(node)
+
+    def _inside(self, part: ast.AST, node: ast.AST) -> bool:
+        while part is not node:
+            if part not in self.parents or isinstance(part, ast.stmt):
+                return False
+            part = self.parents[part]
+        return True
+
+    def _stub(self, node: ast.stmt, why: str) -> list[str]:
+        self.stubs.append((why, node.lineno))
+        comment = [f"# torch: {line}" for line in self._plain(node).splitlines()]
+        quoted = why.replace("\\", "\\\\").replace('"', "'")
+        return [*comment, f'raise NotImplementedError("{quoted}")']
+
+    def _simple(self, node: ast.AST) -> list[str]:
+        text = spliced(self.function, node, self._texts(), self.parents)
+        return [*self._dedented(node, text)]
+
+    def _dedented(self, node: ast.AST, text: str) -> list[str]:
+        start, _ = self.source.span(node)
+        column = len(self.source.text[:start].rpartition("\n")[2])
+        lines = textwrap.dedent(" " * column + text).splitlines()
+        end: Any = node
+        rest = self.lines[end.end_lineno - 1].encode()[end.end_col_offset :].decode().strip()
+        if rest.startswith("#") and not re.match(r"#\s*(type:|noqa|pragma|pyre|mypy)", rest):
+            lines[-1] += "  " + _axes_in(rest)
+        return lines
+
+    def _texts(self) -> dict[ast.AST, Any]:
+        return self.written.texts
+
+    def _expression(self, node: ast.AST) -> str:
+        known = self.written.texts.get(node)
+        return known.text if known is not None else spliced(self.function, node, self._texts(), self.parents)
+
+    def _Expr(self, node: ast.Expr) -> list[str] | None:
+        """A statement that is only a call: in place in torch, an assignment here."""
+        value = node.value
+        if isinstance(value, ast.Constant):
+            return None
+        if isinstance(value, ast.Call):
+            operand = self.written.texts.get(value)
+            name = ast.unparse(value.func)
+            if name.endswith("_assert") or name in ("print", "warnings.warn", "logger.warning"):
+                return None
+            if operand is None or not isinstance(operand.value, SeenTensor):
+                return self._simple(node)
+            target = value.args[0] if value.args and not name.endswith("_") else getattr(value.func, "value", None)
+            if isinstance(target, ast.Name | ast.Attribute):
+                return [f"{self.source.of(target)} = {operand.text}"]
+        return self._simple(node)
+
+    def _Assign(self, node: ast.Assign) -> list[str] | None:
+        target = node.targets[0]
+        value = self.written.texts.get(node.value)
+        if value is None or len(node.targets) > 1:
+            return self._simple(node)
+        if isinstance(target, ast.Subscript) and isinstance(getattr(self.written.texts.get(target.value), "value", None), SeenTensor):
+            return self._stub(node, "an assignment to a part of a tensor")
+        layout = value.shape_of
+        if isinstance(target, ast.Tuple) and layout is not None and layout.order != tuple(range(len(layout.order))):
+            names = [self.source.of(part) for part in target.elts]
+            if any(isinstance(part, ast.Starred) for part in target.elts) or len(names) != len(layout.order):
+                places = ", ".join(f"shape[{layout.order.index(axis)}]" for axis in range(len(layout.order)))
+                return [f"shape = {value.text}", f"{self.source.of(target)} = ({places})"]
+            return self._dedented(node, f"{', '.join(names[axis] for axis in layout.order)} = {value.text}")
+        if isinstance(target, ast.Name) and value.text == target.id:
+            return None
+        return self._simple(node)
+
+    def _AnnAssign(self, node: ast.AnnAssign) -> list[str] | None:
+        if node.value is None:
+            return None
+        return [f"{self._expression(node.target)} = {self._expression(node.value)}"]
+
+    def _Return(self, node: ast.Return) -> list[str]:
+        return self._simple(node)
+
+    def _If(self, node: ast.If) -> list[str] | None:
+        always = self.ways.always(node.test, self.function)
+        if always is True:
+            return self._block(node.body, node.body[0].lineno - 1) or None
+        if always is False:
+            return self._block(node.orelse, node.orelse[0].lineno - 1) or None if node.orelse else None
+        body = self._branch(node.body)
+        orelse = self._branch(node.orelse) if node.orelse else []
+        if not body and not orelse:
+            return None
+        test = self._expression(node.test)
+        if not body:
+            return [f"if not {atom(test)}:", *_indented(orelse)]
+        lines = [f"if {test}:", *_indented(body)]
+        if not orelse:
+            return lines
+        if len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If) and orelse[0].startswith("if "):
+            return [*lines, f"el{orelse[0]}", *orelse[1:]]
+        return [*lines, "else:", *_indented(orelse)]
+
+    def _branch(self, statements: list[ast.stmt]) -> list[str]:
+        """A branch that may be taken; one that never ran here is a stub, unless it only raises."""
+        if any(statement in self.ran for statement in statements):
+            return self._block(statements, statements[0].lineno - 1)
+        if all(isinstance(statement, ast.Raise) for statement in statements):
+            return [line for statement in statements for line in self._plain(statement).splitlines()]
+        return self._stub(statements[0], "this branch did not run when the model was recorded")
+
+    def _For(self, node: ast.For) -> list[str] | None:
+        body = self._block(node.body, node.body[0].lineno - 1)
+        target, iterated = self.source.of(node.target), self._expression(node.iter)
+        return [f"for {target} in {iterated}:", *_indented(body or ["pass"])]
+
+    def _While(self, node: ast.While) -> list[str] | None:
+        body = self._block(node.body, node.body[0].lineno - 1)
+        return [f"while {self._expression(node.test)}:", *_indented(body or ["pass"])]
+
+    def _With(self, node: ast.With) -> list[str] | None:
+        """Contexts of torch set precisions and gradients: what is inside stays."""
+        return self._block(node.body, node.body[0].lineno - 1) or None
+
+    def _Try(self, node: ast.Try) -> list[str] | None:
+        return self._block(node.body, node.body[0].lineno - 1) or None
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [INDENT + line if line else line for line in lines]
+
+
+def _axes_in(comment: str) -> str:
+    """A comment with the axes of images in Keras' order."""
+    return IMAGE_AXES.sub(lambda found: f"{found[1]}{found[2]}H{found[3]}W{found[4]}C", comment)

@@ -1,0 +1,51 @@
+"""What torch's own layers need of the order of their input's axes, and the order they give."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from parity.porting.to_keras.layout.axes import Order, channels_last, identity, without
+
+IMAGES = re.compile(
+    r"(Lazy)?(Conv\d|ConvTranspose\d|BatchNorm|SyncBatchNorm|InstanceNorm|GroupNorm|.*Pool\dd|Upsample|UpsamplingNearest2d"
+    r"|UpsamplingBilinear2d|PixelShuffle|PixelUnshuffle|.*Pad\dd|Dropout[123]d|FeatureAlphaDropout|ChannelShuffle"
+    r"|LocalResponseNorm|Unfold|Softmax2d|PReLU)"
+)
+POINTWISE = re.compile(
+    r"(ReLU6?|LeakyReLU|RReLU|ELU|CELU|SELU|GELU|SiLU|Mish|Sigmoid|LogSigmoid|Tanh|Tanhshrink|Hardtanh|Hardswish"
+    r"|Hardsigmoid|Hardshrink|Softplus|Softshrink|Softsign|Threshold|Identity|Dropout|AlphaDropout|Softmax|LogSoftmax"
+    r"|Softmin|DropPath|StochasticDepth|GLU)"
+)
+
+
+def torch_name(module: Any) -> str | None:
+    """The name of the first class of torch's that a module is one of; None for a module of the user's."""
+    for base in type(module).__mro__:
+        if base.__module__.startswith("torch.nn") and base.__name__ != "Module":
+            return base.__name__
+    return None
+
+
+def leaf_order(module: Any, order: Order, rank_after: int) -> tuple[Order, Order]:
+    """(the order that a layer needs of its first input, the order of what it gives)."""
+    name = torch_name(module) or type(module).__name__
+    rank = len(order)
+    if POINTWISE.fullmatch(name):
+        return order, order
+    if IMAGES.match(name):
+        return channels_last(rank), channels_last(rank_after)
+    if name in ("Linear", "LazyLinear", "RMSNorm"):
+        wanted = order if order and order[-1] == rank - 1 else identity(rank)
+        return wanted, wanted
+    if name == "LayerNorm":
+        count = len(module.normalized_shape)
+        fits = order[rank - count :] == tuple(range(rank - count, rank))
+        return (order, order) if fits else (identity(rank), identity(rank))
+    if name == "Embedding":
+        return order, (*order, rank)
+    if name in ("AdaptiveAvgPool1d", "AdaptiveMaxPool1d"):
+        return channels_last(rank), channels_last(rank_after)
+    if rank_after < rank:
+        return identity(rank), without(identity(rank), range(rank_after, rank))
+    return identity(rank), identity(rank_after)

@@ -1,0 +1,94 @@
+"""Tensors that a body makes from numbers and sizes."""
+
+from __future__ import annotations
+
+from parity.porting.to_keras.layout.axes import identity
+from parity.porting.to_keras.layout.operands import Layout, Operand, numbers
+from parity.porting.to_keras.operations.pointwise import dtype_text
+from parity.porting.to_keras.operations.step import NoRule, Step, rule
+
+
+def _dtype(step: Step) -> str:
+    return dtype_text(step.value.dtype)
+
+
+def _natural(step: Step) -> Layout:
+    return Layout(identity(len(step.value.shape)))
+
+
+@rule("zeros", "ones", "empty", "rand", "randn")
+def filled(step: Step) -> Operand:
+    """A new tensor; sizes one by one or as a tuple."""
+    if step.name.startswith("rand"):
+        raise NoRule(f"{step.name}: random values are drawn otherwise in Keras")
+    name = "zeros" if step.name == "empty" else step.name
+    sizes = step.several(0, "size")
+    whole = step.argument(0, "size")
+    if whole is not None and isinstance(whole.value, list | tuple) and whole.items is None:
+        shape = whole.text
+    else:
+        shape = numbers([operand.text for operand in sizes])
+    return step.gives(f"ops.{name}({shape}, dtype={_dtype(step)})", _natural(step))
+
+
+@rule("new_zeros", "new_ones", "new_empty", "new_full", "full")
+def new(step: Step) -> Operand:
+    """A new tensor, as a method of one whose dtype it has."""
+    first = 1 if step.name.startswith("new_") else 0
+    shape = numbers([operand.text for operand in step.several(first, "size")])
+    whole = step.argument(first, "size")
+    if whole is not None and isinstance(whole.value, list | tuple) and whole.items is None:
+        shape = whole.text
+    if step.name.endswith("full"):
+        fill = step.text(first + 1, "fill_value")
+        return step.gives(f"ops.full({shape}, {fill}, dtype={_dtype(step)})", _natural(step))
+    name = step.name.removeprefix("new_").replace("empty", "zeros")
+    return step.gives(f"ops.{name}({shape}, dtype={_dtype(step)})", _natural(step))
+
+
+@rule("zeros_like", "ones_like", "empty_like", "full_like")
+def like(step: Step) -> Operand:
+    """A new tensor with the shape of another."""
+    if step.name == "full_like":
+        return step.gives(f"ops.full_like({step.tensor.text}, {step.text(1, 'fill_value')})")
+    return step.gives(f"ops.{step.name.replace('empty', 'zeros')}({step.tensor.text})")
+
+
+@rule("arange")
+def arange(step: Step) -> Operand:
+    """Numbers in a row."""
+    named = [f"{name}={step.named[name].text}" for name in ("start", "end", "step") if name in step.named]
+    parts = [operand.text for operand in step.operands] + [part.replace("end=", "stop=") for part in named]
+    return step.gives(f"ops.arange({', '.join(parts)}, dtype={_dtype(step)})", _natural(step))
+
+
+@rule("linspace")
+def linspace(step: Step) -> Operand:
+    """Numbers in a row, by their count."""
+    texts = [step.text(0, "start"), step.text(1, "end"), step.text(2, "steps")]
+    return step.gives(f"ops.linspace({', '.join(texts)}, dtype={_dtype(step)})", _natural(step))
+
+
+@rule("eye")
+def eye(step: Step) -> Operand:
+    """The identity matrix."""
+    return step.gives(f"ops.eye({', '.join(o.text for o in step.operands)}, dtype={_dtype(step)})", _natural(step))
+
+
+@rule("tensor", "as_tensor", "scalar_tensor")
+def constant(step: Step) -> Operand:
+    """Numbers as a tensor."""
+    first = step.operands[0]
+    if first.is_tensor:
+        return step.gives(first.text, first.layout)
+    return step.gives(f"ops.array({first.text}, dtype={_dtype(step)})", _natural(step))
+
+
+@rule("meshgrid")
+def meshgrid(step: Step) -> Operand:
+    """Coordinates of a grid; torch's default is ij."""
+    indexing = step.constant(99, "indexing", default="ij")
+    operands = list(step.operands)
+    texts = [o.text if o.is_tensor else f"*{o.text}" for o in operands]
+    rank = len(step.value[0].shape)
+    return step.gives(f'ops.meshgrid({", ".join(texts)}, indexing="{indexing}")', Layout(identity(rank)))
