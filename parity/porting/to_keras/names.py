@@ -3,14 +3,79 @@
 from __future__ import annotations
 
 TAKEN = frozenset(
-    """activity_regularizer add_loss add_metric add_weight autocast build build_from_config built call compile compiled
-    compute_dtype compute_mask compute_output_shape compute_output_spec count_params distribute_strategy dtype
-    dtype_policy evaluate export fit from_config get_build_config get_compile_config get_config get_layer get_weights
-    input input_dtype input_spec inputs jit_compile layers load_weights loss losses metrics metrics_names
-    metrics_variables name non_trainable_variables non_trainable_weights optimizer output outputs path predict
-    quantization_mode quantize rematerialized_call run_eagerly save save_weights set_weights stateless_call
-    steps_per_execution stop_training summary supports_jit supports_masking symbolic_call test_step to_json
-    train_step trainable trainable_variables trainable_weights variable_dtype variables weights""".split()
+    [
+        "activity_regularizer",
+        "add_loss",
+        "add_metric",
+        "add_weight",
+        "autocast",
+        "build",
+        "build_from_config",
+        "built",
+        "call",
+        "compile",
+        "compiled",
+        "compute_dtype",
+        "compute_mask",
+        "compute_output_shape",
+        "compute_output_spec",
+        "count_params",
+        "distribute_strategy",
+        "dtype",
+        "dtype_policy",
+        "evaluate",
+        "export",
+        "fit",
+        "from_config",
+        "get_build_config",
+        "get_compile_config",
+        "get_config",
+        "get_layer",
+        "get_weights",
+        "input",
+        "input_dtype",
+        "input_spec",
+        "inputs",
+        "jit_compile",
+        "layers",
+        "load_weights",
+        "loss",
+        "losses",
+        "metrics",
+        "metrics_names",
+        "metrics_variables",
+        "name",
+        "non_trainable_variables",
+        "non_trainable_weights",
+        "optimizer",
+        "output",
+        "outputs",
+        "path",
+        "predict",
+        "quantization_mode",
+        "quantize",
+        "rematerialized_call",
+        "run_eagerly",
+        "save",
+        "save_weights",
+        "set_weights",
+        "stateless_call",
+        "steps_per_execution",
+        "stop_training",
+        "summary",
+        "supports_jit",
+        "supports_masking",
+        "symbolic_call",
+        "test_step",
+        "to_json",
+        "train_step",
+        "trainable",
+        "trainable_variables",
+        "trainable_weights",
+        "variable_dtype",
+        "variables",
+        "weights",
+    ]
 )
 """Attributes and methods of keras.layers.Layer and keras.Model."""
 

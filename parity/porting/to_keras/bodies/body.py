@@ -24,6 +24,9 @@ class WrittenBody:
     clashes: dict[ast.AST, tuple[str, str]] = field(default_factory=dict)  # texts of one node that differ
     helpers: set[str] = field(default_factory=set)
     stubs: dict[ast.AST, str] = field(default_factory=dict)  # node without a rule -> why
+    before: dict[ast.AST, list[tuple[str, str]]] = field(
+        default_factory=dict
+    )  # names assigned in front of a node
     calls: list[FunctionCall] = field(default_factory=list)
     results: list[tuple[Order | None, ...]] = field(default_factory=list)
 
@@ -36,7 +39,9 @@ class Body:
     written: WrittenBody
     parents: dict[ast.AST, ast.AST]
     operands: dict[ast.AST, Operand] = field(default_factory=dict)
-    shapes: dict[str, Layout | None] = field(default_factory=dict)  # local names that hold the whole shape of a tensor
+    shapes: dict[str, Layout | None] = field(
+        default_factory=dict
+    )  # local names that hold the whole shape of a tensor
     lists: dict[str, tuple[Operand, ...]] = field(default_factory=dict)
 
     def source(self, node: ast.AST) -> str:
@@ -112,7 +117,10 @@ def _bracketed(node: ast.AST, text: str, parents: dict[ast.AST, ast.AST]) -> str
     parent: Any = parents.get(node)
     if isinstance(parent, ast.Call) and node is not parent.func:
         return text
-    if isinstance(parent, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return | ast.keyword | ast.Expr | ast.List | ast.If):
+    if isinstance(
+        parent,
+        ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return | ast.keyword | ast.Expr | ast.List | ast.If,
+    ):
         return text
     if isinstance(parent, ast.Subscript) and node is parent.slice:
         return text

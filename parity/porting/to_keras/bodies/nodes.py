@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from parity.adapters.recording.records import SeenTensor, SeenValue
 from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.calls import Calls, step_of
-from parity.porting.to_keras.layout.operands import Layout, Operand, Place, atom, tensors
+from parity.porting.to_keras.bodies.state import State
+from parity.porting.to_keras.layout.operands import Layout, Operand, atom, tensors
 from parity.porting.to_keras.leaves_axes import torch_name
 from parity.porting.to_keras.names import attribute, method
 from parity.porting.to_keras.operations.broadcast import together
 from parity.porting.to_keras.operations.indexing import Index, shape_part, subscript
-from parity.porting.to_keras.operations.step import NoRule, Step
-from parity.porting.to_keras.operations.table import RULES
+from parity.porting.to_keras.operations.step import NoRuleError
 
-if TYPE_CHECKING:
-    from parity.porting.to_keras.bodies.reading import _Reading
-
-OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.MatMult: "matmul",
-             ast.FloorDiv: "floor_divide", ast.Mod: "remainder", ast.BitAnd: "logical_and", ast.BitOr: "logical_or"}
+OPERATORS = {
+    ast.Add: "add",
+    ast.Sub: "sub",
+    ast.Mult: "mul",
+    ast.Div: "div",
+    ast.Pow: "pow",
+    ast.MatMult: "matmul",
+    ast.FloorDiv: "floor_divide",
+    ast.Mod: "remainder",
+    ast.BitAnd: "logical_and",
+    ast.BitOr: "logical_or",
+}
 
 
 class Nodes:
     """What each node of a body is in Keras, read in the order of the run."""
 
-    def __init__(self, reading: _Reading) -> None:
-        self.reading = reading
-        self.calls = Calls(reading)
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.calls = Calls(state)
 
     def read(self, body: Body, seen: SeenValue) -> None:
         """Read one value."""
@@ -36,21 +43,23 @@ class Nodes:
         reader = getattr(self, f"_{type(node).__name__}", None)
         try:
             operand = reader(body, seen) if reader is not None else self.plain(body, seen)
-        except NoRule as problem:
+        except NoRuleError as problem:
             body.written.stubs.setdefault(node, str(problem))
-            operand = self.reading.operand(seen.value, body.edited(node))
+            operand = self.state.operand(seen.value, body.edited(node))
         body.keep(node, operand)
         self._bound(body, node, operand)
 
     def plain(self, body: Body, seen: SeenValue) -> Operand:
         """The source's own text, with what is in it rewritten."""
-        operand = self.reading.operand(seen.value, body.edited(seen.node))
+        operand = self.state.operand(seen.value, body.edited(seen.node))
         return self.with_items(seen.value, operand)
 
     def with_items(self, value: Any, operand: Operand) -> Operand:
         """The same, with the operands inside a list or tuple."""
         if isinstance(value, list | tuple) and operand.items is None and any(True for _ in tensors(value)):
-            items = tuple(self.reading.operand(item, f"{atom(operand.text)}[{k}]") for k, item in enumerate(value))
+            items = tuple(
+                self.state.operand(item, f"{atom(operand.text)}[{k}]") for k, item in enumerate(value)
+            )
             return Operand(value, operand.text, items=items)
         return operand
 
@@ -80,7 +89,10 @@ class Nodes:
         walked = isinstance(parent, ast.For | ast.comprehension) and parent.iter is node
         taken = isinstance(parent, ast.Subscript) and parent.value is node
         name = parent.func.id if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) else ""
-        given = name in {"enumerate", "zip", "reversed", "list", "len", "tuple", "iter"} and parent.func is not node
+        given = (
+            name in {"enumerate", "zip", "reversed", "list", "len", "tuple", "iter"}
+            and parent.func is not node
+        )
         if walked or taken or given:
             return Operand(operand.value, f"{operand.text}.layers")
         return operand
@@ -102,7 +114,7 @@ class Nodes:
             called = callable(value) and not hasattr(value, "forward") and hasattr(value, "__self__")
             name = method(node.attr) if called else attribute(node.attr)
             text = f"{base.text}.{name}"
-        operand = self.with_items(value, self.reading.operand(value, text))
+        operand = self.with_items(value, self.state.operand(value, text))
         return self._container(body, node, operand)
 
     def _of_tensor(self, body: Body, seen: SeenValue, base: Operand) -> Operand:
@@ -112,7 +124,9 @@ class Nodes:
         if node.attr == "ndim":
             return Operand(seen.value, f"len({atom(base.text)}.shape)")
         if node.attr in ("data", "real"):
-            return self.reading.operand(seen.value, base.text) if node.attr == "data" else self.plain(body, seen)
+            return (
+                self.state.operand(seen.value, base.text) if node.attr == "data" else self.plain(body, seen)
+            )
         if node.attr == "dtype":
             return Operand(seen.value, f"{atom(base.text)}.dtype")
         if node.attr in ("T", "mT"):
@@ -120,8 +134,8 @@ class Nodes:
         return self.plain(body, seen)
 
     def _ruled(self, body: Body, seen: SeenValue, name: str, operands: list[Operand]) -> Operand:
-        step = step_of(self.reading, body, seen, name, operands, {})
-        return self.calls.ruled(body, step)
+        step = step_of(self.state, body, seen, name, operands, {})
+        return self.calls.ruled(body, step, seen.node)
 
     def _BinOp(self, body: Body, seen: SeenValue) -> Operand:
         node: Any = seen.node
@@ -137,18 +151,18 @@ class Nodes:
 
     def _same_text(self, body: Body, seen: SeenValue, operands: list[Operand], name: str = "") -> Operand:
         """The source's operator; the operands' axes are brought into one order first."""
-        step = step_of(self.reading, body, seen, name or type(seen.node).__name__, operands, {})
+        step = step_of(self.state, body, seen, name or type(seen.node).__name__, operands, {})
         texts, layout = together(step, operands)
         if texts == [operand.text for operand in operands]:
             step.gives("", layout)
-            self.calls.settle(body, step)
-            return self.reading.operand(seen.value, body.edited(seen.node))
+            self.calls.settle(body, step, seen.node)
+            return self.state.operand(seen.value, body.edited(seen.node))
         for operand, text in zip(operands, texts, strict=True):
             if operand.text != text:
                 self._retext(body, seen.node, operand, text)
         step.gives("", layout)
-        self.calls.settle(body, step)
-        return self.reading.operand(seen.value, body.edited(seen.node))
+        self.calls.settle(body, step, seen.node)
+        return self.state.operand(seen.value, body.edited(seen.node))
 
     def _retext(self, body: Body, node: ast.AST, operand: Operand, text: str) -> None:
         for child in ast.iter_child_nodes(node):
@@ -171,7 +185,7 @@ class Nodes:
             return self.plain(body, seen)
         if isinstance(node.op, ast.Invert | ast.Not):
             return self._ruled(body, seen, "logical_not", [operand])
-        self.reading.layouts[seen.value.key] = operand.layout or Layout(operand.order)
+        self.state.layouts[seen.value.key] = operand.layout or Layout(operand.order)
         return self.plain(body, seen)
 
     def _AugAssign(self, body: Body, seen: SeenValue) -> Operand:
@@ -179,18 +193,20 @@ class Nodes:
         target, value = body.operands.get(node.target), body.operand(node.value)
         if target is None or not target.is_tensor:
             return self.plain(body, seen)
-        step = step_of(self.reading, body, seen, "add", [target, value], {})
+        step = step_of(self.state, body, seen, "add", [target, value], {})
         if isinstance(node.op, ast.MatMult):
-            raise NoRule("@=")
+            raise NoRuleError("@=")
         main = target if len(target.value.shape) == len(seen.value.shape) else value
         texts, layout = together(step, [main, value] if main is target else [target, main])
         if texts[0] != target.text:
-            raise NoRule("an operation in place between two orders of axes")
+            raise NoRuleError("an operation in place between two orders of axes")
         if texts[1] != value.text and node.value in body.operands:
-            body.operands[node.value] = body.written.texts[node.value] = Operand(value.value, texts[1], value.layout)
-        if seen.value.key not in self.reading.layouts:
+            body.operands[node.value] = body.written.texts[node.value] = Operand(
+                value.value, texts[1], value.layout
+            )
+        if seen.value.key not in self.state.layouts:
             step.gives("", layout)
-            self.calls.settle(body, step)
+            self.calls.settle(body, step, seen.node)
         return self.plain(body, seen)
 
     def _Tuple(self, body: Body, seen: SeenValue) -> Operand:
@@ -204,7 +220,7 @@ class Nodes:
 
     def _IfExp(self, body: Body, seen: SeenValue) -> Operand:
         node: Any = seen.node
-        always = self.reading.ways.always(node.test, body.call.function)
+        always = self.state.ways.always(node.test, body.call.function)
         if always is None:
             return self.plain(body, seen)
         chosen = body.operand(node.body if always else node.orelse)
@@ -212,12 +228,12 @@ class Nodes:
 
     def _BoolOp(self, body: Body, seen: SeenValue) -> Operand:
         node: Any = seen.node
-        ways, neutral = self.reading.ways, isinstance(node.op, ast.And)
+        ways, neutral = self.state.ways, isinstance(node.op, ast.And)
         kept = [part for part in node.values if ways.always(part, body.call.function) is not neutral]
         if not kept or len(kept) == len(node.values) or ways.always(node, body.call.function) is not None:
             return self.plain(body, seen)
         word = " and " if neutral else " or "
-        return self.reading.operand(seen.value, word.join(body.operand(part).text for part in kept))
+        return self.state.operand(seen.value, word.join(body.operand(part).text for part in kept))
 
     def _Call(self, body: Body, seen: SeenValue) -> Operand:
         return self.calls.read(body, seen, self)
@@ -228,15 +244,15 @@ class Nodes:
         if base.shape_of is not None:
             index = self._number(body, node.slice)
             if index is None:
-                raise NoRule("a part of a shape that is not written with numbers")
+                raise NoRuleError("a part of a shape that is not written with numbers")
             text, _ = shape_part(base, index, body.edited_of(node.slice))
             return Operand(seen.value, text)
         if not base.is_tensor:
             return self.plain(body, seen)
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        step = step_of(self.reading, body, seen, "__getitem__", [base], {})
+        step = step_of(self.state, body, seen, "__getitem__", [base], {})
         result = subscript(step, [self._index(body, part) for part in parts])
-        self.calls.settle(body, step)
+        self.calls.settle(body, step, seen.node)
         return result
 
     def _index(self, body: Body, part: Any) -> Index:
@@ -253,23 +269,15 @@ class Nodes:
             return Index("tensor", operand.text, operand.value)
         if isinstance(operand.value, slice):
             return Index("slice", operand.text)
-        raise NoRule("a subscript of a tensor by a list")
+        raise NoRuleError("a subscript of a tensor by a list")
 
     @staticmethod
     def _number(body: Body, node: Any) -> Any:
         """The number or slice of numbers that a subscript is."""
         if isinstance(node, ast.Slice):
-            parts = [None if p is None else body.operand(p).value for p in (node.lower, node.upper, node.step)]
+            parts = [
+                None if p is None else body.operand(p).value for p in (node.lower, node.upper, node.step)
+            ]
             return slice(*parts)
-        if isinstance(node, ast.UnaryOp) and node not in body.operands and isinstance(node.operand, ast.Constant):
-            return -node.operand.value
         value = body.operand(node).value
         return value if isinstance(value, int) else None
-
-
-def place_of(body: Body, node: Any) -> Place:
-    """Where a node is written."""
-    return Place(body.call.function.source.file, node.lineno, node.col_offset)
-
-
-__all__ = ["Nodes", "Step", "RULES"]

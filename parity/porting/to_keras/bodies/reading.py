@@ -5,14 +5,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from parity.adapters.recording.records import FunctionCall, ModuleCall, Recording, SeenTensor, SeenValue, UserFunction
-from parity.porting.to_keras.bodies.body import Body, Signature, WrittenBody, parents_of
+from parity.adapters.recording.records import (
+    FunctionCall,
+    ModuleCall,
+    Recording,
+    SeenTensor,
+    SeenValue,
+    UserFunction,
+)
+from parity.porting.to_keras.bodies.body import Signature, WrittenBody
 from parity.porting.to_keras.bodies.nodes import Nodes
+from parity.porting.to_keras.bodies.state import State
 from parity.porting.to_keras.bodies.ways import Ways
 from parity.porting.to_keras.layout.axes import Order, channels_last, identity
-from parity.porting.to_keras.layout.operands import Layout, Operand, Place, Rewrite, tensors
+from parity.porting.to_keras.layout.operands import Layout, Place, RewriteError, tensors
 from parity.porting.to_keras.leaves_axes import leaf_order, torch_name
 
 MOST_ROUNDS = 400
@@ -44,57 +51,53 @@ def read(recording: Recording) -> Bodies:
     ways = Ways(call for call in recording.calls if call.phase != "build")
     for _ in range(MOST_ROUNDS):
         try:
-            return _Reading(recording, ways, tries, shared).run()
-        except Rewrite as rewrite:
+            return _Reading(State(recording, ways, tries, shared)).run()
+        except RewriteError as rewrite:
             tries[rewrite.place] = tries.get(rewrite.place, 0) + 1
-    raise RuntimeError(f"the orders of axes do not settle: {sorted(tries.items(), key=lambda item: -item[1])[:3]}")
+    raise RuntimeError(
+        f"the orders of axes do not settle: {sorted(tries.items(), key=lambda item: -item[1])[:3]}"
+    )
 
 
 class _Reading:
     """One attempt, with the places as they are written in it."""
 
-    def __init__(
-        self,
-        recording: Recording,
-        ways: Ways,
-        tries: dict[Place, int],
-        parents: dict[UserFunction, dict[ast.AST, ast.AST]],
-    ) -> None:
-        self.recording, self.ways, self.tries, self.parents = recording, ways, tries, parents
-        self.layouts: dict[int, Layout] = {}
-        self.bodies: dict[FunctionCall, Body] = {}
-        self.written: dict[tuple[UserFunction, Signature], WrittenBody] = {}
-        self.children: dict[tuple[FunctionCall, ast.AST], list[FunctionCall]] = {}
-        self.leaf_orders: dict[str, set[Order]] = {}
-        self.problems: list[tuple[str, str, str]] = []
-        self.paths = {id(made.module): path for path, made in recording.modules.items()}
-        for call in recording.calls:
-            if call.caller is not None and call.site is not None and call.phase != "build":
-                self.children.setdefault((call.caller, call.site), []).append(call)
+    def __init__(self, state: State) -> None:
+        self.state, self.recording = state, state.recording
 
     def run(self) -> Bodies:
         for phase, inputs in self.recording.inputs.items():
             for k, tensor in enumerate(tensors(inputs)):
                 place = Place("input", k, 0)
                 rank = len(tensor.shape)
-                images = rank > 3 or (rank == 3 and self.tries.get(place, 0) > 0)
+                images = rank > 3 or (rank == 3 and self.state.tries.get(place, 0) > 0)
                 order = channels_last(rank) if images else identity(rank)
-                self.layouts[tensor.key] = Layout(order, (place,) if rank == 3 and not images else ())
+                self.state.layouts[tensor.key] = Layout(order, (place,) if rank == 3 and not images else ())
             del phase
-        nodes = Nodes(self)
+        nodes = Nodes(self.state)
         for event in self._events():
             if isinstance(event, ModuleCall):
                 self._module(event)
             else:
-                nodes.read(self.body(event.call), event)
-        for call, body in self.bodies.items():
-            body.written.results.append(tuple(self.layout(tensor).order for tensor in tensors(call.result)))
+                nodes.read(self.state.body(event.call), event)
+        for call, body in self.state.bodies.items():
+            body.written.results.append(
+                tuple(self.state.layout(tensor).order for tensor in tensors(call.result))
+            )
         outputs = {
-            phase: [self.layout(tensor) for tensor in tensors(value)] for phase, value in self.recording.outputs.items()
+            phase: [self.state.layout(tensor) for tensor in tensors(value)]
+            for phase, value in self.recording.outputs.items()
         }
-        of_call = {call: body.written for call, body in self.bodies.items()}
+        of_call = {call: body.written for call, body in self.state.bodies.items()}
         return Bodies(
-            self.recording, self.ways, self.written, of_call, self.leaf_orders, outputs, self.problems, self.tries
+            self.recording,
+            self.state.ways,
+            self.state.written,
+            of_call,
+            self.state.leaf_orders,
+            outputs,
+            self.state.problems,
+            self.state.tries,
         )
 
     def _events(self) -> Iterator[SeenValue | ModuleCall]:
@@ -110,58 +113,41 @@ class _Reading:
             yield following
             following = next(calls, None)
 
-    def body(self, call: FunctionCall) -> Body:
-        """The state of a call; its function is written for the orders of axes of its arguments."""
-        if call not in self.bodies:
-            function = call.function
-            signature = tuple(self.layout(tensor).order for tensor in tensors(list(call.arguments.values())))
-            key = (function, signature)
-            if key not in self.written:
-                self.written[key] = WrittenBody(function, signature)
-            if function not in self.parents:
-                self.parents[function] = parents_of(function)
-            self.written[key].calls.append(call)
-            self.bodies[call] = Body(call, self.written[key], self.parents[function])
-        return self.bodies[call]
-
-    def layout(self, tensor: SeenTensor) -> Layout:
-        """How Keras holds a tensor; parameters and constants as torch does."""
-        return self.layouts.get(tensor.key) or Layout(identity(len(tensor.shape)))
-
-    def operand(self, value: Any, text: str) -> Operand:
-        """An operand with its layout, and the layouts of what is in it."""
-        if isinstance(value, SeenTensor):
-            return Operand(value, text, self.layout(value))
-        return Operand(value, text)
-
     def _module(self, event: ModuleCall) -> None:
         module = event.module
         name = torch_name(module)
         inputs = [*tensors(event.positional), *tensors(dict(event.named))]
-        if self._of_user(module) or name in ("Sequential", "ModuleList", "ModuleDict") or name is None or not inputs:
-            return
+        if (
+            self.state.of_user(module)
+            or name in ("Sequential", "ModuleList", "ModuleDict")
+            or name is None
+            or not inputs
+        ):
+            return None
         first = inputs[0]
-        before = self.layout(first)
-        path = self.paths.get(id(module), "")
+        before = self.state.layout(first)
+        path = self.state.paths.get(id(module), "")
         results = list(tensors(event.value))
         rank_after = len(results[0].shape) if results else len(first.shape)
         if name == "Flatten":
             return self._flattened(event, first, before, results[0])
         wanted, after = leaf_order(module, before.order, rank_after)
-        self.leaf_orders.setdefault(path, set()).add(wanted)
+        self.state.leaf_orders.setdefault(path, set()).add(wanted)
         if before.mixed and name not in ("Linear",) and wanted != before.order:
-            raise Rewrite(before.debts[-1])
+            raise RewriteError(before.debts[-1])
         if wanted != before.order and not (len(before.order) == 2 and wanted == identity(2)):
             if before.debts:
-                raise Rewrite(before.debts[-1])
+                raise RewriteError(before.debts[-1])
             if event.site is None or not self._called_itself(event):
-                self.problems.append((name, path, "its input has its axes in another order inside nn.Sequential"))
+                self.state.problems.append(
+                    (name, path, "its input has its axes in another order inside nn.Sequential")
+                )
         mixed = before.mixed if name not in ("Linear",) and wanted == before.order else ()
         for result in results:
             rank = len(result.shape)
             fitting = after if len(after) == rank else identity(rank)
             debts = before.debts if after == before.order or fitting != identity(rank) else ()
-            self.layouts[result.key] = Layout(fitting, debts if name not in ("Linear",) else debts, mixed)
+            self.state.layouts[result.key] = Layout(fitting, debts, mixed)
         return None
 
     def _called_itself(self, event: ModuleCall) -> bool:
@@ -176,14 +162,11 @@ class _Reading:
         rank = len(result.shape)
         long = [axis for axis in before.order if tensor.shape[axis] != 1]
         if rank == 2 and long != sorted(long):
-            self.layouts[result.key] = Layout((0, 1), before.debts, (1,))
+            self.state.layouts[result.key] = Layout((0, 1), before.debts, (1,))
         elif rank == 2 or before.order == identity(len(before.order)):
-            self.layouts[result.key] = Layout(identity(rank), before.debts)
+            self.state.layouts[result.key] = Layout(identity(rank), before.debts)
         else:
-            path = self.paths.get(id(event.module), "")
-            self.problems.append(("nn.Flatten", path, "it keeps axes apart whose order differs in Keras"))
-
-    @staticmethod
-    def _of_user(module: Any) -> bool:
-        forward = getattr(type(module), "forward", None)
-        return not getattr(forward, "__module__", "").startswith("torch.")
+            path = self.state.paths.get(id(event.module), "")
+            self.state.problems.append(
+                ("nn.Flatten", path, "it keeps axes apart whose order differs in Keras")
+            )

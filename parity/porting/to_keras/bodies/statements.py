@@ -38,7 +38,9 @@ class Statements:
         """The whole definition, at the indentation 0."""
         node = self.function.node
         if isinstance(node, ast.Lambda):
-            return f"def {name}({self._arguments(node.args)}):\n{INDENT}return {self._expression(node.body)}\n"
+            return (
+                f"def {name}({self._arguments(node.args)}):\n{INDENT}return {self._expression(node.body)}\n"
+            )
         body = list(node.body)
         head = f"def {name or method(node.name)}({self._arguments(node.args)}):\n"
         pieces = []
@@ -59,7 +61,9 @@ class Statements:
         )
 
     def _arguments(self, arguments: ast.arguments) -> str:
-        defaults: list[Any] = [None] * (len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults))
+        defaults: list[Any] = [None] * (
+            len(arguments.posonlyargs) + len(arguments.args) - len(arguments.defaults)
+        )
         defaults += arguments.defaults
         parts = []
         for arg, default in zip([*arguments.posonlyargs, *arguments.args], defaults, strict=True):
@@ -117,10 +121,11 @@ class Statements:
         if stub is not None and not compound:
             return self._stub(node, stub)
         writer = getattr(self, f"_{type(node).__name__}", None)
-        if writer is not None:
-            result: list[str] | None = writer(node)
+        result: list[str] | None = writer(node) if writer is not None else self._simple(node)
+        if compound or result is None:
             return result
-        return self._simple(node)
+        inside = [found for part, found in self.written.before.items() if self._inside(part, node)]
+        return [*(f"{name} = {text}" for found in inside for name, text in found), *result]
 
     def _inside(self, part: ast.AST, node: ast.AST) -> bool:
         while part is not node:
@@ -168,7 +173,9 @@ class Statements:
                 return None
             if operand is None or not isinstance(operand.value, SeenTensor):
                 return self._simple(node)
-            target = value.args[0] if value.args and not name.endswith("_") else getattr(value.func, "value", None)
+            target = (
+                value.args[0] if value.args and not name.endswith("_") else getattr(value.func, "value", None)
+            )
             if isinstance(target, ast.Name | ast.Attribute):
                 return [f"{self.source.of(target)} = {operand.text}"]
         return self._simple(node)
@@ -178,10 +185,16 @@ class Statements:
         value = self.written.texts.get(node.value)
         if value is None or len(node.targets) > 1:
             return self._simple(node)
-        if isinstance(target, ast.Subscript) and isinstance(getattr(self.written.texts.get(target.value), "value", None), SeenTensor):
+        if isinstance(target, ast.Subscript) and isinstance(
+            getattr(self.written.texts.get(target.value), "value", None), SeenTensor
+        ):
             return self._stub(node, "an assignment to a part of a tensor")
         layout = value.shape_of
-        if isinstance(target, ast.Tuple) and layout is not None and layout.order != tuple(range(len(layout.order))):
+        if (
+            isinstance(target, ast.Tuple)
+            and layout is not None
+            and layout.order != tuple(range(len(layout.order)))
+        ):
             names = [self.source.of(part) for part in target.elts]
             if any(isinstance(part, ast.Starred) for part in target.elts) or len(names) != len(layout.order):
                 places = ", ".join(f"shape[{layout.order.index(axis)}]" for axis in range(len(layout.order)))

@@ -43,7 +43,8 @@ class Ways:
 def mentions_training(node: ast.AST) -> bool:
     """Whether an expression reads the mode."""
     return any(
-        (isinstance(part, ast.Attribute) and part.attr == "training") or (isinstance(part, ast.Name) and part.id == "training")
+        (isinstance(part, ast.Attribute) and part.attr == "training")
+        or (isinstance(part, ast.Name) and part.id == "training")
         for part in ast.walk(node)
     )
 
@@ -72,7 +73,9 @@ def _sized_names(function: ast.AST) -> set[str]:
                 continue
             if any(isinstance(part, ast.Call) and not _plain_call(part) for part in ast.walk(node.value)):
                 continue
-            if any(_reads_shape(p) or (isinstance(p, ast.Name) and p.id in names) for p in ast.walk(node.value)):
+            if any(
+                _reads_shape(p) or (isinstance(p, ast.Name) and p.id in names) for p in ast.walk(node.value)
+            ):
                 names.update(_targets(node))
     return names
 
@@ -81,7 +84,21 @@ def _plain_call(call: ast.Call) -> bool:
     if _reads_shape(call):
         return True
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    return name in {"int", "float", "max", "min", "round", "ceil", "floor", "sqrt", "len", "abs", "tuple", "list", "range"}
+    return name in {
+        "int",
+        "float",
+        "max",
+        "min",
+        "round",
+        "ceil",
+        "floor",
+        "sqrt",
+        "len",
+        "abs",
+        "tuple",
+        "list",
+        "range",
+    }
 
 
 def _targets(node: ast.Assign | ast.AugAssign) -> Iterator[str]:

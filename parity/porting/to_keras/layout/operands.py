@@ -63,7 +63,7 @@ class Operand:
         return self.layout.order if self.layout is not None else identity(len(self.value.shape))
 
 
-class Rewrite(Exception):
+class RewriteError(Exception):
     """The order of axes does not do: the place that owes a transpose is to be written otherwise."""
 
     def __init__(self, place: Place) -> None:
@@ -89,7 +89,16 @@ def atom(text: str) -> str:
         tree = ast.parse(f"({text}\n)", mode="eval").body
     except SyntaxError:
         return text
-    loose = ast.BinOp | ast.UnaryOp | ast.BoolOp | ast.Compare | ast.IfExp | ast.Lambda | ast.NamedExpr | ast.Starred
+    loose = (
+        ast.BinOp
+        | ast.UnaryOp
+        | ast.BoolOp
+        | ast.Compare
+        | ast.IfExp
+        | ast.Lambda
+        | ast.NamedExpr
+        | ast.Starred
+    )
     return f"({text})" if isinstance(tree, loose) and not enclosed(text) else text
 
 

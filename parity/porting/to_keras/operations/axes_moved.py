@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from parity.porting.to_keras.layout.axes import (
-    Order,
     channels_last,
     exchanged,
     identity,
@@ -15,9 +14,9 @@ from parity.porting.to_keras.layout.axes import (
     with_axis,
     without,
 )
-from parity.porting.to_keras.layout.operands import Layout, Operand, Rewrite, numbers
+from parity.porting.to_keras.layout.operands import Layout, Operand, RewriteError, numbers
 from parity.porting.to_keras.layout.reshaping import reshaped
-from parity.porting.to_keras.operations.step import NoRule, Step, axis_text, rule
+from parity.porting.to_keras.operations.step import NoRuleError, Step, axis_text, rule
 
 
 def permutation(step: Step, tensor: Operand, dims: Sequence[int]) -> Operand:
@@ -28,11 +27,13 @@ def permutation(step: Step, tensor: Operand, dims: Sequence[int]) -> Operand:
     order = tensor.order
     layout = tensor.layout or Layout(order)
     if layout.mixed:
-        raise NoRule("a permute of a flattened image whose features Keras holds in another order")
+        raise NoRuleError("a permute of a flattened image whose features Keras holds in another order")
     after = permuted(order, dims)
     if step.tries == 0 or after == (order if step.tries == 1 else identity(len(order))):
         return step.gives(tensor.text, layout.into(after).owing(step.place))
-    wanted = order if step.tries == 1 else identity(len(order)) if step.tries == 2 else channels_last(len(order))
+    wanted = (
+        order if step.tries == 1 else identity(len(order)) if step.tries == 2 else channels_last(len(order))
+    )
     axes = [order.index(dims[axis] % len(order)) for axis in wanted]
     owing = Layout(wanted).owing(step.place) if step.tries < 3 else Layout(wanted)
     swapped = [k for k, axis in enumerate(axes) if k != axis]
@@ -84,17 +85,18 @@ def reshape_to(step: Step, tensor: Operand, sizes: list[str]) -> Operand:
     text = tensor.text
     if fitting is None:
         if layout.debts:
-            raise Rewrite(layout.debts[-1])
+            raise RewriteError(layout.debts[-1])
         text = step.into(tensor, identity(len(before)))
         fitting = reshaped(identity(len(before)), before, after)
         if fitting is None:
-            raise NoRule("a reshape across groups of axes")
+            raise NoRuleError("a reshape across groups of axes")
     ordered = [sizes[axis] for axis in fitting]
     dropped = [k for k, axis in enumerate(order) if before[axis] == 1]
-    kept = [before[axis] for axis in order if before[axis] != 1]
-    if text == tensor.text and dropped and len(after) < len(before) and kept == [after[axis] for axis in fitting]:
-        if len(dropped) == len(before) - len(after):
-            return step.gives(f"ops.squeeze({text}, {numbers(dropped)})", layout.into(fitting))
+    image_to_vector = (
+        len(before) > 3 and len(after) == 2 and len(dropped) == len(before) - 2 and text == tensor.text
+    )
+    if image_to_vector and [before[axis] for axis in order if before[axis] != 1] == list(after):
+        return step.gives(f"ops.squeeze({text}, {numbers(dropped)})", layout.into(fitting))
     return step.gives(f"ops.reshape({text}, {numbers(ordered)})", layout.into(fitting))
 
 
@@ -106,7 +108,7 @@ def reshape(step: Step) -> Operand:
         return step.gives(f"ops.reshape({step.tensor.text}, {whole.text})")
     sizes = [operand.text for operand in step.several(1, "shape", "size")]
     if len(sizes) != len(step.value.shape):
-        raise NoRule("a reshape to sizes that are not written one by one")
+        raise NoRuleError("a reshape to sizes that are not written one by one")
     return reshape_to(step, step.tensor, sizes)
 
 
@@ -115,7 +117,7 @@ def reshape_as(step: Step) -> Operand:
     """The sizes of another tensor."""
     like = step.argument(1, "other")
     if like is None or like.order != reshaped(step.tensor.order, step.tensor.value.shape, step.value.shape):
-        raise NoRule(f"{step.name} between two orders of axes")
+        raise NoRuleError(f"{step.name} between two orders of axes")
     return step.gives(f"ops.reshape({step.tensor.text}, ops.shape({like.text}))", like.layout)
 
 
@@ -133,23 +135,29 @@ def flatten(step: Step) -> Operand:
     places = [order.index(axis) for axis in inner]
     side_by_side = places == list(range(places[0], places[0] + len(places)))
     long = [axis for axis in inner if tensor.value.shape[axis] != 1]
-    turned_image = side_by_side and long != sorted(long) and step.tries == 0 and first == 1 and last == rank - 1
+    turned_image = (
+        side_by_side and long != sorted(long) and step.tries == 0 and first == 1 and last == rank - 1
+    )
     if turned_image:
-        size = " * ".join(f"{tensor.text}.shape[{place}]" for place in places)
+        text = step.named_text(tensor.text)
+        size = " * ".join(f"{text}.shape[{place}]" for place in places)
         layout = (tensor.layout or Layout(order)).owing(step.place)
-        return step.gives(f"ops.reshape({tensor.text}, (-1, {size}))", Layout((0, 1), layout.debts, (1,)))
-    sizes = [f"ops.shape({tensor.text})[{order.index(axis)}]" for axis in range(rank)]
-    merged = "-1" if first else "-1"
+        return step.gives(f"ops.reshape({text}, (-1, {size}))", Layout((0, 1), layout.debts, (1,)))
+    fits = reshaped(order, tensor.value.shape, step.value.shape) is not None
+    text = step.named_text(tensor.text if fits else step.as_torch(tensor))
+    named = Operand(tensor.value, text, tensor.layout if fits else Layout(identity(rank)))
+    sizes = [f"ops.shape({text})[{named.order.index(axis)}]" for axis in range(rank)]
     if first == 1 and tensor.value.shape[0] != 1 and last == rank - 1:
-        known = [f"{tensor.text}.shape[{order.index(axis)}]" for axis in range(first, rank)]
-        return reshape_to(step, tensor, ["-1", " * ".join(known)])
-    return reshape_to(step, tensor, [*sizes[:first], merged, *sizes[last + 1 :]])
+        known = [f"{text}.shape[{named.order.index(axis)}]" for axis in range(first, rank)]
+        return reshape_to(step, named, ["-1", " * ".join(known)])
+    return reshape_to(step, named, [*sizes[:first], "-1", *sizes[last + 1 :]])
 
 
 @rule("unflatten")
 def unflatten(step: Step) -> Operand:
     """One axis into several."""
     tensor, rank = step.tensor, len(step.tensor.value.shape)
+    tensor = Operand(tensor.value, step.named_text(tensor.text), tensor.layout)
     axis = step.constant(1, "dim") % rank
     sizes = [f"ops.shape({tensor.text})[{tensor.order.index(a)}]" for a in range(rank)]
     new = [operand.text for operand in step.several(2, "sizes", "unflattened_size")]
@@ -182,148 +190,3 @@ def squeeze(step: Step) -> Operand:
     text = axis_text(tensor.order, gone[0], given.text if given is not None and len(dims) == 1 else None)
     text = text if len(gone) == 1 else numbers(places)
     return step.gives(f"ops.squeeze({tensor.text}, {text})", layout.into(without(tensor.order, gone)))
-
-
-def _listed(step: Step) -> tuple[Operand, list[Operand]]:
-    found = step.argument(0, "tensors")
-    if found is None or found.items is None:
-        raise NoRule(f"{step.name} of a list whose tensors are not known")
-    return found, list(found.items)
-
-
-@rule("cat", "concat", "concatenate")
-def cat(step: Step) -> Operand:
-    """Tensors joined along an axis."""
-    whole, items = _listed(step)
-    items_used = [item for item in items if item.value.shape != (0,)]
-    main = next((i for i in items_used if i.layout is None or not i.layout.debts), items_used[0])
-    turned = [step.into(item, main.order) for item in items_used]
-    same = all(text == item.text for text, item in zip(turned, items_used, strict=True))
-    if not same and whole.text.startswith(("[", "(")) and len(items) == len(items_used):
-        text = f"[{', '.join(turned)}]"
-    elif same:
-        text = whole.text
-    else:
-        raise NoRule("cat of a list whose tensors have several orders of axes")
-    axis = step.axis(main, step.argument(1, "dim", "axis"), 0)
-    layout = Layout(main.order, step.debts(*items_used))
-    return step.gives(f"ops.concatenate({text}, axis={axis})", layout)
-
-
-@rule("stack")
-def stack(step: Step) -> Operand:
-    """Tensors joined along a new axis."""
-    whole, items = _listed(step)
-    order = items[0].order
-    if any(step.into(item, order) != item.text for item in items):
-        raise NoRule("stack of tensors in several orders of axes")
-    axis = step.constant(1, "dim", "axis", default=0)
-    at = place_of_new(order, axis)
-    layout = Layout(with_axis(order, axis, at), step.debts(*items))
-    text = step.text(1, "dim", "axis", default="0") if at == axis % (len(order) + 1) else str(at)
-    return step.gives(f"ops.stack({whole.text}, axis={text})", layout)
-
-
-@rule("unbind")
-def unbind(step: Step) -> Operand:
-    """One tensor for each index of an axis."""
-    tensor, dim = step.tensor, step.argument(1, "dim")
-    axis = 0 if dim is None else dim.value
-    layout = tensor.layout or Layout(tensor.order)
-    text = f"ops.unstack({tensor.text}, axis={step.axis(tensor, dim, 0)})"
-    return step.gives(text, layout.into(without(tensor.order, [axis])))
-
-
-@rule("chunk", "split", "split_with_sizes", "tensor_split")
-def split(step: Step) -> Operand:
-    """Parts of one axis."""
-    tensor, dim = step.tensor, step.argument(2, "dim")
-    axis = step.axis(tensor, dim, 0)
-    total, sizes = tensor.value.shape[0 if dim is None else dim.value], []
-    for part in step.value:
-        sizes.append(part.shape[0 if dim is None else dim.value])
-    given = step.argument(1, "chunks", "split_size_or_sections", "split_size", "indices_or_sections", "sections")
-    if len(set(sizes)) == 1:
-        if step.name == "chunk" and given is not None:
-            count = given.text
-        elif given is not None and isinstance(given.value, int) and step.name != "chunk" and not given.text.isdigit():
-            place = slot(tensor.order, 0 if dim is None else dim.value)
-            count = f"{tensor.text}.shape[{place - len(tensor.order) if place == len(tensor.order) - 1 else place}] // {given.text}"
-        else:
-            count = str(total // sizes[0])
-        return step.gives(f"ops.split({tensor.text}, {count}, axis={axis})")
-    if given is not None and isinstance(given.value, list | tuple) and given.items is None:
-        step.helpers.add("split_sizes")
-        return step.gives(f"split_sizes({tensor.text}, {given.text}, axis={axis})")
-    bounds = [sum(sizes[: k + 1]) for k in range(len(sizes) - 1)]
-    if given is not None and given.items is not None:
-        texts = [item.text for item in given.items]
-        bounds = [" + ".join(texts[: k + 1]) for k in range(len(texts) - 1)]  # type: ignore[misc]
-    return step.gives(f"ops.split({tensor.text}, [{', '.join(map(str, bounds))}], axis={axis})")
-
-
-@rule("roll")
-def roll(step: Step) -> Operand:
-    """Axes shifted in a circle."""
-    dims = step.argument(2, "dims")
-    return step.gives(f"ops.roll({step.tensor.text}, {step.text(1, 'shifts')}, axis={_kept(step, dims)})")
-
-
-@rule("flip")
-def flip(step: Step) -> Operand:
-    """Axes the other way round."""
-    dims = [operand.value for operand in step.several(1, "dims")]
-    places = sorted(slot(step.tensor.order, dim) for dim in dims)
-    return step.gives(f"ops.flip({step.tensor.text}, axis={numbers(places) if len(places) > 1 else places[0]})")
-
-
-def _kept(step: Step, dims: Operand | None) -> str:
-    """Axes in the given order, since shifts go with them."""
-    if dims is None:
-        raise NoRule(f"{step.name} of all elements in a row")
-    order = step.tensor.order
-    values = [dims.value] if isinstance(dims.value, int) else list(dims.value)
-    places = [slot(order, value) for value in values]
-    if places == values:
-        return dims.text
-    return str(places[0]) if isinstance(dims.value, int) else numbers(places)
-
-
-@rule("expand", "expand_as", "broadcast_to")
-def expand(step: Step) -> Operand:
-    """Axes of size 1 made longer; new axes in front."""
-    tensor, after = step.tensor, step.value.shape
-    own = tensor.value.shape
-    new = len(after) - len(own)
-    order: Order = (*range(new), *(axis + new for axis in tensor.order))
-    if step.name == "expand_as":
-        like = step.argument(1, "other")
-        if like is None:
-            raise NoRule("expand_as without a tensor")
-        text = step.into(tensor, like.order) if not new else tensor.text
-        if new and like.order != order:
-            raise NoRule("expand_as between two orders of axes")
-        return step.gives(f"ops.broadcast_to({text}, ops.shape({like.text}))", like.layout)
-    sizes = [operand.text for operand in step.several(1, "size", "shape")]
-    if len(sizes) != len(after):
-        raise NoRule("expand to sizes that are not written one by one")
-    layout = (tensor.layout or Layout(tensor.order)).into(order)
-    texts = []
-    for axis in order:
-        size = sizes[axis]
-        if size.replace(" ", "") == "-1":
-            place = tensor.order.index(axis - new)
-            size = f"ops.shape({tensor.text})[{place}]"
-        texts.append(size)
-    return step.gives(f"ops.broadcast_to({tensor.text}, {numbers(texts)})", layout)
-
-
-@rule("repeat", "tile")
-def repeat(step: Step) -> Operand:
-    """Copies along axes."""
-    tensor, after = step.tensor, step.value.shape
-    new = len(after) - len(tensor.value.shape)
-    order: Order = (*range(new), *(axis + new for axis in tensor.order))
-    counts = [operand.text for operand in step.several(1, "repeats", "dims")]
-    layout = (tensor.layout or Layout(tensor.order)).into(order)
-    return step.gives(f"ops.tile({tensor.text}, {numbers([counts[axis] for axis in order])})", layout)

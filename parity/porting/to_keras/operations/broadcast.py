@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parity.porting.to_keras.layout.axes import Order, identity, tail
-from parity.porting.to_keras.layout.operands import Layout, Operand, Rewrite
+from parity.porting.to_keras.layout.operands import Layout, Operand, RewriteError
 from parity.porting.to_keras.operations.step import Step
 
 
@@ -17,7 +17,9 @@ def together(step: Step, operands: list[Operand]) -> tuple[list[str], Layout | N
         return [operand.text for operand in operands], None
     rank = max(len(operand.value.shape) for operand in tensors)
     full = [operand for operand in tensors if len(operand.value.shape) == rank]
-    full.sort(key=lambda operand: (_small(operand), operand.layout is not None and bool(operand.layout.debts)))
+    full.sort(
+        key=lambda operand: (_small(operand), operand.layout is not None and bool(operand.layout.debts))
+    )
     main = full[0]
     mixed = main.layout.mixed if main.layout is not None else ()
     order = main.order
@@ -39,7 +41,7 @@ def _fitted(step: Step, operand: Operand, order: Order, mixed: tuple[int, ...]) 
     if own_mixed != mixed and any(sizes[axis] != 1 for axis in (*own_mixed, *(a for a in mixed if a < own))):
         debts = step.debts(*[o for o in step.operands if o.is_tensor])
         if debts:
-            raise Rewrite(debts[-1])
+            raise RewriteError(debts[-1])
     wanted = tail(order, own)
     if operand.order == wanted and _aligned(order, own, sizes):
         return operand.text
@@ -54,7 +56,9 @@ def _fitted(step: Step, operand: Operand, order: Order, mixed: tuple[int, ...]) 
     text = step.into(operand, identity(own) if operand.layout is None else wanted)
     if _aligned(order, own, sizes):
         return text
-    shape = ", ".join("1" if a < rank - own else f"ops.shape({operand.text})[{wanted.index(a - rank + own)}]" for a in order)
+    shape = ", ".join(
+        "1" if a < rank - own else f"ops.shape({operand.text})[{wanted.index(a - rank + own)}]" for a in order
+    )
     return f"ops.reshape({text}, ({shape}))"
 
 

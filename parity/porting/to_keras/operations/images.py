@@ -7,7 +7,7 @@ from typing import Any
 
 from parity.porting.to_keras.layout.axes import channels_last, slot
 from parity.porting.to_keras.layout.operands import Layout, Operand, numbers
-from parity.porting.to_keras.operations.step import RULES, NoRule, Step, rule
+from parity.porting.to_keras.operations.step import RULES, NoRuleError, Step, rule
 
 
 def image(step: Step) -> tuple[str, Layout]:
@@ -31,7 +31,7 @@ def helped(name: str, *arguments: tuple[int, tuple[str, ...], str]) -> Callable[
         allowed = {known for _, names, _ in arguments for known in names}
         unknown = set(step.named) - allowed - {"input"}
         if unknown:
-            raise NoRule(f"{step.name} with {', '.join(sorted(unknown))}")
+            raise NoRuleError(f"{step.name} with {', '.join(sorted(unknown))}")
         parts = [text]
         for index, names, target in arguments:
             found = step.argument(index, *names)
@@ -46,7 +46,12 @@ def _default(value: Any) -> bool:
     return value is None or value is False
 
 
-_SIZES = ((3, ("stride",), "stride"), (4, ("padding",), "padding"), (5, ("dilation",), "dilation"), (6, ("groups",), "groups"))
+_SIZES = (
+    (3, ("stride",), "stride"),
+    (4, ("padding",), "padding"),
+    (5, ("dilation",), "dilation"),
+    (6, ("groups",), "groups"),
+)
 _WEIGHTS = ((1, ("weight",), "weight"), (2, ("bias",), "bias"))
 RULES["conv2d"] = RULES["conv1d"] = RULES["conv3d"] = helped("convolution", *_WEIGHTS, *_SIZES)
 RULES["conv_transpose2d"] = helped(
@@ -69,7 +74,11 @@ RULES["batch_norm"] = helped(
     (7, ("eps",), "epsilon"),
 )
 RULES["group_norm"] = helped(
-    "group_norm", (1, ("num_groups",), "groups"), (2, ("weight",), "weight"), (3, ("bias",), "bias"), (4, ("eps",), "epsilon")
+    "group_norm",
+    (1, ("num_groups",), "groups"),
+    (2, ("weight",), "weight"),
+    (3, ("bias",), "bias"),
+    (4, ("eps",), "epsilon"),
 )
 RULES["max_pool2d"] = helped(
     "max_pool",
@@ -88,7 +97,13 @@ RULES["avg_pool2d"] = helped(
 RULES["pixel_shuffle"] = helped("pixel_shuffle", (1, ("upscale_factor",), "factor"))
 
 
-@rule("adaptive_avg_pool2d", "adaptive_max_pool2d", "adaptive_avg_pool1d", "adaptive_max_pool1d", "adaptive_avg_pool3d")
+@rule(
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "adaptive_avg_pool1d",
+    "adaptive_max_pool1d",
+    "adaptive_avg_pool3d",
+)
 def adaptive(step: Step) -> Operand:
     """A pooling to a given size; to one pixel it is a mean or a maximum."""
     text, layout = image(step)
@@ -97,7 +112,9 @@ def adaptive(step: Step) -> Operand:
     size = step.constant(1, "output_size")
     if all(s == 1 for s in ((size,) if isinstance(size, int) else size)):
         axes = tuple(range(1, rank - 1))
-        return step.gives(f"ops.{name}({text}, axis={numbers(axes) if len(axes) > 1 else 1}, keepdims=True)", layout)
+        return step.gives(
+            f"ops.{name}({text}, axis={numbers(axes) if len(axes) > 1 else 1}, keepdims=True)", layout
+        )
     step.helpers.add(f"adaptive_{name}_pool")
     return step.gives(f"adaptive_{name}_pool({text}, {step.text(1, 'output_size')})", layout)
 
@@ -110,7 +127,7 @@ def interpolate(step: Step) -> Operand:
     size, factor = step.argument(1, "size"), step.argument(2, "scale_factor")
     corners = step.constant(4, "align_corners", default=False)
     if step.constant(6, "antialias", default=False):
-        raise NoRule("interpolate with antialias=True")
+        raise NoRuleError("interpolate with antialias=True")
     step.helpers.add("interpolate")
     parts = [text]
     if size is not None and size.value is not None:
@@ -119,7 +136,7 @@ def interpolate(step: Step) -> Operand:
         parts.append(f"scale_factor={factor.text}")
     parts.append(f"mode={step.text(3, 'mode', default=repr('nearest')).replace(chr(39), chr(34))}")
     if mode not in ("nearest", "bilinear", "bicubic", "nearest-exact"):
-        raise NoRule(f"interpolate with mode={mode!r}")
+        raise NoRuleError(f"interpolate with mode={mode!r}")
     if corners:
         parts.append("align_corners=True")
     return step.gives(f"interpolate({', '.join(parts)})", layout)
@@ -131,17 +148,19 @@ def pad(step: Step) -> Operand:
     tensor, pads = step.tensor, step.argument(1, "pad")
     mode = step.constant(2, "mode", default="constant")
     if pads is None:
-        raise NoRule("pad without widths")
+        raise NoRuleError("pad without widths")
     rank, values = len(tensor.value.shape), list(pads.value)
-    texts = [item.text for item in pads.items] if pads.items is not None else [
-        f"{pads.text}[{k}]" for k in range(len(values))
-    ]
+    texts = (
+        [item.text for item in pads.items]
+        if pads.items is not None
+        else [f"{pads.text}[{k}]" for k in range(len(values))]
+    )
     pairs = {rank - 1 - k // 2: f"({texts[k]}, {texts[k + 1]})" for k in range(0, len(values), 2)}
     widths = numbers([pairs.get(axis, "(0, 0)") for axis in tensor.order])
     names = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     extra = "" if mode == "constant" else f', mode="{names[mode]}"'
     if mode in ("replicate", "circular"):
-        raise NoRule(f"pad with mode={mode!r}, which keras.ops has not on every backend")
+        raise NoRuleError(f"pad with mode={mode!r}, which keras.ops has not on every backend")
     fill = step.argument(3, "value")
     if fill is not None and fill.value not in (None, 0) and mode == "constant":
         extra = f", constant_values={fill.text}"
@@ -151,4 +170,4 @@ def pad(step: Step) -> Operand:
 @rule("unfold")
 def unfold(step: Step) -> Operand:
     """Tensor.unfold has no counterpart in keras.ops."""
-    raise NoRule(f"unfold along axis {slot(step.tensor.order, 0)}")
+    raise NoRuleError(f"unfold along axis {slot(step.tensor.order, 0)}")

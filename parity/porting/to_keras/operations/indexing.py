@@ -8,8 +8,8 @@ from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
 from parity.porting.to_keras.layout.axes import identity, place_of_new, with_axis, without
-from parity.porting.to_keras.layout.operands import Layout, Operand, Rewrite, atom
-from parity.porting.to_keras.operations.step import NoRule, Step
+from parity.porting.to_keras.layout.operands import Layout, Operand, RewriteError, atom
+from parity.porting.to_keras.operations.step import NoRuleError, Step
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,12 @@ def subscript(step: Step, parts: Sequence[Index]) -> Operand:
     plain = order == identity(rank)
     if plain and any(part.kind == "ellipsis" for part in parts):
         texts = [part.text for part in parts]
-    elif len(order) - len(texts) == 0 and texts.count(":") == len(texts) - 1 and len(texts) > 2 and texts[-1] != ":":
+    elif (
+        len(order) - len(texts) == 0
+        and texts.count(":") == len(texts) - 1
+        and len(texts) > 2
+        and texts[-1] != ":"
+    ):
         texts = ["...", texts[-1]]
     return step.gives(f"{atom(tensor.text)}[{', '.join(texts)}]", layout.into(kept))
 
@@ -78,16 +83,16 @@ def _by_tensor(step: Step, parts: Sequence[Index], used: int) -> Operand:
     order = tensor.order
     if order != identity(rank):
         if tensor.layout is not None and tensor.layout.debts:
-            raise Rewrite(tensor.layout.debts[-1])
-        raise NoRule("a subscript by tensors on an image whose axes Keras has in another order")
+            raise RewriteError(tensor.layout.debts[-1])
+        raise NoRuleError("a subscript by tensors on an image whose axes Keras has in another order")
     chosen = [k for k, part in enumerate(parts) if part.kind == "tensor"]
     if len(chosen) != 1 or any(part.kind not in ("slice", "ellipsis", "tensor") for part in parts):
-        raise NoRule("a subscript by several tensors")
+        raise NoRuleError("a subscript by several tensors")
     part = parts[chosen[0]]
     if isinstance(part.value, SeenTensor) and part.value.dtype == "bool":
-        raise NoRule("a subscript by a mask, whose result has a size that depends on values")
+        raise NoRuleError("a subscript by a mask, whose result has a size that depends on values")
     if any(p.kind == "slice" and p.text.replace(" ", "") != ":" for p in parts):
-        raise NoRule("a subscript by a tensor and a range")
+        raise NoRuleError("a subscript by a tensor and a range")
     before = parts[: chosen[0]]
     axis = chosen[0] if all(p.kind == "slice" for p in before) else chosen[0] - 1 + rank - used
     layout = Layout(identity(len(step.value.shape)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from parity.porting.to_keras.layout.axes import identity
 from parity.porting.to_keras.layout.operands import Layout, Operand, numbers
 from parity.porting.to_keras.operations.pointwise import dtype_text
-from parity.porting.to_keras.operations.step import NoRule, Step, rule
+from parity.porting.to_keras.operations.step import NoRuleError, Step, rule
 
 
 def _dtype(step: Step) -> str:
@@ -20,7 +20,7 @@ def _natural(step: Step) -> Layout:
 def filled(step: Step) -> Operand:
     """A new tensor; sizes one by one or as a tuple."""
     if step.name.startswith("rand"):
-        raise NoRule(f"{step.name}: random values are drawn otherwise in Keras")
+        raise NoRuleError(f"{step.name}: random values are drawn otherwise in Keras")
     name = "zeros" if step.name == "empty" else step.name
     sizes = step.several(0, "size")
     whole = step.argument(0, "size")
@@ -72,7 +72,9 @@ def linspace(step: Step) -> Operand:
 @rule("eye")
 def eye(step: Step) -> Operand:
     """The identity matrix."""
-    return step.gives(f"ops.eye({', '.join(o.text for o in step.operands)}, dtype={_dtype(step)})", _natural(step))
+    return step.gives(
+        f"ops.eye({', '.join(o.text for o in step.operands)}, dtype={_dtype(step)})", _natural(step)
+    )
 
 
 @rule("tensor", "as_tensor", "scalar_tensor")

@@ -6,15 +6,11 @@ from collections.abc import Callable
 
 from parity.porting.to_keras.layout.operands import Operand, atom
 from parity.porting.to_keras.operations.broadcast import together
-from parity.porting.to_keras.operations.step import RULES, NoRule, Step, rule
+from parity.porting.to_keras.operations.step import RULES, NoRuleError, Step, rule
 
-SAME = {
-    name: name
-    for name in (
-        "abs arccos arcsin arctan arctanh ceil cos cosh erf erfinv exp expm1 floor isfinite isinf isnan log log10 log1p "
-        "log2 logical_not relu relu6 round rsqrt sigmoid sign silu sin sinh softplus softsign sqrt square tan tanh"
-    ).split()
-} | {
+_ONE = """abs arccos arcsin arctan arctanh ceil cos cosh erf erfinv exp expm1 floor isfinite isinf isnan log log10
+    log1p log2 logical_not relu relu6 round rsqrt sigmoid sign silu sin sinh softplus softsign sqrt square tan tanh"""
+SAME = dict.fromkeys(_ONE.split(), "") | {
     "acos": "arccos",
     "asin": "arcsin",
     "atan": "arctan",
@@ -57,7 +53,7 @@ def _operator(sign: str) -> Callable[[Step], Operand]:
     def apply(step: Step) -> Operand:
         left, right = step.argument(0, "input"), step.argument(1, "other", "exponent")
         if left is None or right is None or "rounding_mode" in step.named:
-            raise NoRule(f"{step.name} with these arguments")
+            raise NoRuleError(f"{step.name} with these arguments")
         (a, b), layout = together(step, [left, right])
         factor = step.argument(2, "alpha")
         b = atom(b) if factor is None else f"{atom(factor.text)} * {atom(b)}"
@@ -69,14 +65,14 @@ def _operator(sign: str) -> Callable[[Step], Operand]:
 def _named(keras_name: str) -> Callable[[Step], Operand]:
     def apply(step: Step) -> Operand:
         if len(step.operands) + len(step.named) != 2:
-            raise NoRule(f"{step.name} with these arguments")
+            raise NoRuleError(f"{step.name} with these arguments")
         texts, layout = together(step, [*step.operands, *step.named.values()])
         return step.gives(f"ops.{keras_name}({', '.join(texts)})", layout)
 
     return apply
 
 
-RULES.update({name: _simple(keras_name) for name, keras_name in SAME.items()})
+RULES.update({name: _simple(keras_name or name) for name, keras_name in SAME.items()})
 RULES.update({name: _operator(sign) for name, sign in TWO.items()})
 RULES.update({name: _named(name) for name in TWO_NAMED})
 
@@ -118,7 +114,9 @@ def slope(step: Step) -> Operand:
     """Activations with one number."""
     name, default = ("negative_slope", "0.01") if step.name == "leaky_relu" else ("alpha", "1.0")
     keras_name = "negative_slope" if step.name == "leaky_relu" else "alpha"
-    return step.gives(f"ops.{step.name}({step.tensor.text}, {keras_name}={step.text(1, name, default=default)})")
+    return step.gives(
+        f"ops.{step.name}({step.tensor.text}, {keras_name}={step.text(1, name, default=default)})"
+    )
 
 
 @rule("mish")
@@ -132,8 +130,10 @@ def clamp(step: Step) -> Operand:
     """Values between two bounds, each of which may be missing."""
     low, high = step.argument(1, "min", "min_val"), step.argument(2, "max", "max_val")
     if step.name == "hardtanh":
-        return step.gives(f"ops.clip({step.tensor.text}, {step.text(1, 'min_val', default='-1.0')}, "
-                          f"{step.text(2, 'max_val', default='1.0')})")
+        return step.gives(
+            f"ops.clip({step.tensor.text}, {step.text(1, 'min_val', default='-1.0')}, "
+            f"{step.text(2, 'max_val', default='1.0')})"
+        )
     if step.name == "clamp_max":
         low, high = None, low
     low = None if low is None or low.value is None else low
@@ -144,7 +144,7 @@ def clamp(step: Step) -> Operand:
         return step.gives(f"ops.maximum({step.tensor.text}, {low.text})")
     if high is not None:
         return step.gives(f"ops.minimum({step.tensor.text}, {high.text})")
-    raise NoRule("clamp without a bound")
+    raise NoRuleError("clamp without a bound")
 
 
 @rule("where")
@@ -152,7 +152,7 @@ def where(step: Step) -> Operand:
     """Two tensors by a condition."""
     operands = list(step.operands)
     if len(operands) != 3:
-        raise NoRule("where with a condition alone")
+        raise NoRuleError("where with a condition alone")
     texts, layout = together(step, operands)
     return step.gives(f"ops.where({', '.join(texts)})", layout)
 
@@ -162,7 +162,7 @@ def masked_fill(step: Step) -> Operand:
     """A value where a mask is true."""
     mask = step.argument(1, "mask")
     if mask is None:
-        raise NoRule("masked_fill without a mask")
+        raise NoRuleError("masked_fill without a mask")
     (tensor, chosen), layout = together(step, [step.tensor, mask])
     return step.gives(f"ops.where({chosen}, {step.text(2, 'value')}, {tensor})", layout)
 
@@ -172,12 +172,14 @@ def addcmul(step: Step) -> Operand:
     """x + value * a * b, or a / b."""
     first, second = step.argument(1, "tensor1"), step.argument(2, "tensor2")
     if first is None or second is None:
-        raise NoRule(f"{step.name} with these arguments")
+        raise NoRuleError(f"{step.name} with these arguments")
     (x, a, b), layout = together(step, [step.tensor, first, second])
     factor = step.named.get("value")
     sign = "*" if step.name == "addcmul" else "/"
     product = f"{atom(a)} {sign} {atom(b)}"
-    return step.gives(f"{atom(x)} + {product if factor is None else f'{atom(factor.text)} * {product}'}", layout)
+    return step.gives(
+        f"{atom(x)} + {product if factor is None else f'{atom(factor.text)} * {product}'}", layout
+    )
 
 
 @rule("lerp")
@@ -185,7 +187,7 @@ def lerp(step: Step) -> Operand:
     """From one tensor to another."""
     end, weight = step.argument(1, "end"), step.argument(2, "weight")
     if end is None or weight is None:
-        raise NoRule("lerp with these arguments")
+        raise NoRuleError("lerp with these arguments")
     (a, b, w), layout = together(step, [step.tensor, end, weight])
     return step.gives(f"{atom(a)} + {atom(w)} * ({atom(b)} - {atom(a)})", layout)
 
@@ -194,7 +196,7 @@ def lerp(step: Step) -> Operand:
 def dropout(step: Step) -> Operand:
     """Dropout as a function, in training alone."""
     if step.name == "alpha_dropout":
-        raise NoRule("alpha_dropout as a function")
+        raise NoRuleError("alpha_dropout as a function")
     step.helpers.add("dropout")
     rate = step.text(1, "p", default="0.5")
     training = step.text(2, "training", default="training")

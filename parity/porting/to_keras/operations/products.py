@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from parity.porting.to_keras.layout.axes import Order, identity
-from parity.porting.to_keras.layout.operands import Layout, Operand, Rewrite
-from parity.porting.to_keras.operations.step import NoRule, Step, rule
+from parity.porting.to_keras.layout.operands import Layout, Operand, RewriteError
+from parity.porting.to_keras.operations.step import NoRuleError, Step, rule
 
 
 def _swapped(rank: int) -> Order:
@@ -17,11 +17,18 @@ def matmul(step: Step) -> Operand:
     left, right = step.operands[0], step.operands[1] if len(step.operands) > 1 else step.named["other"]
     ranks = len(left.value.shape), len(right.value.shape)
     debts = step.debts(left, right)
-    if min(ranks) >= 2 and left.order == _swapped(ranks[0]) and right.order == _swapped(ranks[1]) and ranks[0] == ranks[1]:
+    if (
+        min(ranks) >= 2
+        and left.order == _swapped(ranks[0])
+        and right.order == _swapped(ranks[1])
+        and ranks[0] == ranks[1]
+    ):
         text = f"ops.matmul({right.text}, {left.text})"
         return step.gives(text, Layout(_swapped(ranks[0]), debts))
     a, b = _rows(step, left), step.as_torch(right)
-    order = left.order if left.order[-1] == ranks[0] - 1 and ranks[1] == 2 else identity(len(step.value.shape))
+    order = (
+        left.order if left.order[-1] == ranks[0] - 1 and ranks[1] == 2 else identity(len(step.value.shape))
+    )
     return step.gives(f"ops.matmul({a}, {b})", Layout(order, debts if order != identity(len(order)) else ()))
 
 
@@ -38,17 +45,20 @@ def einsum(step: Step) -> Operand:
     """The letters follow the axes: nothing is transposed."""
     formula = step.operands[0]
     if not isinstance(formula.value, str) or "..." in formula.value or "->" not in formula.value:
-        raise NoRule("einsum with a formula that is not written out")
+        raise NoRuleError("einsum with a formula that is not written out")
     operands = list(step.operands[1:])
     if len(operands) == 1 and operands[0].items is not None:
         operands = list(operands[0].items)
     inputs, output = formula.value.replace(" ", "").split("->")
     names = inputs.split(",")
-    turned = ["".join(name[axis] for axis in operand.order) for name, operand in zip(names, operands, strict=True)]
+    turned = [
+        "".join(name[axis] for axis in operand.order) for name, operand in zip(names, operands, strict=True)
+    ]
     same = turned == names
     text = formula.text if same else f'"{",".join(turned)}->{output}"'
     return step.gives(
-        f"ops.einsum({text}, {', '.join(operand.text for operand in operands)})", Layout(identity(len(output)))
+        f"ops.einsum({text}, {', '.join(operand.text for operand in operands)})",
+        Layout(identity(len(output))),
     )
 
 
@@ -56,7 +66,7 @@ def einsum(step: Step) -> Operand:
 def added_product(step: Step) -> Operand:
     """x + a @ b."""
     if step.named:
-        raise NoRule(f"{step.name} with factors")
+        raise NoRuleError(f"{step.name} with factors")
     x, a, b = (step.as_torch(operand) for operand in step.operands[:3])
     return step.gives(f"{x} + ops.matmul({a}, {b})", Layout(identity(len(step.value.shape))))
 
@@ -66,7 +76,7 @@ def linear(step: Step) -> Operand:
     """A dense layer as a function; the weight has torch's shape."""
     tensor, weight, bias = step.tensor, step.argument(1, "weight"), step.argument(2, "bias")
     if weight is None:
-        raise NoRule("linear without a weight")
+        raise NoRuleError("linear without a weight")
     order = last_axis_last(step, tensor)
     text = f"ops.matmul({step.into(tensor, order)}, ops.transpose({weight.text}))"
     if bias is not None and bias.value is not None:
@@ -85,17 +95,19 @@ def embedding(step: Step) -> Operand:
     """Rows of a table by indices."""
     index, table = step.operands[0], step.argument(1, "weight")
     if table is None:
-        raise NoRule("embedding without a table")
-    return step.gives(f"ops.take({table.text}, {index.text}, axis=0)", Layout((*index.order, len(index.order))))
+        raise NoRuleError("embedding without a table")
+    return step.gives(
+        f"ops.take({table.text}, {index.text}, axis=0)", Layout((*index.order, len(index.order)))
+    )
 
 
 @rule("scaled_dot_product_attention")
 def attention(step: Step) -> Operand:
     """Written out in a function that the port brings along."""
     if step.constant(5, "is_causal", default=False):
-        raise NoRule("scaled_dot_product_attention with is_causal=True")
+        raise NoRuleError("scaled_dot_product_attention with is_causal=True")
     if step.constant(7, "enable_gqa", default=False):
-        raise NoRule("scaled_dot_product_attention with enable_gqa=True")
+        raise NoRuleError("scaled_dot_product_attention with enable_gqa=True")
     step.helpers.update(("scaled_dot_product_attention", "dropout"))
     texts = [step.as_torch(operand) for operand in step.operands[:3]]
     mask = step.argument(3, "attn_mask")
@@ -121,7 +133,7 @@ def layer_norm(step: Step) -> Operand:
     rank = len(order)
     if order[rank - count :] != tuple(range(rank - count, rank)):
         if tensor.layout is not None and tensor.layout.debts:
-            raise Rewrite(tensor.layout.debts[-1])
+            raise RewriteError(tensor.layout.debts[-1])
         order = identity(rank)
     step.helpers.add("layer_norm")
     axes = "-1" if count == 1 else str(tuple(range(-count, 0)))
@@ -136,5 +148,7 @@ def rms_norm(step: Step) -> Operand:
     """Over the last axis."""
     order = last_axis_last(step, step.tensor)
     step.helpers.add("rms_norm")
-    text = f"rms_norm({step.into(step.tensor, order)}, {step.text(2, 'weight')}, epsilon={step.text(3, 'eps')})"
+    text = (
+        f"rms_norm({step.into(step.tensor, order)}, {step.text(2, 'weight')}, epsilon={step.text(3, 'eps')})"
+    )
     return step.gives(text, Layout(order, step.debts(step.tensor)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from parity.porting.to_keras.layout.axes import identity, slot, without
 from parity.porting.to_keras.layout.operands import Layout, Operand
-from parity.porting.to_keras.operations.step import RULES, NoRule, Step, rule
+from parity.porting.to_keras.operations.step import RULES, NoRuleError, Step, rule
 
 REDUCED = {
     "mean": "mean",
@@ -56,21 +56,26 @@ def extreme(step: Step) -> Operand:
         return step.gives(f"ops.{step.name}({step.tensor.text})", Layout(()))
     if second.is_tensor:
         return RULES["maximum" if step.name == "max" else "minimum"](step)
-    raise NoRule(f"{step.name} along an axis, with indices")
+    raise NoRuleError(f"{step.name} along an axis, with indices")
 
 
 @rule("var", "std", "var_mean")
 def variance(step: Step) -> Operand:
     """The biased ones; torch's default divides by n - 1."""
     if step.name == "var_mean":
-        raise NoRule("var_mean: mean and var are written apart")
-    biased = step.constant(2, "unbiased", default=True) is False or step.named.get("correction", Operand(1, "")).value == 0
+        raise NoRuleError("var_mean: mean and var are written apart")
+    biased = (
+        step.constant(2, "unbiased", default=True) is False
+        or step.named.get("correction", Operand(1, "")).value == 0
+    )
     tensor, dims = step.tensor, step.argument(1, "dim", "axis")
     if isinstance(dims, Operand) and isinstance(dims.value, bool):
         biased, dims = not dims.value, None
     axes = step.axes(tensor, dims)
     keep = step.named.get("keepdim") or (step.operands[3] if len(step.operands) > 3 else None)
-    text = tensor.text + ("" if axes is None else f", axis={axes}") + (f", keepdims={keep.text}" if keep else "")
+    text = (
+        tensor.text + ("" if axes is None else f", axis={axes}") + (f", keepdims={keep.text}" if keep else "")
+    )
     rank = len(tensor.value.shape)
     if dims is None or dims.value is None:
         gone = list(range(rank))
@@ -107,8 +112,10 @@ def where_extreme(step: Step) -> Operand:
     if step.name == "argsort":
         return step.gives(f"ops.argsort({tensor.text}, axis={axis})", layout)
     if dim is None:
-        raise NoRule(f"{step.name} over all elements")
-    return step.gives(f"ops.{step.name}({tensor.text}, axis={axis})", layout.into(without(tensor.order, [dim.value])))
+        raise NoRuleError(f"{step.name} over all elements")
+    return step.gives(
+        f"ops.{step.name}({tensor.text}, axis={axis})", layout.into(without(tensor.order, [dim.value]))
+    )
 
 
 @rule("norm", "vector_norm")
@@ -122,7 +129,7 @@ def norm(step: Step) -> Operand:
     gone = [] if dims is None else [dims.value] if isinstance(dims.value, int) else list(dims.value)
     order = tensor.order if keep is not None and keep.value else without(tensor.order, gone)
     if axes is None:
-        raise NoRule("norm over all elements")
+        raise NoRuleError("norm over all elements")
     return step.gives(
         f"ops.norm({tensor.text}, ord={power}, axis={axes}{', keepdims=True' if keep is not None and keep.value else ''})",
         layout.into(order),
@@ -136,9 +143,11 @@ def normalize(step: Step) -> Operand:
     axis = step.axis(step.tensor, step.argument(2, "dim"), 1)
     power = step.constant(1, "p", default=2.0)
     if power != 2:
-        raise NoRule(f"normalize with p={power}")
+        raise NoRuleError(f"normalize with p={power}")
     eps = step.argument(3, "eps")
-    return step.gives(f"normalize({step.tensor.text}, axis={axis}{'' if eps is None else f', epsilon={eps.text}'})")
+    return step.gives(
+        f"normalize({step.tensor.text}, axis={axis}{'' if eps is None else f', epsilon={eps.text}'})"
+    )
 
 
 @rule("gather", "take_along_dim")
@@ -147,10 +156,11 @@ def gather(step: Step) -> Operand:
     dims = step.constant(1, "dim") if step.name == "gather" else step.constant(2, "dim")
     index = step.argument(2, "index") if step.name == "gather" else step.argument(1, "indices")
     if index is None or not index.is_tensor:
-        raise NoRule(f"{step.name} without indices")
+        raise NoRuleError(f"{step.name} without indices")
     order = step.tensor.order
     return step.gives(
-        f"ops.take_along_axis({step.tensor.text}, {step.into(index, order)}, axis={slot(order, dims)})", step.tensor.layout
+        f"ops.take_along_axis({step.tensor.text}, {step.into(index, order)}, axis={slot(order, dims)})",
+        step.tensor.layout,
     )
 
 
@@ -158,7 +168,9 @@ def gather(step: Step) -> Operand:
 def index_select(step: Step) -> Operand:
     """Whole slices by indices."""
     axis = step.axis(step.tensor, step.argument(1, "dim"))
-    return step.gives(f"ops.take({step.tensor.text}, {step.text(2, 'index')}, axis={axis})", step.tensor.layout)
+    return step.gives(
+        f"ops.take({step.tensor.text}, {step.text(2, 'index')}, axis={axis})", step.tensor.layout
+    )
 
 
 @rule("topk")
@@ -166,7 +178,7 @@ def topk(step: Step) -> Operand:
     """The largest values and their places, along the last axis."""
     tensor, dim = step.tensor, step.constant(2, "dim", default=-1)
     if slot(tensor.order, dim) != len(tensor.order) - 1:
-        raise NoRule("topk along an axis that is not the last")
+        raise NoRuleError("topk along an axis that is not the last")
     return step.gives(f"ops.top_k({tensor.text}, {step.text(1, 'k')})", tensor.layout)
 
 

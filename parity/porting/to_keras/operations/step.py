@@ -8,12 +8,12 @@ from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
 from parity.porting.to_keras.layout.axes import Order, identity, moved, slot
-from parity.porting.to_keras.layout.operands import Layout, Operand, Place, Rewrite, atom, numbers
+from parity.porting.to_keras.layout.operands import Layout, Operand, Place, RewriteError, atom, numbers
 
 LITERAL = (int, float, str, bool, type(None))
 
 
-class NoRule(Exception):
+class NoRuleError(Exception):
     """An operation, or a way to call it, has no counterpart; the text says why."""
 
 
@@ -28,7 +28,6 @@ class Step:
         value: the result as it was recorded.
         place: where it is written.
         tries: how often this place was found to owe a transpose that something further on needs.
-        method: whether it is written as a method of its first operand.
     """
 
     name: str
@@ -39,6 +38,8 @@ class Step:
     tries: int
     helpers: set[str] = field(default_factory=set)  # functions that the port must bring along
     given: list[tuple[SeenTensor, Layout]] = field(default_factory=list)
+    before: list[tuple[str, str]] = field(default_factory=list)  # (name, text) of what is assigned in front
+    target: str = "inner"  # the name for it: what the statement assigns to
 
     def argument(self, index: int, *names: str) -> Operand | None:
         """An operand by position or by one of its names; None where it is not given."""
@@ -56,6 +57,13 @@ class Step:
         found = self.argument(index, *names)
         return default if found is None else found.text
 
+    def named_text(self, text: str) -> str:
+        """A text that is used more than once: a name, which is assigned in front where it is none."""
+        if text.replace(".", "").replace("_", "").isalnum() and not text.isdigit():
+            return text
+        self.before.append((self.target, text))
+        return self.target
+
     def several(self, first: int, *names: str) -> list[Operand]:
         """Operands that torch takes one by one or as one list, such as sizes."""
         found = self.argument(first, *names)
@@ -72,22 +80,22 @@ class Step:
         """The first operand, which must be a tensor."""
         found = self.argument(0, "input", "self", "x")
         if found is None or not found.is_tensor:
-            raise NoRule(f"{self.name} of something that is no tensor")
+            raise NoRuleError(f"{self.name} of something that is no tensor")
         return found
 
     def into(self, operand: Operand, order: Order) -> str:
         """The text of a tensor in the order that is needed here; a transpose where it cannot be avoided.
 
         Raises:
-            Rewrite: a place before this one left out a transpose and may write it.
+            RewriteError: a place before this one left out a transpose and may write it.
         """
         layout = operand.layout or Layout(identity(len(operand.value.shape)))
         if layout.order == order and not layout.mixed:
             return operand.text
         if layout.debts:
-            raise Rewrite(layout.debts[-1])
+            raise RewriteError(layout.debts[-1])
         if layout.mixed:
-            raise NoRule(f"{self.name} of a flattened image whose features Keras holds in another order")
+            raise NoRuleError(f"{self.name} of a flattened image whose features Keras holds in another order")
         sizes = operand.value.shape
         if [a for a in layout.order if sizes[a] != 1] == [a for a in order if sizes[a] != 1]:
             return f"ops.reshape({operand.text}, {self._sizes(operand, order)})"
@@ -99,7 +107,11 @@ class Step:
         places = {axis: place for place, axis in enumerate(operand.order)}
         long = [axis for axis in order if sizes[axis] != 1]
         known = [
-            "1" if sizes[axis] == 1 else "-1" if axis == long[0] else f"ops.shape({operand.text})[{places[axis]}]"
+            "1"
+            if sizes[axis] == 1
+            else "-1"
+            if axis == long[0]
+            else f"ops.shape({operand.text})[{places[axis]}]"
             for axis in order
         ]
         return numbers(known)
@@ -133,7 +145,7 @@ class Step:
         """The text of an axis, as Keras counts it."""
         value = default if dim is None else dim.value
         if value is None:
-            raise NoRule(f"{self.name} without an axis")
+            raise NoRuleError(f"{self.name} without an axis")
         return axis_text(operand.order, value, None if dim is None else dim.text)
 
     def axes(self, operand: Operand, dims: Operand | None) -> str | None:

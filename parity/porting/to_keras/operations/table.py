@@ -3,6 +3,7 @@
 from parity.porting.to_keras.operations import (
     axes_moved,
     images,
+    joining,
     making,
     pointwise,
     products,
@@ -10,6 +11,6 @@ from parity.porting.to_keras.operations import (
 )
 from parity.porting.to_keras.operations.step import RULES
 
-MODULES = (axes_moved, images, making, pointwise, products, reductions)
+MODULES = (axes_moved, images, joining, making, pointwise, products, reductions)
 
 __all__ = ["MODULES", "RULES"]
