@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parity.adapters.recording.records import FunctionCall, UserFunction
-from parity.porting.to_keras.layout.axes import Order
-from parity.porting.to_keras.layout.operands import Layout, Operand, atom
+from parity.porting.to_keras.layout.axes import AxisOrder
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom
 
-Signature = tuple[Order | None, ...]
-Edit = tuple[int, int, str]
+Signature = tuple[AxisOrder | None, ...]
+SpanEdit = tuple[int, int, str]
 
 
 @dataclass(eq=False)
@@ -28,7 +28,7 @@ class WrittenBody:
         default_factory=dict
     )  # names assigned in front of a node
     calls: list[FunctionCall] = field(default_factory=list)
-    results: list[tuple[Order | None, ...]] = field(default_factory=list)
+    results: list[tuple[AxisOrder | None, ...]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -39,7 +39,7 @@ class Body:
     written: WrittenBody
     parents: dict[ast.AST, ast.AST]
     operands: dict[ast.AST, Operand] = field(default_factory=dict)
-    shapes: dict[str, Layout | None] = field(
+    shapes: dict[str, AxisLayout | None] = field(
         default_factory=dict
     )  # local names that hold the whole shape of a tensor
     lists: dict[str, tuple[Operand, ...]] = field(default_factory=dict)
@@ -83,12 +83,12 @@ def spliced(
     """The source of a node with new texts for the nodes in it."""
     source = function.source
     start, end = source.span(node)
-    edits: list[Edit] = []
+    edits: list[SpanEdit] = []
     _collect(function, node, operands, parents, edits)
     return with_edits(source.text, start, end, edits)
 
 
-def with_edits(text: str, start: int, end: int, edits: list[Edit]) -> str:
+def with_edits(text: str, start: int, end: int, edits: list[SpanEdit]) -> str:
     """A part of a text with some spans replaced."""
     pieces, at = [], start
     for first, last, new in sorted(edits):
@@ -102,7 +102,7 @@ def _collect(
     node: ast.AST,
     operands: dict[ast.AST, Operand],
     parents: dict[ast.AST, ast.AST],
-    edits: list[Edit],
+    edits: list[SpanEdit],
 ) -> None:
     for child in ast.iter_child_nodes(node):
         if child in operands:

@@ -7,11 +7,11 @@ from typing import Any
 
 from parity.adapters.recording.records import SeenTensor, SeenValue
 from parity.porting.to_keras.bodies.body import Body
-from parity.porting.to_keras.bodies.state import State
-from parity.porting.to_keras.layout.operands import Layout, Operand, Place, atom, tensors
+from parity.porting.to_keras.bodies.state import ReadingState
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, SourcePlace, atom, tensors
 from parity.porting.to_keras.leaves_axes import torch_name
 from parity.porting.to_keras.operations.indexing import shape_part
-from parity.porting.to_keras.operations.step import NoRuleError, Step
+from parity.porting.to_keras.operations.step import BodyStep, NoRuleError
 from parity.porting.to_keras.operations.table import RULES
 
 STORAGE = {
@@ -31,17 +31,17 @@ FUNCTION = "_function_{}_"
 
 
 def step_of(
-    state: State,
+    state: ReadingState,
     body: Body,
     seen: SeenValue,
     name: str,
     operands: list[Operand],
     named: dict[str, Operand],
-) -> Step:
+) -> BodyStep:
     """A step of a body, for a rule."""
     node: Any = seen.node
-    place = Place(body.call.function.source.file, node.lineno, node.end_col_offset)
-    step = Step(name, operands, named, seen.value, place, state.tries.get(place, 0))
+    place = SourcePlace(body.call.function.source.file, node.lineno, node.end_col_offset)
+    step = BodyStep(name, operands, named, seen.value, place, state.tries.get(place, 0))
     around: Any = node
     while around in body.parents and not isinstance(around, ast.stmt):
         around = body.parents[around]
@@ -59,7 +59,7 @@ def _reads(node: ast.AST, name: str) -> int:
 class Calls:
     """Reads calls."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: ReadingState) -> None:
         self.state = state
 
     def read(self, body: Body, seen: SeenValue, nodes: Any) -> Operand:
@@ -88,7 +88,7 @@ class Calls:
             seen.value, self.ruled(body, step_of(self.state, body, seen, name, operands, named), node)
         )
 
-    def ruled(self, body: Body, step: Step, node: ast.AST) -> Operand:
+    def ruled(self, body: Body, step: BodyStep, node: ast.AST) -> Operand:
         """What the table says of an operation."""
         name = step.name
         rule = RULES.get(name) or (
@@ -100,7 +100,7 @@ class Calls:
         self.settle(body, step, node)
         return operand
 
-    def settle(self, body: Body, step: Step, node: ast.AST) -> None:
+    def settle(self, body: Body, step: BodyStep, node: ast.AST) -> None:
         """Keep what a step says of the layouts of its results."""
         for tensor, layout in step.given:
             if tensor.held is None or tensor.key not in self.state.layouts:
@@ -141,8 +141,8 @@ class Calls:
     def _size(self, body: Body, seen: SeenValue, receiver: Operand, operands: list[Operand]) -> Operand:
         text = f"ops.shape({receiver.text})"
         if len(operands) == 1:
-            return Operand(seen.value, text, shape_of=receiver.layout or Layout(receiver.order))
-        whole = Operand(receiver.value.shape, text, shape_of=receiver.layout or Layout(receiver.order))
+            return Operand(seen.value, text, shape_of=receiver.layout or AxisLayout(receiver.order))
+        whole = Operand(receiver.value.shape, text, shape_of=receiver.layout or AxisLayout(receiver.order))
         part, _ = shape_part(whole, operands[1].value, operands[1].text)
         return Operand(seen.value, part)
 

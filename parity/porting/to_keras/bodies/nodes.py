@@ -8,8 +8,8 @@ from typing import Any
 from parity.adapters.recording.records import SeenTensor, SeenValue
 from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.calls import Calls, step_of
-from parity.porting.to_keras.bodies.state import State
-from parity.porting.to_keras.layout.operands import Layout, Operand, atom, tensors
+from parity.porting.to_keras.bodies.state import ReadingState
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, tensors
 from parity.porting.to_keras.leaves_axes import torch_name
 from parity.porting.to_keras.names import attribute, method
 from parity.porting.to_keras.operations.broadcast import together
@@ -33,7 +33,7 @@ OPERATORS = {
 class Nodes:
     """What each node of a body is in Keras, read in the order of the run."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: ReadingState) -> None:
         self.state = state
         self.calls = Calls(state)
 
@@ -185,7 +185,7 @@ class Nodes:
             return self.plain(body, seen)
         if isinstance(node.op, ast.Invert | ast.Not):
             return self._ruled(body, seen, "logical_not", [operand])
-        self.state.layouts[seen.value.key] = operand.layout or Layout(operand.order)
+        self.state.layouts[seen.value.key] = operand.layout or AxisLayout(operand.order)
         return self.plain(body, seen)
 
     def _AugAssign(self, body: Body, seen: SeenValue) -> Operand:

@@ -16,10 +16,10 @@ from parity.adapters.recording.records import (
 )
 from parity.porting.to_keras.bodies.body import Signature, WrittenBody
 from parity.porting.to_keras.bodies.nodes import Nodes
-from parity.porting.to_keras.bodies.state import State
+from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.bodies.ways import Ways
-from parity.porting.to_keras.layout.axes import Order, channels_last, identity
-from parity.porting.to_keras.layout.operands import Layout, Place, RewriteError, tensors
+from parity.porting.to_keras.layout.axes import AxisOrder, channels_last, identity
+from parity.porting.to_keras.layout.operands import AxisLayout, RewriteError, SourcePlace, tensors
 from parity.porting.to_keras.leaves_axes import leaf_order, torch_name
 
 MOST_ROUNDS = 400
@@ -34,10 +34,10 @@ class Bodies:
     ways: Ways
     written: dict[tuple[UserFunction, Signature], WrittenBody]
     of_call: dict[FunctionCall, WrittenBody]
-    leaf_orders: dict[str, set[Order]]  # the orders of axes that torch's layers receive, by path
-    outputs: dict[str, list[Layout]]
+    leaf_orders: dict[str, set[AxisOrder]]  # the orders of axes that torch's layers receive, by path
+    outputs: dict[str, list[AxisLayout]]
     problems: list[tuple[str, str, str]]  # (operation, path, why) of modules inside torch's own containers
-    tries: dict[Place, int] = field(default_factory=dict)
+    tries: dict[SourcePlace, int] = field(default_factory=dict)
 
 
 def read(recording: Recording) -> Bodies:
@@ -46,12 +46,12 @@ def read(recording: Recording) -> Bodies:
     Raises:
         RuntimeError: the places never settle, which is a fault here.
     """
-    tries: dict[Place, int] = {}
+    tries: dict[SourcePlace, int] = {}
     shared: dict[UserFunction, dict[ast.AST, ast.AST]] = {}
     ways = Ways(call for call in recording.calls if call.phase != "build")
     for _ in range(MOST_ROUNDS):
         try:
-            return _Reading(State(recording, ways, tries, shared)).run()
+            return _RunReading(ReadingState(recording, ways, tries, shared)).run()
         except RewriteError as rewrite:
             tries[rewrite.place] = tries.get(rewrite.place, 0) + 1
     raise RuntimeError(
@@ -59,20 +59,22 @@ def read(recording: Recording) -> Bodies:
     )
 
 
-class _Reading:
+class _RunReading:
     """One attempt, with the places as they are written in it."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: ReadingState) -> None:
         self.state, self.recording = state, state.recording
 
     def run(self) -> Bodies:
         for phase, inputs in self.recording.inputs.items():
             for k, tensor in enumerate(tensors(inputs)):
-                place = Place("input", k, 0)
+                place = SourcePlace("input", k, 0)
                 rank = len(tensor.shape)
                 images = rank > 3 or (rank == 3 and self.state.tries.get(place, 0) > 0)
                 order = channels_last(rank) if images else identity(rank)
-                self.state.layouts[tensor.key] = Layout(order, (place,) if rank == 3 and not images else ())
+                self.state.layouts[tensor.key] = AxisLayout(
+                    order, (place,) if rank == 3 and not images else ()
+                )
             del phase
         nodes = Nodes(self.state)
         for event in self._events():
@@ -147,7 +149,7 @@ class _Reading:
             rank = len(result.shape)
             fitting = after if len(after) == rank else identity(rank)
             debts = before.debts if after == before.order or fitting != identity(rank) else ()
-            self.state.layouts[result.key] = Layout(fitting, debts, mixed)
+            self.state.layouts[result.key] = AxisLayout(fitting, debts, mixed)
         return None
 
     def _called_itself(self, event: ModuleCall) -> bool:
@@ -158,13 +160,15 @@ class _Reading:
             value is event.module for value in call.values.get(site.func, [])
         )
 
-    def _flattened(self, event: ModuleCall, tensor: SeenTensor, before: Layout, result: SeenTensor) -> None:
+    def _flattened(
+        self, event: ModuleCall, tensor: SeenTensor, before: AxisLayout, result: SeenTensor
+    ) -> None:
         rank = len(result.shape)
         long = [axis for axis in before.order if tensor.shape[axis] != 1]
         if rank == 2 and long != sorted(long):
-            self.state.layouts[result.key] = Layout((0, 1), before.debts, (1,))
+            self.state.layouts[result.key] = AxisLayout((0, 1), before.debts, (1,))
         elif rank == 2 or before.order == identity(len(before.order)):
-            self.state.layouts[result.key] = Layout(identity(rank), before.debts)
+            self.state.layouts[result.key] = AxisLayout(identity(rank), before.debts)
         else:
             path = self.state.paths.get(id(event.module), "")
             self.state.problems.append(

@@ -8,26 +8,26 @@ from typing import Any
 from parity.adapters.recording.records import FunctionCall, Recording, SeenTensor, UserFunction
 from parity.porting.to_keras.bodies.body import Body, Signature, WrittenBody, parents_of
 from parity.porting.to_keras.bodies.ways import Ways
-from parity.porting.to_keras.layout.axes import Order, identity
-from parity.porting.to_keras.layout.operands import Layout, Operand, Place, tensors
+from parity.porting.to_keras.layout.axes import AxisOrder, identity
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, SourcePlace, tensors
 
 
-class State:
+class ReadingState:
     """One attempt, with the places as they are written in it."""
 
     def __init__(
         self,
         recording: Recording,
         ways: Ways,
-        tries: dict[Place, int],
+        tries: dict[SourcePlace, int],
         parents: dict[UserFunction, dict[ast.AST, ast.AST]],
     ) -> None:
         self.recording, self.ways, self.tries, self.parents = recording, ways, tries, parents
-        self.layouts: dict[int, Layout] = {}
+        self.layouts: dict[int, AxisLayout] = {}
         self.bodies: dict[FunctionCall, Body] = {}
         self.written: dict[tuple[UserFunction, Signature], WrittenBody] = {}
         self.children: dict[tuple[FunctionCall, ast.AST], list[FunctionCall]] = {}
-        self.leaf_orders: dict[str, set[Order]] = {}
+        self.leaf_orders: dict[str, set[AxisOrder]] = {}
         self.problems: list[tuple[str, str, str]] = []
         self.paths = {id(made.module): path for path, made in recording.modules.items()}
         for call in recording.calls:
@@ -48,9 +48,9 @@ class State:
             self.bodies[call] = Body(call, self.written[key], self.parents[function])
         return self.bodies[call]
 
-    def layout(self, tensor: SeenTensor) -> Layout:
+    def layout(self, tensor: SeenTensor) -> AxisLayout:
         """How Keras holds a tensor; parameters and constants as torch does."""
-        return self.layouts.get(tensor.key) or Layout(identity(len(tensor.shape)))
+        return self.layouts.get(tensor.key) or AxisLayout(identity(len(tensor.shape)))
 
     def operand(self, value: Any, text: str) -> Operand:
         """An operand with its layout, and the layouts of what is in it."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
-from parity.porting.to_keras.layout.axes import Order, identity
+from parity.porting.to_keras.layout.axes import AxisOrder, identity
 
 
 @dataclass(frozen=True)
-class Place:
+class SourcePlace:
     """A node of the source that may be written in several ways, as far as the order of axes goes."""
 
     file: str
@@ -21,7 +21,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Layout:
+class AxisLayout:
     """How Keras holds a tensor.
 
     order: which axis of torch each axis of Keras is.
@@ -29,17 +29,17 @@ class Layout:
     mixed: axes of torch that hold merged axes in Keras' order, such as a flattened image.
     """
 
-    order: Order
-    debts: tuple[Place, ...] = ()
+    order: AxisOrder
+    debts: tuple[SourcePlace, ...] = ()
     mixed: tuple[int, ...] = ()
 
-    def owing(self, *places: Place) -> Layout:
+    def owing(self, *places: SourcePlace) -> AxisLayout:
         """The same with further debts."""
-        return Layout(self.order, tuple(dict.fromkeys((*self.debts, *places))), self.mixed)
+        return AxisLayout(self.order, tuple(dict.fromkeys((*self.debts, *places))), self.mixed)
 
-    def into(self, order: Order) -> Layout:
+    def into(self, order: AxisOrder) -> AxisLayout:
         """The same debts with another order."""
-        return Layout(order, self.debts, self.mixed)
+        return AxisLayout(order, self.debts, self.mixed)
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Operand:
 
     value: Any
     text: str
-    layout: Layout | None = None  # of a tensor
-    shape_of: Layout | None = None  # the value is the whole shape of a tensor with this layout
+    layout: AxisLayout | None = None  # of a tensor
+    shape_of: AxisLayout | None = None  # the value is the whole shape of a tensor with this layout
     items: tuple[Operand, ...] | None = None  # of a tuple or list that is written out
 
     @property
@@ -58,7 +58,7 @@ class Operand:
         return isinstance(self.value, SeenTensor)
 
     @property
-    def order(self) -> Order:
+    def order(self) -> AxisOrder:
         """The order of a tensor's axes."""
         return self.layout.order if self.layout is not None else identity(len(self.value.shape))
 
@@ -66,7 +66,7 @@ class Operand:
 class RewriteError(Exception):
     """The order of axes does not do: the place that owes a transpose is to be written otherwise."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: SourcePlace) -> None:
         super().__init__(f"{place.file}:{place.line}")
         self.place = place
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parity.porting.to_keras.layout.axes import Order, channels_last
+from parity.porting.to_keras.layout.axes import AxisOrder, channels_last
 
-Group = tuple[tuple[int, ...], tuple[int, ...]]
+AxisGroup = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def groups(before: Sequence[int], after: Sequence[int]) -> list[Group]:
+def groups(before: Sequence[int], after: Sequence[int]) -> list[AxisGroup]:
     """The smallest runs of axes with equal products: (axes before, axes after) of each, from the left.
 
     Raises:
         ValueError: the two shapes have different numbers of elements.
     """
-    found: list[Group] = []
+    found: list[AxisGroup] = []
     i = j = 0
     while i < len(before) or j < len(after):
         start, first = i, j
@@ -39,7 +39,7 @@ def groups(before: Sequence[int], after: Sequence[int]) -> list[Group]:
     return found
 
 
-def reshaped(order: Order, before: Sequence[int], after: Sequence[int]) -> Order | None:
+def reshaped(order: AxisOrder, before: Sequence[int], after: Sequence[int]) -> AxisOrder | None:
     """The order behind a reshape that Keras does on its own order of axes; None where it needs torch's order.
 
     An order fits where the axes of each group lie side by side as torch has them. Axes of size 1 may lie anywhere.

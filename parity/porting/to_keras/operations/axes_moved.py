@@ -14,18 +14,18 @@ from parity.porting.to_keras.layout.axes import (
     with_axis,
     without,
 )
-from parity.porting.to_keras.layout.operands import Layout, Operand, RewriteError, numbers
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, RewriteError, numbers
 from parity.porting.to_keras.layout.reshaping import reshaped
-from parity.porting.to_keras.operations.step import NoRuleError, Step, axis_text, rule
+from parity.porting.to_keras.operations.step import BodyStep, NoRuleError, axis_text, rule
 
 
-def permutation(step: Step, tensor: Operand, dims: Sequence[int]) -> Operand:
+def permutation(step: BodyStep, tensor: Operand, dims: Sequence[int]) -> Operand:
     """A permute: left out at first; where something further on needs its order, it is written here.
 
     It is written so that the order of axes stays as it was; if that does not do, so that torch's order comes out.
     """
     order = tensor.order
-    layout = tensor.layout or Layout(order)
+    layout = tensor.layout or AxisLayout(order)
     if layout.mixed:
         raise NoRuleError("a permute of a flattened image whose features Keras holds in another order")
     after = permuted(order, dims)
@@ -35,7 +35,7 @@ def permutation(step: Step, tensor: Operand, dims: Sequence[int]) -> Operand:
         order if step.tries == 1 else identity(len(order)) if step.tries == 2 else channels_last(len(order))
     )
     axes = [order.index(dims[axis] % len(order)) for axis in wanted]
-    owing = Layout(wanted).owing(step.place) if step.tries < 3 else Layout(wanted)
+    owing = AxisLayout(wanted).owing(step.place) if step.tries < 3 else AxisLayout(wanted)
     swapped = [k for k, axis in enumerate(axes) if k != axis]
     if len(swapped) == 2:
         pair = ", ".join(str(k - len(axes) if len(axes) - k <= 2 and k else k) for k in swapped)
@@ -44,20 +44,20 @@ def permutation(step: Step, tensor: Operand, dims: Sequence[int]) -> Operand:
 
 
 @rule("permute")
-def permute(step: Step) -> Operand:
+def permute(step: BodyStep) -> Operand:
     """All axes anew."""
     return permutation(step, step.tensor, [operand.value for operand in step.several(1, "dims")])
 
 
 @rule("transpose", "swapaxes", "swapdims")
-def transpose(step: Step) -> Operand:
+def transpose(step: BodyStep) -> Operand:
     """Two axes exchanged."""
     first, second = step.constant(1, "dim0", "axis0"), step.constant(2, "dim1", "axis1")
     return permutation(step, step.tensor, exchanged(len(step.tensor.value.shape), first, second))
 
 
 @rule("t", "T", "mT", "adjoint", "numpy_T")
-def turned(step: Step) -> Operand:
+def turned(step: BodyStep) -> Operand:
     """The last two axes exchanged."""
     rank = len(step.tensor.value.shape)
     if rank < 2:
@@ -66,7 +66,7 @@ def turned(step: Step) -> Operand:
 
 
 @rule("movedim", "moveaxis")
-def movedim(step: Step) -> Operand:
+def movedim(step: BodyStep) -> Operand:
     """Axes to other places."""
     rank = len(step.tensor.value.shape)
     source, target = step.constant(1, "source"), step.constant(2, "destination")
@@ -77,10 +77,10 @@ def movedim(step: Step) -> Operand:
     return permutation(step, step.tensor, dims)
 
 
-def reshape_to(step: Step, tensor: Operand, sizes: list[str]) -> Operand:
+def reshape_to(step: BodyStep, tensor: Operand, sizes: list[str]) -> Operand:
     """A reshape whose new sizes have texts, in torch's order."""
     before, after = tensor.value.shape, step.value.shape
-    order, layout = tensor.order, tensor.layout or Layout(tensor.order)
+    order, layout = tensor.order, tensor.layout or AxisLayout(tensor.order)
     fitting = None if layout.mixed else reshaped(order, before, after)
     text = tensor.text
     if fitting is None:
@@ -101,7 +101,7 @@ def reshape_to(step: Step, tensor: Operand, sizes: list[str]) -> Operand:
 
 
 @rule("reshape", "view")
-def reshape(step: Step) -> Operand:
+def reshape(step: BodyStep) -> Operand:
     """New sizes; a whole shape of another tensor as it is."""
     whole = step.argument(1, "shape", "size")
     if whole is not None and whole.shape_of is not None and whole.shape_of.order == step.tensor.order:
@@ -113,7 +113,7 @@ def reshape(step: Step) -> Operand:
 
 
 @rule("reshape_as", "view_as")
-def reshape_as(step: Step) -> Operand:
+def reshape_as(step: BodyStep) -> Operand:
     """The sizes of another tensor."""
     like = step.argument(1, "other")
     if like is None or like.order != reshaped(step.tensor.order, step.tensor.value.shape, step.value.shape):
@@ -122,7 +122,7 @@ def reshape_as(step: Step) -> Operand:
 
 
 @rule("flatten", "ravel")
-def flatten(step: Step) -> Operand:
+def flatten(step: BodyStep) -> Operand:
     """Several axes into one."""
     tensor = step.tensor
     rank = len(tensor.value.shape)
@@ -141,11 +141,11 @@ def flatten(step: Step) -> Operand:
     if turned_image:
         text = step.named_text(tensor.text)
         size = " * ".join(f"{text}.shape[{place}]" for place in places)
-        layout = (tensor.layout or Layout(order)).owing(step.place)
-        return step.gives(f"ops.reshape({text}, (-1, {size}))", Layout((0, 1), layout.debts, (1,)))
+        layout = (tensor.layout or AxisLayout(order)).owing(step.place)
+        return step.gives(f"ops.reshape({text}, (-1, {size}))", AxisLayout((0, 1), layout.debts, (1,)))
     fits = reshaped(order, tensor.value.shape, step.value.shape) is not None
     text = step.named_text(tensor.text if fits else step.as_torch(tensor))
-    named = Operand(tensor.value, text, tensor.layout if fits else Layout(identity(rank)))
+    named = Operand(tensor.value, text, tensor.layout if fits else AxisLayout(identity(rank)))
     sizes = [f"ops.shape({text})[{named.order.index(axis)}]" for axis in range(rank)]
     if first == 1 and tensor.value.shape[0] != 1 and last == rank - 1:
         known = [f"{text}.shape[{named.order.index(axis)}]" for axis in range(first, rank)]
@@ -154,7 +154,7 @@ def flatten(step: Step) -> Operand:
 
 
 @rule("unflatten")
-def unflatten(step: Step) -> Operand:
+def unflatten(step: BodyStep) -> Operand:
     """One axis into several."""
     tensor, rank = step.tensor, len(step.tensor.value.shape)
     tensor = Operand(tensor.value, step.named_text(tensor.text), tensor.layout)
@@ -165,10 +165,10 @@ def unflatten(step: Step) -> Operand:
 
 
 @rule("unsqueeze")
-def unsqueeze(step: Step) -> Operand:
+def unsqueeze(step: BodyStep) -> Operand:
     """A new axis."""
     tensor, axis = step.tensor, step.constant(1, "dim")
-    layout = tensor.layout or Layout(tensor.order)
+    layout = tensor.layout or AxisLayout(tensor.order)
     at = place_of_new(tensor.order, axis)
     order = with_axis(tensor.order, axis, at)
     text = step.text(1, "dim") if at == axis % len(order) else str(at)
@@ -176,14 +176,14 @@ def unsqueeze(step: Step) -> Operand:
 
 
 @rule("squeeze")
-def squeeze(step: Step) -> Operand:
+def squeeze(step: BodyStep) -> Operand:
     """Axes of size 1 taken away."""
     tensor = step.tensor
     rank = len(tensor.value.shape)
     given = step.argument(1, "dim")
     dims = [d.value % rank for d in step.several(1, "dim")] if given is not None else list(range(rank))
     gone = [axis for axis in dims if tensor.value.shape[axis] == 1]
-    layout = tensor.layout or Layout(tensor.order)
+    layout = tensor.layout or AxisLayout(tensor.order)
     if not gone:
         return step.gives(tensor.text)
     places = sorted(slot(tensor.order, axis) for axis in gone)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.layout.axes import Order, identity, tail
-from parity.porting.to_keras.layout.operands import Layout, Operand, RewriteError
-from parity.porting.to_keras.operations.step import Step
+from parity.porting.to_keras.layout.axes import AxisOrder, identity, tail
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, RewriteError
+from parity.porting.to_keras.operations.step import BodyStep
 
 
-def together(step: Step, operands: list[Operand]) -> tuple[list[str], Layout | None]:
+def together(step: BodyStep, operands: list[Operand]) -> tuple[list[str], AxisLayout | None]:
     """The texts of the operands in one order of axes, and the layout of what they give.
 
     The operand with the most axes decides; among several, one that owes nothing.
@@ -24,7 +24,7 @@ def together(step: Step, operands: list[Operand]) -> tuple[list[str], Layout | N
     mixed = main.layout.mixed if main.layout is not None else ()
     order = main.order
     texts = [_fitted(step, operand, order, mixed) for operand in operands]
-    return texts, Layout(order, step.debts(*tensors), mixed)
+    return texts, AxisLayout(order, step.debts(*tensors), mixed)
 
 
 def _small(operand: Operand) -> bool:
@@ -32,7 +32,7 @@ def _small(operand: Operand) -> bool:
     return operand.value.held is not None or sum(size != 1 for size in operand.value.shape) < 2
 
 
-def _fitted(step: Step, operand: Operand, order: Order, mixed: tuple[int, ...]) -> str:
+def _fitted(step: BodyStep, operand: Operand, order: AxisOrder, mixed: tuple[int, ...]) -> str:
     if not operand.is_tensor or not operand.value.shape:
         return operand.text
     sizes = operand.value.shape
@@ -62,7 +62,7 @@ def _fitted(step: Step, operand: Operand, order: Order, mixed: tuple[int, ...]) 
     return f"ops.reshape({text}, ({shape}))"
 
 
-def _aligned(order: Order, own: int, sizes: tuple[int, ...]) -> bool:
+def _aligned(order: AxisOrder, own: int, sizes: tuple[int, ...]) -> bool:
     """Whether the last axes of Keras are those that the last axes of torch are, so that broadcasting finds them."""
     first = len(order) - own
     return all(axis >= first for axis in order[first:])

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from parity.porting.to_keras.layout.axes import channels_last, slot
-from parity.porting.to_keras.layout.operands import Layout, Operand, numbers
-from parity.porting.to_keras.operations.step import RULES, NoRuleError, Step, rule
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, numbers
+from parity.porting.to_keras.operations.step import RULES, BodyStep, NoRuleError, rule
 
 
-def image(step: Step) -> tuple[str, Layout]:
+def image(step: BodyStep) -> tuple[str, AxisLayout]:
     """The text of the first operand in N, H, W, C, and the layout of what comes out."""
     tensor = step.tensor
     wanted = channels_last(len(tensor.value.shape))
-    return step.into(tensor, wanted), Layout(channels_last(len(step.value.shape)), step.debts(tensor))
+    return step.into(tensor, wanted), AxisLayout(channels_last(len(step.value.shape)), step.debts(tensor))
 
 
-def helped(name: str, *arguments: tuple[int, tuple[str, ...], str]) -> Callable[[Step], Operand]:
+def helped(name: str, *arguments: tuple[int, tuple[str, ...], str]) -> Callable[[BodyStep], Operand]:
     """A rule that calls a function which the port brings along, with some arguments by the names it has for them.
 
     Args:
@@ -25,7 +25,7 @@ def helped(name: str, *arguments: tuple[int, tuple[str, ...], str]) -> Callable[
         arguments: (position, torch's names, the function's name) of each.
     """
 
-    def apply(step: Step) -> Operand:
+    def apply(step: BodyStep) -> Operand:
         text, layout = image(step)
         step.helpers.add(name)
         allowed = {known for _, names, _ in arguments for known in names}
@@ -104,7 +104,7 @@ RULES["pixel_shuffle"] = helped("pixel_shuffle", (1, ("upscale_factor",), "facto
     "adaptive_max_pool1d",
     "adaptive_avg_pool3d",
 )
-def adaptive(step: Step) -> Operand:
+def adaptive(step: BodyStep) -> Operand:
     """A pooling to a given size; to one pixel it is a mean or a maximum."""
     text, layout = image(step)
     rank = len(step.tensor.value.shape)
@@ -120,7 +120,7 @@ def adaptive(step: Step) -> Operand:
 
 
 @rule("interpolate", "upsample")
-def interpolate(step: Step) -> Operand:
+def interpolate(step: BodyStep) -> Operand:
     """A resize, with torch's rule for where the pixels lie."""
     text, layout = image(step)
     mode = step.constant(3, "mode", default="nearest")
@@ -143,7 +143,7 @@ def interpolate(step: Step) -> Operand:
 
 
 @rule("pad")
-def pad(step: Step) -> Operand:
+def pad(step: BodyStep) -> Operand:
     """Torch counts the pads from the last axis on."""
     tensor, pads = step.tensor, step.argument(1, "pad")
     mode = step.constant(2, "mode", default="constant")
@@ -168,6 +168,6 @@ def pad(step: Step) -> Operand:
 
 
 @rule("unfold")
-def unfold(step: Step) -> Operand:
+def unfold(step: BodyStep) -> Operand:
     """Tensor.unfold has no counterpart in keras.ops."""
     raise NoRuleError(f"unfold along axis {slot(step.tensor.order, 0)}")

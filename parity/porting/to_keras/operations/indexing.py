@@ -8,8 +8,8 @@ from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
 from parity.porting.to_keras.layout.axes import identity, place_of_new, with_axis, without
-from parity.porting.to_keras.layout.operands import Layout, Operand, RewriteError, atom
-from parity.porting.to_keras.operations.step import NoRuleError, Step
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, RewriteError, atom
+from parity.porting.to_keras.operations.step import BodyStep, NoRuleError
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Index:
     value: Any = None
 
 
-def subscript(step: Step, parts: Sequence[Index]) -> Operand:
+def subscript(step: BodyStep, parts: Sequence[Index]) -> Operand:
     """A tensor's subscript with its parts in Keras' order of axes."""
     tensor = step.tensor
-    layout = tensor.layout or Layout(tensor.order)
+    layout = tensor.layout or AxisLayout(tensor.order)
     rank = len(tensor.value.shape)
     used = sum(part.kind in ("slice", "number") for part in parts)
     used += sum(_axes_of(part) for part in parts if part.kind == "tensor")
@@ -76,7 +76,7 @@ def _axes_of(part: Index) -> int:
     return len(value.shape) if isinstance(value, SeenTensor) and value.dtype == "bool" else 1
 
 
-def _by_tensor(step: Step, parts: Sequence[Index], used: int) -> Operand:
+def _by_tensor(step: BodyStep, parts: Sequence[Index], used: int) -> Operand:
     """Rows by a tensor of indices."""
     tensor = step.tensor
     rank = len(tensor.value.shape)
@@ -95,7 +95,7 @@ def _by_tensor(step: Step, parts: Sequence[Index], used: int) -> Operand:
         raise NoRuleError("a subscript by a tensor and a range")
     before = parts[: chosen[0]]
     axis = chosen[0] if all(p.kind == "slice" for p in before) else chosen[0] - 1 + rank - used
-    layout = Layout(identity(len(step.value.shape)))
+    layout = AxisLayout(identity(len(step.value.shape)))
     return step.gives(f"ops.take({tensor.text}, {part.text}, axis={axis})", layout)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.layout.axes import Order, place_of_new, slot, with_axis, without
-from parity.porting.to_keras.layout.operands import Layout, Operand, numbers
-from parity.porting.to_keras.operations.step import NoRuleError, Step, rule
+from parity.porting.to_keras.layout.axes import AxisOrder, place_of_new, slot, with_axis, without
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, numbers
+from parity.porting.to_keras.operations.step import BodyStep, NoRuleError, rule
 
 
-def _listed(step: Step) -> tuple[Operand, list[Operand]]:
+def _listed(step: BodyStep) -> tuple[Operand, list[Operand]]:
     found = step.argument(0, "tensors")
     if found is None or found.items is None:
         raise NoRuleError(f"{step.name} of a list whose tensors are not known")
@@ -15,7 +15,7 @@ def _listed(step: Step) -> tuple[Operand, list[Operand]]:
 
 
 @rule("cat", "concat", "concatenate")
-def cat(step: Step) -> Operand:
+def cat(step: BodyStep) -> Operand:
     """Tensors joined along an axis."""
     whole, items = _listed(step)
     items_used = [item for item in items if item.value.shape != (0,)]
@@ -29,12 +29,12 @@ def cat(step: Step) -> Operand:
     else:
         raise NoRuleError("cat of a list whose tensors have several orders of axes")
     axis = step.axis(main, step.argument(1, "dim", "axis"), 0)
-    layout = Layout(main.order, step.debts(*items_used))
+    layout = AxisLayout(main.order, step.debts(*items_used))
     return step.gives(f"ops.concatenate({text}, axis={axis})", layout)
 
 
 @rule("stack")
-def stack(step: Step) -> Operand:
+def stack(step: BodyStep) -> Operand:
     """Tensors joined along a new axis."""
     whole, items = _listed(step)
     order = items[0].order
@@ -42,23 +42,23 @@ def stack(step: Step) -> Operand:
         raise NoRuleError("stack of tensors in several orders of axes")
     axis = step.constant(1, "dim", "axis", default=0)
     at = place_of_new(order, axis)
-    layout = Layout(with_axis(order, axis, at), step.debts(*items))
+    layout = AxisLayout(with_axis(order, axis, at), step.debts(*items))
     text = step.text(1, "dim", "axis", default="0") if at == axis % (len(order) + 1) else str(at)
     return step.gives(f"ops.stack({whole.text}, axis={text})", layout)
 
 
 @rule("unbind")
-def unbind(step: Step) -> Operand:
+def unbind(step: BodyStep) -> Operand:
     """One tensor for each index of an axis."""
     tensor, dim = step.tensor, step.argument(1, "dim")
     axis = 0 if dim is None else dim.value
-    layout = tensor.layout or Layout(tensor.order)
+    layout = tensor.layout or AxisLayout(tensor.order)
     text = f"ops.unstack({tensor.text}, axis={step.axis(tensor, dim, 0)})"
     return step.gives(text, layout.into(without(tensor.order, [axis])))
 
 
 @rule("chunk", "split", "split_with_sizes", "tensor_split")
-def split(step: Step) -> Operand:
+def split(step: BodyStep) -> Operand:
     """Parts of one axis."""
     tensor, dim = step.tensor, step.argument(2, "dim")
     axis = step.axis(tensor, dim, 0)
@@ -93,14 +93,14 @@ def split(step: Step) -> Operand:
 
 
 @rule("roll")
-def roll(step: Step) -> Operand:
+def roll(step: BodyStep) -> Operand:
     """Axes shifted in a circle."""
     dims = step.argument(2, "dims")
     return step.gives(f"ops.roll({step.tensor.text}, {step.text(1, 'shifts')}, axis={_kept(step, dims)})")
 
 
 @rule("flip")
-def flip(step: Step) -> Operand:
+def flip(step: BodyStep) -> Operand:
     """Axes the other way round."""
     dims = [operand.value for operand in step.several(1, "dims")]
     places = sorted(slot(step.tensor.order, dim) for dim in dims)
@@ -109,7 +109,7 @@ def flip(step: Step) -> Operand:
     )
 
 
-def _kept(step: Step, dims: Operand | None) -> str:
+def _kept(step: BodyStep, dims: Operand | None) -> str:
     """Axes in the given order, since shifts go with them."""
     if dims is None:
         raise NoRuleError(f"{step.name} of all elements in a row")
@@ -122,12 +122,12 @@ def _kept(step: Step, dims: Operand | None) -> str:
 
 
 @rule("expand", "expand_as", "broadcast_to")
-def expand(step: Step) -> Operand:
+def expand(step: BodyStep) -> Operand:
     """Axes of size 1 made longer; new axes in front."""
     tensor, after = step.tensor, step.value.shape
     own = tensor.value.shape
     new = len(after) - len(own)
-    order: Order = (*range(new), *(axis + new for axis in tensor.order))
+    order: AxisOrder = (*range(new), *(axis + new for axis in tensor.order))
     if step.name == "expand_as":
         like = step.argument(1, "other")
         if like is None:
@@ -139,7 +139,7 @@ def expand(step: Step) -> Operand:
     sizes = [operand.text for operand in step.several(1, "size", "shape")]
     if len(sizes) != len(after):
         raise NoRuleError("expand to sizes that are not written one by one")
-    layout = (tensor.layout or Layout(tensor.order)).into(order)
+    layout = (tensor.layout or AxisLayout(tensor.order)).into(order)
     texts = []
     for axis in order:
         size = sizes[axis]
@@ -151,11 +151,11 @@ def expand(step: Step) -> Operand:
 
 
 @rule("repeat", "tile")
-def repeat(step: Step) -> Operand:
+def repeat(step: BodyStep) -> Operand:
     """Copies along axes."""
     tensor, after = step.tensor, step.value.shape
     new = len(after) - len(tensor.value.shape)
-    order: Order = (*range(new), *(axis + new for axis in tensor.order))
+    order: AxisOrder = (*range(new), *(axis + new for axis in tensor.order))
     counts = [operand.text for operand in step.several(1, "repeats", "dims")]
-    layout = (tensor.layout or Layout(tensor.order)).into(order)
+    layout = (tensor.layout or AxisLayout(tensor.order)).into(order)
     return step.gives(f"ops.tile({tensor.text}, {numbers([counts[axis] for axis in order])})", layout)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from parity.porting.to_keras.layout.axes import identity
-from parity.porting.to_keras.layout.operands import Layout, Operand, numbers
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, numbers
 from parity.porting.to_keras.operations.pointwise import dtype_text
-from parity.porting.to_keras.operations.step import NoRuleError, Step, rule
+from parity.porting.to_keras.operations.step import BodyStep, NoRuleError, rule
 
 
-def _dtype(step: Step) -> str:
+def _dtype(step: BodyStep) -> str:
     return dtype_text(step.value.dtype)
 
 
-def _natural(step: Step) -> Layout:
-    return Layout(identity(len(step.value.shape)))
+def _natural(step: BodyStep) -> AxisLayout:
+    return AxisLayout(identity(len(step.value.shape)))
 
 
 @rule("zeros", "ones", "empty", "rand", "randn")
-def filled(step: Step) -> Operand:
+def filled(step: BodyStep) -> Operand:
     """A new tensor; sizes one by one or as a tuple."""
     if step.name.startswith("rand"):
         raise NoRuleError(f"{step.name}: random values are drawn otherwise in Keras")
@@ -32,7 +32,7 @@ def filled(step: Step) -> Operand:
 
 
 @rule("new_zeros", "new_ones", "new_empty", "new_full", "full")
-def new(step: Step) -> Operand:
+def new(step: BodyStep) -> Operand:
     """A new tensor, as a method of one whose dtype it has."""
     first = 1 if step.name.startswith("new_") else 0
     shape = numbers([operand.text for operand in step.several(first, "size")])
@@ -47,7 +47,7 @@ def new(step: Step) -> Operand:
 
 
 @rule("zeros_like", "ones_like", "empty_like", "full_like")
-def like(step: Step) -> Operand:
+def like(step: BodyStep) -> Operand:
     """A new tensor with the shape of another."""
     if step.name == "full_like":
         return step.gives(f"ops.full_like({step.tensor.text}, {step.text(1, 'fill_value')})")
@@ -55,7 +55,7 @@ def like(step: Step) -> Operand:
 
 
 @rule("arange")
-def arange(step: Step) -> Operand:
+def arange(step: BodyStep) -> Operand:
     """Numbers in a row."""
     named = [f"{name}={step.named[name].text}" for name in ("start", "end", "step") if name in step.named]
     parts = [operand.text for operand in step.operands] + [part.replace("end=", "stop=") for part in named]
@@ -63,14 +63,14 @@ def arange(step: Step) -> Operand:
 
 
 @rule("linspace")
-def linspace(step: Step) -> Operand:
+def linspace(step: BodyStep) -> Operand:
     """Numbers in a row, by their count."""
     texts = [step.text(0, "start"), step.text(1, "end"), step.text(2, "steps")]
     return step.gives(f"ops.linspace({', '.join(texts)}, dtype={_dtype(step)})", _natural(step))
 
 
 @rule("eye")
-def eye(step: Step) -> Operand:
+def eye(step: BodyStep) -> Operand:
     """The identity matrix."""
     return step.gives(
         f"ops.eye({', '.join(o.text for o in step.operands)}, dtype={_dtype(step)})", _natural(step)
@@ -78,7 +78,7 @@ def eye(step: Step) -> Operand:
 
 
 @rule("tensor", "as_tensor", "scalar_tensor")
-def constant(step: Step) -> Operand:
+def constant(step: BodyStep) -> Operand:
     """Numbers as a tensor."""
     first = step.operands[0]
     if first.is_tensor:
@@ -87,10 +87,10 @@ def constant(step: Step) -> Operand:
 
 
 @rule("meshgrid")
-def meshgrid(step: Step) -> Operand:
+def meshgrid(step: BodyStep) -> Operand:
     """Coordinates of a grid; torch's default is ij."""
     indexing = step.constant(99, "indexing", default="ij")
     operands = list(step.operands)
     texts = [o.text if o.is_tensor else f"*{o.text}" for o in operands]
     rank = len(step.value[0].shape)
-    return step.gives(f'ops.meshgrid({", ".join(texts)}, indexing="{indexing}")', Layout(identity(rank)))
+    return step.gives(f'ops.meshgrid({", ".join(texts)}, indexing="{indexing}")', AxisLayout(identity(rank)))

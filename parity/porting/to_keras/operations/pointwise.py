@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from parity.porting.to_keras.layout.operands import Operand, atom
 from parity.porting.to_keras.operations.broadcast import together
-from parity.porting.to_keras.operations.step import RULES, NoRuleError, Step, rule
+from parity.porting.to_keras.operations.step import RULES, BodyStep, NoRuleError, rule
 
 _ONE = """abs arccos arcsin arctan arctanh ceil cos cosh erf erfinv exp expm1 floor isfinite isinf isnan log log10
     log1p log2 logical_not relu relu6 round rsqrt sigmoid sign silu sin sinh softplus softsign sqrt square tan tanh"""
@@ -45,12 +45,12 @@ TWO = {
 TWO_NAMED = ("maximum", "minimum", "logical_and", "logical_or", "logical_xor", "arctan2")
 
 
-def _simple(keras_name: str) -> Callable[[Step], Operand]:
+def _simple(keras_name: str) -> Callable[[BodyStep], Operand]:
     return lambda step: step.gives(f"ops.{keras_name}({step.tensor.text})")
 
 
-def _operator(sign: str) -> Callable[[Step], Operand]:
-    def apply(step: Step) -> Operand:
+def _operator(sign: str) -> Callable[[BodyStep], Operand]:
+    def apply(step: BodyStep) -> Operand:
         left, right = step.argument(0, "input"), step.argument(1, "other", "exponent")
         if left is None or right is None or "rounding_mode" in step.named:
             raise NoRuleError(f"{step.name} with these arguments")
@@ -62,8 +62,8 @@ def _operator(sign: str) -> Callable[[Step], Operand]:
     return apply
 
 
-def _named(keras_name: str) -> Callable[[Step], Operand]:
-    def apply(step: Step) -> Operand:
+def _named(keras_name: str) -> Callable[[BodyStep], Operand]:
+    def apply(step: BodyStep) -> Operand:
         if len(step.operands) + len(step.named) != 2:
             raise NoRuleError(f"{step.name} with these arguments")
         texts, layout = together(step, [*step.operands, *step.named.values()])
@@ -78,13 +78,13 @@ RULES.update({name: _named(name) for name in TWO_NAMED})
 
 
 @rule("contiguous", "clone", "detach", "requires_grad", "alias", "identity", "cpu", "resolve_conj")
-def keep(step: Step) -> Operand:
+def keep(step: BodyStep) -> Operand:
     """What only concerns torch's storage."""
     return step.gives(step.tensor.text)
 
 
 @rule("to", "type", "type_as", "float", "double", "half", "bool", "int", "long")
-def cast(step: Step) -> Operand:
+def cast(step: BodyStep) -> Operand:
     """A change of the dtype; a floating one goes to Keras' own."""
     tensor = step.tensor
     after = step.value.dtype
@@ -103,14 +103,14 @@ def dtype_text(dtype: str) -> str:
 
 
 @rule("gelu")
-def gelu(step: Step) -> Operand:
+def gelu(step: BodyStep) -> Operand:
     """The exact function, unless its approximation is asked for."""
     exact = step.constant(1, "approximate", default="none") == "none"
     return step.gives(f"ops.gelu({step.tensor.text}, approximate={not exact})")
 
 
 @rule("leaky_relu", "elu", "celu")
-def slope(step: Step) -> Operand:
+def slope(step: BodyStep) -> Operand:
     """Activations with one number."""
     name, default = ("negative_slope", "0.01") if step.name == "leaky_relu" else ("alpha", "1.0")
     keras_name = "negative_slope" if step.name == "leaky_relu" else "alpha"
@@ -120,13 +120,13 @@ def slope(step: Step) -> Operand:
 
 
 @rule("mish")
-def mish(step: Step) -> Operand:
+def mish(step: BodyStep) -> Operand:
     """Keras has it as an activation."""
     return step.gives(f"keras.activations.mish({step.tensor.text})")
 
 
 @rule("hardtanh", "clamp", "clip", "clamp_min", "clamp_max")
-def clamp(step: Step) -> Operand:
+def clamp(step: BodyStep) -> Operand:
     """Values between two bounds, each of which may be missing."""
     low, high = step.argument(1, "min", "min_val"), step.argument(2, "max", "max_val")
     if step.name == "hardtanh":
@@ -148,7 +148,7 @@ def clamp(step: Step) -> Operand:
 
 
 @rule("where")
-def where(step: Step) -> Operand:
+def where(step: BodyStep) -> Operand:
     """Two tensors by a condition."""
     operands = list(step.operands)
     if len(operands) != 3:
@@ -158,7 +158,7 @@ def where(step: Step) -> Operand:
 
 
 @rule("masked_fill")
-def masked_fill(step: Step) -> Operand:
+def masked_fill(step: BodyStep) -> Operand:
     """A value where a mask is true."""
     mask = step.argument(1, "mask")
     if mask is None:
@@ -168,7 +168,7 @@ def masked_fill(step: Step) -> Operand:
 
 
 @rule("addcmul", "addcdiv")
-def addcmul(step: Step) -> Operand:
+def addcmul(step: BodyStep) -> Operand:
     """x + value * a * b, or a / b."""
     first, second = step.argument(1, "tensor1"), step.argument(2, "tensor2")
     if first is None or second is None:
@@ -183,7 +183,7 @@ def addcmul(step: Step) -> Operand:
 
 
 @rule("lerp")
-def lerp(step: Step) -> Operand:
+def lerp(step: BodyStep) -> Operand:
     """From one tensor to another."""
     end, weight = step.argument(1, "end"), step.argument(2, "weight")
     if end is None or weight is None:
@@ -193,7 +193,7 @@ def lerp(step: Step) -> Operand:
 
 
 @rule("dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout", "alpha_dropout")
-def dropout(step: Step) -> Operand:
+def dropout(step: BodyStep) -> Operand:
     """Dropout as a function, in training alone."""
     if step.name == "alpha_dropout":
         raise NoRuleError("alpha_dropout as a function")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.layout.axes import Order, identity
-from parity.porting.to_keras.layout.operands import Layout, Operand, RewriteError
-from parity.porting.to_keras.operations.step import NoRuleError, Step, rule
+from parity.porting.to_keras.layout.axes import AxisOrder, identity
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, RewriteError
+from parity.porting.to_keras.operations.step import BodyStep, NoRuleError, rule
 
 
-def _swapped(rank: int) -> Order:
+def _swapped(rank: int) -> AxisOrder:
     return (*range(rank - 2), rank - 1, rank - 2)
 
 
 @rule("matmul", "bmm", "mm", "mv", "dot")
-def matmul(step: Step) -> Operand:
+def matmul(step: BodyStep) -> Operand:
     """A product over the last axis of one and the last but one of the next."""
     left, right = step.operands[0], step.operands[1] if len(step.operands) > 1 else step.named["other"]
     ranks = len(left.value.shape), len(right.value.shape)
@@ -24,15 +24,17 @@ def matmul(step: Step) -> Operand:
         and ranks[0] == ranks[1]
     ):
         text = f"ops.matmul({right.text}, {left.text})"
-        return step.gives(text, Layout(_swapped(ranks[0]), debts))
+        return step.gives(text, AxisLayout(_swapped(ranks[0]), debts))
     a, b = _rows(step, left), step.as_torch(right)
     order = (
         left.order if left.order[-1] == ranks[0] - 1 and ranks[1] == 2 else identity(len(step.value.shape))
     )
-    return step.gives(f"ops.matmul({a}, {b})", Layout(order, debts if order != identity(len(order)) else ()))
+    return step.gives(
+        f"ops.matmul({a}, {b})", AxisLayout(order, debts if order != identity(len(order)) else ())
+    )
 
 
-def _rows(step: Step, left: Operand) -> str:
+def _rows(step: BodyStep, left: Operand) -> str:
     """A left operand, whose other axes may lie in any order where the right one is a single matrix."""
     right = step.operands[1] if len(step.operands) > 1 else step.named["other"]
     if len(right.value.shape) == 2 and left.order[-1] == len(left.order) - 1:
@@ -41,7 +43,7 @@ def _rows(step: Step, left: Operand) -> str:
 
 
 @rule("einsum")
-def einsum(step: Step) -> Operand:
+def einsum(step: BodyStep) -> Operand:
     """The letters follow the axes: nothing is transposed."""
     formula = step.operands[0]
     if not isinstance(formula.value, str) or "..." in formula.value or "->" not in formula.value:
@@ -58,21 +60,21 @@ def einsum(step: Step) -> Operand:
     text = formula.text if same else f'"{",".join(turned)}->{output}"'
     return step.gives(
         f"ops.einsum({text}, {', '.join(operand.text for operand in operands)})",
-        Layout(identity(len(output))),
+        AxisLayout(identity(len(output))),
     )
 
 
 @rule("baddbmm", "addmm")
-def added_product(step: Step) -> Operand:
+def added_product(step: BodyStep) -> Operand:
     """x + a @ b."""
     if step.named:
         raise NoRuleError(f"{step.name} with factors")
     x, a, b = (step.as_torch(operand) for operand in step.operands[:3])
-    return step.gives(f"{x} + ops.matmul({a}, {b})", Layout(identity(len(step.value.shape))))
+    return step.gives(f"{x} + ops.matmul({a}, {b})", AxisLayout(identity(len(step.value.shape))))
 
 
 @rule("linear")
-def linear(step: Step) -> Operand:
+def linear(step: BodyStep) -> Operand:
     """A dense layer as a function; the weight has torch's shape."""
     tensor, weight, bias = step.tensor, step.argument(1, "weight"), step.argument(2, "bias")
     if weight is None:
@@ -81,28 +83,28 @@ def linear(step: Step) -> Operand:
     text = f"ops.matmul({step.into(tensor, order)}, ops.transpose({weight.text}))"
     if bias is not None and bias.value is not None:
         text += f" + {bias.text}"
-    return step.gives(text, Layout(order, step.debts(tensor)))
+    return step.gives(text, AxisLayout(order, step.debts(tensor)))
 
 
-def last_axis_last(step: Step, tensor: Operand) -> Order:
+def last_axis_last(step: BodyStep, tensor: Operand) -> AxisOrder:
     """The tensor's own order where it ends with torch's last axis, else torch's order."""
     order = tensor.order
     return order if order[-1] == len(order) - 1 else identity(len(order))
 
 
 @rule("embedding")
-def embedding(step: Step) -> Operand:
+def embedding(step: BodyStep) -> Operand:
     """Rows of a table by indices."""
     index, table = step.operands[0], step.argument(1, "weight")
     if table is None:
         raise NoRuleError("embedding without a table")
     return step.gives(
-        f"ops.take({table.text}, {index.text}, axis=0)", Layout((*index.order, len(index.order)))
+        f"ops.take({table.text}, {index.text}, axis=0)", AxisLayout((*index.order, len(index.order)))
     )
 
 
 @rule("scaled_dot_product_attention")
-def attention(step: Step) -> Operand:
+def attention(step: BodyStep) -> Operand:
     """Written out in a function that the port brings along."""
     if step.constant(5, "is_causal", default=False):
         raise NoRuleError("scaled_dot_product_attention with is_causal=True")
@@ -119,12 +121,12 @@ def attention(step: Step) -> Operand:
     if scale is not None and scale.value is not None:
         texts.append(f"scale={scale.text}")
     return step.gives(
-        f"scaled_dot_product_attention({', '.join(texts)})", Layout(identity(len(step.value.shape)))
+        f"scaled_dot_product_attention({', '.join(texts)})", AxisLayout(identity(len(step.value.shape)))
     )
 
 
 @rule("layer_norm")
-def layer_norm(step: Step) -> Operand:
+def layer_norm(step: BodyStep) -> Operand:
     """Over the last axes."""
     tensor = step.tensor
     sizes = step.constant(1, "normalized_shape")
@@ -140,15 +142,15 @@ def layer_norm(step: Step) -> Operand:
     weight, bias = step.text(2, "weight"), step.text(3, "bias")
     eps = step.text(4, "eps", default="1e-5")
     text = f"layer_norm({step.into(tensor, order)}, {weight}, {bias}, epsilon={eps}{'' if count == 1 else f', axis={axes}'})"
-    return step.gives(text, Layout(order, step.debts(tensor)))
+    return step.gives(text, AxisLayout(order, step.debts(tensor)))
 
 
 @rule("rms_norm")
-def rms_norm(step: Step) -> Operand:
+def rms_norm(step: BodyStep) -> Operand:
     """Over the last axis."""
     order = last_axis_last(step, step.tensor)
     step.helpers.add("rms_norm")
     text = (
         f"rms_norm({step.into(step.tensor, order)}, {step.text(2, 'weight')}, epsilon={step.text(3, 'eps')})"
     )
-    return step.gives(text, Layout(order, step.debts(step.tensor)))
+    return step.gives(text, AxisLayout(order, step.debts(step.tensor)))

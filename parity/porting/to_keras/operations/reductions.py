@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from parity.porting.to_keras.layout.axes import identity, slot, without
-from parity.porting.to_keras.layout.operands import Layout, Operand
-from parity.porting.to_keras.operations.step import RULES, NoRuleError, Step, rule
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand
+from parity.porting.to_keras.operations.step import RULES, BodyStep, NoRuleError, rule
 
 REDUCED = {
     "mean": "mean",
@@ -20,11 +20,11 @@ REDUCED = {
 }
 
 
-def _reduction(keras_name: str) -> Callable[[Step], Operand]:
+def _reduction(keras_name: str) -> Callable[[BodyStep], Operand]:
     return lambda step: reduced(step, keras_name)
 
 
-def reduced(step: Step, keras_name: str) -> Operand:
+def reduced(step: BodyStep, keras_name: str) -> Operand:
     """One reduction over some axes or all."""
     tensor = step.tensor
     dims = step.argument(1, "dim", "axis")
@@ -34,13 +34,13 @@ def reduced(step: Step, keras_name: str) -> Operand:
     if keep is not None and keep.value:
         text += f", keepdims={keep.text}"
     if axes is None and not step.value.shape:
-        return step.gives(f"ops.{keras_name}({text})", Layout(()))
+        return step.gives(f"ops.{keras_name}({text})", AxisLayout(()))
     rank = len(tensor.value.shape)
     if dims is None or dims.value is None:
         gone = list(range(rank))
     else:
         gone = [dims.value] if isinstance(dims.value, int) else list(dims.value)
-    layout = tensor.layout or Layout(tensor.order)
+    layout = tensor.layout or AxisLayout(tensor.order)
     order = tensor.order if keep is not None and keep.value else without(tensor.order, gone)
     return step.gives(f"ops.{keras_name}({text})", layout.into(order))
 
@@ -49,18 +49,18 @@ RULES.update({name: _reduction(keras_name) for name, keras_name in REDUCED.items
 
 
 @rule("max", "min")
-def extreme(step: Step) -> Operand:
+def extreme(step: BodyStep) -> Operand:
     """Over all elements, or between two tensors; with an axis torch gives indices too."""
     second = step.argument(1, "other", "dim")
     if second is None:
-        return step.gives(f"ops.{step.name}({step.tensor.text})", Layout(()))
+        return step.gives(f"ops.{step.name}({step.tensor.text})", AxisLayout(()))
     if second.is_tensor:
         return RULES["maximum" if step.name == "max" else "minimum"](step)
     raise NoRuleError(f"{step.name} along an axis, with indices")
 
 
 @rule("var", "std", "var_mean")
-def variance(step: Step) -> Operand:
+def variance(step: BodyStep) -> Operand:
     """The biased ones; torch's default divides by n - 1."""
     if step.name == "var_mean":
         raise NoRuleError("var_mean: mean and var are written apart")
@@ -81,7 +81,7 @@ def variance(step: Step) -> Operand:
         gone = list(range(rank))
     else:
         gone = [dims.value] if isinstance(dims.value, int) else list(dims.value)
-    layout = tensor.layout or Layout(tensor.order)
+    layout = tensor.layout or AxisLayout(tensor.order)
     order = tensor.order if keep is not None and keep.value else without(tensor.order, gone)
     if biased:
         return step.gives(f"ops.{step.name}({text})", layout.into(order))
@@ -90,24 +90,24 @@ def variance(step: Step) -> Operand:
 
 
 @rule("softmax", "log_softmax")
-def softmax(step: Step) -> Operand:
+def softmax(step: BodyStep) -> Operand:
     """Along one axis."""
     axis = step.axis(step.tensor, step.argument(1, "dim"))
     return step.gives(f"ops.{step.name}({step.tensor.text}, axis={axis})")
 
 
 @rule("cumsum", "cumprod")
-def running(step: Step) -> Operand:
+def running(step: BodyStep) -> Operand:
     """Sums from the start of an axis on."""
     axis = step.axis(step.tensor, step.argument(1, "dim", "axis"))
     return step.gives(f"ops.{step.name}({step.tensor.text}, axis={axis})")
 
 
 @rule("argmax", "argmin", "argsort")
-def where_extreme(step: Step) -> Operand:
+def where_extreme(step: BodyStep) -> Operand:
     """Indices along an axis."""
     tensor, dim = step.tensor, step.argument(1, "dim")
-    layout = tensor.layout or Layout(tensor.order)
+    layout = tensor.layout or AxisLayout(tensor.order)
     axis = step.axis(tensor, dim, -1)
     if step.name == "argsort":
         return step.gives(f"ops.argsort({tensor.text}, axis={axis})", layout)
@@ -119,13 +119,13 @@ def where_extreme(step: Step) -> Operand:
 
 
 @rule("norm", "vector_norm")
-def norm(step: Step) -> Operand:
+def norm(step: BodyStep) -> Operand:
     """The p-norm along axes."""
     tensor, dims = step.tensor, step.argument(2, "dim")
     power = step.text(1, "p", "ord", default="2")
     keep = step.argument(3, "keepdim")
     axes = step.axes(tensor, dims)
-    layout = tensor.layout or Layout(tensor.order)
+    layout = tensor.layout or AxisLayout(tensor.order)
     gone = [] if dims is None else [dims.value] if isinstance(dims.value, int) else list(dims.value)
     order = tensor.order if keep is not None and keep.value else without(tensor.order, gone)
     if axes is None:
@@ -137,7 +137,7 @@ def norm(step: Step) -> Operand:
 
 
 @rule("normalize")
-def normalize(step: Step) -> Operand:
+def normalize(step: BodyStep) -> Operand:
     """Divided by the norm along an axis; torch bounds the norm from below, not its square."""
     step.helpers.add("normalize")
     axis = step.axis(step.tensor, step.argument(2, "dim"), 1)
@@ -151,7 +151,7 @@ def normalize(step: Step) -> Operand:
 
 
 @rule("gather", "take_along_dim")
-def gather(step: Step) -> Operand:
+def gather(step: BodyStep) -> Operand:
     """Elements by indices along an axis, in torch's order."""
     dims = step.constant(1, "dim") if step.name == "gather" else step.constant(2, "dim")
     index = step.argument(2, "index") if step.name == "gather" else step.argument(1, "indices")
@@ -165,7 +165,7 @@ def gather(step: Step) -> Operand:
 
 
 @rule("index_select")
-def index_select(step: Step) -> Operand:
+def index_select(step: BodyStep) -> Operand:
     """Whole slices by indices."""
     axis = step.axis(step.tensor, step.argument(1, "dim"))
     return step.gives(
@@ -174,7 +174,7 @@ def index_select(step: Step) -> Operand:
 
 
 @rule("topk")
-def topk(step: Step) -> Operand:
+def topk(step: BodyStep) -> Operand:
     """The largest values and their places, along the last axis."""
     tensor, dim = step.tensor, step.constant(2, "dim", default=-1)
     if slot(tensor.order, dim) != len(tensor.order) - 1:
@@ -183,9 +183,9 @@ def topk(step: Step) -> Operand:
 
 
 @rule("tril", "triu")
-def triangle(step: Step) -> Operand:
+def triangle(step: BodyStep) -> Operand:
     """One triangle of the last two axes."""
     return step.gives(
         f"ops.{step.name}({step.as_torch(step.tensor)}, {step.text(1, 'diagonal', default='0')})",
-        Layout(identity(len(step.tensor.value.shape))),
+        AxisLayout(identity(len(step.tensor.value.shape))),
     )

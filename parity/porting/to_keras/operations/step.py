@@ -7,8 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
-from parity.porting.to_keras.layout.axes import Order, identity, moved, slot
-from parity.porting.to_keras.layout.operands import Layout, Operand, Place, RewriteError, atom, numbers
+from parity.porting.to_keras.layout.axes import AxisOrder, identity, moved, slot
+from parity.porting.to_keras.layout.operands import (
+    AxisLayout,
+    Operand,
+    RewriteError,
+    SourcePlace,
+    atom,
+    numbers,
+)
 
 LITERAL = (int, float, str, bool, type(None))
 
@@ -18,7 +25,7 @@ class NoRuleError(Exception):
 
 
 @dataclass
-class Step:
+class BodyStep:
     """What a rule is given: the operands with their texts, and what came out.
 
     Args:
@@ -34,10 +41,10 @@ class Step:
     operands: Sequence[Operand]
     named: Mapping[str, Operand]
     value: Any
-    place: Place
+    place: SourcePlace
     tries: int
     helpers: set[str] = field(default_factory=set)  # functions that the port must bring along
-    given: list[tuple[SeenTensor, Layout]] = field(default_factory=list)
+    given: list[tuple[SeenTensor, AxisLayout]] = field(default_factory=list)
     before: list[tuple[str, str]] = field(default_factory=list)  # (name, text) of what is assigned in front
     target: str = "inner"  # the name for it: what the statement assigns to
 
@@ -83,13 +90,13 @@ class Step:
             raise NoRuleError(f"{self.name} of something that is no tensor")
         return found
 
-    def into(self, operand: Operand, order: Order) -> str:
+    def into(self, operand: Operand, order: AxisOrder) -> str:
         """The text of a tensor in the order that is needed here; a transpose where it cannot be avoided.
 
         Raises:
             RewriteError: a place before this one left out a transpose and may write it.
         """
-        layout = operand.layout or Layout(identity(len(operand.value.shape)))
+        layout = operand.layout or AxisLayout(identity(len(operand.value.shape)))
         if layout.order == order and not layout.mixed:
             return operand.text
         if layout.debts:
@@ -102,7 +109,7 @@ class Step:
         return f"ops.transpose({operand.text}, {numbers(moved(layout.order, order))})"
 
     @staticmethod
-    def _sizes(operand: Operand, order: Order) -> str:
+    def _sizes(operand: Operand, order: AxisOrder) -> str:
         sizes = operand.value.shape
         places = {axis: place for place, axis in enumerate(operand.order)}
         long = [axis for axis in order if sizes[axis] != 1]
@@ -120,25 +127,25 @@ class Step:
         """The text of a tensor in torch's own order of axes."""
         return self.into(operand, identity(len(operand.value.shape)))
 
-    def debts(self, *operands: Operand) -> tuple[Place, ...]:
+    def debts(self, *operands: Operand) -> tuple[SourcePlace, ...]:
         """The debts of several operands together."""
-        found: dict[Place, None] = {}
+        found: dict[SourcePlace, None] = {}
         for operand in operands:
             if operand.layout is not None:
                 found.update(dict.fromkeys(operand.layout.debts))
         return tuple(found)
 
-    def gives(self, text: str, layout: Layout | Sequence[Layout] | None = None) -> Operand:
+    def gives(self, text: str, layout: AxisLayout | Sequence[AxisLayout] | None = None) -> Operand:
         """The result: its text, and the layout of the tensor, or of each tensor in a tuple."""
         values = [self.value] if isinstance(self.value, SeenTensor) else self.value
         if layout is None and self.operands and self.operands[0].layout is not None:
             layout = self.operands[0].layout
         if isinstance(values, list | tuple):
-            each = [layout] * len(values) if isinstance(layout, Layout | None) else list(layout)
+            each = [layout] * len(values) if isinstance(layout, AxisLayout | None) else list(layout)
             for value, known in zip(values, each, strict=True):
                 if isinstance(value, SeenTensor):
-                    self.given.append((value, known or Layout(identity(len(value.shape)))))
-        single = layout if isinstance(layout, Layout) else None
+                    self.given.append((value, known or AxisLayout(identity(len(value.shape)))))
+        single = layout if isinstance(layout, AxisLayout) else None
         return Operand(self.value, text, single if isinstance(self.value, SeenTensor) else None)
 
     def axis(self, operand: Operand, dim: Operand | None, default: int | None = None) -> str:
@@ -161,7 +168,7 @@ class Step:
         return numbers(sorted(slot(order, dim) for dim in dims.value))
 
 
-def axis_text(order: Order, axis: int, text: str | None = None) -> str:
+def axis_text(order: AxisOrder, axis: int, text: str | None = None) -> str:
     """An axis of torch as Keras counts it; the source's own text where that says the same."""
     rank = len(order)
     place = slot(order, axis)
@@ -172,15 +179,15 @@ def axis_text(order: Order, axis: int, text: str | None = None) -> str:
     return str(place)
 
 
-Rule = Callable[[Step], Operand]
-RULES: dict[str, Rule] = {}
+OperationRule = Callable[[BodyStep], Operand]
+RULES: dict[str, OperationRule] = {}
 """By the name that torch gives the operation."""
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
+def rule(*names: str) -> Callable[[OperationRule], OperationRule]:
     """Enter a rule into the table."""
 
-    def enter(function: Rule) -> Rule:
+    def enter(function: OperationRule) -> OperationRule:
         for name in names:
             if name in RULES:
                 raise ValueError(f"the operation {name} has a rule already")
