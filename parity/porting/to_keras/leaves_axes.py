@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from parity.porting.to_keras.layout.axes import AxisOrder, channels_last, identity, without
+from parity.porting.to_keras.layout.axes import HeldOrder, channels_last, identity, without
 
 IMAGES = re.compile(
     r"(Lazy)?(Conv\d|ConvTranspose\d|BatchNorm|SyncBatchNorm|InstanceNorm|GroupNorm|.*Pool\dd|Upsample|UpsamplingNearest2d"
@@ -27,7 +27,7 @@ def torch_name(module: Any) -> str | None:
     return None
 
 
-def leaf_order(module: Any, order: AxisOrder, rank_after: int) -> tuple[AxisOrder, AxisOrder]:
+def leaf_order(module: Any, order: HeldOrder, rank_after: int) -> tuple[HeldOrder, HeldOrder]:
     """(the order that a layer needs of its first input, the order of what it gives)."""
     name = torch_name(module) or type(module).__name__
     rank = len(order)

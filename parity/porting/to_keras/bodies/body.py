@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parity.adapters.recording.records import FunctionCall, UserFunction
-from parity.porting.to_keras.layout.axes import AxisOrder
+from parity.porting.to_keras.layout.axes import HeldOrder
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom
 
-Signature = tuple[AxisOrder | None, ...]
+Signature = tuple[HeldOrder | None, ...]
 SpanEdit = tuple[int, int, str]
 
 
@@ -28,7 +28,7 @@ class WrittenBody:
         default_factory=dict
     )  # names assigned in front of a node
     calls: list[FunctionCall] = field(default_factory=list)
-    results: list[tuple[AxisOrder | None, ...]] = field(default_factory=list)
+    results: list[tuple[HeldOrder | None, ...]] = field(default_factory=list)
 
 
 @dataclass(eq=False)

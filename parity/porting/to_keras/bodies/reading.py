@@ -18,7 +18,7 @@ from parity.porting.to_keras.bodies.body import Signature, WrittenBody
 from parity.porting.to_keras.bodies.nodes import Nodes
 from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.bodies.ways import Ways
-from parity.porting.to_keras.layout.axes import AxisOrder, channels_last, identity
+from parity.porting.to_keras.layout.axes import HeldOrder, channels_last, identity
 from parity.porting.to_keras.layout.operands import AxisLayout, RewriteError, SourcePlace, tensors
 from parity.porting.to_keras.leaves_axes import leaf_order, torch_name
 
@@ -34,7 +34,7 @@ class Bodies:
     ways: Ways
     written: dict[tuple[UserFunction, Signature], WrittenBody]
     of_call: dict[FunctionCall, WrittenBody]
-    leaf_orders: dict[str, set[AxisOrder]]  # the orders of axes that torch's layers receive, by path
+    leaf_orders: dict[str, set[HeldOrder]]  # the orders of axes that torch's layers receive, by path
     outputs: dict[str, list[AxisLayout]]
     problems: list[tuple[str, str, str]]  # (operation, path, why) of modules inside torch's own containers
     tries: dict[SourcePlace, int] = field(default_factory=dict)

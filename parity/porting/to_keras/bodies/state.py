@@ -8,7 +8,7 @@ from typing import Any
 from parity.adapters.recording.records import FunctionCall, Recording, SeenTensor, UserFunction
 from parity.porting.to_keras.bodies.body import Body, Signature, WrittenBody, parents_of
 from parity.porting.to_keras.bodies.ways import Ways
-from parity.porting.to_keras.layout.axes import AxisOrder, identity
+from parity.porting.to_keras.layout.axes import HeldOrder, identity
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, SourcePlace, tensors
 
 
@@ -27,7 +27,7 @@ class ReadingState:
         self.bodies: dict[FunctionCall, Body] = {}
         self.written: dict[tuple[UserFunction, Signature], WrittenBody] = {}
         self.children: dict[tuple[FunctionCall, ast.AST], list[FunctionCall]] = {}
-        self.leaf_orders: dict[str, set[AxisOrder]] = {}
+        self.leaf_orders: dict[str, set[HeldOrder]] = {}
         self.problems: list[tuple[str, str, str]] = []
         self.paths = {id(made.module): path for path, made in recording.modules.items()}
         for call in recording.calls:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
-from parity.porting.to_keras.layout.axes import AxisOrder, identity
+from parity.porting.to_keras.layout.axes import HeldOrder, identity
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class AxisLayout:
     mixed: axes of torch that hold merged axes in Keras' order, such as a flattened image.
     """
 
-    order: AxisOrder
+    order: HeldOrder
     debts: tuple[SourcePlace, ...] = ()
     mixed: tuple[int, ...] = ()
 
@@ -37,7 +37,7 @@ class AxisLayout:
         """The same with further debts."""
         return AxisLayout(self.order, tuple(dict.fromkeys((*self.debts, *places))), self.mixed)
 
-    def into(self, order: AxisOrder) -> AxisLayout:
+    def into(self, order: HeldOrder) -> AxisLayout:
         """The same debts with another order."""
         return AxisLayout(order, self.debts, self.mixed)
 
@@ -58,7 +58,7 @@ class Operand:
         return isinstance(self.value, SeenTensor)
 
     @property
-    def order(self) -> AxisOrder:
+    def order(self) -> HeldOrder:
         """The order of a tensor's axes."""
         return self.layout.order if self.layout is not None else identity(len(self.value.shape))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parity.porting.to_keras.layout.axes import AxisOrder, channels_last
+from parity.porting.to_keras.layout.axes import HeldOrder, channels_last
 
 AxisGroup = tuple[tuple[int, ...], tuple[int, ...]]
 
@@ -39,7 +39,7 @@ def groups(before: Sequence[int], after: Sequence[int]) -> list[AxisGroup]:
     return found
 
 
-def reshaped(order: AxisOrder, before: Sequence[int], after: Sequence[int]) -> AxisOrder | None:
+def reshaped(order: HeldOrder, before: Sequence[int], after: Sequence[int]) -> HeldOrder | None:
     """The order behind a reshape that Keras does on its own order of axes; None where it needs torch's order.
 
     An order fits where the axes of each group lie side by side as torch has them. Axes of size 1 may lie anywhere.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.layout.axes import AxisOrder, identity, tail
+from parity.porting.to_keras.layout.axes import HeldOrder, identity, tail
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, RewriteError
 from parity.porting.to_keras.operations.step import BodyStep
 
@@ -32,7 +32,7 @@ def _small(operand: Operand) -> bool:
     return operand.value.held is not None or sum(size != 1 for size in operand.value.shape) < 2
 
 
-def _fitted(step: BodyStep, operand: Operand, order: AxisOrder, mixed: tuple[int, ...]) -> str:
+def _fitted(step: BodyStep, operand: Operand, order: HeldOrder, mixed: tuple[int, ...]) -> str:
     if not operand.is_tensor or not operand.value.shape:
         return operand.text
     sizes = operand.value.shape
@@ -62,7 +62,7 @@ def _fitted(step: BodyStep, operand: Operand, order: AxisOrder, mixed: tuple[int
     return f"ops.reshape({text}, ({shape}))"
 
 
-def _aligned(order: AxisOrder, own: int, sizes: tuple[int, ...]) -> bool:
+def _aligned(order: HeldOrder, own: int, sizes: tuple[int, ...]) -> bool:
     """Whether the last axes of Keras are those that the last axes of torch are, so that broadcasting finds them."""
     first = len(order) - own
     return all(axis >= first for axis in order[first:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.layout.axes import AxisOrder, place_of_new, slot, with_axis, without
+from parity.porting.to_keras.layout.axes import HeldOrder, place_of_new, slot, with_axis, without
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, numbers
 from parity.porting.to_keras.operations.step import BodyStep, NoRuleError, rule
 
@@ -127,7 +127,7 @@ def expand(step: BodyStep) -> Operand:
     tensor, after = step.tensor, step.value.shape
     own = tensor.value.shape
     new = len(after) - len(own)
-    order: AxisOrder = (*range(new), *(axis + new for axis in tensor.order))
+    order: HeldOrder = (*range(new), *(axis + new for axis in tensor.order))
     if step.name == "expand_as":
         like = step.argument(1, "other")
         if like is None:
@@ -155,7 +155,7 @@ def repeat(step: BodyStep) -> Operand:
     """Copies along axes."""
     tensor, after = step.tensor, step.value.shape
     new = len(after) - len(tensor.value.shape)
-    order: AxisOrder = (*range(new), *(axis + new for axis in tensor.order))
+    order: HeldOrder = (*range(new), *(axis + new for axis in tensor.order))
     counts = [operand.text for operand in step.several(1, "repeats", "dims")]
     layout = (tensor.layout or AxisLayout(tensor.order)).into(order)
     return step.gives(f"ops.tile({tensor.text}, {numbers([counts[axis] for axis in order])})", layout)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from parity.porting.to_keras.layout.axes import AxisOrder, identity
+from parity.porting.to_keras.layout.axes import HeldOrder, identity
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, RewriteError
 from parity.porting.to_keras.operations.step import BodyStep, NoRuleError, rule
 
 
-def _swapped(rank: int) -> AxisOrder:
+def _swapped(rank: int) -> HeldOrder:
     return (*range(rank - 2), rank - 1, rank - 2)
 
 
@@ -86,7 +86,7 @@ def linear(step: BodyStep) -> Operand:
     return step.gives(text, AxisLayout(order, step.debts(tensor)))
 
 
-def last_axis_last(step: BodyStep, tensor: Operand) -> AxisOrder:
+def last_axis_last(step: BodyStep, tensor: Operand) -> HeldOrder:
     """The tensor's own order where it ends with torch's last axis, else torch's order."""
     order = tensor.order
     return order if order[-1] == len(order) - 1 else identity(len(order))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
-from parity.porting.to_keras.layout.axes import AxisOrder, identity, moved, slot
+from parity.porting.to_keras.layout.axes import HeldOrder, identity, moved, slot
 from parity.porting.to_keras.layout.operands import (
     AxisLayout,
     Operand,
@@ -90,7 +90,7 @@ class BodyStep:
             raise NoRuleError(f"{self.name} of something that is no tensor")
         return found
 
-    def into(self, operand: Operand, order: AxisOrder) -> str:
+    def into(self, operand: Operand, order: HeldOrder) -> str:
         """The text of a tensor in the order that is needed here; a transpose where it cannot be avoided.
 
         Raises:
@@ -109,7 +109,7 @@ class BodyStep:
         return f"ops.transpose({operand.text}, {numbers(moved(layout.order, order))})"
 
     @staticmethod
-    def _sizes(operand: Operand, order: AxisOrder) -> str:
+    def _sizes(operand: Operand, order: HeldOrder) -> str:
         sizes = operand.value.shape
         places = {axis: place for place, axis in enumerate(operand.order)}
         long = [axis for axis in order if sizes[axis] != 1]
@@ -168,7 +168,7 @@ class BodyStep:
         return numbers(sorted(slot(order, dim) for dim in dims.value))
 
 
-def axis_text(order: AxisOrder, axis: int, text: str | None = None) -> str:
+def axis_text(order: HeldOrder, axis: int, text: str | None = None) -> str:
     """An axis of torch as Keras counts it; the source's own text where that says the same."""
     rank = len(order)
     place = slot(order, axis)
