@@ -187,7 +187,7 @@ def leaf_of(text: str, rank: int):
 def layer_of(leaf):
     """The Keras layer that the text makes; nothing else than `layers` and the helpers is known to it."""
     known = {name: HELPERS[name] for name in leaf.helpers}
-    return eval(leaf.text, {"layers": keras.layers, **known})
+    return eval(leaf.text, {"keras": keras, **known})
 
 
 def in_keras_order(x, order: str):
@@ -355,17 +355,17 @@ def test_expressions_are_kept() -> None:
     )
     assert conv == "PaddedConv2D(planes, 3, strides=stride, padding=1, use_bias=False)"
     conv = of("Conv2d", [Argument("inplanes", (3, 64)), planes, three], padding=one)
-    assert conv == 'layers.Conv2D(planes, 3, padding="same")'
+    assert conv == 'keras.layers.Conv2D(planes, 3, padding="same")'
     conv = of("Conv2d", [planes, planes, Argument("7", (7, 7))], padding=three, groups=planes)
-    assert conv == 'layers.DepthwiseConv2D(7, padding="same")'
+    assert conv == 'keras.layers.DepthwiseConv2D(7, padding="same")'
     momentum = of("BatchNorm2d", [planes], momentum=Argument("momentum"))
-    assert momentum == "layers.BatchNormalization(momentum=1 - momentum, epsilon=1e-05)"
+    assert momentum == "keras.layers.BatchNormalization(momentum=1 - momentum, epsilon=1e-05)"
 
 
 def test_a_fault_is_seen() -> None:
     """The comparison fails where the padding is Keras' own."""
     broken = SimpleNamespace(
-        callee="layers.Conv2D", text='layers.Conv2D(6, 3, strides=2, padding="same")', helpers=()
+        callee="keras.layers.Conv2D", text='keras.layers.Conv2D(6, 3, strides=2, padding="same")', helpers=()
     )
     x = np.random.default_rng(0).normal(size=(2, 8, 12, 4))
     layer, right = layer_of(broken), layer_of(leaf_of("nn.Conv2d(4, 6, 3, 2, 1)", 4))

@@ -21,29 +21,29 @@ BY_NAME = {
 
 def by_name(settings: Settings) -> Leaf:
     """An activation without settings."""
-    return Leaf("layers.Activation", (f'"{BY_NAME[settings.kind]}"',))
+    return Leaf("keras.layers.Activation", (f'"{BY_NAME[settings.kind]}"',))
 
 
 def relu(settings: Settings) -> Leaf:
     """nn.ReLU."""
-    return Leaf("layers.ReLU")
+    return Leaf("keras.layers.ReLU")
 
 
 def relu6(settings: Settings) -> Leaf:
     """nn.ReLU6."""
-    return Leaf("layers.ReLU", ("max_value=6",))
+    return Leaf("keras.layers.ReLU", ("max_value=6",))
 
 
 def identity(settings: Settings) -> Leaf:
     """nn.Identity, whatever its arguments."""
-    return Leaf("layers.Identity")
+    return Leaf("keras.layers.Identity")
 
 
 def gelu(settings: Settings) -> Leaf:
     """nn.GELU."""
     approximate = settings["approximate"]
     if approximate.always("none") or approximate.fixed("none"):
-        return Leaf("layers.Activation", ('"gelu"',))
+        return Leaf("keras.layers.Activation", ('"gelu"',))
     if approximate.always("tanh") or approximate.fixed("tanh"):
         return Leaf("GELU", ("approximate=True",), frozenset({"GELU"}))
     return Leaf("GELU", (f'approximate={approximate.text} == "tanh"',), frozenset({"GELU"}))
@@ -51,18 +51,18 @@ def gelu(settings: Settings) -> Leaf:
 
 def leaky_relu(settings: Settings) -> Leaf:
     """nn.LeakyReLU."""
-    return Leaf("layers.LeakyReLU", (f"negative_slope={settings['negative_slope'].text}",))
+    return Leaf("keras.layers.LeakyReLU", (f"negative_slope={settings['negative_slope'].text}",))
 
 
 def elu(settings: Settings) -> Leaf:
     """nn.ELU."""
-    return Leaf("layers.ELU", tuple(settings.optional("alpha", "alpha", 1.0)))
+    return Leaf("keras.layers.ELU", tuple(settings.optional("alpha", "alpha", 1.0)))
 
 
 def hardtanh(settings: Settings) -> Leaf:
     """nn.Hardtanh."""
     if settings["min_val"].fixed(0, 0.0):
-        return Leaf("layers.ReLU", (f"max_value={settings['max_val'].text}",))
+        return Leaf("keras.layers.ReLU", (f"max_value={settings['max_val'].text}",))
     return _helper(settings, "Clip", ("min_val", -1.0), ("max_val", 1.0))
 
 
@@ -74,21 +74,21 @@ def softplus(settings: Settings) -> Leaf:
 def celu(settings: Settings) -> Leaf:
     """nn.CELU."""
     if settings["alpha"].fixed(1.0):
-        return Leaf("layers.Activation", ('"celu"',))
+        return Leaf("keras.layers.Activation", ('"celu"',))
     return _helper(settings, "CELU", ("alpha", 1.0))
 
 
 def softshrink(settings: Settings) -> Leaf:
     """nn.Softshrink."""
     if settings["lambd"].fixed(0.5):
-        return Leaf("layers.Activation", ('"soft_shrink"',))
+        return Leaf("keras.layers.Activation", ('"soft_shrink"',))
     return _helper(settings, "Softshrink", ("lambd", 0.5))
 
 
 def hardshrink(settings: Settings) -> Leaf:
     """nn.Hardshrink."""
     if settings["lambd"].fixed(0.5):
-        return Leaf("layers.Activation", ('"hard_shrink"',))
+        return Leaf("keras.layers.Activation", ('"hard_shrink"',))
     return _helper(settings, "Hardshrink", ("lambd", 0.5))
 
 
@@ -117,12 +117,12 @@ def prelu(settings: Settings) -> Leaf:
     one = settings["num_parameters"].always(1) or settings["num_parameters"].fixed(1)
     shared = list(range(1, settings.rank if one else settings.rank - 1))
     takes = "any" if one else "channels"
-    return Leaf("layers.PReLU", (f"shared_axes={shared}",) if shared else (), takes=takes)
+    return Leaf("keras.layers.PReLU", (f"shared_axes={shared}",) if shared else (), takes=takes)
 
 
 def along_axis(settings: Settings) -> Leaf:
     """nn.Softmax, nn.LogSoftmax, nn.Softmin and nn.GLU, along an axis of torch's order."""
-    name = {"Softmax": "layers.Softmax", "LogSoftmax": "LogSoftmax", "Softmin": "Softmin", "GLU": "GLU"}
+    name = {"Softmax": "keras.layers.Softmax", "LogSoftmax": "LogSoftmax", "Softmin": "Softmin", "GLU": "GLU"}
     helpers = frozenset() if settings.kind == "Softmax" else frozenset({settings.kind})
     axis = settings["dim"].one
     if axis is None:
@@ -139,14 +139,14 @@ def along_axis(settings: Settings) -> Leaf:
 
 def softmax_of_channels(settings: Settings) -> Leaf:
     """nn.Softmax2d."""
-    return Leaf("layers.Softmax", takes="channels")
+    return Leaf("keras.layers.Softmax", takes="channels")
 
 
 def dropout(settings: Settings) -> Leaf:
     """nn.Dropout and nn.AlphaDropout."""
-    return Leaf(f"layers.{settings.kind}", (settings["p"].text,))
+    return Leaf(f"keras.layers.{settings.kind}", (settings["p"].text,))
 
 
 def spatial_dropout(settings: Settings) -> Leaf:
     """nn.Dropout1d, nn.Dropout2d and nn.Dropout3d."""
-    return Leaf(f"layers.SpatialDropout{settings.kind[-2]}D", (settings["p"].text,), takes="channels")
+    return Leaf(f"keras.layers.SpatialDropout{settings.kind[-2]}D", (settings["p"].text,), takes="channels")

@@ -46,7 +46,7 @@ def convolution(settings: Settings) -> Leaf:
     arguments += settings.optional("bias", "use_bias", True)
     name = f"{'Depthwise' if depthwise else ''}Conv{rank}D"
     if plain:
-        return Leaf(f"layers.{name}", tuple(arguments), takes="channels", gives="channels")
+        return Leaf(f"keras.layers.{name}", tuple(arguments), takes="channels", gives="channels")
     return Leaf(f"Padded{name}", tuple(arguments), frozenset({f"Padded{name}"}), "channels", "channels")
 
 
@@ -167,7 +167,9 @@ def transposed(settings: Settings) -> Leaf:
     if padding is not None:
         arguments += ['padding="same"'] if padding == "same" else []
         arguments += settings.optional("bias", "use_bias", True)
-        return Leaf(f"layers.Conv{rank}DTranspose", tuple(arguments), takes="channels", gives="channels")
+        return Leaf(
+            f"keras.layers.Conv{rank}DTranspose", tuple(arguments), takes="channels", gives="channels"
+        )
     for name, keras, default in (
         ("padding", "padding", 0),
         ("output_padding", "output_padding", 0),

@@ -8,7 +8,7 @@ from parity.porting.to_keras.leaves.setting import Argument, Leaf, NoCounterpart
 def dense(settings: Settings) -> Leaf:
     """nn.Linear."""
     arguments = [settings["out_features"].text, *settings.optional("bias", "use_bias", True)]
-    return Leaf("layers.Dense", tuple(arguments), takes="last")
+    return Leaf("keras.layers.Dense", tuple(arguments), takes="last")
 
 
 def bilinear(settings: Settings) -> Leaf:
@@ -24,7 +24,7 @@ def embedding(settings: Settings) -> Leaf:
     arguments = [settings["num_embeddings"].text, settings["embedding_dim"].text]
     padding = settings["padding_idx"]
     if padding.always(None) or padding.fixed(None):
-        return Leaf("layers.Embedding", tuple(arguments), takes="torch", gives="torch")
+        return Leaf("keras.layers.Embedding", tuple(arguments), takes="torch", gives="torch")
     arguments.append(f"padding_idx={padding.text}")
     return Leaf("PaddedEmbedding", tuple(arguments), frozenset({"PaddedEmbedding"}), "torch", "torch")
 
@@ -50,7 +50,7 @@ def batch_norm(settings: Settings) -> Leaf:
             "torch.nn.BatchNorm with momentum=None takes the mean of all batches, which Keras does not"
         )
     arguments = [f"momentum={complement(settings['momentum'])}", f"epsilon={settings['eps'].text}", *affine]
-    return Leaf("layers.BatchNormalization", tuple(arguments), takes="channels", gives="channels")
+    return Leaf("keras.layers.BatchNormalization", tuple(arguments), takes="channels", gives="channels")
 
 
 def complement(momentum: Argument) -> str:
@@ -65,14 +65,14 @@ def instance_norm(settings: Settings) -> Leaf:
     settings.refuse("track_running_stats", False)
     affine = _affine(settings["affine"], settings["affine"])
     arguments = ["groups=-1", f"epsilon={settings['eps'].text}", *affine]
-    return Leaf("layers.GroupNormalization", tuple(arguments), takes="channels", gives="channels")
+    return Leaf("keras.layers.GroupNormalization", tuple(arguments), takes="channels", gives="channels")
 
 
 def group_norm(settings: Settings) -> Leaf:
     """nn.GroupNorm."""
     affine = _affine(settings["affine"], settings["affine"])
     arguments = [settings["num_groups"].text, f"epsilon={settings['eps'].text}", *affine]
-    return Leaf("layers.GroupNormalization", tuple(arguments), takes="channels", gives="channels")
+    return Leaf("keras.layers.GroupNormalization", tuple(arguments), takes="channels", gives="channels")
 
 
 def layer_norm(settings: Settings) -> Leaf:
@@ -92,7 +92,7 @@ def layer_norm(settings: Settings) -> Leaf:
     if scale.always(False) or scale.fixed(False):
         center = scale
     arguments += _affine(scale, center)
-    return Leaf("layers.LayerNormalization", tuple(arguments), takes="last" if count == 1 else "torch")
+    return Leaf("keras.layers.LayerNormalization", tuple(arguments), takes="last" if count == 1 else "torch")
 
 
 def rms_norm(settings: Settings) -> Leaf:
@@ -108,7 +108,7 @@ def rms_norm(settings: Settings) -> Leaf:
     if affine or not epsilon.values or None in epsilon.values:
         arguments = (*settings.optional("eps", "epsilon", None), *affine)
         return Leaf("RootMeanSquare", arguments, frozenset({"RootMeanSquare"}), "last")
-    return Leaf("layers.RMSNormalization", (f"epsilon={epsilon.text}",), takes="last")
+    return Leaf("keras.layers.RMSNormalization", (f"epsilon={epsilon.text}",), takes="last")
 
 
 def local_response_norm(settings: Settings) -> Leaf:

@@ -28,7 +28,7 @@ def max_pool(settings: Settings) -> Leaf:
     settings.refuse("return_indices", False)
     arguments = _sizes(settings)
     if _plain(settings, "padding", "dilation", "ceil_mode"):
-        return _native(f"layers.MaxPooling{settings.kind[-2]}D", arguments)
+        return _native(f"keras.layers.MaxPooling{settings.kind[-2]}D", arguments)
     for name, default in (("padding", 0), ("dilation", 1), ("ceil_mode", False)):
         arguments += settings.optional(name, name, default)
     return _helper("PaddedMaxPooling", arguments)
@@ -39,7 +39,7 @@ def average_pool(settings: Settings) -> Leaf:
     override = {"divisor_override"} & settings.by_name.keys()
     arguments = _sizes(settings)
     if _plain(settings, "padding", "ceil_mode", *override):
-        return _native(f"layers.AveragePooling{settings.kind[-2]}D", arguments)
+        return _native(f"keras.layers.AveragePooling{settings.kind[-2]}D", arguments)
     for name, default in (("padding", 0), ("ceil_mode", False), ("count_include_pad", True)):
         arguments += settings.optional(name, name, default)
     for name in override:
@@ -60,7 +60,7 @@ def adaptive_pool(settings: Settings) -> Leaf:
         settings.refuse("return_indices", False)
     size = settings["output_size"]
     if _is_one(size, rank):
-        name = f"layers.Global{'Average' if average else 'Max'}Pooling{rank}D"
+        name = f"keras.layers.Global{'Average' if average else 'Max'}Pooling{rank}D"
         return _native(name, ["keepdims=True"])
     return _helper("AdaptiveAveragePooling" if average else "AdaptiveMaxPooling", [size.text])
 

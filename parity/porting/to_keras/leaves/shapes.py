@@ -16,7 +16,7 @@ def padding(settings: Settings) -> Leaf:
     value = settings["value"] if "value" in settings.by_name else Argument("0.0", (0.0,))
     if mode == "constant" and value.always(0) and all(width >= 0 for pair in pairs for width in pair):
         text = str(pairs if rank > 1 else pairs[0])
-        return Leaf(f"layers.ZeroPadding{rank}D", (text,), takes="channels", gives="channels")
+        return Leaf(f"keras.layers.ZeroPadding{rank}D", (text,), takes="channels", gives="channels")
     arguments = [str(pairs)]
     if mode != "constant":
         arguments.append(f'mode="{mode}"')
@@ -34,7 +34,7 @@ def upsample(settings: Settings) -> Leaf:
         aligned = settings["align_corners"].one is True
     size, factor = settings["size"], settings["scale_factor"]
     if mode == "nearest" and _whole(factor) and _absent(size) and settings.rank == 4:
-        return Leaf("layers.UpSampling2D", (factor.text,), takes="channels", gives="channels")
+        return Leaf("keras.layers.UpSampling2D", (factor.text,), takes="channels", gives="channels")
     arguments = [] if _absent(size) else [f"size={size.text}"]
     arguments += [] if _absent(factor) else [f"scale_factor={factor.text}"]
     arguments += [f'mode="{mode}"'] if mode != "nearest" else []
@@ -71,7 +71,7 @@ def flatten(settings: Settings) -> Leaf:
     rank = settings.rank
     if not (settings["end_dim"].always(-1, *([rank - 1] if rank else [])) or settings["end_dim"].fixed(-1)):
         raise NoCounterpartError("torch.nn.Flatten to another axis than the last is no layer of Keras")
-    return Leaf("layers.Flatten", takes="channels", gives="torch")
+    return Leaf("keras.layers.Flatten", takes="channels", gives="torch")
 
 
 def unfold(settings: Settings) -> Leaf:

@@ -1,0 +1,53 @@
+"""Configs of layers whose constructors take classes and functions."""
+
+import functools
+import inspect
+
+import keras
+
+
+class Configurable:
+    """Gives the constructor's arguments as the config; classes and functions go by their registered names."""
+
+    def __new__(cls, *args, **kwargs):
+        layer = super().__new__(cls, *args, **kwargs)
+        bound = inspect.signature(cls.__init__).bind(layer, *args, **kwargs)
+        given = dict(list(bound.arguments.items())[1:])
+        given.update(given.pop("kwargs", {}))
+        vars(layer)["_given"] = {
+            name: value for name, value in given.items() if name not in ("name", "dtype")
+        }
+        return layer
+
+    def get_config(self):
+        return {
+            **keras.layers.Layer.get_config(self),
+            **{name: _packed(value) for name, value in self._given.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = {name: _unpacked(value) for name, value in config.items()}
+        return cls(*config.pop("args", ()), **config)
+
+
+def _packed(value):
+    """A value in which classes and functions are their registered names."""
+    if isinstance(value, functools.partial):
+        return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
+    if isinstance(value, type) or inspect.isfunction(value):
+        return {"registered": keras.saving.get_registered_name(value)}
+    if isinstance(value, dict):
+        return {name: _packed(item) for name, item in value.items()}
+    return type(value)(map(_packed, value)) if isinstance(value, list | tuple) else value
+
+
+def _unpacked(value):
+    """The value that was packed."""
+    if isinstance(value, dict) and "partial_of" in value:
+        return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
+    if isinstance(value, dict) and "registered" in value:
+        return keras.saving.get_registered_object(value["registered"])
+    if isinstance(value, dict) and "class_name" not in value:
+        return {name: _unpacked(item) for name, item in value.items()}
+    return type(value)(map(_unpacked, value)) if isinstance(value, list | tuple) else value

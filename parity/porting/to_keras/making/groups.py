@@ -1,0 +1,157 @@
+"""The classes of the port: modules of one class of the source and of one structure, children before parents."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+from parity.adapters.recording.records import FunctionCall, MadeModule, Recording
+from parity.porting.to_keras.leaves.table import base_leaf, leaf_class
+from parity.porting.to_keras.making.settings import setting_of
+
+SEQUENCES, LISTS, NAMED = ("Sequential",), ("ModuleList",), ("ModuleDict",)
+CONSTANTS = (type(None), bool, int, float, str)
+
+
+@dataclass(eq=False)
+class Group:
+    """One class of the port.
+
+    Attributes:
+        name: in the port.
+        cls: the class of the source.
+        modules: its instances, in the order of their paths in the model.
+        arguments: the names of the constructor's arguments, without `self`, `*args` and `**kwargs`.
+        values: the value of each argument in each instance.
+        defaults: of the arguments that have one.
+        added: arguments that the port needs and the source does not have, with the value in each instance.
+        constructor: the call of the user's constructor in each instance; None where torch's own made it.
+    """
+
+    name: str
+    cls: type
+    modules: list[MadeModule]
+    arguments: list[str] = field(default_factory=list)
+    values: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
+    added: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    constructor: list[FunctionCall] = field(default_factory=list)
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it is a sequence of layers that runs as torch's own does."""
+        return is_sequence(self.cls)
+
+    @property
+    def leaf(self) -> type | None:
+        """The layer of torch that it derives from, with a forward of its own."""
+        return base_leaf(self.cls)
+
+
+def is_sequence(cls: type) -> bool:
+    """Whether a class is nn.Sequential, or one that keeps its forward."""
+    base = next((b for b in cls.__mro__ if b.__name__ in SEQUENCES and _is_torch(b)), None)
+    return base is not None and cls.forward is base.forward  # type: ignore[attr-defined]
+
+
+def is_container(cls: type, names: tuple[str, ...]) -> bool:
+    """Whether a class is torch's own container of one of these names."""
+    return cls.__name__ in names and _is_torch(cls)
+
+
+def _is_torch(cls: type) -> bool:
+    return cls.__module__.startswith("torch.nn")
+
+
+def is_plain(cls: type) -> bool:
+    """Whether a class is torch's own, or computes what a class of torch's computes."""
+    return leaf_class(cls) is not None or _is_torch(cls)
+
+
+def groups_of(recording: Recording) -> list[Group]:
+    """The classes of the port: what is needed by others comes first."""
+    modules = recording.modules
+    known: dict[tuple[Any, ...], Group] = {}
+    signatures: dict[int, Any] = {}
+    names: dict[str, int] = {}
+    order = sorted(modules, key=lambda path: (-path.count(".") if path else 1, _number(path)))
+    for path in order:
+        made = modules[path]
+        if is_plain(type(made.module)):
+            continue
+        key = (type(made.module), _structure(made.module, signatures))
+        if key not in known:
+            name = type(made.module).__name__.lstrip("_")
+            names[name] = names.get(name, 0) + 1
+            known[key] = Group(name if names[name] == 1 else f"{name}{names[name]}", type(made.module), [])
+        known[key].modules.append(made)
+    for group in known.values():
+        group.modules.sort(key=lambda made: _number(made.path))
+        _bind(group)
+    return _children_first(list(known.values()))
+
+
+def _number(path: str) -> list[Any]:
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in path.split(".")]
+
+
+def _structure(module: Any, known: dict[int, Any]) -> Any:
+    """What must be the same in two modules for one constructor to make both without conditions."""
+    if id(module) not in known:
+        cls = type(module)
+        children = module._modules.items()
+        parts: Any = tuple((name, None if child is None else _structure(child, known)) for name, child in children)
+        if is_container(cls, (*SEQUENCES, *LISTS)):  # how long they are may be an argument
+            parts = (
+                tuple(dict.fromkeys(kind for _, kind in parts))
+                if all(n.isdigit() for n, _ in parts)
+                else parts
+            )
+        own = tuple((name, value is None) for name, value in module._parameters.items())
+        leaf: Any = leaf_class(cls)
+        known[id(module)] = hash((cls if leaf is None else leaf, parts, own if leaf is None else ()))
+    return known[id(module)]
+
+
+def _bind(group: Group) -> None:
+    """Fill in the arguments of the constructor and their values."""
+    starts = [made.constructors[0] if made.constructors else None for made in group.modules]
+    signature = inspect.signature(group.cls.__init__)  # type: ignore[misc]
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = [p for p in list(signature.parameters.values())[1:] if p.kind not in kinds]
+    group.arguments = [p.name for p in parameters if p.name not in ("device", "dtype")]
+    group.defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    if any(start is None for start in starts):
+        if group.leaf is None:
+            group.arguments = []
+        modules = [made.module for made in group.modules]
+        for name in group.arguments:
+            group.values[name] = tuple(
+                setting_of(module, name, group.defaults.get(name)) for module in modules
+            )
+        return
+    group.constructor = [start for start in starts if start is not None]
+    for name in group.arguments:
+        group.values[name] = tuple(start.arguments.get(name) for start in group.constructor)
+
+
+def _children_first(groups: list[Group]) -> list[Group]:
+    """The classes in an order in which each comes behind those whose instances it holds."""
+    of = {id(made.module): group for group in groups for made in group.modules}
+    found: dict[Group, None] = {}
+    open_: set[Group] = set()
+
+    def take(group: Group) -> None:
+        if group in found or group in open_:
+            return
+        open_.add(group)
+        for made in group.modules:
+            for part in made.module.modules():
+                if part is not made.module and id(part) in of:
+                    take(of[id(part)])
+        found[group] = None
+
+    for group in groups:
+        take(group)
+    return list(found)

@@ -1,0 +1,203 @@
+"""What a constructor can say: values as text, by the names of its arguments where these have the same values."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from parity.porting.to_keras.leaves.setting import NoCounterpartError
+
+SMALL = (0, 1, 2, 3, 4)
+"""Numbers that are equal to an argument by chance alone, where there is only one instance."""
+
+
+@dataclass(eq=False)
+class Named:
+    """How classes and functions that are values are called in the port, and what must be imported for it."""
+
+    of_class: Callable[[Any], str]
+    imports: set[str] = field(default_factory=set)
+
+    def text(self, value: Any) -> str:
+        """A value as an expression.
+
+        Raises:
+            NoCounterpartError: it has no counterpart in the port.
+        """
+        if isinstance(value, float) and not math.isfinite(value):
+            return f'float("{value}")'
+        if isinstance(value, bool | int | float | str | type(None)):
+            return _quoted(value)
+        if isinstance(value, tuple):
+            items = [self.text(item) for item in value]
+            return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+        if isinstance(value, list):
+            return f"[{', '.join(map(self.text, value))}]"
+        if isinstance(value, dict):
+            return f"{{{', '.join(f'{self.text(key)}: {self.text(item)}' for key, item in value.items())}}}"
+        if isinstance(value, functools.partial):
+            self.imports.add("from functools import partial")
+            positional = [self.text(item) for item in value.args]
+            named = [
+                f"{key}={self.text(item)}"
+                for key, item in value.keywords.items()
+                if key not in ("device", "dtype")
+            ]
+            return f"partial({', '.join([self.of_class(value.func), *positional, *named])})"
+        if callable(value):
+            return self.of_class(value)
+        raise NoCounterpartError(f"a value of the class {type(value).__name__} cannot be written")
+
+
+def _quoted(value: Any) -> str:
+    text = repr(value)
+    return f'"{value}"' if isinstance(value, str) and '"' not in text and "\\" not in text else text
+
+
+@dataclass(eq=False)
+class Scope:
+    """The names that the text may use, with the value of each in every instance.
+
+    Attributes:
+        add: makes a further argument of these values and gives its name; None where that is not possible.
+    """
+
+    names: Mapping[str, Sequence[Any]]
+    named: Named
+    add: Callable[[str, Sequence[Any]], str] | None = None
+
+    def text(self, values: Sequence[Any], hint: str = "value") -> str:
+        """An expression that has these values in the instances.
+
+        Args:
+            values: one for each instance.
+            hint: what a new argument would be called.
+
+        Raises:
+            NoCounterpartError: there is none.
+        """
+        first = values[0]
+        same = all(equal(value, first) for value in values)
+        known = self._name(values, hint, same)
+        if known is not None:
+            return known
+        if same:
+            return self.named.text(first)
+        made = self._formula(values) or self._tuple(values, hint)
+        if made is not None:
+            return made
+        if self.add is None:
+            raise NoCounterpartError(f"{hint} has the values {list(values)[:4]}, which no argument has")
+        for value in values:
+            self.named.text(value)
+        return self.add(hint, values)
+
+    def _name(self, values: Sequence[Any], hint: str, same: bool) -> str | None:
+        """An argument that has these values; where they never change, only one that is meant to be it."""
+        fitting = [
+            name
+            for name, known in self.names.items()
+            if len(known) == len(values) and all(map(equal, known, values))
+        ]
+        if same:
+            plain = isinstance(values[0], bool | str | type(None)) or (
+                isinstance(values[0], int | float) and values[0] in SMALL
+            )
+            fitting = [name for name in fitting if name == hint or not plain]
+        return (hint if hint in fitting else fitting[0]) if fitting else None
+
+    def _formula(self, values: Sequence[Any]) -> str | None:
+        """A simple formula of one or two arguments."""
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            return self._condition(values)
+        numbers = {
+            name: known
+            for name, known in self.names.items()
+            if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known)
+        }
+        for name, known in numbers.items():
+            for text, formula in _ONE:
+                found = [formula(value) for value in known]
+                if all(map(equal, found, values)):
+                    return text.format(name)
+            factors = {v / k for v, k in zip(values, known, strict=True) if k}
+            if len(factors) == 1 and (factor := factors.pop()) == int(factor) and all(known):
+                return f"{name} * {int(factor)}"
+            factors = {k / v for v, k in zip(values, known, strict=True) if v}
+            if len(factors) == 1 and (factor := factors.pop()) == int(factor) and all(values):
+                return f"{name} // {int(factor)}"
+        for name, known in numbers.items():
+            for more, second in numbers.items():
+                for text, join in _TWO:
+                    pairs = zip(known, second, values, strict=True)
+                    if all(_safe(join, a, b) == value for a, b, value in pairs):
+                        return text.format(name, more)
+        return None
+
+    def _condition(self, values: Sequence[Any]) -> str | None:
+        """A truth value that says something about one argument."""
+        if not all(isinstance(value, bool) for value in values):
+            return None
+        for name, known in self.names.items():
+            if all((item is not None) == value for item, value in zip(known, values, strict=True)):
+                return f"{name} is not None"
+            if all(
+                isinstance(item, bool) and (not item) == value
+                for item, value in zip(known, values, strict=True)
+            ):
+                return f"not {name}"
+        return None
+
+    def _tuple(self, values: Sequence[Any], hint: str) -> str | None:
+        """A tuple or list whose parts have texts each."""
+        kind = type(values[0])
+        if kind not in (tuple, list) or any(type(v) is not kind or len(v) != len(values[0]) for v in values):
+            return None
+        parts = [self.text([value[i] for value in values], f"{hint}_{i}") for i in range(len(values[0]))]
+        if kind is list:
+            return f"[{', '.join(parts)}]"
+        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})"
+
+
+_ONE: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("{} // 2", lambda n: n // 2),
+    ("({} - 1) // 2", lambda n: (n - 1) // 2),
+)
+_TWO: tuple[tuple[str, Callable[[Any, Any], Any]], ...] = (
+    ("{} * {}", lambda a, b: a * b),
+    ("{} // {}", lambda a, b: a // b),
+    ("{} + {}", lambda a, b: a + b),
+    ("{} - {}", lambda a, b: a - b),
+    ("({} - 1) // 2 * {}", lambda a, b: (a - 1) // 2 * b),
+)
+
+
+def _safe(join: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    try:
+        return join(a, b)
+    except ZeroDivisionError:
+        return None
+
+
+def equal(first: Any, second: Any) -> bool:
+    """Whether two values are the same: constants and containers by content, all else by identity."""
+    if isinstance(first, bool | type(None)) or isinstance(second, bool | type(None)):
+        return first is second
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return first == second and (type(first) is type(second))
+    if isinstance(first, str) and isinstance(second, str):
+        return first == second
+    if isinstance(first, tuple | list) and isinstance(second, tuple | list):
+        return type(first) is type(second) and len(first) == len(second) and all(map(equal, first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return list(first) == list(second) and all(equal(first[key], second[key]) for key in first)
+    if isinstance(first, functools.partial) and isinstance(second, functools.partial):
+        return (
+            first.func is second.func
+            and equal(first.args, second.args)
+            and equal(first.keywords, second.keywords)
+        )
+    return first is second
