@@ -23,8 +23,8 @@ KERAS_ALONE = {
         for name in (
             [
                 "activations",
-                "adaptive",
                 "attention",
+                "configuration",
                 "convolution",
                 "normalization",
                 "padding",

@@ -15,7 +15,6 @@ import parity  # noqa: E402
 from parity.adapters.keras.exact import exact_float64  # noqa: E402
 from parity.adapters.keras.helpers import (  # noqa: E402
     activations,
-    adaptive,
     attention,
     convolution,
     normalization,
@@ -32,7 +31,7 @@ from parity.porting.to_keras.leaves.table import TABLE  # noqa: E402
 
 nn = torch.nn
 HELPERS = {}
-for module in (activations, adaptive, attention, convolution, normalization, padding, pooling, products, recurrent,
+for module in (activations, attention, convolution, normalization, padding, pooling, products, recurrent,
                resizing, shuffling, transposed):  # fmt: skip
     HELPERS |= {name: value for name, value in vars(module).items() if isinstance(value, type)}
 

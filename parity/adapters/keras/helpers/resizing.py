@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from parity.adapters.keras.helpers.adaptive import averaged
+from parity.adapters.keras.helpers.pooling import averaged
 
 
 def resize(x, size=None, scale_factor=None, mode="nearest", align_corners=False):

@@ -101,7 +101,9 @@ def _structure(module: Any, known: dict[int, Any]) -> Any:
     if id(module) not in known:
         cls = type(module)
         children = module._modules.items()
-        parts: Any = tuple((name, None if child is None else _structure(child, known)) for name, child in children)
+        parts: Any = tuple(
+            (name, None if child is None else _structure(child, known)) for name, child in children
+        )
         if is_container(cls, (*SEQUENCES, *LISTS)):  # how long they are may be an argument
             parts = (
                 tuple(dict.fromkeys(kind for _, kind in parts))
