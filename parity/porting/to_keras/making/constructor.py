@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
-from parity.porting.to_keras.making.groups import CONSTANTS, Group
+from parity.porting.to_keras.making.groups import CONSTANTS, PortClass
 from parity.porting.to_keras.making.instances import Makers
-from parity.porting.to_keras.making.scope import Named, Scope, equal
+from parity.porting.to_keras.making.scope import Naming, Scope, equal
 from parity.porting.to_keras.making.settings import leaf_of_class
 from parity.porting.to_keras.names import attribute
 
@@ -27,7 +27,7 @@ class WrittenClass:
         problems: what could not be written, a sentence each.
     """
 
-    group: Group
+    group: PortClass
     bases: str
     constructor: str
     methods: dict[str, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class WrittenClass:
 
 
 def constructor_of(
-    group: Group, makers: Makers, named: Named, reads: Sequence[str], root: bool
+    group: PortClass, makers: Makers, named: Naming, reads: Sequence[str], root: bool
 ) -> WrittenClass:
     """Write the constructor of a class from its instances.
 
@@ -64,7 +64,7 @@ def constructor_of(
     )
 
 
-def _add(group: Group, hint: str, values: Sequence[Any]) -> str:
+def _add(group: PortClass, hint: str, values: Sequence[Any]) -> str:
     name, count = hint, 2
     while name in group.values or name in group.added:
         if name in group.added and all(map(equal, group.added[name], values)):
@@ -76,7 +76,9 @@ def _add(group: Group, hint: str, values: Sequence[Any]) -> str:
     return name
 
 
-def _bases(group: Group, makers: Makers, scope: Scope, root: bool, problems: list[str]) -> tuple[str, str]:
+def _bases(
+    group: PortClass, makers: Makers, scope: Scope, root: bool, problems: list[str]
+) -> tuple[str, str]:
     """The base class, and the statement that constructs it."""
     modules = [made.module for made in group.modules]
     if group.sequential:
@@ -97,13 +99,13 @@ def _bases(group: Group, makers: Makers, scope: Scope, root: bool, problems: lis
     return "keras.Model" if root else "keras.layers.Layer", "super().__init__(**kwargs)"
 
 
-def _base_leaf(group: Group, scope: Scope) -> Any:
+def _base_leaf(group: PortClass, scope: Scope) -> Any:
     """What stands for the layer of torch that a class derives from."""
     return leaf_of_class(group.leaf, [made.module for made in group.modules], scope)
 
 
 def _children(
-    group: Group, makers: Makers, scope: Scope, modules: Sequence[Any], problems: list[str]
+    group: PortClass, makers: Makers, scope: Scope, modules: Sequence[Any], problems: list[str]
 ) -> list[str]:
     """One statement for each child."""
     lines = []
@@ -154,7 +156,7 @@ def _weight(name: str, tensors: Sequence[Any], scope: Scope, trainable: bool) ->
 
 
 def _attributes(
-    group: Group, modules: Sequence[Any], scope: Scope, reads: Sequence[str], problems: list[str]
+    group: PortClass, modules: Sequence[Any], scope: Scope, reads: Sequence[str], problems: list[str]
 ) -> list[str]:
     """One statement for each plain attribute that is read later."""
     lines = []
@@ -169,7 +171,7 @@ def _attributes(
     return lines
 
 
-def _signature(group: Group, body: str, named: Named) -> str:
+def _signature(group: PortClass, body: str, named: Naming) -> str:
     """The arguments: the source's names, order and defaults; those that nothing here can say are left out."""
     used = {
         node.id
@@ -195,7 +197,7 @@ def _signature(group: Group, body: str, named: Named) -> str:
     return ", ".join([*parts, "**kwargs"])
 
 
-def _default(value: Any, named: Named) -> str:
+def _default(value: Any, named: Naming) -> str:
     """The default of an argument; None for one that the port has no counterpart for."""
     try:
         return named.text(value)

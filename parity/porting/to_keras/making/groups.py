@@ -15,7 +15,7 @@ CONSTANTS = (type(None), bool, int, float, str)
 
 
 @dataclass(eq=False)
-class Group:
+class PortClass:
     """One class of the port.
 
     Attributes:
@@ -69,10 +69,10 @@ def is_plain(cls: type) -> bool:
     return leaf_class(cls) is not None or _is_torch(cls)
 
 
-def groups_of(recording: Recording) -> list[Group]:
+def groups_of(recording: Recording) -> list[PortClass]:
     """The classes of the port: what is needed by others comes first."""
     modules = recording.modules
-    known: dict[tuple[Any, ...], Group] = {}
+    known: dict[tuple[Any, ...], PortClass] = {}
     signatures: dict[int, Any] = {}
     names: dict[str, int] = {}
     order = sorted(modules, key=lambda path: (-path.count(".") if path else 1, _number(path)))
@@ -84,7 +84,9 @@ def groups_of(recording: Recording) -> list[Group]:
         if key not in known:
             name = type(made.module).__name__.lstrip("_")
             names[name] = names.get(name, 0) + 1
-            known[key] = Group(name if names[name] == 1 else f"{name}{names[name]}", type(made.module), [])
+            known[key] = PortClass(
+                name if names[name] == 1 else f"{name}{names[name]}", type(made.module), []
+            )
         known[key].modules.append(made)
     for group in known.values():
         group.modules.sort(key=lambda made: _number(made.path))
@@ -116,7 +118,7 @@ def _structure(module: Any, known: dict[int, Any]) -> Any:
     return known[id(module)]
 
 
-def _bind(group: Group) -> None:
+def _bind(group: PortClass) -> None:
     """Fill in the arguments of the constructor and their values."""
     starts = [made.constructors[0] if made.constructors else None for made in group.modules]
     signature = inspect.signature(group.cls.__init__)  # type: ignore[misc]
@@ -138,13 +140,13 @@ def _bind(group: Group) -> None:
         group.values[name] = tuple(start.arguments.get(name) for start in group.constructor)
 
 
-def _children_first(groups: list[Group]) -> list[Group]:
+def _children_first(groups: list[PortClass]) -> list[PortClass]:
     """The classes in an order in which each comes behind those whose instances it holds."""
     of = {id(made.module): group for group in groups for made in group.modules}
-    found: dict[Group, None] = {}
-    open_: set[Group] = set()
+    found: dict[PortClass, None] = {}
+    open_: set[PortClass] = set()
 
-    def take(group: Group) -> None:
+    def take(group: PortClass) -> None:
         if group in found or group in open_:
             return
         open_.add(group)

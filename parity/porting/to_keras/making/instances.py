@@ -9,7 +9,7 @@ from typing import Any
 from parity.adapters.recording.records import Recording
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
 from parity.porting.to_keras.leaves.table import leaf_class
-from parity.porting.to_keras.making.groups import LISTS, NAMED, SEQUENCES, Group, is_container
+from parity.porting.to_keras.making.groups import LISTS, NAMED, SEQUENCES, PortClass, is_container
 from parity.porting.to_keras.making.scope import Scope, equal
 from parity.porting.to_keras.making.settings import leaf_of
 
@@ -23,7 +23,7 @@ class Makers:
     """
 
     recording: Recording
-    groups: list[Group]
+    groups: list[PortClass]
     ranks: dict[int, int]
     helpers: set[str] = field(default_factory=set)
 

@@ -12,9 +12,9 @@ from parity.adapters.recording.records import Recording, SeenTensor
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, Settings
 from parity.porting.to_keras.leaves.table import TABLE, leaf_class
 from parity.porting.to_keras.making.constructor import WrittenClass, constructor_of
-from parity.porting.to_keras.making.groups import Group, groups_of
+from parity.porting.to_keras.making.groups import PortClass, groups_of
 from parity.porting.to_keras.making.instances import Makers
-from parity.porting.to_keras.making.scope import Named, Scope
+from parity.porting.to_keras.making.scope import Naming, Scope
 from parity.porting.written import Unwritten
 
 
@@ -37,7 +37,7 @@ class Making:
     helpers: frozenset[str]
     imports: frozenset[str]
     unwritten: tuple[Unwritten, ...] = ()
-    group_of: Mapping[int, Group] = field(default_factory=dict)  # by the id of a torch module
+    group_of: Mapping[int, PortClass] = field(default_factory=dict)  # by the id of a torch module
 
 
 def make(recording: Recording, reads: Mapping[type, Iterable[str]] | None = None) -> Making:
@@ -50,7 +50,7 @@ def make(recording: Recording, reads: Mapping[type, Iterable[str]] | None = None
     """
     groups = groups_of(recording)
     factories: dict[str, Any] = {}
-    named = Named(lambda value: _called(value, groups, factories))
+    named = Naming(lambda value: _called(value, groups, factories))
     makers = Makers(recording, groups, _ranks(recording))
     known = {cls: list(names) for cls, names in (reads or _reads(recording)).items()}
     classes, unwritten = [], []
@@ -77,7 +77,7 @@ def make(recording: Recording, reads: Mapping[type, Iterable[str]] | None = None
     )
 
 
-def _called(value: Any, groups: list[Group], factories: dict[str, Any]) -> str:
+def _called(value: Any, groups: list[PortClass], factories: dict[str, Any]) -> str:
     """The name of a class or function that is a value."""
     group = next((group for group in groups if group.cls is value), None)
     if group is not None:
@@ -112,7 +112,7 @@ def _factory(name: str, cls: Any, recording: Recording, makers: Makers) -> str:
     return f"{decorator}\ndef {name}({', '.join(signature)}):\n    return {leaf.text}"
 
 
-def _unwritten(group: Group, problem: str) -> Unwritten:
+def _unwritten(group: PortClass, problem: str) -> Unwritten:
     try:
         file, (_, line) = inspect.getsourcefile(group.cls) or "", inspect.getsourcelines(group.cls)
     except (OSError, TypeError):

@@ -15,7 +15,7 @@ SMALL = (0, 1, 2, 3, 4)
 
 
 @dataclass(eq=False)
-class Named:
+class Naming:
     """How classes and functions that are values are called in the port, and what must be imported for it."""
 
     of_class: Callable[[Any], str]
@@ -66,7 +66,7 @@ class Scope:
     """
 
     names: Mapping[str, Sequence[Any]]
-    named: Named
+    named: Naming
     add: Callable[[str, Sequence[Any]], str] | None = None
 
     def text(self, values: Sequence[Any], hint: str = "value") -> str:
