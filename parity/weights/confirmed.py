@@ -75,7 +75,8 @@ def settled(
 ) -> Pairing:
     """The pairing by the dataflow; where several would do, the one with which a run of both sides gives the same.
 
-    Where no run confirms any of them, the one with which both come far nearer counts, or the one with most weights
+    One with which an output has other axes in torch than usual counts where no other does. Where no run confirms any of
+    them, the one with which both come far nearer counts, or the one with most weights
     equal, then what names prefer; the rest is left open.
 
     Args:
@@ -89,6 +90,7 @@ def settled(
         return first
     seen = [first]
     gaps: list[float] = []
+    turned_round: list[Pairing] = []
     if values is not None:
         with runs(keras, torch, values) as gap:
             for turn in range(TURNS):
@@ -99,8 +101,11 @@ def settled(
                     continue
                 seen += [one] * bool(turn)
                 gaps.append(gap(one))
-                if gaps[-1] <= SAME:
+                if gaps[-1] <= SAME and gap.usual:
                     return replace(one, doubt=False, guessed=False)
+                turned_round += [one] * (gaps[-1] <= SAME)
+    if turned_round:
+        return replace(turned_round[0], doubt=False, guessed=False)
     best = _likeliest(seen, gaps, EqualValues(keras, torch))
     if best is not None:
         return best
@@ -151,7 +156,13 @@ def _restore(side: Adapter, kept: dict[str, Array]) -> None:
 
 
 class _Gap:
-    """How far apart the outputs are, of their scale, once both sides have the same random weights."""
+    """How far apart the outputs are, of their scale, once both sides have the same random weights.
+
+    Attributes:
+        usual: whether the outputs of the last pairing had their axes where each framework has them.
+    """
+
+    usual = True
 
     def __init__(self, keras: Adapter, torch: Adapter, values: Sequence[Array]) -> None:
         wide = [value.astype("float64") if value.dtype.kind == "f" else value for value in values]
@@ -169,8 +180,16 @@ class _Gap:
             outputs = self.keras.forward(self.inputs[0]), self.torch.forward(self.inputs[1])
         except Exception:  # any model, any error: these weights are not for it
             return float("inf")
-        gaps = [relative(a, b) for (_, a), (_, b) in zip(*outputs, strict=False)]
+        pairs = [(a, b) for (_, a), (_, b) in zip(*outputs, strict=False)]
+        self.usual = all(_as_usual(*pair) for pair in pairs)
+        gaps = [relative(*pair) for pair in pairs]
         return max(gaps, default=float("inf")) if len(outputs[0]) == len(outputs[1]) else float("inf")
+
+
+def _as_usual(keras: Array, torch: Array) -> bool:
+    """Whether an image has its channels first in torch, and a sequence its features last."""
+    fit = aligned(keras, torch)
+    return fit is not None and (keras.ndim < 3 or (fit[1] != "as it is") == (keras.ndim > 3))
 
 
 def _neutral(pairing: Pairing, keras: Adapter) -> None:

@@ -39,6 +39,30 @@ TOKENS: dict[str, tuple[Join, Join]] = {
         lambda a, b: ops.softmax(ops.sum(ops.maximum(a[:, :, None], b[:, None]), -1)),
         lambda a, b: torch.maximum(b[:, None], a[:, :, None]).sum(-1).softmax(-1),
     ),
+    "repeated products": (
+        lambda a, b: ops.softmax(ops.sum(ops.tile(a[:, :, None], (1, 1, 5, 1)) * ops.repeat(b[:, None], 5, 1), -1)),
+        lambda a, b: (b[:, None].repeat(1, 5, 1, 1) * a[:, :, None].expand(-1, 5, 5, SIZE)).sum(-1).softmax(-1),
+    ),
+    "an outer product of letters": (
+        lambda a, b: ops.softmax(ops.sum(ops.einsum("nid,njd->nijd", a, b), -1)),
+        lambda a, b: (b.reshape(-1, 1, 5, SIZE) * a.reshape(-1, 5, 1, SIZE)).sum(-1).softmax(-1),
+    ),
+    "a product of letters": (
+        lambda a, b: ops.softmax(ops.einsum("nid,njd->nij", a, b)),
+        lambda a, b: torch.einsum("njd,nid->nij", b, a).softmax(-1),
+    ),
+    "distances": (
+        lambda a, b: ops.softmax(-ops.sum(ops.square(a[:, :, None] - b[:, None]), -1)),
+        lambda a, b: (-(b.unsqueeze(1) - a.unsqueeze(2)).pow(2).sum(-1)).softmax(-1),
+    ),
+    "relations": (
+        lambda a, b: ops.sum(ops.relu(ops.expand_dims(a, 2) + ops.expand_dims(b, 1)), 2),
+        lambda a, b: (b.unsqueeze(1) + a.unsqueeze(2)).relu().sum(2),
+    ),
+    "quotients": (
+        lambda a, b: ops.sum(ops.expand_dims(a, 2) / (2.0 + ops.square(ops.expand_dims(b, 1))), -1),
+        lambda a, b: (a.unsqueeze(2) / (2.0 + b.unsqueeze(1) ** 2)).sum(-1),
+    ),
     "factors": (lambda a, b: 2.0 * a + b * 3.0, lambda a, b: b * 3.0 + a * 2.0),
     "offsets": (lambda a, b: (a + 2.0) * (b + 3.0), lambda a, b: (b + 3.0) * (a + 2.0)),
     "constant tensors": (
@@ -62,12 +86,21 @@ TOKENS: dict[str, tuple[Join, Join]] = {
         lambda a, b: ops.transpose(ops.softmax(ops.matmul(a, ops.transpose(b, (0, 2, 1)))), (0, 2, 1)),
         lambda a, b: torch.matmul(b, a.transpose(1, 2)).softmax(1),
     ),
+    "a transposed product as it is": (
+        lambda a, b: ops.sum(ops.expand_dims(a, 2) * ops.expand_dims(b, 1), -1),
+        lambda a, b: (b.unsqueeze(2) * a.unsqueeze(1)).sum(-1).transpose(1, 2),
+    ),
     "a product of sums": (
         lambda a, b: ops.einsum("nid,njd->nij", a, ops.relu(b)) + 1.0,
         lambda a, b: torch.matmul(a, b.relu().transpose(1, 2)) + 1.0,
     ),
 }  # fmt: skip
 """(Keras, torch): what joins two like branches."""
+BROADCAST = (
+    "broadcast products", "broadcast sums", "broadcast maxima", "repeated products", "an outer product of letters",
+    "a product of letters", "distances", "relations", "quotients",
+)  # fmt: skip
+"""Those in which the axes tell the operands apart, whichever comes first."""
 
 
 def tokens(name: str, epsilon: float = 1e-3) -> tuple[Any, Any, Any]:
@@ -146,6 +179,29 @@ def test_a_fault_elsewhere_is_named_there(name: str) -> None:
     assert [finding.cause for finding in report.findings] == ["layernorm-epsilon"], str(report)
 
 
+@pytest.mark.parametrize("name", BROADCAST)
+@pytest.mark.parametrize("to_torch", [True, False], ids=["to torch", "to Keras"])
+def test_axes_tell_operands_apart_where_no_run_can(name: str, to_torch: bool) -> None:
+    """Another fault keeps every run from giving the same: the pairs are right, and it alone is named."""
+    model, module, sample = tokens(name, epsilon=0.3)
+    source, target = (model, module) if to_torch else (module, model)
+    randomise(adapt(source), 3)
+    found = dict(parity.transfer(source, target, inputs=sample).pairs)
+    assert (found["p"], found["q"]) == ("u", "v")
+    report = parity.compare(model, module, sample, quick=True)
+    assert [finding.cause for finding in report.findings] == ["layernorm-epsilon"], str(report)
+
+
+def test_outputs_that_are_turned_round_are_the_last_choice() -> None:
+    """The product is computed transposed and turned back: with the branches exchanged it would come out transposed."""
+    model, module, sample = tokens("a transposed product as it is")
+    randomise(adapt(module), 3)
+    assert dict(parity.transfer(module, model, inputs=sample).pairs)["p"] == "u"
+    report = parity.compare(model, module, sample, quick=True)
+    assert report, str(report)
+    assert not any("torch gives" in note for note in report.notes), report.notes
+
+
 @pytest.mark.parametrize("name", ["broadcast products", "factors", "a transposed product"])
 def test_weights_in_the_wrong_branch_are_no_other_cause(name: str) -> None:
     """Loaded crosswise, the two differ in their weights; no step behind them is blamed."""
@@ -170,7 +226,7 @@ def test_where_the_graphs_are_not_the_same(name: str) -> None:
 
 
 def test_a_run_is_the_evidence() -> None:
-    model, module, sample = tokens("broadcast products")
+    model, module, sample = tokens("factors")
     pairing = pair_models(adapt(model), adapt(module), None, [sample])
     assert {item.keras: item.evidence for item in pairing.pairs} == {
         "norm": Evidence.DATAFLOW,
@@ -181,10 +237,10 @@ def test_a_run_is_the_evidence() -> None:
 
 def test_what_no_run_confirms_is_left_open() -> None:
     """The activation behind differs, so that no pairing gives the same: refused, with what to do."""
-    model, module, sample = tokens("broadcast products")
+    model, module, sample = tokens("factors")
     inner = module.run
     module.run = lambda m, x: inner(m, x) ** 2
-    model = keras.Model(model.inputs, ops.square(model.outputs[0]) + 1.0)
+    model = keras.Model(model.inputs, ops.sin(5.0 * model.outputs[0]))
     with pytest.raises(parity.PairingError, match="could be any of torch"):
         parity.transfer(module, model, inputs=sample)
     report = parity.compare(model, module, sample)

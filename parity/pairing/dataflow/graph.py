@@ -125,7 +125,7 @@ class _Reduction:
             found = {
                 (origin, marked)
                 for source in data
-                for origin, marked in self._passed(node, source, output, len(data))
+                for origin, marked in self._passed(node, source, output, data)
             }
             if len(found) > WIDEST:
                 found = {(origin, ()) for origin, _ in found}
@@ -146,7 +146,9 @@ class _Reduction:
             found.add((vertex, ()))
         return frozenset(found)
 
-    def _passed(self, node: Node, source: Source, output: int, operands: int) -> Iterator[tuple[int, Marks]]:
+    def _passed(
+        self, node: Node, source: Source, output: int, data: Sequence[Source]
+    ) -> Iterator[tuple[int, Marks]]:
         """What a step without weights hands on of an operand, with the mark that it leaves."""
         known = self.parts.passed.get((node.id, output))
         if known is not None:
@@ -159,7 +161,7 @@ class _Reduction:
             for origin, marks in self._reaching(source):
                 yield origin, marks if role is None else (("attention", role),)
         else:
-            mark = mark_of(self.trace, node, source, output, operands)
+            mark = mark_of(self.trace, node, source, output, data)
             for origin, marks in self._reaching(source):
                 yield origin, extended(marks, mark)
 

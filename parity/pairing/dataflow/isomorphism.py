@@ -13,15 +13,14 @@ from functools import cached_property
 
 from parity.pairing.dataflow.colours.exact import exact_colours
 from parity.pairing.dataflow.colours.refinement import Refinement
-from parity.pairing.dataflow.marks import Marks
+from parity.pairing.dataflow.marks import Marks, loosened
 from parity.pairing.dataflow.units import Graph, Unit, Vertex
 from parity.pairing.evidence import Evidence
 
 LEVELS = ("marks", "order", "edges")
 """How much the edges say: everything; the order of operands, slices and offsets alone; nothing."""
-TURNED = "turned"
-"""The level that says everything but the order of a product's operands: a product may be computed transposed."""
-PRODUCTS = frozenset({"matmul", "einsum"})
+TURNED = {level: f"{level}, turned" for level in LEVELS[:2]}
+"""What says all but which operand of a product is rows, and the like: one side may compute it transposed, or negated."""
 Prefer = Callable[[Unit, Sequence[Unit]], Unit | None]
 """Evidence other than the dataflow (names, equal weights) for one of several candidates."""
 
@@ -38,7 +37,7 @@ class Match:
         evidence: Keras unit -> on what grounds it was paired; None where it was paired before.
         preferred: Keras units that other evidence gave one of several units which do not do the same.
         guessed: Keras units of which nothing says which of several units that do not do the same they are.
-        turned: whether the order of a product's operands alone tells some units apart.
+        turned: whether the order of operands alone tells some units apart, of a product or a difference.
     """
 
     units: dict[Unit, Unit] = field(default_factory=dict)
@@ -67,34 +66,37 @@ def isomorphism(
         prefer: other evidence.
         known: units that are paired already.
         turn: which way to go where nothing says which of several units that do not do the same is which; the caller
-            tries each. None goes no such way. From 1 on, other evidence does not count there, nor does the order of a
-            product's operands.
+            tries each. None goes no such way. From 1 on, other evidence does not count there, nor does the order of
+            operands that one side may have turned.
     """
-    for level in (TURNED, *LEVELS) if turn else LEVELS:
-        for coarse in (False, True):
-            joint = _Joint(keras, torch, level, coarse, known)
-            match = joint.solve(prefer, turn)
-            if match is not None:
-                match.turned = level == LEVELS[0] and _turned(joint, keras, torch, coarse, known)
-                return match
+    for level in LEVELS:
+        for said in (TURNED[level], level) if turn and level in TURNED else (level,):
+            for coarse in (False, True):
+                joint = _Joint(keras, torch, said, coarse, known)
+                match = joint.solve(prefer, turn)
+                if match is not None:
+                    match.level, match.turned = level, _turned(joint, keras, torch, coarse, known)
+                    return match
     return None
 
 
 def _turned(joint: _Joint, keras: Graph, torch: Graph, coarse: bool, known: Mapping[Unit, Unit]) -> bool:
-    """Whether units are told apart by the order of a product's operands alone."""
-    if not any(projected(marks, TURNED) != marks for graph in (keras, torch) for _, _, marks in graph.edges):
+    """Whether units are told apart by the order of operands alone that one side may have turned."""
+    level = TURNED.get(joint.level)
+    marks = {marks for graph in (keras, torch) for _, _, marks in graph.edges}
+    if level is None or not any(projected(one, level) != projected(one, joint.level) for one in marks):
         return False
-    loose = _Joint(keras, torch, TURNED, coarse, known)
+    loose = _Joint(keras, torch, level, coarse, known)
     return any(len({joint.colours[use] for use in uses}) > 1 for item in loose.several() for uses in item)
 
 
 def projected(marks: Marks, level: str) -> Marks:
     """The marks of an edge, as far as they count at a level."""
-    if level == "marks":
+    if level in TURNED.values():
+        marks = tuple(map(loosened, marks))
+    if level.startswith(LEVELS[0]):
         return marks
-    if level == TURNED:
-        return tuple(mark[0] if isinstance(mark, tuple) and mark[0] in PRODUCTS else mark for mark in marks)
-    return tuple(mark for mark in marks if isinstance(mark, tuple)) if level == "order" else ()
+    return tuple(mark for mark in marks if isinstance(mark, tuple)) if level.startswith(LEVELS[1]) else ()
 
 
 class _Joint:
@@ -140,7 +142,7 @@ class _Joint:
 
     @cached_property
     def _near(self) -> tuple[list[Hashable], list[Hashable]]:
-        marks = TURNED if self.level == TURNED else LEVELS[0]
+        marks = TURNED[LEVELS[0]] if self.level in TURNED.values() else LEVELS[0]
         return surroundings(self.graphs[0], marks), surroundings(self.graphs[1], marks)
 
     @cached_property
@@ -155,7 +157,7 @@ class _Joint:
     def solve(self, prefer: Prefer, turn: int | None = None) -> Match | None:
         """Refine, choose where there is a choice, and check the result edge by edge."""
         refinement = Refinement(self.start, self.near)
-        match = Match(level=self.level)
+        match = Match()
         self._turn, self._kinds = turn, dict[Hashable, int]()
         while True:
             classes = self._classes(refinement.colour)

@@ -1,15 +1,16 @@
 """What steps without weights leave on the edges of the graph: marks under parity's names.
 
-A concatenation marks its operands with their offset, a slice with its window, an operation whose operands may not be
-swapped with their number, an activation or pooling with its name.
+A concatenation marks its operands with their offset, a slice with its window, a product with rows and columns, another
+operation whose operands may not be swapped with their number, an activation or pooling with its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from parity.core.trace import Node, Source, Trace
+from parity.pairing.dataflow.outer import places, repeated
 from parity.pairing.uses.slices import strided_key
 
 Marks = tuple[Any, ...]
@@ -31,6 +32,12 @@ SILENT = {
 COMMUTATIVE = {"add", "mul", "maximum", "minimum"}
 REVERSED = {"rsub", "rdiv", "rtruediv", "rpow", "rmatmul"}
 """Functions that take their second operand first."""
+PRODUCTS = {"matmul", "einsum", "mul"}
+"""Steps that make products of rows and columns; "mul" where its operands run along other axes."""
+PRODUCT, OUTER = "product", "outer"
+"""First words of the marks of such a step, and of others whose operands run along other axes."""
+TURNABLE = {PRODUCT, OUTER, "sub"}
+"""First words of marks whose place or number may be another on the other side: it may compute transposed, or negated."""
 ONCE = {"relu", "relu6"}
 """Steps that change nothing when they are repeated."""
 LONGEST = 8
@@ -51,8 +58,22 @@ def extended(marks: Marks, mark: Any) -> Marks:
     return (*marks, mark)[-LONGEST:]
 
 
-def mark_of(trace: Trace, node: Node, source: Source, output: int, operands: int) -> Any:
-    """What a step without weights leaves on what passes through it; None for nothing."""
+def loosened(mark: Any) -> Any:
+    """A mark without the place or number that may be another on the other side."""
+    return mark[:-1] if isinstance(mark, tuple) and mark[0] in TURNABLE else mark
+
+
+def mark_of(trace: Trace, node: Node, source: Source, output: int, data: Sequence[Source]) -> Any:
+    """What a step without weights leaves on what passes through it; None for nothing.
+
+    Args:
+        trace: of a forward pass.
+        node: the step.
+        source: the operand that passes.
+        output: of which output of the step.
+        data: all operands that hold data.
+    """
+    operands = len(data)
     shape = trace.nodes[source.node].shapes[source.output]
     if node.kind == "concat":
         axis = next((i for i, (a, b) in enumerate(zip(shape, node.shapes[0], strict=False)) if a != b), None)
@@ -64,12 +85,20 @@ def mark_of(trace: Trace, node: Node, source: Source, output: int, operands: int
     if node.kind == "slice":
         found = window(node, shape, output)
         return ("slice", found) if found else None
-    if node.kind in SILENT:
+    if node.kind in SILENT - {"add"} or (operands == 1 and repeated(trace, node)):
         return None
+    number = operands - 1 - source.position if node.label in REVERSED else source.position
+    if operands > 1 and node.kind not in {"stack", "update"}:
+        along = places(trace, node, data)
+        if node.kind == "matmul" or (node.kind in PRODUCTS and along):
+            return (PRODUCT, along.get(source.position, number))
+        if along:
+            swappable = node.kind in COMMUTATIVE | {"sub"}
+            return (OUTER, node.kind, *(() if swappable else (number,)), along[source.position])
     if node.kind in COMMUTATIVE:
-        return node.kind if operands > 1 else None
+        return node.kind if operands > 1 and node.kind != "add" else None
     if node.kind in {"stack", "update"} or operands > 1:
-        return (node.kind, operands - 1 - source.position if node.label in REVERSED else source.position)
+        return (node.kind, number)
     if node.kind in {"sub", "div", "power", "neg"}:
         return None  # with a constant
     return ("output", output) if output else node.kind
