@@ -86,7 +86,9 @@ def _new_axes(trace: Trace, node: Node) -> set[int] | None:
     if not _broadcasts(before, after):
         return None
     shift = len(after) - len(before)
-    return {axis for axis, size in enumerate(after) if size > 1 and (axis < shift or before[axis - shift] == 1)}
+    return {
+        axis for axis, size in enumerate(after) if size > 1 and (axis < shift or before[axis - shift] == 1)
+    }
 
 
 def _broadcasts(shape: Sequence[int], result: Sequence[int]) -> bool:
