@@ -53,6 +53,7 @@ class Pairing:
         doubt: whether the dataflow leaves several pairings, or could be another's, so that a run of both sides has to
             confirm this one.
         guessed: whether nothing but such a run speaks for this one.
+        rivals: further pairings that the dataflow allows, where no run could decide.
     """
 
     pairs: list[LayerPair] = field(default_factory=list)
@@ -69,6 +70,7 @@ class Pairing:
     ignored: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     doubt: bool = False
     guessed: bool = False
+    rivals: tuple[Pairing, ...] = ()
 
     @property
     def complete(self) -> bool:

@@ -67,7 +67,8 @@ def confirmed(
             rivals = swapped(one, TRIED) if pairing.open else []
             if rivals and found < BETTER * min(map(gap, rivals)):
                 return one
-        return next((one for one in others if gap(one) <= SAME), pairing)
+        undecided = replace(pairing, rivals=(*pairing.rivals, *others))
+        return next((one for one in others if gap(one) <= SAME), undecided)
 
 
 def settled(
@@ -107,9 +108,10 @@ def settled(
     if turned_round:
         return replace(turned_round[0], doubt=False, guessed=False)
     best = _likeliest(seen, gaps, EqualValues(keras, torch))
-    if best is not None:
-        return best
-    return turned(None) if first.guessed else first
+    if best is None and first.guessed:
+        return turned(None)
+    chosen = best or first
+    return replace(chosen, rivals=tuple(one for one in seen if one is not chosen))
 
 
 def _likeliest(seen: Sequence[Pairing], gaps: Sequence[float], values: EqualValues) -> Pairing | None:

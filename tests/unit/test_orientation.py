@@ -192,6 +192,21 @@ def test_axes_tell_operands_apart_where_no_run_can(name: str, to_torch: bool) ->
     assert [finding.cause for finding in report.findings] == ["layernorm-epsilon"], str(report)
 
 
+@pytest.mark.parametrize("epsilon", [0.3, 0.05])
+def test_no_cause_is_named_for_a_pairing_in_doubt(epsilon: float) -> None:
+    """A product computed transposed, beside another fault: no run decides, and the softmax is not blamed."""
+    model, module, sample = tokens("broadcast products", epsilon)
+    module.run = lambda m, x: (lambda y: (m.v(y) @ m.u(y).transpose(1, 2)).transpose(1, 2).softmax(-1))(
+        m.n(x)
+    )
+    randomise(adapt(module), 3)
+    parity.transfer(module, model, inputs=sample)
+    report = parity.compare(model, module, sample, quick=True)
+    causes = [finding.cause for finding in report.findings if finding.cause]
+    assert causes == ["layernorm-epsilon"], str(report)
+    assert any("p and u, q and v as pairs" in finding.evidence for finding in report.findings), str(report)
+
+
 def test_outputs_that_are_turned_round_are_the_last_choice() -> None:
     """The product is computed transposed and turned back: with the branches exchanged it would come out transposed."""
     model, module, sample = tokens("a transposed product as it is")

@@ -25,6 +25,7 @@ from parity.verdict.attempts import held
 from parity.verdict.evaluate import evaluated, unlike_traced
 from parity.verdict.float32.lifting import Lifted, lifted
 from parity.verdict.hiding import hiding
+from parity.verdict.judging.rivals import with_rivals_heard
 from parity.verdict.judging.written_cells import with_causes_of_cells
 from parity.verdict.outputs import Judged, Limits, Outputs, axes_notes, cast, judge, vacuous
 from parity.verdict.precision import Precision, compare_in
@@ -151,6 +152,7 @@ class PairComparison:
         evaluated_both = len(outputs) == 2
         self.findings = with_differing_values(self.findings, self.sides, self.pairing, evaluated_both)
         if evaluated_both and not agree:
+            self.findings = with_rivals_heard(self.findings, self.sides, self.pairing, inputs)
             self.findings = with_causes_of_cells(self.findings, self.sides, self.pairing, inputs)
         if agree and not (self.findings or self.hiding or self.pairing.open):
             self._prove(inputs, outputs)
