@@ -49,3 +49,31 @@ def leaf_order(module: Any, order: HeldOrder, rank_after: int) -> tuple[HeldOrde
     if rank_after < rank:
         return identity(rank), without(identity(rank), range(rank_after, rank))
     return identity(rank), identity(rank_after)
+
+
+_NORMS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+
+def weight_of(module: Any, name: str) -> tuple[str, HeldOrder] | None:
+    """(the attribute, the order of axes) in which the Keras layer for a module has one of its weights.
+
+    None where the module is no layer of torch's, so that the weight has its own name and shape.
+    """
+    kind = torch_name(module) or ""
+    tensor = getattr(module, name, None)
+    if tensor is None:
+        return None
+    rank = tensor.ndim
+    if (
+        re.fullmatch(r"(BatchNorm|InstanceNorm)\dd|SyncBatchNorm|LayerNorm|GroupNorm", kind)
+        and name in _NORMS
+    ):
+        return _NORMS[name], identity(rank)
+    if kind == "Embedding" and name == "weight":
+        return "embeddings", identity(rank)
+    if re.fullmatch(r"Linear|NonDynamicallyQuantizableLinear|Conv\dd|ConvTranspose\dd", kind):
+        if name == "weight":
+            return "kernel", (*range(2, rank), 1, 0)
+        if name == "bias":
+            return "bias", identity(rank)
+    return None

@@ -10,7 +10,7 @@ from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.calls import Calls, step_of
 from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, tensors
-from parity.porting.to_keras.leaves_axes import torch_name
+from parity.porting.to_keras.leaves_axes import torch_name, weight_of
 from parity.porting.to_keras.names import attribute, method
 from parity.porting.to_keras.operations.broadcast import together
 from parity.porting.to_keras.operations.indexing import Index, shape_part, subscript
@@ -114,6 +114,10 @@ class Nodes:
             called = callable(value) and not hasattr(value, "forward") and hasattr(value, "__self__")
             name = method(node.attr) if called else attribute(node.attr)
             text = f"{base.text}.{name}"
+            weight = weight_of(base.value, node.attr) if isinstance(value, SeenTensor) else None
+            if weight is not None:
+                self.state.layouts[value.key] = AxisLayout(weight[1])
+                text = f"{base.text}.{weight[0]}"
         operand = self.with_items(value, self.state.operand(value, text))
         return self._container(body, node, operand)
 

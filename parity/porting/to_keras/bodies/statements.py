@@ -188,7 +188,7 @@ class Statements:
         if isinstance(target, ast.Subscript) and isinstance(
             getattr(self.written.texts.get(target.value), "value", None), SeenTensor
         ):
-            return self._stub(node, "an assignment to a part of a tensor")
+            return self._part(node, target)
         layout = value.shape_of
         if (
             isinstance(target, ast.Tuple)
@@ -203,6 +203,22 @@ class Statements:
         if isinstance(target, ast.Name) and value.text == target.id:
             return None
         return self._simple(node)
+
+    def _part(self, node: ast.Assign, target: ast.Subscript) -> list[str]:
+        """An assignment to a part of a tensor, which Keras cannot change: a new tensor with that part."""
+        parts = target.slice.elts if isinstance(target.slice, ast.Tuple) else [target.slice]
+        base = self.written.texts[target.value]
+        plain = base.layout is None or base.layout.order == tuple(range(len(base.value.shape)))
+        if not plain or not all(isinstance(part, ast.Slice) and part.step is None for part in parts):
+            return self._stub(node, "an assignment to a part of a tensor")
+        self.written.helpers.add("with_part")
+        bounds = [
+            ", ".join("None" if end is None else self._expression(end) for end in (part.lower, part.upper))
+            for part in parts
+            if isinstance(part, ast.Slice)
+        ]
+        slices = ", ".join(f"slice({pair})" for pair in bounds)
+        return [f"{base.text} = with_part({base.text}, {self._expression(node.value)}, {slices})"]
 
     def _AnnAssign(self, node: ast.AnnAssign) -> list[str] | None:
         if node.value is None:

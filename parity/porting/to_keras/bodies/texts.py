@@ -58,7 +58,7 @@ def texts_of(bodies: Bodies) -> BodyTexts:
         written[body] = without_unread(text)
         found.helpers |= body.helpers
         found.unwritten.extend(_problems(body, statements, everything, stands))
-    _methods(found, written, names)
+    _methods(found, written, names, _called(bodies, stands))
     for body in kept:
         if not _is_method(body):
             found.functions[names[body]] = written[body]
@@ -86,13 +86,28 @@ def _names(kept: list[WrittenBody]) -> dict[WrittenBody, str]:
     return names
 
 
-def _methods(found: BodyTexts, written: dict[WrittenBody, str], names: Mapping[WrittenBody, str]) -> None:
+def _called(bodies: Bodies, stands: Mapping[WrittenBody, WrittenBody]) -> dict[WrittenBody, set[WrittenBody]]:
+    """The methods that each function calls of its own object."""
+    found: dict[WrittenBody, set[WrittenBody]] = {}
+    for call, body in bodies.of_call.items():
+        if call.caller in bodies.of_call and call.caller.module is call.module:
+            found.setdefault(stands[bodies.of_call[call.caller]], set()).add(stands[body])
+    return found
+
+
+def _methods(
+    found: BodyTexts,
+    written: dict[WrittenBody, str],
+    names: Mapping[WrittenBody, str],
+    called: Mapping[WrittenBody, set[WrittenBody]],
+) -> None:
     methods = [body for body in written if _is_method(body)]
-    reading: set[str] = set()
+    reading: set[WrittenBody] = set()
     while True:
         for body in methods:
-            written[body] = passes_mode_on(written[body], reading)
-        new = {names[body] for body in methods if reads_mode(written[body])} - {"call"} - reading
+            own = {names[inner] for inner in called.get(body, set()) if inner in reading}
+            written[body] = passes_mode_on(written[body], own)
+        new = {body for body in methods if reads_mode(written[body]) and names[body] != "call"} - reading
         if not new:
             break
         reading |= new

@@ -29,7 +29,7 @@ def helped(name: str, *arguments: tuple[int, tuple[str, ...], str]) -> Callable[
         text, layout = image(step)
         step.helpers.add(name)
         allowed = {known for _, names, _ in arguments for known in names}
-        unknown = set(step.named) - allowed - {"input"}
+        unknown = set(step.named) - allowed - {"input", "momentum"}
         if unknown:
             raise NoRuleError(f"{step.name} with {', '.join(sorted(unknown))}")
         parts = [text]
@@ -53,16 +53,24 @@ _SIZES = (
     (6, ("groups",), "groups"),
 )
 _WEIGHTS = ((1, ("weight",), "weight"), (2, ("bias",), "bias"))
-RULES["conv2d"] = RULES["conv1d"] = RULES["conv3d"] = helped("convolution", *_WEIGHTS, *_SIZES)
-RULES["conv_transpose2d"] = helped(
-    "transposed_convolution",
-    *_WEIGHTS,
-    (3, ("stride",), "stride"),
-    (4, ("padding",), "padding"),
-    (5, ("output_padding",), "output_padding"),
-    (6, ("groups",), "groups"),
-    (7, ("dilation",), "dilation"),
-)
+
+
+@rule("conv1d", "conv2d", "conv3d")
+def convolution(step: BodyStep) -> Operand:
+    """A convolution with a kernel of its own, which Keras holds as height, width, inputs, outputs."""
+    weight = step.argument(1, "weight")
+    if weight is None or not weight.is_tensor:
+        raise NoRuleError(f"{step.name} without a weight")
+    rank = len(weight.value.shape)
+    kernel = step.into(weight, (*range(2, rank), 1, 0))
+    turned = Operand(weight.value, kernel, AxisLayout((*range(2, rank), 1, 0)))
+    operands = [step.operands[0], turned, *step.operands[2:]]
+    named = {name: operand for name, operand in step.named.items() if name != "weight"}
+    inner = BodyStep(step.name, operands, named, step.value, step.place, step.tries)
+    inner.helpers, inner.given, inner.before = step.helpers, step.given, step.before
+    return helped("convolution", *_WEIGHTS, *_SIZES)(inner)
+
+
 RULES["batch_norm"] = helped(
     "batch_norm",
     (1, ("running_mean",), "mean"),
@@ -70,7 +78,6 @@ RULES["batch_norm"] = helped(
     (3, ("weight",), "weight"),
     (4, ("bias",), "bias"),
     (5, ("training",), "training"),
-    (6, ("momentum",), "momentum"),
     (7, ("eps",), "epsilon"),
 )
 RULES["group_norm"] = helped(
@@ -128,18 +135,17 @@ def interpolate(step: BodyStep) -> Operand:
     corners = step.constant(4, "align_corners", default=False)
     if step.constant(6, "antialias", default=False):
         raise NoRuleError("interpolate with antialias=True")
-    step.helpers.add("interpolate")
+    step.helpers.add("resize")
     parts = [text]
     if size is not None and size.value is not None:
         parts.append(f"size={size.text}")
     elif factor is not None:
         parts.append(f"scale_factor={factor.text}")
-    parts.append(f"mode={step.text(3, 'mode', default=repr('nearest')).replace(chr(39), chr(34))}")
-    if mode not in ("nearest", "bilinear", "bicubic", "nearest-exact"):
-        raise NoRuleError(f"interpolate with mode={mode!r}")
+    if mode != "nearest":
+        parts.append(f"mode={step.text(3, 'mode').replace(chr(39), chr(34))}")
     if corners:
         parts.append("align_corners=True")
-    return step.gives(f"interpolate({', '.join(parts)})", layout)
+    return step.gives(f"resize({', '.join(parts)})", layout)
 
 
 @rule("pad")

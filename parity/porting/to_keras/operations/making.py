@@ -94,3 +94,21 @@ def meshgrid(step: BodyStep) -> Operand:
     texts = [o.text if o.is_tensor else f"*{o.text}" for o in operands]
     rank = len(step.value[0].shape)
     return step.gives(f'ops.meshgrid({", ".join(texts)}, indexing="{indexing}")', AxisLayout(identity(rank)))
+
+
+@rule("bernoulli")
+def bernoulli(step: BodyStep) -> Operand:
+    """Ones with a probability."""
+    probability = step.argument(1, "p")
+    if probability is None:
+        raise NoRuleError("bernoulli of probabilities in a tensor")
+    step.helpers.add("bernoulli")
+    return step.gives(f"bernoulli({step.tensor.text}, {probability.text})")
+
+
+@rule("zero", "fill")
+def refilled(step: BodyStep) -> Operand:
+    """A tensor whose values are all replaced."""
+    if step.name == "zero":
+        return step.gives(f"ops.zeros_like({step.tensor.text})")
+    return step.gives(f"ops.full_like({step.tensor.text}, {step.text(1, 'value')})")

@@ -80,7 +80,8 @@ def linear(step: BodyStep) -> Operand:
     if weight is None:
         raise NoRuleError("linear without a weight")
     order = last_axis_last(step, tensor)
-    text = f"ops.matmul({step.into(tensor, order)}, ops.transpose({weight.text}))"
+    kernel = weight.text if weight.order == (1, 0) else f"ops.transpose({weight.text})"
+    text = f"ops.matmul({step.into(tensor, order)}, {kernel})"
     if bias is not None and bias.value is not None:
         text += f" + {bias.text}"
     return step.gives(text, AxisLayout(order, step.debts(tensor)))
