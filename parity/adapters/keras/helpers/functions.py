@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from parity.adapters.keras.helpers.adaptive import averaged, greatest
+from parity.adapters.keras.helpers.pooling import averaged, greatest
 
 
 def dropout(x, rate, training=None, shared_axes=()):

@@ -35,6 +35,7 @@ class Bodies:
     written: dict[tuple[UserFunction, Signature], WrittenBody]
     of_call: dict[FunctionCall, WrittenBody]
     leaf_orders: dict[str, set[HeldOrder]]  # the orders of axes that torch's layers receive, by path
+    inputs: list[AxisLayout]
     outputs: dict[str, list[AxisLayout]]
     problems: list[tuple[str, str, str]]  # (operation, path, why) of modules inside torch's own containers
     tries: dict[SourcePlace, int] = field(default_factory=dict)
@@ -90,6 +91,7 @@ class _RunReading:
             phase: [self.state.layout(tensor) for tensor in tensors(value)]
             for phase, value in self.recording.outputs.items()
         }
+        first = [self.state.layout(tensor) for tensor in tensors(self.recording.inputs["first"])]
         of_call = {call: body.written for call, body in self.state.bodies.items()}
         return Bodies(
             self.recording,
@@ -97,6 +99,7 @@ class _RunReading:
             self.state.written,
             of_call,
             self.state.leaf_orders,
+            first,
             outputs,
             self.state.problems,
             self.state.tries,

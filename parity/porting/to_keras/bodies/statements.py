@@ -140,9 +140,21 @@ class Statements:
         quoted = why.replace("\\", "\\\\").replace('"', "'")
         return [*comment, f'raise NotImplementedError("{quoted}")']
 
-    def _simple(self, node: ast.AST) -> list[str]:
+    def _simple(self, node: ast.stmt) -> list[str]:
         text = spliced(self.function, node, self._texts(), self.parents)
-        return [*self._dedented(node, text)]
+        left = self._left_over(text, node)
+        return self._dedented(node, text) if left is None else self._stub(node, left)
+
+    def _left_over(self, text: str, node: ast.AST) -> str | None:
+        """What a statement still has of torch."""
+        try:
+            tree = ast.parse(textwrap.dedent(" " * getattr(node, "col_offset", 0) + text).strip())
+        except SyntaxError:  # a part that stands alone nowhere, such as a return
+            return None
+        for part in ast.walk(tree):
+            if isinstance(part, ast.Attribute | ast.Name) and self._of_torch(part):
+                return f"{ast.unparse(part)} has no counterpart"
+        return None
 
     def _dedented(self, node: ast.AST, text: str) -> list[str]:
         start, _ = self.source.span(node)
@@ -172,13 +184,20 @@ class Statements:
             if name.endswith("_assert") or name in ("print", "warnings.warn", "logger.warning"):
                 return None
             if operand is None or not isinstance(operand.value, SeenTensor):
-                return self._simple(node)
+                return None if self._of_torch(value.func) else self._simple(node)
             target = (
                 value.args[0] if value.args and not name.endswith("_") else getattr(value.func, "value", None)
             )
             if isinstance(target, ast.Name | ast.Attribute):
                 return [f"{self.source.of(target)} = {operand.text}"]
         return self._simple(node)
+
+    def _of_torch(self, node: ast.AST) -> bool:
+        """Whether an expression starts at a module of torch's."""
+        while isinstance(node, ast.Attribute):
+            node = node.value
+        value = self.function.function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
+        return getattr(value, "__name__", "").split(".")[0] == "torch"
 
     def _Assign(self, node: ast.Assign) -> list[str] | None:
         target = node.targets[0]

@@ -20,6 +20,7 @@ from parity.porting.to_keras.bodies.tidy import (
     with_mode,
     without_unread,
 )
+from parity.porting.to_keras.layout.axes import HeldOrder
 from parity.porting.to_keras.names import method
 from parity.porting.written import Unwritten
 
@@ -41,11 +42,12 @@ class BodyTexts:
     needed: dict[str, Any] = field(default_factory=dict)
     helpers: set[str] = field(default_factory=set)
     unwritten: list[Unwritten] = field(default_factory=list)
+    inputs: list[HeldOrder] = field(default_factory=list)  # the order of axes of each input
 
 
 def texts_of(bodies: Bodies) -> BodyTexts:
     """Write all functions that ran in the passes."""
-    found = BodyTexts()
+    found = BodyTexts(inputs=[layout.order for layout in bodies.inputs])
     everything = list(bodies.written.values())
     stands = merged(everything)
     kept = [body for body in everything if stands[body] is body]
@@ -62,6 +64,11 @@ def texts_of(bodies: Bodies) -> BodyTexts:
     for body in kept:
         if not _is_method(body):
             found.functions[names[body]] = written[body]
+        found.unwritten.extend(
+            Unwritten(f"torch.nn.{kind}", path, "", 0, why)
+            for kind, path, why in bodies.problems
+            if body is kept[0]
+        )
         for name in free_names(written[body]):
             variables = body.function.function.__globals__
             if name in variables:

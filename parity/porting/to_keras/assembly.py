@@ -1,0 +1,135 @@
+"""Puts a port's file together: imports, helpers, functions, classes, and `build()`."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from parity.adapters.recording.records import Recording
+from parity.porting.to_keras.bodies.texts import BodyTexts
+from parity.porting.to_keras.building import build_function
+from parity.porting.to_keras.containers import container_methods
+from parity.porting.to_keras.leaves.carried import carried, helper_names
+from parity.porting.to_keras.making.constructor import WrittenClass
+from parity.porting.to_keras.making.made import Making
+from parity.porting.written import Unwritten, WrittenPort
+
+INDENT = "    "
+CONSTANT = (bool, int, float, str, bytes, type(None))
+ALWAYS = ("import keras", "from keras import ops", "from keras import layers", "import math")
+PYTHON = {"math", "functools", "itertools", "collections", "operator", "typing", "copy"}
+"""Modules of Python's own that a port may import names from."""
+
+
+def assembled(recording: Recording, bodies: BodyTexts, making: Making, name: str) -> WrittenPort:
+    """The whole port of a model.
+
+    Args:
+        recording: of the model.
+        bodies: its functions and methods.
+        making: its constructors.
+        name: what the file calls the model.
+    """
+    functions = {**making.functions, **bodies.functions}
+    classes = [_class_text(written, bodies) for written in making.classes]
+    helpers = {*making.helpers, *bodies.helpers}
+    unknown = helpers - helper_names()
+    missing = [Unwritten(helper, "", "", 0, "the helper for it is missing") for helper in sorted(unknown)]
+    helper_text, helper_imports = carried(helpers - unknown)
+    constants, imports, problems = _globals(bodies, {*functions, *(w.group.name for w in making.classes)})
+    body = _blocks(
+        helper_text,
+        "\n".join(constants),
+        *functions.values(),
+        *classes,
+        build_function(recording, bodies.inputs, making.root),
+    )
+    lines = _imports({*making.imports, *helper_imports, *imports, *ALWAYS}, body)
+    heading = f'"""{name}, ported from PyTorch. Images are N, H, W, C."""\n\n{lines}'
+    pairs = {f"{w.group.cls.__module__}.{w.group.cls.__qualname__}": w.group.name for w in making.classes}
+    unwritten = (*making.unwritten, *bodies.unwritten, *missing, *problems)
+    return WrittenPort(_blocks(heading, body), pairs, unwritten, tuple(recording.notes))
+
+
+def _blocks(*texts: str) -> str:
+    return "\n\n\n".join(text.strip("\n") for text in texts if text.strip()) + "\n"
+
+
+def _imports(statements: Iterable[str], body: str) -> str:
+    """The imports that the text needs: Python's own, then all others, each in the order of the alphabet."""
+    read = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
+    plain: set[str] = set()
+    names: dict[str, set[str]] = {}
+    for line in statements:
+        statement: Any = ast.parse(line).body[0]
+        for alias in statement.names:
+            if (alias.asname or alias.name).partition(".")[0] not in read:
+                continue
+            spelt = alias.name if alias.asname is None else f"{alias.name} as {alias.asname}"
+            if isinstance(statement, ast.Import):
+                plain.add(f"import {spelt}")
+            else:
+                names.setdefault(statement.module or "", set()).add(spelt)
+    lines = [*plain, *(f"from {module} import {', '.join(sorted(parts))}" for module, parts in names.items())]
+    further = [line for line in lines if re.match(r"(from|import) (keras|numpy)\b", line)]
+    parts = [sorted(set(lines) - set(further), key=_import_key), sorted(further, key=_import_key)]
+    return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _import_key(line: str) -> tuple[bool, str]:
+    return line.startswith("from"), line.lower()
+
+
+def _globals(bodies: BodyTexts, known: set[str]) -> tuple[list[str], set[str], list[Unwritten]]:
+    """(constants, imports, what cannot be said) of the global names that the bodies read."""
+    constants, imports, problems = [], set(), []
+    for name, value in sorted(bodies.needed.items()):
+        module = getattr(value, "__module__", "") or ""
+        if name in known:
+            continue
+        if inspect.ismodule(value) and not value.__name__.startswith("torch"):
+            package, _, last = value.__name__.rpartition(".")
+            renamed = "" if value.__name__ == name else f" as {name}"
+            imports.add(
+                f"from {package} import {name}"
+                if last == name and package
+                else f"import {value.__name__}{renamed}"
+            )
+        elif isinstance(value, CONSTANT) or (
+            isinstance(value, tuple | list) and all(isinstance(item, CONSTANT) for item in value)
+        ):
+            constants.append(f"{name} = {value!r}")
+        elif isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields"):
+            imports.add("from collections import namedtuple")
+            constants.append(f"{name} = namedtuple({name!r}, {list(value._fields)!r})")
+        elif module.partition(".")[0] in PYTHON:
+            imports.add(f"from {module} import {name}")
+        else:
+            said = getattr(value, "__name__", None) or type(value).__name__
+            problems.append(Unwritten(said, "", "", 0, f"the text still reads {name}, which Keras has not"))
+    return constants, imports, problems
+
+
+def _class_text(written: WrittenClass, bodies: BodyTexts) -> str:
+    """One class: its constructor, then its methods as the source orders them."""
+    group = written.group
+    methods: dict[str, str] = {}
+    for base in reversed(group.cls.__mro__):
+        methods.update(bodies.methods.get((base.__module__, base.__qualname__.split(".")[-1]), {}))
+    contained = container_methods(group.cls, list(group.modules[0].module._modules), list(methods.values()))
+    parts = [written.constructor, *written.methods.values(), *contained, *methods.values()]
+    text = (
+        f'@keras.saving.register_keras_serializable(package="port")\nclass {group.name}({written.bases}):\n'
+    )
+    inner = "\n\n".join([_docstring(group.cls), *(part.strip("\n") for part in parts if part.strip())])
+    return text + textwrap.indent(inner, INDENT)
+
+
+def _docstring(cls: type) -> str:
+    doc = inspect.cleandoc(vars(cls).get("__doc__") or f"{cls.__name__.lstrip('_')} of {cls.__module__}.")
+    doc = doc.replace("\\", "\\\\").replace('"""', "'''")
+    return f'"""{doc}"""' if "\n" not in doc else f'"""{doc}\n"""'

@@ -1,0 +1,39 @@
+"""What torch's containers give to a class of the user that derives from one, as methods of the Keras class."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from parity.porting.to_keras.names import attribute
+
+CONTAINERS = ("ModuleDict", "ModuleList", "Sequential")
+METHODS = {
+    r"self\.items\(\)": "def items(self):\n    return [(name, getattr(self, name)) for name in {names}]",
+    r"self\.values\(\)": "def values(self):\n    return [getattr(self, name) for name in {names}]",
+    r"self\.keys\(\)": "def keys(self):\n    return list({names})",
+    r"\bin (enumerate\()?self\b(?!\.)": "def __iter__(self):\n    return (getattr(self, name) for name in {names})",
+    r"\bself\[": "def __getitem__(self, index):\n    return [getattr(self, name) for name in {names}][index]",
+    r"\blen\(self\)": "def __len__(self):\n    return len({names})",
+    r"\bself\.in_sequence\(": (
+        "def in_sequence(self, x):\n    for name in {names}:\n        x = getattr(self, name)(x)\n    return x"
+    ),
+}
+"""What a method's text shows that it uses, and the method for it."""
+
+
+def container_methods(cls: type, children: Sequence[str], methods: Sequence[str]) -> list[str]:
+    """The methods of a container that the texts of the class' methods use.
+
+    Args:
+        cls: of the source.
+        children: the names of the modules that it holds.
+        methods: the texts of its methods in the port.
+    """
+    torchs = [base.__name__ for base in cls.__mro__ if base.__module__.startswith("torch.nn")]
+    if not any(name in CONTAINERS for name in torchs):
+        return []
+    names = [attribute(name) if name.isidentifier() else name for name in children]
+    listed = f"({', '.join(repr(name) for name in names)}{',' if len(names) == 1 else ''})"
+    used = "\n".join(methods)
+    return [text.format(names=listed) for pattern, text in METHODS.items() if re.search(pattern, used)]

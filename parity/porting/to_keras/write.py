@@ -1,0 +1,46 @@
+"""Writes the Keras port of a torch model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from parity.adapters.recording.records import Recording
+from parity.porting.to_keras.assembly import assembled
+from parity.porting.to_keras.bodies.reading import read
+from parity.porting.to_keras.bodies.texts import texts_of
+from parity.porting.to_keras.formatting import formatted
+from parity.porting.to_keras.making.made import make
+from parity.porting.written import WrittenPort
+
+
+def write(
+    build: Callable[[], Any],
+    inputs: Any,
+    *,
+    second_inputs: Any = None,
+    library: bool = False,
+    name: str | None = None,
+) -> WrittenPort:
+    """Record a torch model and write its port.
+
+    Args:
+        build: makes the model; it is called twice.
+        inputs: tensors that the model takes, images as N, C, H, W.
+        second_inputs: the same with other sizes and another batch.
+        library: whether the port may import tf_impl.layers instead of bringing helpers along.
+        name: what the file calls the model; the name of its class where it is not given.
+    """
+    from parity.adapters.torch.recording import record
+
+    del library  # every port brings its helpers along so far
+    recording = record(build, inputs, second_inputs)
+    return written(recording, name)
+
+
+def written(recording: Recording, name: str | None = None) -> WrittenPort:
+    """The port of a model that was recorded."""
+    bodies = texts_of(read(recording))
+    making = make(recording)
+    port = assembled(recording, bodies, making, name or type(recording.module).__name__)
+    return WrittenPort(formatted(port.text), port.classes, port.unwritten, port.notes)
