@@ -7,6 +7,9 @@ from pathlib import Path
 ADAPTERS = Path(__file__).parents[2] / "parity" / "adapters"
 KERAS_ALONE = {
     "helpers/__init__.py",
+    "helpers/functions/__init__.py",
+    "helpers/functions/images.py",
+    "helpers/functions/plain.py",
     "whole.py",  # saved with its configuration, which torch modules do not have
     "exact.py",  # float64 that Keras or its backend would pass through float32
     "exact_steps/__init__.py",  # and what is computed from further steps for it

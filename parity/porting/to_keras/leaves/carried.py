@@ -47,7 +47,7 @@ def carried(names: Iterable[str], package: str = "port") -> tuple[str, frozenset
 def _definitions() -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]:
     """By name: the text of a class or function, the definitions that it needs, and the imports."""
     parts: dict[str, tuple[str, ast.stmt, dict[str, str]]] = {}
-    for path in sorted(HELPERS.glob("[!_]*.py")):
+    for path in sorted(HELPERS.rglob("[!_]*.py")):
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
         imports = {
