@@ -12,6 +12,7 @@ from parity.porting.to_keras.making.groups import CONSTANTS, PortClass
 from parity.porting.to_keras.making.instances import Makers
 from parity.porting.to_keras.making.scope import Naming, Scope, equal
 from parity.porting.to_keras.making.settings import leaf_of_class
+from parity.porting.to_keras.making.weights import weight_text
 from parity.porting.to_keras.names import attribute
 
 
@@ -25,6 +26,8 @@ class WrittenClass:
         constructor: `def __init__...`, without indentation; empty where it needs none.
         methods: further methods that the constructor calls, by name, in the same form.
         problems: what could not be written, a sentence each.
+        owners: (module, class) of the source's classes whose methods are the port's class's own.
+        syntactic: whether the constructor is the source's own text.
     """
 
     group: PortClass
@@ -32,6 +35,8 @@ class WrittenClass:
     constructor: str
     methods: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    owners: tuple[tuple[str, str], ...] = ()
+    syntactic: bool = False
 
 
 def constructor_of(
@@ -56,12 +61,18 @@ def constructor_of(
         lines += _weights(modules, scope, problems) if group.leaf is None else []
     lines += _attributes(group, modules, scope, reads, problems)
     body = "\n".join(f"    {line}" for text in lines for line in text.splitlines())
-    if any(not _plain(value) for values in group.values.values() for value in values):
+    if any(not is_constant(value) for values in group.values.values() for value in values):
         makers.helpers.add("Configurable")
         bases = f"Configurable, {bases}"
     return WrittenClass(
         group, bases, f"def __init__({_signature(group, body, named)}):\n{body}", {}, problems
     )
+
+
+def _owners(cls: type) -> tuple[tuple[str, str], ...]:
+    """The class and those of the user's that it derives from, the most general one first."""
+    user = [base for base in cls.__mro__ if not base.__module__.startswith("torch.nn") and base is not object]
+    return tuple((base.__module__, base.__name__) for base in reversed(user))
 
 
 def _add(group: PortClass, hint: str, values: Sequence[Any]) -> str:
@@ -138,21 +149,10 @@ def _weights(modules: Sequence[Any], scope: Scope, problems: list[str]) -> list[
                 lines.append(f"self.{attribute(name)} = None")
                 continue
             try:
-                lines.append(_weight(name, tensors, scope, trainable))
+                lines.append(weight_text(name, tensors, scope, trainable))
             except NoCounterpartError as error:
                 problems.append(f"{name}: {error}")
     return lines
-
-
-def _weight(name: str, tensors: Sequence[Any], scope: Scope, trainable: bool) -> str:
-    if any(tensor is None for tensor in tensors):
-        raise NoCounterpartError("a weight that some instances do not have")
-    shape = scope.text([tuple(int(n) for n in tensor.shape) for tensor in tensors], f"{name}_shape")
-    dtype = str(tensors[0].dtype).removeprefix("torch.")
-    more = ', initializer="zeros"' if dtype.startswith(("float", "int")) else ""
-    more += "" if trainable else ", trainable=False"
-    more += "" if dtype.startswith("float") else f', dtype="{dtype}"'
-    return f'self.{attribute(name)} = self.add_weight(shape={shape}{more}, name="{name}")'
 
 
 def _attributes(
@@ -205,10 +205,10 @@ def _default(value: Any, named: Naming) -> str:
         return "None"
 
 
-def _plain(value: Any) -> bool:
+def is_constant(value: Any) -> bool:
     """Whether Keras keeps a value in a config by itself."""
     if isinstance(value, tuple | list):
-        return all(map(_plain, value))
+        return all(map(is_constant, value))
     if isinstance(value, dict):
-        return all(map(_plain, value.values()))
+        return all(map(is_constant, value.values()))
     return isinstance(value, CONSTANTS)

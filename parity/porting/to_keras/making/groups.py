@@ -69,29 +69,37 @@ def is_plain(cls: type) -> bool:
     return leaf_class(cls) is not None or _is_torch(cls)
 
 
-def groups_of(recording: Recording) -> list[PortClass]:
-    """The classes of the port: what is needed by others comes first."""
-    modules = recording.modules
-    known: dict[tuple[Any, ...], PortClass] = {}
+def classes_of(recording: Recording) -> list[PortClass]:
+    """One class for each class of the source that has instances: what is needed by others comes first."""
+    found: dict[type, list[MadeModule]] = {}
+    for path in sorted(recording.modules, key=_number):
+        made = recording.modules[path]
+        if not is_plain(type(made.module)):
+            found.setdefault(type(made.module), []).append(made)
+    return _children_first(_named([(cls, modules) for cls, modules in found.items()]))
+
+
+def split(port: PortClass) -> list[PortClass]:
+    """One class for each structure that the instances of a class have."""
     signatures: dict[int, Any] = {}
+    found: dict[Any, list[MadeModule]] = {}
+    for made in port.modules:
+        found.setdefault(_structure(made.module, signatures), []).append(made)
+    parts = _named([(port.cls, modules) for modules in found.values()])
+    for part in parts:
+        part.name = port.name + part.name.removeprefix(port.cls.__name__.lstrip("_"))
+    return parts
+
+
+def _named(found: list[tuple[type, list[MadeModule]]]) -> list[PortClass]:
     names: dict[str, int] = {}
-    order = sorted(modules, key=lambda path: (-path.count(".") if path else 1, _number(path)))
-    for path in order:
-        made = modules[path]
-        if is_plain(type(made.module)):
-            continue
-        key = (type(made.module), _structure(made.module, signatures))
-        if key not in known:
-            name = type(made.module).__name__.lstrip("_")
-            names[name] = names.get(name, 0) + 1
-            known[key] = PortClass(
-                name if names[name] == 1 else f"{name}{names[name]}", type(made.module), []
-            )
-        known[key].modules.append(made)
-    for group in known.values():
-        group.modules.sort(key=lambda made: _number(made.path))
-        _bind(group)
-    return _children_first(list(known.values()))
+    ports = []
+    for cls, modules in found:
+        name = cls.__name__.lstrip("_")
+        names[name] = names.get(name, 0) + 1
+        ports.append(PortClass(name if names[name] == 1 else f"{name}{names[name]}", cls, modules))
+        _bind(ports[-1])
+    return ports
 
 
 def _number(path: str) -> list[Any]:

@@ -28,10 +28,15 @@ class Makers:
     helpers: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.of = {id(made.module): group for group in self.groups for made in group.modules}
-        self.places = {
-            id(made.module): index for group in self.groups for index, made in enumerate(group.modules)
-        }
+        self.of: dict[int, PortClass] = {}
+        self.places: dict[int, int] = {}
+        for port in self.groups:
+            self.register(port)
+
+    def register(self, port: PortClass) -> None:
+        """Note which class of the port the modules are of."""
+        for index, made in enumerate(port.modules):
+            self.of[id(made.module)], self.places[id(made.module)] = port, index
 
     def text(self, modules: Sequence[Any], scope: Scope, name: str | None = None) -> str:
         """The expression that makes a module, given it in each instance of what makes it.

@@ -10,11 +10,13 @@ from typing import Any
 
 from parity.adapters.recording.records import Recording, SeenTensor
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, Settings
-from parity.porting.to_keras.leaves.table import TABLE, leaf_class
+from parity.porting.to_keras.leaves.table import TABLE
+from parity.porting.to_keras.making.classes import from_source, user_base
 from parity.porting.to_keras.making.constructor import WrittenClass, constructor_of
-from parity.porting.to_keras.making.groups import PortClass, groups_of
+from parity.porting.to_keras.making.groups import PortClass, classes_of, split
 from parity.porting.to_keras.making.instances import Makers
-from parity.porting.to_keras.making.scope import Naming, Scope
+from parity.porting.to_keras.making.scope import Scope
+from parity.porting.to_keras.making.workshop import Workshop
 from parity.porting.written import Unwritten
 
 
@@ -29,6 +31,8 @@ class Making:
         helpers: the names of the helper layers that the texts need.
         imports: statements.
         unwritten: what could not be written.
+        group_of: by the id of a torch module, its class in the port.
+        notes: why a constructor is not the source's own text, a sentence for each such class.
     """
 
     classes: list[WrittenClass]
@@ -37,7 +41,8 @@ class Making:
     helpers: frozenset[str]
     imports: frozenset[str]
     unwritten: tuple[Unwritten, ...] = ()
-    group_of: Mapping[int, PortClass] = field(default_factory=dict)  # by the id of a torch module
+    group_of: Mapping[int, PortClass] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def make(recording: Recording, reads: Mapping[type, Iterable[str]] | None = None) -> Making:
@@ -48,66 +53,102 @@ def make(recording: Recording, reads: Mapping[type, Iterable[str]] | None = None
         reads: by class of the source, the attributes that the bodies in the port read of `self`; without it, those
             that the source's own functions read.
     """
-    groups = groups_of(recording)
-    factories: dict[str, Any] = {}
-    named = Naming(lambda value: _called(value, groups, factories))
-    makers = Makers(recording, groups, _ranks(recording))
-    known = {cls: list(names) for cls, names in (reads or _reads(recording)).items()}
-    classes, unwritten = [], []
-    for group in groups:
-        is_root = group.modules[0].path == ""
-        written = constructor_of(group, makers, named, known.get(group.cls, []), is_root)
-        classes.append(written)
-        unwritten += [_unwritten(group, problem) for problem in written.problems]
-    scope = Scope({}, named)
+    known = {cls: set(names) for cls, names in (reads or _reads(recording)).items()}
+    while True:
+        shop = Workshop(recording, Makers(recording, classes_of(recording), _ranks(recording)), known)
+        made = _made(recording, shop)
+        before = {cls: set(names) for cls, names in known.items()}
+        for (
+            cls,
+            names,
+        ) in shop.wanted.items():  # what a constructor reads of another's modules must be kept there
+            known[cls] = known.get(cls, set()) | names
+        if known == before:
+            return made
+
+
+def _made(recording: Recording, shop: Workshop) -> Making:
+    makers = shop.makers
+    classes: list[WrittenClass] = []
+    unwritten: list[Unwritten] = []
+    notes: list[str] = []
+    configurable: set[type] = set()
+    for port in _with_bases(makers.groups):
+        root = any(made.path == "" for made in port.modules) or user_base(type(recording.module)) is port.cls
+        shop.open.add(port.cls)
+        try:
+            written = [from_source(port, shop, root, configurable)]
+            shop.by_class[port.cls] = port
+        except NoCounterpartError as error:
+            notes.append(f"{port.cls.__name__}: {error}")
+            shop.open.discard(port.cls)
+            written = _from_instances(port, shop, root)
+        shop.open.discard(port.cls)
+        classes += written
+        unwritten += [_unwritten(one.group, problem) for one in written for problem in one.problems]
     try:
-        root = makers.text([recording.module], scope)
+        expression = makers.text([recording.module], Scope({}, shop.naming))
     except NoCounterpartError as error:
-        root = "None"
+        expression = "None"
         unwritten.append(Unwritten(type(recording.module).__qualname__, "", "", 0, str(error)))
-    functions = {name: _factory(name, cls, recording, makers) for name, cls in factories.items()}
+    functions = {name: _factory(name, cls, shop) for name, cls in shop.factories.items()} | shop.functions
+    for one in classes:  # a method that another class's constructor asked for later
+        one.methods = shop.methods.get(one.owners[-1], {}) if one.syntactic else one.methods
     return Making(
         classes,
         functions,
-        root,
+        expression,
         frozenset(makers.helpers),
-        frozenset(named.imports),
+        frozenset(shop.naming.imports),
         tuple(unwritten),
         makers.of,
+        tuple(notes),
     )
 
 
-def _called(value: Any, groups: list[PortClass], factories: dict[str, Any]) -> str:
-    """The name of a class or function that is a value."""
-    group = next((group for group in groups if group.cls is value), None)
-    if group is not None:
-        return group.name
-    if isinstance(value, type) and leaf_class(value) is not None:
-        cls: Any = leaf_class(value)
-        if cls.__name__ in TABLE:
-            factories[cls.__name__] = cls
-            return str(cls.__name__)
-    raise NoCounterpartError(f"{getattr(value, '__qualname__', value)} has no counterpart as a value")
+def _with_bases(ports: list[PortClass]) -> list[PortClass]:
+    """The classes, and those of the user's that they derive from, in front of them."""
+    found: dict[type, PortClass] = {}
+    by_class = {port.cls: port for port in ports}
+    for port in ports:
+        chain = [port.cls]
+        while (above := user_base(chain[-1])) is not None:
+            chain.append(above)
+        for cls in reversed(chain):
+            if cls not in found:
+                found[cls] = by_class.get(cls) or PortClass(cls.__name__.lstrip("_"), cls, [])
+    return list(found.values())
 
 
-def _factory(name: str, cls: Any, recording: Recording, makers: Makers) -> str:
+def _from_instances(port: PortClass, shop: Workshop, root: bool) -> list[WrittenClass]:
+    """The class, or one for each structure, with constructors that list what the instances hold."""
+    if not port.modules:
+        return []
+    parts = split(port)
+    shop.makers.groups = [one for one in shop.makers.groups if one is not port] + parts
+    found = []
+    for part in parts:
+        shop.makers.register(part)
+        reads = [name for name in shop.reads_of({part.cls})]
+        found.append(constructor_of(part, shop.makers, shop.naming, sorted(reads), root))
+    return found
+
+
+def _factory(name: str, cls: Any, shop: Workshop) -> str:
     """The function that stands for a class of torch where it is a value."""
-    parameters = inspect.signature(cls.__init__).parameters
-    instances = [made for made in recording.modules.values() if leaf_class(type(made.module)) is cls]
-    given = {key for made in instances for key in made.named} - {"device", "dtype"}
-    count = max((len(made.positional) for made in instances), default=0)
+    count, given = shop.uses.get(name, (0, set()))
     found, signature = {}, []
-    for index, (key, parameter) in enumerate(list(parameters.items())[1:]):
+    for index, (key, parameter) in enumerate(list(inspect.signature(cls.__init__).parameters.items())[1:]):
         required = parameter.default is inspect.Parameter.empty
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
-        if required or key in given or index < count:
+        if (required and count) or key in given or index < count:
             found[key] = Argument(key)
             signature.append(key if required else f"{key}={parameter.default!r}")
         else:
-            found[key] = Argument(repr(parameter.default), (parameter.default,))
+            found[key] = Argument(repr(None if required else parameter.default), (parameter.default,))
     leaf = TABLE[name](Settings(name, found))
-    makers.helpers |= leaf.helpers
+    shop.makers.helpers |= leaf.helpers
     decorator = '@keras.saving.register_keras_serializable(package="port")'
     return f"{decorator}\ndef {name}({', '.join(signature)}):\n    return {leaf.text}"
 
@@ -133,10 +174,10 @@ def _ranks(recording: Recording) -> dict[int, int]:
 
 
 def _reads(recording: Recording) -> dict[type, list[str]]:
-    """The attributes that the source's functions read of `self` in the passes, by class of the module."""
+    """The attributes that the source's functions read of `self`, by class of the module, constructors left out."""
     found: dict[type, dict[str, None]] = {}
     for call in recording.calls:
-        if call.phase == "build" or call.module is None or not call.function.argument_names:
+        if call.function.name == "__init__" or call.module is None or not call.function.argument_names:
             continue
         first = call.function.argument_names[0]
         names = found.setdefault(type(call.module), {})

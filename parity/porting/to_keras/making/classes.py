@@ -1,0 +1,81 @@
+"""Classes of the port whose constructors come from the source's own text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parity.porting.to_keras.leaves.setting import NoCounterpartError
+from parity.porting.to_keras.making.constructor import WrittenClass, is_constant
+from parity.porting.to_keras.making.groups import PortClass, is_sequence
+from parity.porting.to_keras.making.statements import MakingStatements
+from parity.porting.to_keras.making.values import FunctionValues
+from parity.porting.to_keras.making.workshop import Workshop
+
+
+def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[type]) -> WrittenClass:
+    """Write a class with the statements of the source's constructor.
+
+    Args:
+        port: the class, with all instances of it; none for a class that others derive from.
+        shop: knows the rest of the port.
+        root: whether it is the model itself.
+        configurable: the classes that already give their arguments as a config; the class is added where needed.
+
+    Raises:
+        NoCounterpartError: something that is needed cannot be written.
+    """
+    cls = port.cls
+    above = user_base(cls)
+    if above is not None and above not in shop.by_class:
+        raise NoCounterpartError(f"{cls.__name__} derives from {above.__name__}, which is not written")
+    known = shop.calls_of(vars(cls).get("__init__"))
+    text = ""
+    if known is None:
+        if above is None and (port.leaf is not None or is_sequence(cls)):
+            raise NoCounterpartError(f"{cls.__name__} has the constructor of a layer of torch's")
+    else:
+        values = FunctionValues(*known)
+        reads = shop.reads_of({type(call.module) for call in values.calls})
+        statements = MakingStatements(values, shop, reads, is_sequence(cls))
+        lines = statements.lines()
+        head = f"def __init__({shop.signature(values, ['**kwargs'])}):"
+        text = "\n".join([head, *(f"    {line}" for line in lines or ["pass"])])
+    bases = _bases(port, shop, above, root)
+    owner = (cls.__module__, cls.__name__)
+    inherited = any(base in configurable for base in cls.__mro__)
+    if known is not None and not inherited and any(_special(call) for call in known[1]):
+        configurable.add(cls)
+        shop.makers.helpers.add("Configurable")
+        bases = f"Configurable, {bases}"
+    methods = shop.methods.get(owner, {})
+    return WrittenClass(port, bases, text, methods, [], (owner,), True)
+
+
+def _special(call: Any) -> bool:
+    """Whether a constructor was given what Keras does not keep in a config by itself."""
+    return any(
+        not is_constant(value)
+        for name, value in call.arguments.items()
+        if name not in ("self", "device", "dtype")
+    )
+
+
+def _bases(port: PortClass, shop: Workshop, above: type | None, root: bool) -> str:
+    if above is not None:
+        return shop.by_class[above].name
+    if is_sequence(port.cls):
+        return "keras.Sequential"
+    known = shop.calls_of(vars(port.cls).get("__init__"))
+    if known is not None and known[0] in shop.base_callees:
+        return shop.base_callees[known[0]]
+    return "keras.Model" if root else "keras.layers.Layer"
+
+
+def user_base(cls: type) -> type | None:
+    """The class of the user's that a class derives from; None where it derives from torch's."""
+    for base in cls.__mro__[1:]:
+        if base.__module__.startswith("torch.nn"):
+            return None
+        if hasattr(base, "forward"):
+            return base
+    return None

@@ -1,0 +1,301 @@
+"""Expressions of the user's constructors in Keras: the source's own text, with what torch makes replaced."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import types
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from parity.adapters.recording.records import SeenTensor
+from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, bound
+from parity.porting.to_keras.leaves.table import TABLE, leaf_class
+from parity.porting.to_keras.making.groups import LISTS, NAMED, SEQUENCES, is_container
+from parity.porting.to_keras.making.scope import Scope
+from parity.porting.to_keras.making.values import FunctionValues
+from parity.porting.to_keras.names import attribute
+
+if TYPE_CHECKING:
+    from parity.porting.to_keras.making.workshop import Workshop
+
+PLACES = frozenset({"device", "dtype"})
+"""Arguments that say where and how torch keeps weights: Keras' layers have no such ones."""
+PLAIN = (bool, int, float, str, type(None))
+
+
+class Expressions:
+    """Writes the expressions of one function."""
+
+    def __init__(self, values: FunctionValues, shop: Workshop) -> None:
+        self.values, self.shop = values, shop
+        self.source = values.function.source
+        names = values.function.argument_names
+        module = any(call.module is not None for call in values.calls)
+        self.self_name = names[0] if module and names and values.function.owner is not None else None
+
+    def text(self, node: ast.AST) -> str:
+        """The text of an expression; by the values that it had, where its parts cannot be written.
+
+        Raises:
+            NoCounterpartError: neither is possible.
+        """
+        try:
+            return self._text(node)
+        except NoCounterpartError as error:
+            return self.by_value(node, error)
+
+    def _text(self, node: ast.AST) -> str:
+        if isinstance(node, ast.Name):
+            return self._name(node)
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node)
+        if isinstance(node, ast.Call):
+            return self._call(node)
+        if isinstance(node, ast.IfExp | ast.BoolOp):
+            return self._choice(node)
+        return self.spliced(node)
+
+    def spliced(self, node: ast.AST) -> str:
+        """The source of a node with its parts rewritten."""
+        start, end = self.source.span(node)
+        pieces, at = [], start
+        for child in sorted(_parts(node), key=self.source.span):
+            text = self.text(child)
+            first, last = self.source.span(child)
+            if text != self.source.of(child):
+                pieces += [self.source.text[at:first], _bracketed(text, node)]
+                at = last
+        return "".join([*pieces, self.source.text[at:end]])
+
+    def by_value(self, node: ast.AST, error: NoCounterpartError) -> str:
+        """The text of what an expression was in all calls."""
+        values = self.values.of(node)
+        if not values or any(_holds_tensors(value) for value in values):
+            raise error
+        names = self.values.around(node)
+        scope = Scope(names, self.shop.naming)
+        if any(hasattr(value, "forward") for value in values):
+            return self.shop.makers.text(values, scope)
+        if any(isinstance(v, list) and v and all(hasattr(m, "forward") for m in v) for v in values):
+            lists = [
+                types.SimpleNamespace(_modules={str(i): m for i, m in enumerate(value)}) for value in values
+            ]
+            return self.shop.makers._children(lists, scope)
+        hint = (
+            node.attr
+            if isinstance(node, ast.Attribute)
+            else node.id
+            if isinstance(node, ast.Name)
+            else "value"
+        )
+        text = scope.text(values, hint)
+        if len(text) > 400:
+            raise error
+        return text
+
+    def _name(self, node: ast.Name) -> str:
+        if node.id in self.values.local or node.id in ("True", "False", "None"):
+            return node.id
+        value = self.values.static(node)
+        if getattr(builtins, node.id, None) is value:
+            return node.id
+        return self.shop.value_text(value)
+
+    def _attribute(self, node: ast.Attribute) -> str:
+        holder = node.value
+        if isinstance(holder, ast.Name) and holder.id == self.self_name:
+            return f"{holder.id}.{attribute(node.attr)}"
+        try:
+            value = self.values.static(node)
+        except NoCounterpartError:
+            pass
+        else:
+            root = self.values.static(holder)
+            if isinstance(root, types.ModuleType) and self.shop.is_library(root.__name__):
+                self.shop.naming.imports.add(f"import {root.__name__}")
+                return f"{root.__name__}.{node.attr}"
+            return self.shop.value_text(value)
+        values = self.values.of(holder)
+        if any(hasattr(value, "forward") and not isinstance(value, type) for value in values):
+            if all(type(value) in self.shop.by_class and node.attr in vars(value) for value in values):
+                for value in values:
+                    self.shop.wanted.setdefault(type(value), set()).add(node.attr)
+                return f"{self.text(holder)}.{attribute(node.attr)}"
+            raise NoCounterpartError(
+                f"{self.source.of(node)}: Keras' layers do not know it before they are built"
+            )
+        if values and all(isinstance(value, (type, list, dict, str, tuple, set, *PLAIN)) for value in values):
+            return f"{self.text(holder)}.{node.attr}"
+        raise NoCounterpartError(
+            f"{self.source.of(node)} is an attribute of something that the port does not have"
+        )
+
+    def _choice(self, node: ast.IfExp | ast.BoolOp) -> str:
+        """Both ways of a condition; the one that was always taken, where the other cannot be written."""
+        try:
+            return self.spliced(node)
+        except NoCounterpartError:
+            parts = [node.body, node.orelse] if isinstance(node, ast.IfExp) else list(node.values)
+            ran = [part for part in parts if self.values.of(part)]
+            if isinstance(node, ast.IfExp) and len(ran) == 1:
+                return self.text(ran[0])
+            raise
+
+    def _call(self, node: ast.Call) -> str:
+        values = self.values.seen.get(node, [])
+        callees = {id(seen.callee): seen.callee for seen in values}
+        if not callees:
+            try:
+                callees = {0: self.values.static(node.func)}
+            except NoCounterpartError:
+                callees = {}
+        callee = next(iter(callees.values())) if len(callees) == 1 else None
+        given_by_name = isinstance(node.func, ast.Name) and node.func.id in self.values.local
+        classes = [c for c in callees.values() if isinstance(c, type)]
+        if given_by_name:
+            for one in callees.values():
+                self.shop.check_callable(one)
+                self.shop.note_use(one, node)
+            return f"{node.func.id}({self.arguments(node)})"  # type: ignore[attr-defined]
+        if callee is None:
+            raise NoCounterpartError(f"{self.source.of(node.func)} is another thing in other calls")
+        if classes and hasattr(callee, "forward"):
+            return self._module(node, callee)
+        return self._function(node, callee)
+
+    def _module(self, node: ast.Call, cls: Any) -> str:
+        if is_container(cls, SEQUENCES):
+            return self._sequence(node)
+        if is_container(cls, LISTS):
+            if not node.args:
+                return "[]"
+            text = self.text(node.args[0])
+            return (
+                text
+                if isinstance(node.args[0], ast.List | ast.ListComp)
+                else f"list({text.strip('()')})"
+                if (isinstance(node.args[0], ast.GeneratorExp))
+                else f"list({text})"
+            )
+        if is_container(cls, NAMED):
+            return f"dict({self.text(node.args[0])})" if node.args else "{}"
+        if leaf_class(cls) is not None:
+            return self._leaf(node, leaf_class(cls))
+        self.shop.check_callable(cls)
+        return f"{self.shop.naming.of_class(cls)}({self.arguments(node)})"
+
+    def _sequence(self, node: ast.Call) -> str:
+        values = self.values.of(node)
+        empty = bool(values) and any(not len(value._modules) for value in values)
+        if not node.args or (values and all(not len(value._modules) for value in values)):
+            return "keras.layers.Identity()"
+        if len(node.args) == 1 and not isinstance(node.args[0], ast.Starred):
+            if not (values and all(all(key.isdigit() for key in value._modules) for value in values)):
+                raise NoCounterpartError("a sequence of named layers")
+        if len(node.args) == 1 and isinstance(node.args[0], ast.Starred):
+            inner = self.text(node.args[0].value)
+            made = (
+                f"keras.Sequential({inner})"
+                if not isinstance(node.args[0].value, ast.GeneratorExp)
+                else (f"keras.Sequential([*{inner}])")
+            )
+            return f"{made} if {inner} else keras.layers.Identity()" if empty else made
+        parts = [f"*{self.text(a.value)}" if isinstance(a, ast.Starred) else self.text(a) for a in node.args]
+        return f"keras.Sequential([{', '.join(parts)}])"
+
+    def _leaf(self, node: ast.Call, cls: Any) -> str:
+        seen = self.values.seen.get(node, [])
+        if any(isinstance(arg, ast.Starred) for arg in node.args):
+            raise NoCounterpartError("settings that are given as a list")
+        kind = cls.__name__
+        if kind not in TABLE:
+            raise NoCounterpartError(f"torch.nn.{kind} has no counterpart in Keras")
+        positional = [
+            Argument(self.text(arg), tuple(one.positional[index] for one in seen))
+            for index, arg in enumerate(node.args)
+        ]
+        named = {}
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                if self._only_places(keyword.value):
+                    continue
+                raise NoCounterpartError("settings that are given as a dictionary")
+            if keyword.arg in PLACES or keyword.arg == "inplace":
+                continue
+            values = tuple(one.named[keyword.arg] for one in seen)
+            named[keyword.arg] = Argument(self.text(keyword.value), values)
+        ranks = {self.shop.makers.ranks.get(id(one.value)) for one in seen}
+        leaf = TABLE[kind](bound(kind, cls, positional, named, ranks.pop() if len(ranks) == 1 else None))
+        self.shop.makers.helpers |= leaf.helpers
+        return leaf.text
+
+    def _function(self, node: ast.Call, callee: Any) -> str:
+        arguments: Callable[[], str] = lambda: self.arguments(node)  # noqa: E731
+        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            if node.func.value.id == self.self_name:
+                name = self.shop.method(getattr(callee, "__func__", callee))
+                return f"{node.func.value.id}.{name}({arguments()})"
+        if (user := self.shop.user_function(callee)) is not None:
+            return f"{self.shop.function(user)}({arguments()})"
+        receiver = getattr(callee, "__self__", None)
+        if isinstance(node.func, ast.Attribute) and isinstance(receiver, list | dict | str | tuple | set):
+            return f"{self.text(node.func.value)}.{node.func.attr}({arguments()})"
+        module = getattr(callee, "__module__", None) or ""
+        if module.startswith("torch") or isinstance(receiver, SeenTensor):
+            raise NoCounterpartError(f"{self.source.of(node.func)} is torch's")
+        return f"{self.text(node.func)}({arguments()})"
+
+    def arguments(self, node: ast.Call) -> str:
+        """The arguments of a call, without those that say where torch keeps weights."""
+        parts = [self.text(arg) for arg in node.args]
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                if not self._only_places(keyword.value):
+                    parts.append(f"**{self.text(keyword.value)}")
+            elif keyword.arg not in PLACES:
+                parts.append(f"{keyword.arg}={self.text(keyword.value)}")
+        return ", ".join(part[1:-1] if _is_generator(part) and len(parts) == 1 else part for part in parts)
+
+    def _only_places(self, node: ast.AST) -> bool:
+        values = self.values.of(node)
+        return bool(values) and all(isinstance(value, dict) and value.keys() <= PLACES for value in values)
+
+
+def _is_generator(text: str) -> bool:
+    try:
+        return isinstance(ast.parse(text, mode="eval").body, ast.GeneratorExp) and text.startswith("(")
+    except SyntaxError:
+        return False
+
+
+def _parts(node: ast.AST) -> Iterator[ast.expr]:
+    """The expressions directly in a node, also those in its keywords, comprehensions and slices."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            if isinstance(getattr(child, "ctx", None), ast.Store):
+                continue
+            if isinstance(child, ast.Slice):
+                yield from _parts(child)
+            else:
+                yield child
+        elif isinstance(child, ast.keyword | ast.comprehension):
+            yield from _parts(child)
+
+
+def _bracketed(text: str, parent: ast.AST) -> str:
+    """The text, in brackets where the operators around it would take it apart."""
+    if isinstance(
+        parent,
+        ast.BinOp | ast.UnaryOp | ast.Compare | ast.BoolOp | ast.Attribute | ast.Subscript | ast.Starred,
+    ):
+        inner = ast.parse(text, mode="eval").body
+        if isinstance(inner, ast.BinOp | ast.BoolOp | ast.Compare | ast.IfExp | ast.UnaryOp | ast.Lambda):
+            return f"({text})"
+    return text
+
+
+def _holds_tensors(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_tensors, value))
+    return isinstance(value, SeenTensor)

@@ -1,0 +1,325 @@
+"""The statements of a constructor that are needed in Keras, with the source's loops, conditions and comments."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from parity.porting.to_keras.leaves.setting import NoCounterpartError
+from parity.porting.to_keras.making.expressions import Expressions
+from parity.porting.to_keras.making.scope import Scope
+from parity.porting.to_keras.making.values import FunctionValues
+from parity.porting.to_keras.making.weights import weight_text
+from parity.porting.to_keras.names import attribute
+
+if TYPE_CHECKING:
+    from parity.porting.to_keras.making.workshop import Workshop
+
+Simple = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.Return
+_MARKS = re.compile(r"#\s*(noqa|type:|pylint|fmt)")
+
+
+class MakingStatements:
+    """Writes the body of one function that makes modules.
+
+    Args:
+        values: the function and what it did.
+        shop: knows the rest of the port.
+        reads: the attributes that are read of `self` later.
+        sequential: whether `self` is a sequence, to which layers are added.
+    """
+
+    def __init__(
+        self, values: FunctionValues, shop: Workshop, reads: Collection[str] = (), sequential: bool = False
+    ):
+        self.values, self.shop, self.reads, self.sequential = values, shop, set(reads), sequential
+        self.expressions = Expressions(values, shop)
+        self.source = values.function.source
+        self._texts: dict[ast.AST, str] = {}
+
+    def lines(self) -> list[str]:
+        """The lines of the body, without indentation.
+
+        Raises:
+            NoCounterpartError: something that is needed cannot be written.
+        """
+        body = self.values.function.node.body
+        simple = [node for node in self._simple(body) if node in self.values.ran]
+        kept = {node for node in simple if self._essential(node)}
+        while True:
+            needed = self._needed(body, kept)
+            more = {node for node in simple if node not in kept and _defines(node) & needed}
+            if not more:
+                break
+            kept |= more
+        return self._block(body, kept)
+
+    def _simple(self, body: list[ast.stmt]) -> Iterator[Any]:
+        for node in body:
+            if isinstance(node, Simple):
+                yield node
+            else:
+                for name in ("body", "orelse", "finalbody"):
+                    if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                        yield from self._simple(getattr(node, name, []))
+
+    def _needed(self, body: list[ast.stmt], kept: set[Any]) -> set[str]:
+        """The names that the text of kept statements reads."""
+        return _loaded("\n".join(self._block(body, kept)))
+
+    def _essential(self, node: Any) -> bool:
+        if isinstance(node, ast.Return):
+            return node.value is not None
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            return node.value is not None and any(self._is_kept(target, node.value) for target in targets)
+        call = node.value
+        if not isinstance(call, ast.Call):
+            return False
+        if _is_super(call):
+            return True
+        if isinstance(call.func, ast.Name) and call.func.id == "setattr":
+            return self._has_modules(call.args[2])
+        return isinstance(call.func, ast.Attribute) and self._makes(call, call.func)
+
+    def _makes(self, call: ast.Call, function: ast.Attribute) -> bool:
+        """Whether a call of a method puts something into `self`."""
+        if isinstance(function.value, ast.Name) and function.value.id == self.expressions.self_name:
+            if function.attr in (
+                "add_module",
+                "append",
+                "register_buffer",
+                "register_parameter",
+                "register_module",
+            ):
+                return True
+            seen = self.values.seen.get(call, [])
+            return bool(seen) and self.shop.makes_something(getattr(seen[0].callee, "__func__", None))
+        if function.attr in ("append", "extend", "insert", "add_module"):
+            return isinstance(function.value, ast.Attribute) and self._of_self(function.value)
+        return False
+
+    def _of_self(self, node: ast.AST) -> bool:
+        return (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == self.expressions.self_name
+        )
+
+    def _is_kept(self, target: ast.expr, value: ast.expr) -> bool:
+        if isinstance(target, ast.Subscript):
+            return self._is_kept(target.value, value)
+        if isinstance(target, ast.Tuple):
+            return any(self._is_kept(part, value) for part in target.elts)
+        if not isinstance(target, ast.Attribute) or not self._of_self(target):
+            return False
+        modules = [call.module for call in self.values.calls if call.module is not None]
+        held = any(target.attr in module._modules or target.attr in module._parameters for module in modules)
+        return held or target.attr in self.reads or self._has_modules(value)
+
+    def _has_modules(self, node: ast.AST) -> bool:
+        return any(_has_modules(value) for value in self.values.of(node))
+
+    def _block(self, body: list[ast.stmt], kept: set[Any]) -> list[str]:
+        lines: list[str] = []
+        for node in body:
+            made = self._statement(node, kept)
+            if made:
+                lines += [*self._comments(node), *made]
+        return lines
+
+    def _statement(self, node: Any, kept: set[Any]) -> list[str]:
+        if node in kept:
+            if node not in self._texts:
+                self._texts[node] = self._written(node)
+            return self._texts[node].splitlines()
+        if isinstance(node, ast.If):
+            return self._if(node, kept)
+        if isinstance(node, ast.For | ast.While):
+            body = self._block(node.body, kept)
+            if not body:
+                return []
+            if isinstance(node, ast.While):
+                return [f"while {self.expressions.text(node.test)}:", *_indented(body)]
+            head = f"for {self.source.of(node.target)} in {self.expressions.text(node.iter)}:"
+            return [head, *_indented(body)]
+        if isinstance(node, ast.With | ast.Try):
+            return self._block(node.body, kept)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node in self.values.ran:
+            return []
+        return []
+
+    def _if(self, node: ast.If, kept: set[Any]) -> list[str]:
+        body, orelse = self._block(node.body, kept), self._block(node.orelse, kept)
+        if not body and not orelse:
+            return []
+        ways = {bool(value) for value in self.values.of(node.test) if not hasattr(value, "shape")}
+        try:
+            test = self.expressions.text(node.test)
+        except NoCounterpartError:
+            if len(ways) != 1:
+                raise
+            return body if ways == {True} else orelse
+        if ways == {False} and not body:
+            return orelse
+        if test in ("True", "False"):
+            return body if test == "True" else orelse
+        if not body:
+            return [f"if {_negated(test)}:", *_indented(orelse)]
+        lines = [f"if {test}:", *_indented(body)]
+        if orelse:
+            chained = (
+                len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If) and orelse[0].startswith("if ")
+            )
+            lines += [f"el{orelse[0]}", *orelse[1:]] if chained else ["else:", *_indented(orelse)]
+        return lines
+
+    def _written(self, node: Any) -> str:
+        if isinstance(node, ast.Return):
+            return f"return {self.expressions.text(node.value)}"
+        if isinstance(node, ast.Expr):
+            return self._called(node.value)
+        if isinstance(node, ast.AugAssign):
+            operator = self.source.of(node)[len(self.source.of(node.target)) :].split("=")[0].strip()
+            return f"{self._target(node.target)} {operator}= {self.expressions.text(node.value)}"
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if len(targets) == 1 and self._of_self(targets[0]):
+            return self._assigned(targets[0].attr, node.value)
+        value = self.expressions.text(node.value)
+        written = [self._target(target) for target in targets]
+        return "" if written == [value] else " = ".join([*written, value])
+
+    def _target(self, node: Any) -> str:
+        if self._of_self(node):
+            return f"{node.value.id}.{attribute(node.attr)}"
+        if isinstance(node, ast.Subscript):
+            return f"{self._target(node.value)}[{self.expressions.text(node.slice)}]"
+        if isinstance(node, ast.Tuple):
+            return ", ".join(map(self._target, node.elts))
+        if isinstance(node, ast.Name):
+            return node.id
+        raise NoCounterpartError(f"an assignment to {self.source.of(node)}")
+
+    def _assigned(self, name: str, value: ast.expr) -> str:
+        modules = [call.module for call in self.values.calls]
+        if any(name in module._parameters for module in modules):
+            tensors = [module._parameters.get(name) for module in modules]
+            if all(tensor is None for tensor in tensors) or not any(
+                _is_tensor(v) for v in self.values.of(value)
+            ):
+                return f"self.{attribute(name)} = None"
+            return self._weight(name, value, "_parameters")
+        if any(name in module._buffers for module in modules):
+            return self._weight(name, value, "_buffers")
+        if self.sequential and self._has_modules(value):
+            return self._added(self.expressions.text(value), f'"{name}"')
+        return f"self.{attribute(name)} = {self.expressions.text(value)}"
+
+    def _weight(self, name: str, node: ast.AST, held: str) -> str:
+        """A parameter or buffer, with the sizes that it has in the instances."""
+        seen = [call for call in self.values.calls if node in call.values]
+        tensors = [getattr(call.module, held).get(name) for call in seen]
+        scope = Scope(self.values.around(node), self.shop.naming)
+        return weight_text(name, tensors, scope, held == "_parameters")
+
+    def _called(self, call: ast.Call) -> str:
+        if _is_super(call):
+            return self.shop.super_text(self, call)
+        function: Any = call.func
+        if isinstance(function, ast.Name) and function.id == "setattr":
+            parts = [self.expressions.text(arg) for arg in call.args]
+            return self._added(parts[2], parts[1]) if self.sequential else f"setattr({', '.join(parts)})"
+        on_self = isinstance(function.value, ast.Name) and function.value.id == self.expressions.self_name
+        if on_self and function.attr == "add_module":
+            name, module = self.expressions.text(call.args[0]), self.expressions.text(call.args[1])
+            return self._added(module, name) if self.sequential else f"setattr(self, {name}, {module})"
+        if on_self and function.attr in ("register_buffer", "register_parameter"):
+            if not isinstance(call.args[0], ast.Constant):
+                raise NoCounterpartError("a weight whose name is computed")
+            held = "_buffers" if function.attr == "register_buffer" else "_parameters"
+            name = call.args[0].value
+            if len(call.args) > 1 and not any(_is_tensor(v) for v in self.values.of(call.args[1])):
+                return f"self.{attribute(name)} = None"
+            return self._weight(name, call.args[1] if len(call.args) > 1 else call, held)
+        if on_self and function.attr == "append" and self.sequential:
+            return f"self.add({self.expressions.text(call.args[0])})"
+        if function.attr == "add_module" or (function.attr == "append" and self._is_sequence(function.value)):
+            raise NoCounterpartError("layers that are added to a sequence later")
+        return self.expressions.text(call)
+
+    def _is_sequence(self, node: ast.AST) -> bool:
+        return any(type(value).__name__ == "Sequential" for value in self.values.of(node))
+
+    @staticmethod
+    def _added(text: str, name: str) -> str:
+        """A layer that is added to a sequence under a name."""
+        if not text.endswith(")") or not isinstance(ast.parse(text, mode="eval").body, ast.Call):
+            raise NoCounterpartError("a layer of a sequence that gets its name later")
+        return f"self.add({text[:-1]}{'' if text.endswith('()') else ', '}name={name}))"
+
+    def _comments(self, node: ast.stmt) -> list[str]:
+        """The comment lines directly above a statement."""
+        lines, found = self.source.text.splitlines(), []
+        number = node.lineno - 2
+        while number >= 0 and lines[number].strip().startswith("#"):
+            found.insert(0, lines[number].strip())
+            number -= 1
+        return [line for line in found if not _MARKS.match(line)]
+
+
+def _has_modules(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_has_modules, value))
+    if isinstance(value, dict):
+        return any(map(_has_modules, value.values()))
+    return hasattr(value, "forward") and not isinstance(value, type)
+
+
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "shape")
+
+
+def _is_super(call: ast.Call) -> bool:
+    function = call.func
+    if not isinstance(function, ast.Attribute) or function.attr != "__init__":
+        return False
+    inner = function.value
+    plain = isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name) and inner.func.id == "super"
+    return plain or (bool(call.args) and isinstance(call.args[0], ast.Name) and call.args[0].id == "self")
+
+
+def _defines(node: Any) -> set[str]:
+    """The local names that a statement sets or changes."""
+    if isinstance(node, ast.Expr):
+        call: Any = node.value
+        holder = (
+            call.func.value if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else None
+        )
+        return {holder.id} if isinstance(holder, ast.Name) else set()
+    if isinstance(node, ast.Return):
+        return set()
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    found = set()
+    for target in targets:
+        while isinstance(target, ast.Subscript):
+            target = target.value
+        for part in target.elts if isinstance(target, ast.Tuple) else [target]:
+            found |= {part.id} if isinstance(part, ast.Name) else set()
+    return found - {"self"}
+
+
+def _loaded(text: str) -> set[str]:
+    tree = ast.parse(text)
+    return {
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _negated(test: str) -> str:
+    return test[4:] if test.startswith("not ") and test[4:].isidentifier() else f"not ({test})"

@@ -1,0 +1,290 @@
+"""The port as it is being made: its classes and functions, and how texts call them."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from types import FunctionType
+from typing import Any
+
+from parity.adapters.recording.records import FunctionCall, Recording, UserFunction
+from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, bound
+from parity.porting.to_keras.leaves.table import TABLE, leaf_class
+from parity.porting.to_keras.making.expressions import PLACES, Expressions
+from parity.porting.to_keras.making.groups import PortClass, is_sequence
+from parity.porting.to_keras.making.instances import Makers
+from parity.porting.to_keras.making.scope import Naming
+from parity.porting.to_keras.making.statements import MakingStatements
+from parity.porting.to_keras.making.values import FunctionValues
+
+Owner = tuple[str, str]
+
+
+class Workshop:
+    """Knows what the port has so far, and writes what it needs in addition."""
+
+    def __init__(self, recording: Recording, makers: Makers, reads: Mapping[type, Iterable[str]]) -> None:
+        self.recording, self.makers, self.reads = recording, makers, reads
+        self.naming = Naming(self.callable_name)
+        self.by_class: dict[type, PortClass] = {}  # with a constructor from the source's own text
+        self.open: set[type] = set()  # being written
+        self.wanted: dict[type, set[str]] = {}  # attributes that constructors read of modules
+        self.functions: dict[str, str] = {}
+        self.methods: dict[Owner, dict[str, str]] = {}
+        self.factories: dict[str, Any] = {}
+        self.uses: dict[str, tuple[int, set[str]]] = {}  # of torch's classes as values: how they are called
+        self._calls: dict[int, tuple[UserFunction, list[FunctionCall]]] = {}
+        self._names: dict[UserFunction, str] = {}
+        for call in recording.calls:
+            if call.phase == "build":
+                known = self._calls.setdefault(id(call.function.function), (call.function, []))
+                known[1].append(call)
+
+    def calls_of(self, function: Any) -> tuple[UserFunction, list[FunctionCall]] | None:
+        """The record of a function and its calls while the model was built."""
+        return self._calls.get(id(function))
+
+    def callable_name(self, value: Any) -> str:
+        """The name of a class or function that is a value.
+
+        Raises:
+            NoCounterpartError: the port has no such one.
+        """
+        if isinstance(value, type) and hasattr(value, "forward"):
+            if value in self.by_class:
+                return self.by_class[value].name
+            cls: Any = leaf_class(value)
+            if cls is not None and cls.__name__ in TABLE:
+                self.factories[cls.__name__] = cls
+                return str(cls.__name__)
+            port = next((one for one in self.makers.groups if one.cls is value), None)
+            if port is not None:
+                return port.name
+        if (user := self.user_function(value)) is not None:
+            return self.function(user)
+        module = getattr(value, "__module__", "") or ""
+        if (
+            self.is_library(module)
+            and getattr(sys.modules.get(module), getattr(value, "__name__", ""), None) is value
+        ):
+            self.naming.imports.add(f"from {module.lstrip('_')} import {value.__name__}")
+            return str(value.__name__)
+        raise NoCounterpartError(f"{getattr(value, '__qualname__', value)} has no counterpart as a value")
+
+    def value_text(self, value: Any) -> str:
+        """A value of the source's module as text: a constant, a class, a function, or a module of Python's own."""
+        if inspect.ismodule(value):
+            if not self.is_library(value.__name__):
+                raise NoCounterpartError(f"the module {value.__name__} is not there in the port")
+            self.naming.imports.add(f"import {value.__name__}")
+            return value.__name__
+        return self.naming.text(value)
+
+    @staticmethod
+    def is_library(name: str) -> bool:
+        """Whether a module belongs to Python."""
+        return name.partition(".")[0] in sys.stdlib_module_names
+
+    def user_function(self, value: Any) -> UserFunction | None:
+        """The user's function that a value is; None for all else, and for one that never ran."""
+        known = self._calls.get(id(value)) if isinstance(value, FunctionType) else None
+        return None if known is None else known[0]
+
+    def check_callable(self, value: Any) -> None:
+        """Refuse a call whose arguments the port's class or function does not take as the source's does.
+
+        Raises:
+            NoCounterpartError: it is such a call.
+        """
+        if isinstance(value, functools.partial):
+            self.check_callable(value.func)
+        elif isinstance(value, type) and hasattr(value, "forward"):
+            if leaf_class(value) is None and value not in self.by_class and value not in self.open:
+                raise NoCounterpartError(f"{value.__name__} has a constructor of another form in the port")
+            if leaf_class(value) is not None:
+                self.callable_name(value)
+        elif not callable(value) or self.user_function(value) is not None:
+            self.value_text(value)
+        else:
+            raise NoCounterpartError(f"{getattr(value, '__name__', value)} is no class of the model")
+
+    def note_use(self, value: Any, node: ast.Call) -> None:
+        """Remember how a class of torch's that is a value is called."""
+        named = {keyword.arg for keyword in node.keywords if keyword.arg}
+        if isinstance(value, functools.partial):
+            named |= set(value.keywords)
+            value = value.func
+        cls: Any = leaf_class(value) if isinstance(value, type) and hasattr(value, "forward") else None
+        if cls is not None:
+            count, known = self.uses.get(cls.__name__, (0, set()))
+            self.uses[cls.__name__] = max(count, len(node.args)), known | (named - PLACES)
+
+    def function(self, user: UserFunction) -> str:
+        """The name of the port's function for one of the user's, which is written where it is not yet."""
+        if user not in self._names:
+            node = user.node
+            if (
+                isinstance(node, ast.Lambda)
+                or "<locals>" in user.qualname
+                or node.args.kwarg
+                or node.args.vararg
+            ):
+                raise NoCounterpartError(f"{user.qualname} passes arguments on as they come")
+            self._names[user] = user.name
+            try:
+                values = FunctionValues(user, self._calls[id(user.function)][1])
+                lines = MakingStatements(values, self).lines()
+                head = f"def {user.name}({self.signature(values)}):"
+                self.functions[user.name] = "\n".join([head, *(f"    {line}" for line in lines or ["pass"])])
+            except NoCounterpartError:
+                del self._names[user]
+                raise
+        return self._names[user]
+
+    def method(self, function: Any) -> str:
+        """The name of a method of the port that the user's constructor calls."""
+        known = self._calls.get(id(function))
+        if known is None or known[0].owner is None:
+            raise NoCounterpartError(
+                f"{getattr(function, '__qualname__', function)} is no method of the source"
+            )
+        user, calls = known
+        methods = self.methods.setdefault((user.module, user.owner.name), {})
+        if user.name not in methods:
+            methods[user.name] = ""
+            try:
+                values = FunctionValues(user, calls)
+                lines = self._method_lines(values)
+                static = [ast.unparse(item) for item in user.node.decorator_list]
+                head = [*(f"@{text}" for text in static if text in ("staticmethod", "classmethod"))]
+                head.append(f"def {user.name}({self.signature(values)}):")
+                methods[user.name] = "\n".join([*head, *(f"    {line}" for line in lines or ["pass"])])
+            except NoCounterpartError:
+                del methods[user.name]
+                raise
+        return user.name
+
+    def makes_something(self, function: Any) -> bool:
+        """Whether a method leaves modules or weights in `self`."""
+        known = self._calls.get(id(function))
+        return known is not None and bool(self._method_lines(FunctionValues(*known)))
+
+    def _method_lines(self, values: FunctionValues) -> list[str]:
+        modules = [call.module for call in values.calls if call.module is not None]
+        sequential = any(is_sequence(type(module)) for module in modules)
+        return MakingStatements(values, self, self.reads_of({type(m) for m in modules}), sequential).lines()
+
+    def reads_of(self, classes: Iterable[type]) -> set[str]:
+        """The attributes that are read later of modules of these classes."""
+        found: set[str] = set()
+        for cls in classes:
+            found |= set(self.reads.get(cls, ())) | self.wanted.get(cls, set())
+        return found
+
+    def signature(self, values: FunctionValues, added: Iterable[str] = ()) -> str:
+        """The arguments of a function, with the source's names, order and defaults."""
+        arguments, expressions = values.function.node.args, Expressions(values, self)
+        plain = [*arguments.posonlyargs, *arguments.args]
+        defaults = [None] * (len(plain) - len(arguments.defaults)) + list(arguments.defaults)
+        parts = [
+            self._argument(a.arg, d, expressions)
+            for a, d in zip(plain, defaults, strict=True)
+            if a.arg not in PLACES
+        ]
+        if arguments.vararg:
+            parts.append(f"*{arguments.vararg.arg}")
+        elif arguments.kwonlyargs and any(a.arg not in PLACES for a in arguments.kwonlyargs):
+            parts.append("*")
+        named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        parts += [self._argument(a.arg, d, expressions) for a, d in named if a.arg not in PLACES]
+        parts += [f"**{arguments.kwarg.arg}"] if arguments.kwarg else list(added)
+        return ", ".join(parts)
+
+    def _argument(self, name: str, default: ast.expr | None, expressions: Expressions) -> str:
+        if default is None:
+            return name
+        try:
+            return f"{name}={expressions.text(default)}"
+        except NoCounterpartError:
+            return f"{name}=None"
+
+    def super_text(self, statements: MakingStatements, call: ast.Call) -> str:
+        """The call of the constructor of the class above."""
+        values, expressions = statements.values, statements.expressions
+        above = {above_of(made.module, values.function) for made in values.calls}
+        if len(above) != 1 or (cls := above.pop()) is None:
+            raise NoCounterpartError(
+                f"{values.function.qualname} continues in another class in other instances"
+            )
+        own = values.function.node.args.kwarg
+        last = [] if own else ["**kwargs"]
+        explicit = ast.Call(call.func, [a for a in call.args if not _is_self(a)], call.keywords)
+        if not cls.__module__.startswith("torch.nn"):
+            text = expressions.arguments(explicit)
+            return f"super().__init__({', '.join([*([text] if text else []), *last])})"
+        if is_sequence(cls) and cls.__name__ == "Sequential":
+            parts = [
+                f"*{expressions.text(a.value)}" if isinstance(a, ast.Starred) else expressions.text(a)
+                for a in explicit.args
+            ]
+            named = any(not isinstance(a, ast.Starred) and self._is_dict(values, a) for a in explicit.args)
+            if named:
+                raise NoCounterpartError("a sequence of named layers")
+            children = (
+                parts[0][1:] if len(parts) == 1 and parts[0].startswith("*") else f"[{', '.join(parts)}]"
+            )
+            return f"super().__init__({', '.join([*([children] if parts else []), *last])})"
+        if cls.__name__ in TABLE:
+            return f"super().__init__({', '.join([*self._base_leaf(cls, explicit, statements).arguments, *last])})"
+        return f"super().__init__({', '.join(last)})"
+
+    @staticmethod
+    def _is_dict(values: FunctionValues, node: ast.AST) -> bool:
+        return any(isinstance(value, dict) for value in values.of(node))
+
+    def _base_leaf(self, cls: Any, call: ast.Call, statements: MakingStatements) -> Any:
+        values, expressions = statements.values, statements.expressions
+
+        def argument(node: ast.expr) -> Argument:
+            return Argument(expressions.text(node), tuple(values.of(node)))
+
+        if any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords):
+            raise NoCounterpartError("settings that are given as a list")
+        named = {k.arg: argument(k.value) for k in call.keywords if k.arg and k.arg not in PLACES}
+        leaf = TABLE[cls.__name__](bound(cls.__name__, cls, [argument(a) for a in call.args], named))
+        self.makers.helpers |= leaf.helpers
+        self.base_callees[statements.values.function] = leaf.callee
+        return leaf
+
+    @functools.cached_property
+    def base_callees(self) -> dict[UserFunction, str]:
+        """By constructor, the layer of Keras that a class derives from."""
+        return {}
+
+
+def _is_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+def owner_class(module: Any, function: UserFunction) -> type | None:
+    """The class of a module in whose body a method of it is written."""
+    for cls in type(module).__mro__:
+        if (
+            function.owner is not None
+            and cls.__name__ == function.owner.name
+            and cls.__module__ == function.module
+        ):
+            return cls
+    return None
+
+
+def above_of(module: Any, function: UserFunction) -> type | None:
+    """The next class with a constructor, above the one in which a constructor of a module is written."""
+    order = list(type(module).__mro__)
+    owner = owner_class(module, function)
+    if owner is None:
+        return None
+    return next((cls for cls in order[order.index(owner) + 1 :] if "__init__" in vars(cls)), None)
