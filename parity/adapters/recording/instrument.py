@@ -80,6 +80,8 @@ def _compiled(function: Any, original: CodeType, node: Any) -> CodeType:
     if original.co_freevars:
         free = [ast.arg(name) for name in original.co_freevars]
         nothing = ast.arguments(posonlyargs=[], args=free, kwonlyargs=[], kw_defaults=[], defaults=[])
+        if isinstance(inner[0], ast.ClassDef):  # the class's own name is no variable of this function
+            inner.insert(0, ast.Global([inner[0].name]))
         inner = [ast.FunctionDef("parity_around", nothing, inner, [])]
     tree = ast.Module(inner, [])
     for made in ast.walk(tree):

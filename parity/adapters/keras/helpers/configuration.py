@@ -37,6 +37,8 @@ def _packed(value):
         return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
     if isinstance(value, type) or inspect.isfunction(value):
         return {"registered": keras.saving.get_registered_name(value)}
+    if isinstance(value, keras.layers.Layer):
+        return keras.saving.serialize_keras_object(value)
     if isinstance(value, dict):
         return {name: _packed(item) for name, item in value.items()}
     return type(value)(map(_packed, value)) if isinstance(value, list | tuple) else value
@@ -48,6 +50,8 @@ def _unpacked(value):
         return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
     if isinstance(value, dict) and "registered" in value:
         return keras.saving.get_registered_object(value["registered"])
-    if isinstance(value, dict) and "class_name" not in value:
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value)
+    if isinstance(value, dict):
         return {name: _unpacked(item) for name, item in value.items()}
     return type(value)(map(_unpacked, value)) if isinstance(value, list | tuple) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
-from parity.porting.to_keras.making.constructor import WrittenClass, is_constant
+from parity.porting.to_keras.making.constructor import WrittenClass, class_constants, is_constant
 from parity.porting.to_keras.making.groups import PortClass, is_sequence
 from parity.porting.to_keras.making.statements import MakingStatements
 from parity.porting.to_keras.making.values import FunctionValues
@@ -48,7 +48,7 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[t
         shop.makers.helpers.add("Configurable")
         bases = f"Configurable, {bases}"
     methods = shop.methods.get(owner, {})
-    return WrittenClass(port, bases, text, methods, [], (owner,), True)
+    return WrittenClass(port, bases, text, methods, [], (owner,), True, class_constants(cls))
 
 
 def _special(call: Any) -> bool:

@@ -13,7 +13,7 @@ from parity.porting.to_keras.making.instances import Makers
 from parity.porting.to_keras.making.scope import Naming, Scope, equal
 from parity.porting.to_keras.making.settings import leaf_of_class
 from parity.porting.to_keras.making.weights import weight_text
-from parity.porting.to_keras.names import attribute
+from parity.porting.to_keras.names import TAKEN, attribute
 
 
 @dataclass(eq=False)
@@ -27,6 +27,7 @@ class WrittenClass:
         methods: further methods that the constructor calls, by name, in the same form.
         problems: what could not be written, a sentence each.
         owners: (module, class) of the source's classes whose methods are the port's class's own.
+        constants: assignments in the class's body: expansion = 4.
         syntactic: whether the constructor is the source's own text.
     """
 
@@ -37,6 +38,7 @@ class WrittenClass:
     problems: list[str] = field(default_factory=list)
     owners: tuple[tuple[str, str], ...] = ()
     syntactic: bool = False
+    constants: tuple[str, ...] = ()
 
 
 def constructor_of(
@@ -67,6 +69,20 @@ def constructor_of(
     return WrittenClass(
         group, bases, f"def __init__({_signature(group, body, named)}):\n{body}", {}, problems
     )
+
+
+def class_constants(cls: type) -> tuple[str, ...]:
+    """The plain values that the bodies of a class and of those of the user's above it hold."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.startswith("torch.nn") or base is object:
+            continue
+        found |= {
+            name: value
+            for name, value in vars(base).items()
+            if not name.startswith("_") and isinstance(value, CONSTANTS) and name not in TAKEN
+        }
+    return tuple(f"{name} = {value!r}" for name, value in found.items())
 
 
 def _owners(cls: type) -> tuple[tuple[str, str], ...]:

@@ -95,6 +95,8 @@ class Expressions:
         return text
 
     def _name(self, node: ast.Name) -> str:
+        if node.id in PLACES and node.id in self.values.function.argument_names:
+            return "None"
         if node.id in self.values.local or node.id in ("True", "False", "None"):
             return node.id
         value = self.values.static(node)
@@ -190,9 +192,9 @@ class Expressions:
         empty = bool(values) and any(not len(value._modules) for value in values)
         if not node.args or (values and all(not len(value._modules) for value in values)):
             return "keras.layers.Identity()"
-        if len(node.args) == 1 and not isinstance(node.args[0], ast.Starred):
-            if not (values and all(all(key.isdigit() for key in value._modules) for value in values)):
-                raise NoCounterpartError("a sequence of named layers")
+        numbered = bool(values) and all(key.isdigit() for value in values for key in value._modules)
+        if len(node.args) == 1 and not isinstance(node.args[0], ast.Starred) and not numbered:
+            raise NoCounterpartError("a sequence of named layers")
         if len(node.args) == 1 and isinstance(node.args[0], ast.Starred):
             inner = self.text(node.args[0].value)
             made = (
@@ -232,10 +234,10 @@ class Expressions:
 
     def _function(self, node: ast.Call, callee: Any) -> str:
         arguments: Callable[[], str] = lambda: self.arguments(node)  # noqa: E731
-        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
-            if node.func.value.id == self.self_name:
-                name = self.shop.method(getattr(callee, "__func__", callee))
-                return f"{node.func.value.id}.{name}({arguments()})"
+        holder = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if isinstance(holder, ast.Name) and holder.id == self.self_name:
+            name = self.shop.method(getattr(callee, "__func__", callee))
+            return f"{holder.id}.{name}({arguments()})"
         if (user := self.shop.user_function(callee)) is not None:
             return f"{self.shop.function(user)}({arguments()})"
         receiver = getattr(callee, "__self__", None)

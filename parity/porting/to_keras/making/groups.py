@@ -76,7 +76,7 @@ def classes_of(recording: Recording) -> list[PortClass]:
         made = recording.modules[path]
         if not is_plain(type(made.module)):
             found.setdefault(type(made.module), []).append(made)
-    return _children_first(_named([(cls, modules) for cls, modules in found.items()]))
+    return _children_first(_named(list(found.items())))
 
 
 def split(port: PortClass) -> list[PortClass]:

@@ -97,13 +97,27 @@ class Makers:
             if argument in group.defaults and all(equal(value, group.defaults[argument]) for value in values):
                 positional = False
                 continue
-            text = scope.text(values, argument)
+            text = self._argument(values, argument, scope)
             positional = positional and argument not in group.defaults
             arguments.append(text if positional else f"{argument}={text}")
         for argument, known in group.added.items():
             arguments.append(f"{argument}={scope.text([known[place] for place in places], argument)}")
         arguments += [f'name="{name}"'] if name else []
         return f"{group.name}({', '.join(arguments)})"
+
+    def _argument(self, values: Sequence[Any], name: str, scope: Scope) -> str:
+        """What a constructor is given; None for what the port does not have, which no text there reads either."""
+        if all(hasattr(value, "forward") and not isinstance(value, type) for value in values):
+            return self.text(values, scope)
+        try:
+            return scope.text(values, name)
+        except NoCounterpartError:
+            for value in values:
+                try:
+                    scope.named.text(value)
+                except NoCounterpartError:
+                    return "None"
+            raise
 
     def _optional(self, modules: Sequence[Any], scope: Scope, name: str | None) -> str:
         """A module that some instances do not have: a condition on an argument."""

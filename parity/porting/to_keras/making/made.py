@@ -129,7 +129,7 @@ def _from_instances(port: PortClass, shop: Workshop, root: bool) -> list[Written
     found = []
     for part in parts:
         shop.makers.register(part)
-        reads = [name for name in shop.reads_of({part.cls})]
+        reads = shop.reads_of({part.cls})
         found.append(constructor_of(part, shop.makers, shop.naming, sorted(reads), root))
     return found
 

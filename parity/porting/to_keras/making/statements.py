@@ -233,16 +233,20 @@ class MakingStatements:
             return self._added(parts[2], parts[1]) if self.sequential else f"setattr({', '.join(parts)})"
         on_self = isinstance(function.value, ast.Name) and function.value.id == self.expressions.self_name
         if on_self and function.attr == "add_module":
-            name, module = self.expressions.text(call.args[0]), self.expressions.text(call.args[1])
+            if any(isinstance(arg, ast.Starred) for arg in call.args) and not self.sequential:
+                return f"setattr(self, {self.expressions.arguments(call)})"
+            if any(isinstance(arg, ast.Starred) for arg in call.args):
+                raise NoCounterpartError("a layer whose name is computed")
+            name, module = map(self.expressions.text, _given(call, "name", "module"))
             return self._added(module, name) if self.sequential else f"setattr(self, {name}, {module})"
         if on_self and function.attr in ("register_buffer", "register_parameter"):
-            if not isinstance(call.args[0], ast.Constant):
-                raise NoCounterpartError("a weight whose name is computed")
             held = "_buffers" if function.attr == "register_buffer" else "_parameters"
-            name = call.args[0].value
-            if len(call.args) > 1 and not any(_is_tensor(v) for v in self.values.of(call.args[1])):
-                return f"self.{attribute(name)} = None"
-            return self._weight(name, call.args[1] if len(call.args) > 1 else call, held)
+            name, value = _given(call, "name", "tensor" if held == "_buffers" else "param")[:2]
+            if not isinstance(name, ast.Constant):
+                raise NoCounterpartError("a weight whose name is computed")
+            if not any(_is_tensor(one) for one in self.values.of(value)):
+                return f"self.{attribute(name.value)} = None"
+            return self._weight(name.value, value, held)
         if on_self and function.attr == "append" and self.sequential:
             return f"self.add({self.expressions.text(call.args[0])})"
         if function.attr == "add_module" or (function.attr == "append" and self._is_sequence(function.value)):
@@ -308,6 +312,12 @@ def _defines(node: Any) -> set[str]:
         for part in target.elts if isinstance(target, ast.Tuple) else [target]:
             found |= {part.id} if isinstance(part, ast.Name) else set()
     return found - {"self"}
+
+
+def _given(call: ast.Call, *names: str) -> list[ast.expr]:
+    """The arguments of a call by position or name."""
+    named = {keyword.arg: keyword.value for keyword in call.keywords}
+    return [*call.args, *(named[name] for name in names[len(call.args) :] if name in named)]
 
 
 def _loaded(text: str) -> set[str]:
