@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 from typing import Any
 
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
@@ -40,6 +42,12 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[t
         lines = statements.lines()
         head = f"def __init__({shop.signature(values, ['**kwargs'])}):"
         text = "\n".join([head, *(f"    {line}" for line in lines or ["pass"])])
+    owner = (cls.__module__, cls.__name__)
+    unknown = _unknown([text, *shop.methods.get(owner, {}).values()], shop) if text else set()
+    if unknown:
+        raise NoCounterpartError(
+            f"the constructor reads {', '.join(sorted(unknown))}, which the port does not have"
+        )
     bases = _bases(port, shop, above, root)
     owner = (cls.__module__, cls.__name__)
     inherited = any(base in configurable for base in cls.__mro__)
@@ -49,6 +57,18 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[t
         bases = f"Configurable, {bases}"
     methods = shop.methods.get(owner, {})
     return WrittenClass(port, bases, text, methods, [], (owner,), True, class_constants(cls))
+
+
+def _unknown(texts: list[str], shop: Workshop) -> set[str]:
+    """The global names that texts read and nothing in the port gives."""
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
+    bound = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    given = {"keras", "ops", *dir(builtins), *shop.functions, *shop.factories, *shop.makers.helpers}
+    given |= {one.name for one in (*shop.by_class.values(), *shop.makers.groups)}
+    given |= {line.split()[-1].partition(".")[0] for line in shop.naming.imports}
+    return read - bound - given
 
 
 def _special(call: Any) -> bool:

@@ -73,11 +73,15 @@ class Expressions:
         values = self.values.of(node)
         if not values or any(_holds_tensors(value) for value in values):
             raise error
+        if isinstance(node, ast.Call) and all(
+            value is None for value in values
+        ):  # it is there for what it changes
+            raise error
         names = self.values.around(node)
         scope = Scope(names, self.shop.naming)
-        if any(hasattr(value, "forward") for value in values):
+        if any(_is_module(value) for value in values):
             return self.shop.makers.text(values, scope)
-        if any(isinstance(v, list) and v and all(hasattr(m, "forward") for m in v) for v in values):
+        if any(isinstance(v, list) and v and all(map(_is_module, v)) for v in values):
             lists = [
                 types.SimpleNamespace(_modules={str(i): m for i, m in enumerate(value)}) for value in values
             ]
@@ -146,19 +150,19 @@ class Expressions:
 
     def _call(self, node: ast.Call) -> str:
         values = self.values.seen.get(node, [])
-        callees = {id(seen.callee): seen.callee for seen in values}
+        callees = {_identity(seen.callee): seen.callee for seen in values}
         if not callees:
             try:
                 callees = {0: self.values.static(node.func)}
             except NoCounterpartError:
                 callees = {}
-        callee = next(iter(callees.values())) if len(callees) == 1 else None
+        callee: Any = next(iter(callees.values())) if len(callees) == 1 else None
         given_by_name = isinstance(node.func, ast.Name) and node.func.id in self.values.local
         classes = [c for c in callees.values() if isinstance(c, type)]
         if given_by_name:
             for one in callees.values():
                 self.shop.check_callable(one)
-                self.shop.note_use(one, node)
+                self.shop.note_use(one, values)
             return f"{node.func.id}({self.arguments(node)})"  # type: ignore[attr-defined]
         if callee is None:
             raise NoCounterpartError(f"{self.source.of(node.func)} is another thing in other calls")
@@ -261,7 +265,27 @@ class Expressions:
 
     def _only_places(self, node: ast.AST) -> bool:
         values = self.values.of(node)
-        return bool(values) and all(isinstance(value, dict) and value.keys() <= PLACES for value in values)
+        if values or not isinstance(node, ast.Name):
+            return bool(values) and all(
+                isinstance(value, dict) and value.keys() <= PLACES for value in values
+            )
+        made = [
+            part.value
+            for part in ast.walk(self.values.function.node)
+            if isinstance(part, ast.Assign)
+            and any(isinstance(t, ast.Name) and t.id == node.id for t in part.targets)
+        ]
+        known = [value for one in made for value in self.values.of(one)]
+        return bool(known) and all(isinstance(value, dict) and value.keys() <= PLACES for value in known)
+
+
+def _identity(callee: Any) -> Any:
+    """What is the same for one method of several objects."""
+    receiver = getattr(callee, "__self__", None)
+    if receiver is None or isinstance(receiver, type):
+        return id(callee)
+    function = getattr(callee, "__func__", None)
+    return (type(receiver), callee.__name__) if function is None else id(function)
 
 
 def _is_generator(text: str) -> bool:
@@ -295,6 +319,10 @@ def _bracketed(text: str, parent: ast.AST) -> str:
         if isinstance(inner, ast.BinOp | ast.BoolOp | ast.Compare | ast.IfExp | ast.UnaryOp | ast.Lambda):
             return f"({text})"
     return text
+
+
+def _is_module(value: Any) -> bool:
+    return hasattr(value, "forward") and not isinstance(value, type)
 
 
 def _holds_tensors(value: Any) -> bool:

@@ -146,6 +146,14 @@ def _bind(group: PortClass) -> None:
     group.constructor = [start for start in starts if start is not None]
     for name in group.arguments:
         group.values[name] = tuple(start.arguments.get(name) for start in group.constructor)
+    spread = next(
+        (p.name for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD), ""
+    )
+    further = [start.arguments.get(spread, {}) for start in group.constructor]
+    for name in further[0] if all(one.keys() == further[0].keys() for one in further) else ():
+        if name not in ("device", "dtype", *group.arguments):
+            group.arguments.append(name)
+            group.values[name] = tuple(one[name] for one in further)
 
 
 def _children_first(groups: list[PortClass]) -> list[PortClass]:

@@ -124,10 +124,10 @@ class Scope:
                 if all(map(equal, found, values)):
                     return text.format(name)
             factors = {v / k for v, k in zip(values, known, strict=True) if k}
-            if len(factors) == 1 and (factor := factors.pop()) == int(factor) and all(known):
+            if len(factors) == 1 and (factor := factors.pop()) >= 2 and factor == int(factor):
                 return f"{name} * {int(factor)}"
             factors = {k / v for v, k in zip(values, known, strict=True) if v}
-            if len(factors) == 1 and (factor := factors.pop()) == int(factor) and all(values):
+            if len(factors) == 1 and (factor := factors.pop()) >= 2 and factor == int(factor):
                 return f"{name} // {int(factor)}"
         for name, known in numbers.items():
             for more, second in numbers.items():

@@ -176,15 +176,17 @@ class MakingStatements:
             lines += [f"el{orelse[0]}", *orelse[1:]] if chained else ["else:", *_indented(orelse)]
         return lines
 
-    def _written(self, node: Any) -> str:
-        if isinstance(node, ast.Return):
+    def _written(self, statement: Any) -> str:
+        node: Any = statement
+        if isinstance(statement, ast.Return):
             return f"return {self.expressions.text(node.value)}"
-        if isinstance(node, ast.Expr):
-            return self._called(node.value)
-        if isinstance(node, ast.AugAssign):
+        if isinstance(statement, ast.Expr):
+            text = self._called(node.value)
+            return "" if text == "None" else text
+        if isinstance(statement, ast.AugAssign):
             operator = self.source.of(node)[len(self.source.of(node.target)) :].split("=")[0].strip()
             return f"{self._target(node.target)} {operator}= {self.expressions.text(node.value)}"
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        targets: list[Any] = node.targets if isinstance(statement, ast.Assign) else [node.target]
         if len(targets) == 1 and self._of_self(targets[0]):
             return self._assigned(targets[0].attr, node.value)
         value = self.expressions.text(node.value)
@@ -241,12 +243,13 @@ class MakingStatements:
             return self._added(module, name) if self.sequential else f"setattr(self, {name}, {module})"
         if on_self and function.attr in ("register_buffer", "register_parameter"):
             held = "_buffers" if function.attr == "register_buffer" else "_parameters"
-            name, value = _given(call, "name", "tensor" if held == "_buffers" else "param")[:2]
-            if not isinstance(name, ast.Constant):
+            held_name, value = _given(call, "name", "tensor" if held == "_buffers" else "param")[:2]
+            if not isinstance(held_name, ast.Constant):
                 raise NoCounterpartError("a weight whose name is computed")
+            weight = str(held_name.value)
             if not any(_is_tensor(one) for one in self.values.of(value)):
-                return f"self.{attribute(name.value)} = None"
-            return self._weight(name.value, value, held)
+                return f"self.{attribute(weight)} = None"
+            return self._weight(weight, value, held)
         if on_self and function.attr == "append" and self.sequential:
             return f"self.add({self.expressions.text(call.args[0])})"
         if function.attr == "add_module" or (function.attr == "append" and self._is_sequence(function.value)):
@@ -265,7 +268,8 @@ class MakingStatements:
 
     def _comments(self, node: ast.stmt) -> list[str]:
         """The comment lines directly above a statement."""
-        lines, found = self.source.text.splitlines(), []
+        lines = self.source.text.splitlines()
+        found: list[str] = []
         number = node.lineno - 2
         while number >= 0 and lines[number].strip().startswith("#"):
             found.insert(0, lines[number].strip())
@@ -311,6 +315,8 @@ def _defines(node: Any) -> set[str]:
             target = target.value
         for part in target.elts if isinstance(target, ast.Tuple) else [target]:
             found |= {part.id} if isinstance(part, ast.Name) else set()
+            if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+                found.add(f"{part.value.id}.{attribute(part.attr)}")
     return found - {"self"}
 
 
@@ -321,10 +327,13 @@ def _given(call: ast.Call, *names: str) -> list[ast.expr]:
 
 
 def _loaded(text: str) -> set[str]:
-    tree = ast.parse(text)
-    return {
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
+    """The names that a text reads, also attributes of names: self.width."""
+    nodes = list(ast.walk(ast.parse(text)))
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    attributes = [
+        node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    ]
+    return names | {f"{a.value.id}.{a.attr}" for a in attributes if isinstance(a.value, ast.Name)}
 
 
 def _indented(lines: list[str]) -> list[str]:

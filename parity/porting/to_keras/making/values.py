@@ -72,9 +72,9 @@ class FunctionValues:
                 if name not in ("self", "device", "dtype")
             }
             for seen in call.seen:
-                _bind(names, seen, self._targets)
                 if seen.node is node:
                     rows.append(dict(names))
+                _bind(names, seen, self._targets)
         shared = set.intersection(*map(set, rows)) if rows else set()
         return {
             name: [row[name] for row in rows]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
 import sys
-from collections.abc import Iterable, Mapping
-from types import FunctionType
+from collections.abc import Iterable, Mapping, Sequence
+from types import FunctionType, ModuleType
 from typing import Any
 
-from parity.adapters.recording.records import FunctionCall, Recording, UserFunction
+from parity.adapters.recording.records import FunctionCall, Recording, SeenValue, UserFunction
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, bound
 from parity.porting.to_keras.leaves.table import TABLE, leaf_class
 from parity.porting.to_keras.making.expressions import PLACES, Expressions
@@ -36,16 +35,16 @@ class Workshop:
         self.methods: dict[Owner, dict[str, str]] = {}
         self.factories: dict[str, Any] = {}
         self.uses: dict[str, tuple[int, set[str]]] = {}  # of torch's classes as values: how they are called
-        self._calls: dict[int, tuple[UserFunction, list[FunctionCall]]] = {}
+        self._calls: dict[Any, tuple[UserFunction, list[FunctionCall]]] = {}
         self._names: dict[UserFunction, str] = {}
         for call in recording.calls:
             if call.phase == "build":
-                known = self._calls.setdefault(id(call.function.function), (call.function, []))
+                known = self._calls.setdefault(call.function.function.__code__, (call.function, []))
                 known[1].append(call)
 
     def calls_of(self, function: Any) -> tuple[UserFunction, list[FunctionCall]] | None:
         """The record of a function and its calls while the model was built."""
-        return self._calls.get(id(function))
+        return self._calls.get(getattr(function, "__code__", None))
 
     def callable_name(self, value: Any) -> str:
         """The name of a class or function that is a value.
@@ -70,17 +69,19 @@ class Workshop:
             self.is_library(module)
             and getattr(sys.modules.get(module), getattr(value, "__name__", ""), None) is value
         ):
-            self.naming.imports.add(f"from {module.lstrip('_')} import {value.__name__}")
-            return str(value.__name__)
+            name = str(getattr(value, "__name__", ""))
+            self.naming.imports.add(f"from {module.lstrip('_')} import {name}")
+            return name
         raise NoCounterpartError(f"{getattr(value, '__qualname__', value)} has no counterpart as a value")
 
     def value_text(self, value: Any) -> str:
         """A value of the source's module as text: a constant, a class, a function, or a module of Python's own."""
-        if inspect.ismodule(value):
+        if isinstance(value, ModuleType):
             if not self.is_library(value.__name__):
                 raise NoCounterpartError(f"the module {value.__name__} is not there in the port")
-            self.naming.imports.add(f"import {value.__name__}")
-            return value.__name__
+            name: str = value.__name__
+            self.naming.imports.add(f"import {name}")
+            return name
         return self.naming.text(value)
 
     @staticmethod
@@ -90,7 +91,7 @@ class Workshop:
 
     def user_function(self, value: Any) -> UserFunction | None:
         """The user's function that a value is; None for all else, and for one that never ran."""
-        known = self._calls.get(id(value)) if isinstance(value, FunctionType) else None
+        known = self.calls_of(value) if isinstance(value, FunctionType) else None
         return None if known is None else known[0]
 
     def check_callable(self, value: Any) -> None:
@@ -111,16 +112,19 @@ class Workshop:
         else:
             raise NoCounterpartError(f"{getattr(value, '__name__', value)} is no class of the model")
 
-    def note_use(self, value: Any, node: ast.Call) -> None:
+    def note_use(self, value: Any, seen: Sequence[SeenValue]) -> None:
         """Remember how a class of torch's that is a value is called."""
-        named = {keyword.arg for keyword in node.keywords if keyword.arg}
+        named = {name for one in seen for name in one.named}
         if isinstance(value, functools.partial):
             named |= set(value.keywords)
             value = value.func
         cls: Any = leaf_class(value) if isinstance(value, type) and hasattr(value, "forward") else None
         if cls is not None:
             count, known = self.uses.get(cls.__name__, (0, set()))
-            self.uses[cls.__name__] = max(count, len(node.args)), known | (named - PLACES)
+            self.uses[cls.__name__] = (
+                max([count, *(len(one.positional) for one in seen)]),
+                known | (named - PLACES),
+            )
 
     def function(self, user: UserFunction) -> str:
         """The name of the port's function for one of the user's, which is written where it is not yet."""
@@ -135,7 +139,7 @@ class Workshop:
                 raise NoCounterpartError(f"{user.qualname} passes arguments on as they come")
             self._names[user] = user.name
             try:
-                values = FunctionValues(user, self._calls[id(user.function)][1])
+                values = FunctionValues(user, self._calls[user.function.__code__][1])
                 lines = MakingStatements(values, self).lines()
                 head = f"def {user.name}({self.signature(values)}):"
                 self.functions[user.name] = "\n".join([head, *(f"    {line}" for line in lines or ["pass"])])
@@ -146,13 +150,14 @@ class Workshop:
 
     def method(self, function: Any) -> str:
         """The name of a method of the port that the user's constructor calls."""
-        known = self._calls.get(id(function))
-        if known is None or known[0].owner is None:
+        known = self.calls_of(function)
+        owner: Any = None if known is None else known[0].owner
+        if known is None or owner is None:
             raise NoCounterpartError(
                 f"{getattr(function, '__qualname__', function)} is no method of the source"
             )
         user, calls = known
-        methods = self.methods.setdefault((user.module, user.owner.name), {})
+        methods = self.methods.setdefault((user.module, owner.name), {})
         if user.name not in methods:
             methods[user.name] = ""
             try:
@@ -169,7 +174,7 @@ class Workshop:
 
     def makes_something(self, function: Any) -> bool:
         """Whether a method leaves modules or weights in `self`."""
-        known = self._calls.get(id(function))
+        known = self.calls_of(function)
         return known is not None and bool(self._method_lines(FunctionValues(*known)))
 
     def _method_lines(self, values: FunctionValues) -> list[str]:
