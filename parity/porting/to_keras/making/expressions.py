@@ -6,7 +6,7 @@ import ast
 import builtins
 import types
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, bound
@@ -16,9 +16,6 @@ from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.values import FunctionValues
 from parity.porting.to_keras.names import attribute
 
-if TYPE_CHECKING:
-    from parity.porting.to_keras.making.workshop import Workshop
-
 PLACES = frozenset({"device", "dtype"})
 """Arguments that say where and how torch keeps weights: Keras' layers have no such ones."""
 PLAIN = (bool, int, float, str, type(None))
@@ -27,7 +24,7 @@ PLAIN = (bool, int, float, str, type(None))
 class Expressions:
     """Writes the expressions of one function."""
 
-    def __init__(self, values: FunctionValues, shop: Workshop) -> None:
+    def __init__(self, values: FunctionValues, shop: Any) -> None:
         self.values, self.shop = values, shop
         self.source = values.function.source
         names = values.function.argument_names

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
 from parity.porting.to_keras.making.expressions import Expressions
@@ -13,9 +13,6 @@ from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.values import FunctionValues
 from parity.porting.to_keras.making.weights import weight_text
 from parity.porting.to_keras.names import attribute
-
-if TYPE_CHECKING:
-    from parity.porting.to_keras.making.workshop import Workshop
 
 Simple = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.Return
 _MARKS = re.compile(r"#\s*(noqa|type:|pylint|fmt)")
@@ -32,7 +29,7 @@ class MakingStatements:
     """
 
     def __init__(
-        self, values: FunctionValues, shop: Workshop, reads: Collection[str] = (), sequential: bool = False
+        self, values: FunctionValues, shop: Any, reads: Collection[str] = (), sequential: bool = False
     ):
         self.values, self.shop, self.reads, self.sequential = values, shop, set(reads), sequential
         self.expressions = Expressions(values, shop)
