@@ -18,6 +18,7 @@ from parity.porting.to_keras.names import attribute
 
 PLACES = frozenset({"device", "dtype"})
 """Arguments that say where and how torch keeps weights: Keras' layers have no such ones."""
+_MISSING = object()
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -101,7 +102,7 @@ class Expressions:
         if node.id in self.values.local or node.id in ("True", "False", "None"):
             return node.id
         value = self.values.static(node)
-        if getattr(builtins, node.id, None) is value:
+        if vars(builtins).get(node.id, _MISSING) is value:
             return node.id
         return self.shop.value_text(value)
 

@@ -53,7 +53,7 @@ class FunctionValues:
             closure = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
             if node.id in closure:
                 return closure[node.id].cell_contents
-            found = function.__globals__.get(node.id, getattr(builtins, node.id, _MISSING))
+            found = function.__globals__.get(node.id, vars(builtins).get(node.id, _MISSING))
             if found is not _MISSING:
                 return found
         if isinstance(node, ast.Attribute):
