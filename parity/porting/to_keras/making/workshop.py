@@ -19,7 +19,7 @@ from parity.porting.to_keras.making.scope import Naming
 from parity.porting.to_keras.making.statements import MakingStatements
 from parity.porting.to_keras.making.values import FunctionValues
 
-Owner = tuple[str, str]
+ClassPlace = tuple[str, str]
 
 
 class Workshop:
@@ -32,7 +32,7 @@ class Workshop:
         self.open: set[type] = set()  # being written
         self.wanted: dict[type, set[str]] = {}  # attributes that constructors read of modules
         self.functions: dict[str, str] = {}
-        self.methods: dict[Owner, dict[str, str]] = {}
+        self.methods: dict[ClassPlace, dict[str, str]] = {}
         self.factories: dict[str, Any] = {}
         self.uses: dict[str, tuple[int, set[str]]] = {}  # of torch's classes as values: how they are called
         self._calls: dict[Any, tuple[UserFunction, list[FunctionCall]]] = {}
