@@ -11,7 +11,7 @@ from typing import Any
 
 from parity.adapters.recording.records import Recording
 from parity.porting.to_keras.bodies.texts import BodyTexts
-from parity.porting.to_keras.building import build_function
+from parity.porting.to_keras.building import build_function, building_of_unrun
 from parity.porting.to_keras.containers import container_methods
 from parity.porting.to_keras.leaves.carried import carried, helper_names
 from parity.porting.to_keras.making.constructor import WrittenClass
@@ -117,16 +117,30 @@ def _globals(bodies: BodyTexts, known: set[str]) -> tuple[list[str], set[str], l
 def _class_text(written: WrittenClass, bodies: BodyTexts) -> str:
     """One class: its constructor, then its methods as the source orders them."""
     group = written.group
-    methods: dict[str, str] = {}
-    for base in reversed(group.cls.__mro__):
-        methods.update(bodies.methods.get((base.__module__, base.__qualname__.split(".")[-1]), {}))
+    methods = _methods_of(group.cls, bodies)
     contained = container_methods(group.cls, list(group.modules[0].module._modules), list(methods.values()))
-    parts = [written.constructor, *written.methods.values(), *contained, *methods.values()]
+    early = building_of_unrun(group.modules, methods)
+    parts = [written.constructor, *written.methods.values(), *early, *contained, *methods.values()]
     text = (
         f'@keras.saving.register_keras_serializable(package="port")\nclass {group.name}({written.bases}):\n'
     )
     inner = "\n\n".join([_docstring(group.cls), *(part.strip("\n") for part in parts if part.strip())])
     return text + textwrap.indent(inner, INDENT)
+
+
+def _methods_of(cls: type, bodies: BodyTexts) -> dict[str, str]:
+    """The methods of a class and its bases; one that `super()` reaches has the base's name behind its own."""
+    methods: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        for name, text in bodies.methods.get((base.__module__, base.__qualname__.split(".")[-1]), {}).items():
+            called = f"super().{name}("
+            if name in methods and called in text:
+                inner = f"{name}_of_{owners[name].lstrip('_')}"
+                methods[inner] = methods[name].replace(f"def {name}(", f"def {inner}(", 1)
+                text = text.replace(called, f"self.{inner}(")
+            methods[name], owners[name] = text, base.__name__
+    return methods
 
 
 def _docstring(cls: type) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from parity.adapters.recording.records import Recording
+from parity.adapters.recording.records import MadeModule, Recording
 from parity.porting.to_keras.layout.axes import HeldOrder
 from parity.porting.to_keras.layout.operands import tensors
 
@@ -41,3 +43,27 @@ def _needs_training(recording: Recording) -> bool:
         if next(call.module.parameters(recurse=False), None) is not None:
             ran[call.phase == "training"].add(id(call.module))
     return bool(ran[True] - ran[False])
+
+
+_READ = re.compile(r"self\.(\w+)\.(kernel|bias)\b")
+
+
+def building_of_unrun(instances: Iterable[MadeModule], methods: Mapping[str, str]) -> list[str]:
+    """A `build` for dense layers whose weights a class' methods read and which these never call.
+
+    Keras makes a layer's weights when it is called; these layers are given the size of their input instead.
+    """
+    text = "\n".join(methods.values())
+    names = [name for name, _ in dict.fromkeys(_READ.findall(text)) if f"self.{name}(" not in text]
+    modules: list[Any] = [made.module for made in instances]
+    dense = [
+        name
+        for name in dict.fromkeys(names)
+        if all(hasattr(getattr(module, name, None), "in_features") for module in modules)
+    ]
+    if not dense:
+        return []
+    lines = ["def build(self, input_shape):", "    if isinstance(input_shape, dict):"]
+    lines += ["        input_shape = next(iter(input_shape.values()))"]
+    lines += [f"    self.{name}.build((None, input_shape[-1]))" for name in dense]
+    return ["\n".join([*lines, "    super().build(input_shape)"])]

@@ -11,6 +11,7 @@ CONTAINERS = ("ModuleDict", "ModuleList", "Sequential")
 METHODS = {
     r"self\.items\(\)": "def items(self):\n    return [(name, getattr(self, name)) for name in {names}]",
     r"self\.values\(\)": "def values(self):\n    return [getattr(self, name) for name in {names}]",
+    r"self\.children\(\)": "def children(self):\n    return [getattr(self, name) for name in {names}]",
     r"self\.keys\(\)": "def keys(self):\n    return list({names})",
     r"\bin (enumerate\()?self\b(?!\.)": "def __iter__(self):\n    return (getattr(self, name) for name in {names})",
     r"\bself\[": "def __getitem__(self, index):\n    return [getattr(self, name) for name in {names}][index]",
@@ -31,9 +32,9 @@ def container_methods(cls: type, children: Sequence[str], methods: Sequence[str]
         methods: the texts of its methods in the port.
     """
     torchs = [base.__name__ for base in cls.__mro__ if base.__module__.startswith("torch.nn")]
-    if not any(name in CONTAINERS for name in torchs):
+    used = "\n".join(methods)
+    if not any(name in CONTAINERS for name in torchs) and "self.children()" not in used:
         return []
     names = [attribute(name) if name.isidentifier() else name for name in children]
     listed = f"({', '.join(repr(name) for name in names)}{',' if len(names) == 1 else ''})"
-    used = "\n".join(methods)
     return [text.format(names=listed) for pattern, text in METHODS.items() if re.search(pattern, used)]

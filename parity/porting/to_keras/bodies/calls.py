@@ -9,7 +9,7 @@ from parity.adapters.recording.records import SeenTensor, SeenValue
 from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, SourcePlace, atom, tensors
-from parity.porting.to_keras.leaves_axes import torch_name
+from parity.porting.to_keras.leaves_axes import leaf_order, torch_name
 from parity.porting.to_keras.operations.indexing import shape_part
 from parity.porting.to_keras.operations.step import BodyStep, NoRuleError
 from parity.porting.to_keras.operations.table import RULES
@@ -26,6 +26,17 @@ STORAGE = {
     "copy",
 }
 """Arguments that say where torch keeps a tensor, not what it is."""
+COMPILERS = {
+    "is_scripting",
+    "is_tracing",
+    "is_compiling",
+    "is_exporting",
+    "is_dynamo_compiling",
+    "is_in_onnx_export",
+}
+"""Questions about torch's compilers, which do not ask in Keras."""
+NORMS = {"batch_norm": "BatchNorm", "layer_norm": "LayerNorm", "group_norm": "GroupNorm"}
+"""Functions that a class derived from a norm calls with its own weights: in Keras the class' own call."""
 FUNCTION = "_function_{}_"
 """What stands for a user's function in a text until all names are known."""
 
@@ -66,6 +77,8 @@ class Calls:
         """What a call is in Keras."""
         node: Any = seen.node
         callee = seen.callee
+        if _name(callee) in COMPILERS and not node.args:
+            return Operand(seen.value, repr(seen.value))
         if hasattr(callee, "forward") and not isinstance(callee, type):
             return self._module(body, seen, nodes)
         inner = self.state.children.get((body.call, node), [])
@@ -73,6 +86,10 @@ class Calls:
             return self._of_user(body, seen, nodes)
         name = _name(callee)
         receiver = self._receiver(body, node, callee)
+        if name == "forward" and _of_torch(callee) and body.call.module is not None and node.args:
+            return self._own_forward(body, seen)
+        if (torch_name(body.call.module) or "").startswith(NORMS.get(name, "?")) and node.args:
+            return self._own_norm(body, seen, name)
         if receiver is None and not _of_torch(callee):
             return self._of_python(body, seen, nodes)
         operands, named = self._given(body, node)
@@ -87,6 +104,25 @@ class Calls:
         return nodes.with_items(
             seen.value, self.ruled(body, step_of(self.state, body, seen, name, operands, named), node)
         )
+
+    def _own_norm(self, body: Body, seen: SeenValue, name: str) -> Operand:
+        """The call of the Keras layer that the class derives from."""
+        node: Any = seen.node
+        tensor = body.operand(node.args[0])
+        step = step_of(self.state, body, seen, name, [tensor], {})
+        wanted, after = leaf_order(body.call.module, tensor.order, len(seen.value.shape))
+        text = step.into(tensor, wanted)
+        mode = ", training=training" if name == "batch_norm" else ""
+        step.gives("", AxisLayout(after, step.debts(tensor)))
+        self.settle(body, step, node)
+        return self.state.operand(seen.value, f"super().call({text}{mode})")
+
+    def _own_forward(self, body: Body, seen: SeenValue) -> Operand:
+        """`super().forward(x)` of a class that derives from one of torch's."""
+        node: Any = seen.node
+        if torch_name(body.call.module) in ("Sequential", "ModuleList", "ModuleDict"):
+            return self.state.operand(seen.value, f"self.in_sequence({body.operand(node.args[0]).text})")
+        return self._own_norm(body, seen, "forward")
 
     def ruled(self, body: Body, step: BodyStep, node: ast.AST) -> Operand:
         """What the table says of an operation."""
@@ -165,7 +201,27 @@ class Calls:
             body.keep(argument, Operand(operand.value, text, operand.layout))
             body.written.texts[argument] = body.operands[argument]
             body.written.clashes.pop(argument, None)
-        return nodes.with_items(seen.value, self.state.operand(seen.value, body.edited(node)))
+        text = body.edited(node)
+        if self.state.of_user(module):
+            text = self._by_name(body, seen, text)
+        return nodes.with_items(seen.value, self.state.operand(seen.value, text))
+
+    def _by_name(self, body: Body, seen: SeenValue, text: str) -> str:
+        """A call of a layer in which only tensors are positional, as Keras wants it."""
+        node: Any = seen.node
+        inner = self.state.children.get((body.call, node), [])
+        called = next((c for c in inner if c.module is seen.callee and c.function.name == "forward"), None)
+        plain = [k for k, arg in enumerate(node.args) if not _tensorial(body.operand(arg).value)]
+        starred = any(isinstance(arg, ast.Starred) for arg in node.args)
+        if called is None or not plain or starred or called.function.node.args.vararg is not None:
+            return text
+        names = called.function.argument_names[1:]
+        parts = [
+            body.operand(arg).text if k < plain[0] else f"{names[k]}={body.operand(arg).text}"
+            for k, arg in enumerate(node.args)
+        ]
+        parts += [body.edited(keyword) for keyword in node.keywords]
+        return f"{body.edited_of(node.func)}({', '.join(parts)})"
 
     def _of_user(self, body: Body, seen: SeenValue, nodes: Any) -> Operand:
         """A function of the user's: it is part of the port, in the layout that it was called in."""
@@ -196,6 +252,15 @@ class Calls:
 
 def _name(callee: Any) -> str:
     return getattr(callee, "__name__", type(callee).__name__)
+
+
+def _tensorial(value: Any) -> bool:
+    """Whether Keras takes a value as a positional argument of a layer."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(_tensorial(item) for item in value)
+    if isinstance(value, dict):
+        return all(_tensorial(item) for item in value.values())
+    return value is None or isinstance(value, SeenTensor)
 
 
 def _of_torch(callee: Any) -> bool:

@@ -29,6 +29,18 @@ OPERATORS = {
     ast.BitOr: "logical_or",
 }
 
+CLASSES = {
+    "Identity": "keras.layers.Identity",
+    "Sequential": "keras.Sequential",
+    "Linear": "keras.layers.Dense",
+    "Conv2d": "keras.layers.Conv2D",
+    "Dropout": "keras.layers.Dropout",
+    "ModuleList": "list",
+    "ModuleDict": "dict",
+    "Module": "keras.layers.Layer",
+}
+"""Classes that a body asks for, as in `isinstance(x, nn.Identity)`."""
+
 
 class Nodes:
     """What each node of a body is in Keras, read in the order of the run."""
@@ -108,6 +120,8 @@ class Nodes:
         if type(value).__name__ == "dtype" and type(value).__module__ == "torch":
             name = str(value).removeprefix("torch.")
             return Operand(value, "keras.config.floatx()" if "float" in name else f'"{name}"')
+        if isinstance(value, type) and value.__module__.startswith("torch.nn") and value.__name__ in CLASSES:
+            return Operand(value, CLASSES[value.__name__])
         text = body.edited(node)
         is_self = hasattr(base.value, "forward") or base.text == "super()"
         if is_self:
@@ -234,6 +248,9 @@ class Nodes:
         node: Any = seen.node
         ways, neutral = self.state.ways, isinstance(node.op, ast.And)
         kept = [part for part in node.values if ways.always(part, body.call.function) is not neutral]
+        always = ways.always(node, body.call.function)
+        if always is not None and "torch" in body.source(node):
+            return Operand(seen.value, str(always))
         if not kept or len(kept) == len(node.values) or ways.always(node, body.call.function) is not None:
             return self.plain(body, seen)
         word = " and " if neutral else " or "

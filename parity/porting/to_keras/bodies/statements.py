@@ -14,6 +14,10 @@ from parity.porting.to_keras.layout.operands import atom
 from parity.porting.to_keras.names import method
 
 INDENT = "    "
+KEPT = ("property", "staticmethod", "classmethod")
+"""Decorators that stay."""
+COUNTER = "num_batches_tracked"
+"""A buffer of torch's batch norms that Keras' have not."""
 IMAGE_AXES = re.compile(r"\b([NB])(\W{1,3})C(\W{1,3})H(\W{1,3})W\b")
 
 
@@ -50,7 +54,10 @@ class Statements:
         pieces.extend(self._block(body, start))
         if not pieces or (len(pieces) == 1 and ast.get_docstring(node) is not None and not body):
             pieces.append("pass")
-        return head + textwrap.indent("\n".join(pieces), INDENT) + "\n"
+        kept = [
+            f"@{item.id}\n" for item in node.decorator_list if isinstance(item, ast.Name) and item.id in KEPT
+        ]
+        return "".join(kept) + head + textwrap.indent("\n".join(pieces), INDENT) + "\n"
 
     @property
     def reads_training(self) -> bool:
@@ -116,8 +123,10 @@ class Statements:
         """The lines of one statement; None where it is left out."""
         if node not in self.ran or isinstance(node, ast.Assert | ast.Global | ast.Nonlocal | ast.Pass):
             return ["pass"] if isinstance(node, ast.Pass) and node in self.ran else None
-        stub = next((why for part, why in self.written.stubs.items() if self._inside(part, node)), None)
         compound = isinstance(node, ast.If | ast.For | ast.While | ast.With | ast.Try)
+        if not compound and COUNTER in self.source.of(node):
+            return None
+        stub = next((why for part, why in self.written.stubs.items() if self._inside(part, node)), None)
         if stub is not None and not compound:
             return self._stub(node, stub)
         writer = getattr(self, f"_{type(node).__name__}", None)
@@ -253,6 +262,8 @@ class Statements:
             return self._block(node.body, node.body[0].lineno - 1) or None
         if always is False:
             return self._block(node.orelse, node.orelse[0].lineno - 1) or None if node.orelse else None
+        if COUNTER in self.source.of(node.test):
+            return self._block(node.body, node.body[0].lineno - 1) or None
         body = self._branch(node.body)
         orelse = self._branch(node.orelse) if node.orelse else []
         if not body and not orelse:
