@@ -1,0 +1,1 @@
+"""What a Keras model does, recorded: every layer and operation of one symbolic call, scope by scope."""

@@ -1,0 +1,68 @@
+"""The file of a port: its docstring, imports, the helpers that it carries with it, its classes, and build()."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import parity.adapters
+from parity.porting.to_torch.emission.classes import Written, made_of
+from parity.porting.to_torch.use import literal
+
+HELPERS = Path(parity.adapters.__file__).parent / "torch" / "helpers"
+
+
+def carried(classes: list[Written], title: str, model: Any, library: bool) -> str:
+    """The text of the file."""
+    del library
+    root = classes[-1]
+    names = {name for written in classes for name in written.helpers} - {written.name for written in classes}
+    helpers = _helpers(names)
+    made = made_of(root.bodies[0])
+    given = ", ".join(f"{key}={literal(value)}" for key, value in made.arguments.items())
+    body = [line for written in classes for line in ["", "", *written.lines]]
+    build = ["", "", "def build():", f'    """{title} with fresh weights."""', f"    return {root.name}({given})"]
+    text = "\n".join([*helpers, *body, *build])
+    head = [f'"""{title}, ported from Keras."""', ""]
+    plain = [line for line in ("import math",) if re.search(r"\bmath\.", text)]
+    if plain:
+        head += [*plain, ""]
+    head.append("import torch" if re.search(r"\btorch\.", text) else "")
+    used = [
+        line
+        for line, name in (("import torch.nn.functional as F", r"\bF\."), ("from torch import Tensor, nn", r"\bTensor\b"))
+        if re.search(name, text)
+    ]
+    if not any("nn" in line and "from" in line for line in used):
+        used.append("from torch import nn")
+    head = [line for line in head if line or head.index(line) == 1] + used
+    del model
+    return "\n".join(head) + "\n" + text.replace("\n\n\n\n", "\n\n\n") + "\n"
+
+
+def _helpers(names: set[str]) -> list[str]:
+    """The source of the helpers, each behind those that it needs."""
+    homes: dict[str, tuple[ast.stmt, str]] = {}
+    for path in sorted(HELPERS.glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                homes[node.name] = (node, ast.get_source_segment(text, node) or "")
+    found: list[str] = []
+    done: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in done or name not in homes:
+            return
+        done.add(name)
+        node, text = homes[name]
+        for used in ast.walk(node):
+            if isinstance(used, ast.Name) and used.id != name:
+                visit(used.id)
+        found.extend(["", "", text])
+
+    for name in sorted(names):
+        visit(name)
+    return found

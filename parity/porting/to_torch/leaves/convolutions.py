@@ -1,0 +1,119 @@
+"""Convolutions: plain, depthwise, separable and transposed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parity.porting.to_torch.axes import images
+from parity.porting.to_torch.use import Refused, Use
+from parity.porting.to_torch.values import short
+
+POSITIONAL = ("in_channels", "out_channels", "kernel_size")
+SOURCES = {
+    "out_channels": "filters", "kernel_size": "kernel_size", "stride": "strides", "dilation": "dilation_rate",
+    "groups": "groups", "bias": "use_bias",
+}  # fmt: skip
+
+
+def checked(use: Use) -> tuple[int, int]:
+    """The number of spatial axes and of input channels."""
+    if use.get("data_format") == "channels_first":
+        raise Refused("the layer computes channels first")
+    rank = len(use.x.shape) - 2
+    return rank, int(use.x.shape[-1])
+
+
+def settings(layer: Any, rank: int, kernel: tuple[int, ...]) -> tuple[str, dict[str, Any]]:
+    """The suffix of the class ("Same" where the padding depends on the size), and stride, padding and dilation."""
+    strides, dilation = tuple(layer.strides), tuple(layer.dilation_rate)
+    found: dict[str, Any] = {"stride": short(strides), "padding": 0, "dilation": short(dilation)}
+    if layer.padding != "same" or all(size == 1 for size in kernel):
+        if layer.padding == "causal":
+            raise Refused("causal padding")
+        return "", found
+    if all(step == 1 for step in strides):
+        reach = [(size - 1) * spread for size, spread in zip(kernel, dilation, strict=True)]
+        found["padding"] = short(tuple(n // 2 for n in reach)) if all(n % 2 == 0 for n in reach) else "same"
+        return "", found
+    del found["padding"]
+    return "Same", found
+
+
+def convolution(use: Use) -> None:
+    """Conv1D, Conv2D, Conv3D."""
+    rank, channels = checked(use)
+    layer, axes = use.layer, images(len(use.x.shape))
+    text = use.as_images(use.x)
+    kernel = tuple(layer.kernel_size)
+    causal = layer.padding == "causal"
+    if causal:
+        reach = (kernel[0] - 1) * layer.dilation_rate[0]
+        text = f"F.pad({text}, ({use.constant('reach', reach)}, 0))"
+        suffix, found = "", {"stride": short(layer.strides), "dilation": short(layer.dilation_rate)}
+    else:
+        suffix, found = settings(layer, rank, kernel)
+    kind = f"Conv{rank}d{suffix}"
+    made = use.module(
+        kind if suffix else f"nn.{kind}", POSITIONAL, in_channels=channels, out_channels=int(layer.filters),
+        kernel_size=short(kernel), **found, groups=int(layer.groups), bias=bool(layer.use_bias), sources=SOURCES,
+    )  # fmt: skip
+    use.give(use.activated(f"{made}({text})", layer.activation, axes), axes)
+
+
+def depthwise(use: Use) -> None:
+    """DepthwiseConv1D, DepthwiseConv2D."""
+    rank, channels = checked(use)
+    layer, axes = use.layer, images(len(use.x.shape))
+    kernel = tuple(layer.kernel_size)
+    suffix, found = settings(layer, rank, kernel)
+    kind = f"Conv{rank}d{suffix}"
+    made = use.module(
+        kind if suffix else f"nn.{kind}", POSITIONAL, in_channels=channels,
+        out_channels=channels * int(layer.depth_multiplier), kernel_size=short(kernel), **found, groups=channels,
+        bias=bool(layer.use_bias), sources={key: SOURCES[key] for key in ("kernel_size", "stride", "dilation", "bias")},
+    )  # fmt: skip
+    use.give(use.activated(f"{made}({use.as_images(use.x)})", layer.activation, axes), axes)
+
+
+def separable(use: Use) -> None:
+    """SeparableConv1D, SeparableConv2D."""
+    rank, channels = checked(use)
+    layer, axes = use.layer, images(len(use.x.shape))
+    made = use.module(
+        f"SeparableConv{rank}d", POSITIONAL, in_channels=channels, out_channels=int(layer.filters),
+        kernel_size=short(tuple(layer.kernel_size)), stride=short(layer.strides), padding=layer.padding,
+        dilation=short(layer.dilation_rate), depth_multiplier=int(layer.depth_multiplier), bias=bool(layer.use_bias),
+        sources={**SOURCES, "depth_multiplier": "depth_multiplier"},
+    )  # fmt: skip
+    use.give(use.activated(f"{made}({use.as_images(use.x)})", layer.activation, axes), axes)
+
+
+def transposed(use: Use) -> None:
+    """Conv1DTranspose, Conv2DTranspose, Conv3DTranspose."""
+    rank, channels = checked(use)
+    layer, axes = use.layer, images(len(use.x.shape))
+    kernel, strides = tuple(layer.kernel_size), tuple(layer.strides)
+    if layer.output_padding is not None or any(spread != 1 for spread in layer.dilation_rate):
+        raise Refused("a transposed convolution with output_padding or dilation")
+    gaps = [size - step for size, step in zip(kernel, strides, strict=True)]
+    kind, found = f"nn.ConvTranspose{rank}d", {"stride": short(strides), "padding": 0, "output_padding": 0}
+    if layer.padding == "same":
+        if all(gap >= 0 and gap % 2 == 0 for gap in gaps):
+            found["padding"] = short(tuple(gap // 2 for gap in gaps))
+        else:
+            kind, found = f"ConvTranspose{rank}dSame", {"stride": short(strides)}
+    elif any(gap < 0 for gap in gaps):
+        found["output_padding"] = short(tuple(max(-gap, 0) for gap in gaps))
+    made = use.module(
+        kind, POSITIONAL, in_channels=channels, out_channels=int(layer.filters), kernel_size=short(kernel), **found,
+        bias=bool(layer.use_bias), sources={key: SOURCES[key] for key in ("out_channels", "kernel_size", "stride", "bias")},
+    )  # fmt: skip
+    use.give(use.activated(f"{made}({use.as_images(use.x)})", layer.activation, axes), axes)
+
+
+RULES = {
+    **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), depthwise),
+    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), separable),
+    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), transposed),
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), convolution),
+}

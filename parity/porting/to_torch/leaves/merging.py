@@ -1,0 +1,97 @@
+"""Layers that merge several tensors, and what the frameworks' broadcasting makes of different ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from parity.porting.to_torch.axes import Axes, plain
+from parity.porting.to_torch.use import Refused, Use, literal
+from parity.porting.to_torch.values import is_tensor, is_variable
+
+
+def aligned(use: Use, values: Sequence[Any], atom: bool = False) -> tuple[list[str], Axes]:
+    """The texts of operands that are broadcast together, and the layout of the result."""
+    tensors = [value for value in values if is_tensor(value)]
+    rank = max(len(tensor.shape) for tensor in tensors)
+    tops = [tensor for tensor in tensors if len(tensor.shape) == rank and not is_variable(tensor)]
+    axes = use.axes(tops[0]) if tops else plain(rank)
+    if axes.flat and any(use.axes(tensor) != axes for tensor in tops):
+        axes = plain(rank)
+    lower = [tensor for tensor in tensors if len(tensor.shape) < rank]
+    if not axes.same and any(len(tensor.shape) > 1 for tensor in lower):
+        axes = plain(rank)
+    return [_operand(use, value, axes, atom) for value in values], axes
+
+
+def _operand(use: Use, value: Any, axes: Axes, atom: bool) -> str:
+    if not is_tensor(value):
+        return literal(value)
+    rank = len(value.shape)
+    if rank == axes.rank:
+        return use.take(value, axes, atom)
+    if rank == 1 and not axes.same and not axes.flat:  # one number for each channel
+        behind = axes.rank - 1 - axes.torch(axes.rank - 1)
+        return f"{use.plainly(value, atom=True)}[:{', None' * behind}]" if behind else use.plainly(value, atom)
+    return use.plainly(value, atom)
+
+
+def _flat(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple) else [values]
+
+
+def joined(sign: str) -> Any:
+    def rule(use: Use) -> None:
+        texts, axes = aligned(use, use.tensors, atom=True)
+        use.give(f" {sign} ".join(texts), axes, atom=False)
+
+    return rule
+
+
+def average(use: Use) -> None:
+    """Average."""
+    texts, axes = aligned(use, use.tensors, atom=True)
+    use.give(f"({' + '.join(texts)}) / {len(texts)}", axes, atom=False)
+
+
+def chosen(function: str) -> Any:
+    def rule(use: Use) -> None:
+        texts, axes = aligned(use, use.tensors)
+        text = texts[0]
+        for more in texts[1:]:
+            text = f"torch.{function}({text}, {more})"
+        use.give(text, axes)
+
+    return rule
+
+
+def concatenate(use: Use) -> None:
+    """Concatenate, the layer and the operation."""
+    axes = use.axes(use.tensors[0])
+    if axes.flat:
+        axes = plain(axes.rank)
+    texts = [use.take(tensor, axes) for tensor in use.tensors]
+    use.give(f"torch.cat(({', '.join(texts)}), dim={axes.torch(int(use.get('axis', -1)))})", axes)
+
+
+def dot(use: Use) -> None:
+    """Dot along one axis of each tensor."""
+    first, second = use.tensors
+    along = use.layer.axes if isinstance(use.layer.axes, list | tuple) else (use.layer.axes,) * 2
+    if use.layer.normalize:
+        raise Refused("a Dot that normalises")
+    left = list("abcdef"[: len(first.shape)])
+    right = ["a", *"uvwxyz"[: len(second.shape) - 1]]
+    left[along[0] % len(left)] = right[along[1] % len(right)] = "k"
+    result = [letter for letter in left if letter != "k"] + [letter for letter in right[1:] if letter != "k"]
+    text = f'torch.einsum("{"".join(left)},{"".join(right)}->{"".join(result)}", '
+    text += f"{use.plainly(first)}, {use.plainly(second)})"
+    if len(result) == 1:
+        return use.give(f"{text}[:, None]", plain(2))
+    return use.give(text, plain(len(result)))
+
+
+RULES = {
+    "Add": joined("+"), "Subtract": joined("-"), "Multiply": joined("*"), "Average": average,
+    "Maximum": chosen("maximum"), "Minimum": chosen("minimum"), "Concatenate": concatenate, "Dot": dot,
+}  # fmt: skip

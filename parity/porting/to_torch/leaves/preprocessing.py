@@ -1,0 +1,61 @@
+"""Preprocessing that stands inside the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parity.porting.to_torch.axes import images
+from parity.porting.to_torch.piece import Made, Member, hole
+from parity.porting.to_torch.use import Refused, Use, literal
+
+
+def rescaling(use: Use) -> None:
+    """Rescaling by numbers, or by one number for each channel."""
+    scale, offset = numbers(use.layer.scale), numbers(use.layer.offset)
+    axes = use.axes(use.x)
+    text = use.take(use.x, atom=True)
+    if scale != 1.0:
+        text = f"{text} * {_text(use, scale, axes, 'scale')}"
+    if offset != 0.0:
+        text = f"{text} + {_text(use, offset, axes, 'offset')}"
+    use.give(text, axes, atom=scale == 1.0 and offset == 0.0, alias=scale == 1.0 and offset == 0.0)
+
+
+def numbers(value: Any) -> Any:
+    """A number, or a list of numbers."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list | tuple):
+        flat = [float(item) for item in value]
+        return flat[0] if len(set(flat)) == 1 else flat
+    return float(value)
+
+
+def _text(use: Use, value: Any, axes: Any, role: str) -> str:
+    if not isinstance(value, list):
+        return _fraction(value)
+    behind = axes.rank - 1 - axes.torch(axes.rank - 1)
+    use.piece.members.append(
+        Member(f"{use.piece.name}_{role}", Made("torch.tensor", {"data": [*value]}, ("data",)))
+    )
+    place = hole("m", len(use.piece.members) - 1)
+    return f"{place}[:{', None' * behind}]" if behind else place
+
+
+def _fraction(value: float) -> str:
+    """1 / 255 is written so."""
+    for bottom in (255, 127.5, 6, 3):
+        if value == 1 / bottom:
+            return f"(1 / {bottom})"
+    return literal(value)
+
+
+def normalization(use: Use) -> None:
+    """Normalization along the last axis, with statistics that were given or adapted."""
+    layer, rank = use.layer, len(use.x.shape)
+    if use.get("invert") or tuple(layer._keep_axis) not in ((rank - 1,), (-1,)):
+        raise Refused("a Normalization of axes that are not the last one, or turned round")
+    made = use.module("Normalization", ("num_features",), num_features=int(use.x.shape[-1]))
+    use.give(f"{made}({use.as_images(use.x)})", images(rank))
+
+
+RULES = {"Rescaling": rescaling, "Normalization": normalization}

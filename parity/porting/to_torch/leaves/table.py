@@ -1,0 +1,22 @@
+"""Every rule for layers by the name of the class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from parity.porting.to_torch.leaves import (
+    activations,
+    convolutions,
+    dense,
+    merging,
+    pooling,
+    preprocessing,
+    sequences,
+    shaping,
+)
+from parity.porting.to_torch.use import Use
+
+RULES: dict[str, Callable[[Use], None]] = {
+    **activations.RULES, **convolutions.RULES, **dense.RULES, **merging.RULES, **pooling.RULES,
+    **preprocessing.RULES, **sequences.RULES, **shaping.RULES,
+}  # fmt: skip

@@ -1,0 +1,218 @@
+"""Operations that move, cut and join: nothing is computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parity.porting.to_torch.axes import Axes, images, plain
+from parity.porting.to_torch.leaves.merging import concatenate
+from parity.porting.to_torch.leaves.shaping import reshaped, transposed
+from parity.porting.to_torch.use import Refused, Use, flat, literal
+from parity.porting.to_torch.values import is_tensor
+
+
+def reshape(use: Use) -> None:
+    """reshape, ravel and view."""
+    reshaped(use, use.x, use.sizes(use.step.outputs))
+
+
+def transpose(use: Use) -> None:
+    """transpose."""
+    rank = len(use.x.shape)
+    transposed(use, use.x, [axis % rank for axis in use.get("axes") or range(rank)[::-1]])
+
+
+def swapped(use: Use) -> None:
+    """swapaxes."""
+    rank = len(use.x.shape)
+    dims = list(range(rank))
+    one, two = use.get("axis1") % rank, use.get("axis2") % rank
+    dims[one], dims[two] = two, one
+    transposed(use, use.x, dims)
+
+
+def moved(use: Use) -> None:
+    """moveaxis."""
+    rank = len(use.x.shape)
+    source = [axis % rank for axis in flat([use.get("source")])]
+    target = [axis % rank for axis in flat([use.get("destination")])]
+    dims: list[Any] = [None] * rank
+    for one, two in zip(source, target, strict=True):
+        dims[two] = one
+    rest = iter(axis for axis in range(rank) if axis not in source)
+    transposed(use, use.x, [next(rest) if axis is None else axis for axis in dims])
+
+
+def expanded(use: Use) -> None:
+    """expand_dims."""
+    rank = len(use.x.shape)
+    added = sorted(axis % (rank + len(flat([use.get("axis")]))) for axis in flat([use.get("axis")]))
+    text = use.plainly(use.x, atom=True)
+    for axis in added:
+        text = f"{text}.unsqueeze({axis})"
+    use.give(text, plain(rank + len(added)))
+
+
+def squeezed(use: Use) -> None:
+    """squeeze."""
+    axes, rank = use.axes(use.x), len(use.x.shape)
+    asked = use.get("axis")
+    gone = [n for n in range(rank) if use.x.shape[n] == 1] if asked is None else [n % rank for n in flat([asked])]
+    text = use.take(use.x, atom=True)
+    for axis in sorted((axes.torch(n) for n in gone), reverse=True):
+        text = f"{text}.squeeze({axis})"
+    kept = [axis for axis in axes.order if axis not in gone]
+    use.give(text, Axes(tuple(sorted(kept).index(axis) for axis in kept)))
+
+
+def split(use: Use) -> None:
+    """split, into equal parts or at places."""
+    axes = use.axes(use.x) if not use.axes(use.x).flat else plain(len(use.x.shape))
+    axis = use.get("axis", 0) % axes.rank
+    sections = use.get("indices_or_sections")
+    outputs = use.step.outputs
+    text = use.take(use.x, axes, atom=True)
+    use.piece.unpacked = True
+    if isinstance(sections, int):
+        return use.give(f"{text}.chunk({sections}, dim={axes.torch(axis)})", *[axes] * len(outputs))
+    sizes = ", ".join(str(int(part.shape[axis])) for part in outputs)
+    return use.give(f"{text}.split(({sizes}), dim={axes.torch(axis)})", *[axes] * len(outputs))
+
+
+def stacked(use: Use) -> None:
+    """stack."""
+    rank = len(use.x.shape)
+    axis = use.get("axis", 0) % (rank + 1)
+    use.give(f"torch.stack(({', '.join(map(use.plainly, use.tensors))}), dim={axis})", plain(rank + 1))
+
+
+def unstacked(use: Use) -> None:
+    """unstack."""
+    rank, axis = len(use.x.shape), use.get("axis", 0)
+    use.piece.unpacked = True
+    use.give(f"{use.plainly(use.x, atom=True)}.unbind({axis})", *[plain(rank - 1)] * len(use.step.outputs))
+
+
+def item(use: Use) -> None:
+    """Indices, slices and new axes."""
+    key = use.args[1] if len(use.args) > 1 else use.kwargs["key"]
+    keys = list(key) if isinstance(key, tuple) else [key]
+    if any(is_tensor(value) or hasattr(value, "shape") for value in keys):
+        raise Refused("an index that is a tensor")
+    rank = len(use.x.shape)
+    counted = sum(value is not None and value is not Ellipsis for value in keys)
+    if Ellipsis in [value for value in keys if value is None or value is Ellipsis]:
+        at = next(n for n, value in enumerate(keys) if value is Ellipsis)
+        keys[at : at + 1] = [slice(None)] * (rank - counted)
+    keys += [slice(None)] * (rank - sum(value is not None for value in keys))
+    simple = all(isinstance(value, slice) for value in keys)
+    axes = use.axes(use.x) if simple and not use.axes(use.x).flat else plain(rank)
+    if any(isinstance(value, slice) and (value.step or 1) < 0 for value in keys):
+        raise Refused("a slice that runs backwards")
+    ordered = [keys[axis] for axis in axes.order] if simple else keys
+    while len(ordered) > 1 and ordered[-1] == slice(None):
+        ordered.pop()
+    texts = [_index(use, value) for value in ordered]
+    text = use.take(use.x, axes, atom=True)
+    use.give(f"{text}[{', '.join(texts)}]", axes if simple else plain(len(use.step.outputs.shape)))
+
+
+def _index(use: Use, value: Any) -> str:
+    if isinstance(value, slice):
+        start, stop = ("" if end is None else use.size(end) for end in (value.start, value.stop))
+        return f"{start}:{stop}" + ("" if value.step in (None, 1) else f":{use.size(value.step)}")
+    return "None" if value is None else use.size(value)
+
+
+def padded(use: Use) -> None:
+    """pad."""
+    axes = use.axes(use.x)
+    if axes.flat:
+        axes = plain(axes.rank)
+    width = [tuple(pair) for pair in use.get("pad_width")]
+    width = width * axes.rank if len(width) == 1 else width
+    pads: list[int] = []
+    first = min((axes.torch(n) for n, pair in enumerate(width) if any(pair)), default=axes.rank)
+    for axis in range(axes.rank - 1, first - 1, -1):
+        pads += width[axes.order[axis]]
+    modes = {"constant": "", "reflect": ', mode="reflect"', "edge": ', mode="replicate"'}
+    mode = use.get("mode", "constant")
+    if mode not in modes:
+        raise Refused(f"padding in the mode {mode}")
+    value = use.kwargs.get("constant_values") or 0
+    more = modes[mode] + (f", value={literal(value)}" if value else "")
+    use.give(f"F.pad({use.take(use.x, axes)}, ({', '.join(str(int(n)) for n in pads)}){more})", axes)
+
+
+def repeated(use: Use) -> None:
+    """repeat: each element several times."""
+    axes, axis = use.axes(use.x), use.get("axis")
+    if axis is None or not isinstance(use.get("repeats"), int):
+        raise Refused("a repeat without an axis, or with several counts")
+    text = use.take(use.x, atom=True)
+    use.give(f"{text}.repeat_interleave({use.get('repeats')}, dim={axes.torch(axis)})", axes)
+
+
+def tiled(use: Use) -> None:
+    """tile."""
+    rank, out = len(use.x.shape), len(use.step.outputs.shape)
+    repeats = [*flat([use.get("repeats")])]
+    repeats = [1] * (out - len(repeats)) + repeats
+    text = use.plainly(use.x, atom=True)
+    del rank
+    use.give(f"{text}.repeat({', '.join(use.size(n) for n in repeats)})", plain(out))
+
+
+def broadcast(use: Use) -> None:
+    """broadcast_to."""
+    out = use.step.outputs.shape
+    sizes = ", ".join(map(use.size, use.sizes(use.step.outputs)))
+    use.give(f"{use.plainly(use.x, atom=True)}.expand({sizes})", plain(len(out)))
+
+
+def rolled(use: Use) -> None:
+    """roll."""
+    axes = use.axes(use.x)
+    if use.get("axis") is None:
+        raise Refused("a roll without an axis")
+    dims = tuple(axes.torch(axis) for axis in flat([use.get("axis")]))
+    shifts = use.get("shift")
+    shift = tuple(int(n) for n in shifts) if isinstance(shifts, list | tuple) else int(shifts)
+    dim = dims if isinstance(shift, tuple) else dims[0]
+    use.give(f"{use.take(use.x, atom=True)}.roll({shift}, {dim})", axes)
+
+
+def flipped(use: Use) -> None:
+    """flip."""
+    axes, axis = use.axes(use.x), use.get("axis")
+    dims = range(axes.rank) if axis is None else [axes.torch(n) for n in flat([axis])]
+    use.give(f"{use.take(use.x, atom=True)}.flip({', '.join(map(str, dims))})", axes)
+
+
+def taken(use: Use) -> None:
+    """take: rows by their numbers."""
+    axis = use.get("axis")
+    values = [*use.args, *use.kwargs.values()]
+    table, index = values[0], values[1]
+    if axis not in (0, None) or not is_tensor(index) or (axis is None and len(table.shape) > 1):
+        raise Refused("take along another axis than the first one, or without a tensor of indices")
+    use.give(f"{use.plainly(table, atom=True)}[{use.plainly(index)}]", plain(len(use.step.outputs.shape)))
+
+
+def depth_to_space(use: Use) -> None:
+    """depth_to_space: Keras counts the rows and columns of a block before the channels."""
+    use.give(f"{use.helper('depth_to_space')}({use.as_images(use.x)}, {use.get('block_size')})", images(4))
+
+
+def space_to_depth(use: Use) -> None:
+    """space_to_depth: the mirror image of depth_to_space."""
+    use.give(f"{use.helper('space_to_depth')}({use.as_images(use.x)}, {use.get('block_size')})", images(4))
+
+
+RULES = {
+    "Reshape": reshape, "Ravel": reshape, "View": reshape, "Transpose": transpose, "Swapaxes": swapped,
+    "Moveaxis": moved, "ExpandDims": expanded, "Squeeze": squeezed, "Split": split, "Stack": stacked,
+    "Unstack": unstacked, "GetItem": item, "Pad": padded, "Repeat": repeated, "Tile": tiled, "BroadcastTo": broadcast,
+    "Roll": rolled, "Flip": flipped, "Take": taken, "Concatenate": concatenate, "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
+}  # fmt: skip

@@ -1,0 +1,10 @@
+"""Every rule for operations by the name of the class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from parity.porting.to_torch.operations import elementwise, products, shapes
+from parity.porting.to_torch.use import Use
+
+RULES: dict[str, Callable[[Use], None]] = {**elementwise.RULES, **shapes.RULES, **products.RULES}

@@ -1,0 +1,238 @@
+"""From a scope of the record to a body: each step becomes a piece, and each tensor gets its layout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from parity.porting.to_torch.axes import Axes, frames, images, plain
+from parity.porting.to_torch.leaves.table import RULES as LAYERS
+from parity.porting.to_torch.naming import identifier, snake
+from parity.porting.to_torch.operations.table import RULES as OPERATIONS
+from parity.porting.to_torch.piece import Body, Made, Piece, hole
+from parity.porting.to_torch.sized import formula
+from parity.porting.to_torch.use import Refused, Use, flat
+from parity.porting.to_torch.values import is_layer, is_tensor, is_variable, kinds
+from parity.porting.written import Unwritten
+
+
+class Record:
+    """What all scopes of one port share: layouts, marked shapes, names of layers, and what could not be written."""
+
+    def __init__(self, shapes: dict[int, tuple[int, ...]], attributes: Callable[[Any], dict[int, str]]) -> None:
+        self.shapes, self.attributes = shapes, attributes
+        self.layouts: dict[int, Axes] = {}
+        self.vectors: set[int] = set()
+        self.unwritten: list[Unwritten] = []
+        self.keep: list[Any] = []
+        self.root: Any = None
+
+
+class Translation:
+    """One scope on its way to a body. The rules ask it for layouts and formulas."""
+
+    tells_rates = False
+
+    def __init__(self, record: Record, scope: Any, title: str, inputs: list[tuple[str, Any]]) -> None:
+        self.record, self.scope, self.vectors = record, scope, record.vectors
+        self.inputs = inputs
+        self.body = Body(
+            title, scope.owner, [(name, id(tensor)) for name, tensor in inputs], ()
+        )
+        self.known: list[Any] = [tensor for _, tensor in inputs]
+        self.names: set[str] = set()
+        self.attributes = record.attributes(scope.owner) if scope.owner is not None else {}
+
+    # what the rules ask
+    def layout(self, tensor: Any) -> Axes:
+        """The layout of a tensor: what made it says, or Keras' own."""
+        return self.record.layouts.get(id(tensor)) or plain(len(tensor.shape))
+
+    def sizes(self, tensor: Any) -> tuple[int, ...]:
+        """A tensor's shape with marked numbers."""
+        return self.record.shapes.get(id(tensor)) or tuple(map(int, tensor.shape))
+
+    def formula(self, use: Use, pair: tuple[int, int]) -> str:
+        """How a number follows from the shape of a tensor that is at hand."""
+        tensors = [value for value in use.tensors if not is_variable(value)]
+        for tensor in [*tensors, *self.known]:
+            found = formula(pair, self.layout(tensor).shape(self.sizes(tensor)))  # type: ignore[arg-type]
+            if found is not None:
+                return found.format(use.take(tensor, atom=True))
+        raise Refused(f"a size that is {pair[0]} once and {pair[1]} once follows from no shape at hand")
+
+    def device(self, use: Use) -> str:
+        """The text of the device that new tensors go to."""
+        return f"{use.take(self.known[0], atom=True)}.device"
+
+    # the work
+    def run(self) -> Body:
+        """Translate every step, in order."""
+        self.body.layouts = tuple(self.layout(tensor) for _, tensor in self.inputs)
+        for step in self.scope.steps:
+            piece = self._piece(step)
+            self.body.pieces.append(piece)
+            self.known += [value for value in flat(step.outputs) if is_tensor(value)]
+        self._returned()
+        return self.body
+
+    def _returned(self) -> None:
+        use = Use(_Ends(self.scope.outputs), "return", self, self.weight)
+        body = self.body
+
+        def text(value: Any) -> str:
+            if isinstance(value, dict):
+                return "{" + ", ".join(f'"{key}": {text(item)}' for key, item in value.items()) + "}"
+            if isinstance(value, list | tuple):
+                inner = ", ".join(map(text, value))
+                return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' if len(value) == 1 else ''})"
+            axes = self.layout(value)
+            wanted = plain(axes.rank) if axes.flat or not (axes.same or axes.images or axes == frames(axes.rank)) else axes
+            if self.scope is self.record.root and axes.rank == 4:
+                wanted = images(4)
+            self.record.layouts[id(value)] = wanted
+            before = self.record.layouts
+            before[id(value)] = axes
+            found = use.take(value, wanted)
+            before[id(value)] = wanted
+            body.out_layouts.append(wanted)
+            return found
+
+        body.result = text(self.scope.outputs)
+        body.returned = use.piece.inputs
+        body.result_members = use.piece  # type: ignore[attr-defined]
+
+    def _piece(self, step: Any) -> Piece:
+        name = self._name(step)
+        use = Use(step, name, self, self.weight)
+        outputs = [value for value in flat(step.outputs) if is_tensor(value)]
+        use.piece.outputs = [id(value) for value in outputs]
+        try:
+            if step.scope is not None:
+                self._child(use, step)
+            else:
+                self._leaf(use)
+        except Refused as reason:
+            self._stub(use, str(reason), outputs)
+        for value, axes in zip(outputs, use.layouts, strict=False):
+            if id(value) in use.piece.inputs and not use.piece.alias:
+                continue
+            self.record.layouts[id(value)] = axes
+        return use.piece
+
+    def _leaf(self, use: Use) -> None:
+        """The rule of the first class that has one."""
+        table = LAYERS if is_layer(use.layer) else OPERATIONS
+        for kind in kinds(use.layer):
+            if kind in table:
+                use.piece.kind = kind
+                return table[kind](use)
+        what = "layer" if is_layer(use.layer) else "operation"
+        raise Refused(f"there is no rule for the {what} {kinds(use.layer)[0]}")
+
+    def _stub(self, use: Use, reason: str, outputs: list[Any]) -> None:
+        step = use.step
+        place = step.places[0] if step.places else None
+        kind = f"keras.{'layers' if is_layer(step.operation) else 'ops'}.{kinds(step.operation)[0]}"
+        self.record.unwritten.append(
+            Unwritten(kind, step.name, place.file if place else "", place.line if place else 0, reason)
+        )
+        use.piece.members, use.piece.constants, use.piece.inputs = [], [], []
+        use.piece.stub = f"{kind} {step.name}: {reason}"
+        for tensor in use.tensors:
+            if not is_variable(tensor):
+                use.take(tensor)
+        use.piece.unpacked = len(outputs) > 1
+        use.give("...", *(plain(len(value.shape)) for value in outputs))
+
+    def _child(self, use: Use, step: Any) -> None:
+        """A layer or group of steps that becomes a class of its own."""
+        tensors: list[tuple[str, Any]] = []
+        for name, value in step.scope.inputs_named():
+            if is_tensor(value) and not is_variable(value) and all(value is not known for _, known in tensors):
+                tensors.append((name, value))
+        layouts = {id(value): self.layout(value) for _, value in tensors}
+        texts = []
+        for _, value in tensors:
+            axes = layouts[id(value)]
+            wanted = plain(axes.rank) if axes.flat else axes
+            texts.append(use.take(value, wanted))
+            self.record.layouts[id(value)] = wanted
+        inner = Translation(self.record, step.scope, step.scope.title(), tensors)
+        body = inner.run()
+        for _, value in tensors:
+            self.record.layouts[id(value)] = layouts[id(value)]
+        place = use.member(body)
+        outs = [value for value in flat(step.outputs) if is_tensor(value)]
+        use.piece.unpacked = isinstance(step.outputs, list | tuple)
+        use.piece.mapping = isinstance(step.outputs, dict) and list(step.outputs)  # type: ignore[attr-defined]
+        use.give(f"{place}({', '.join(texts)})", *(self.layout(value) for value in outs))
+
+    def _name(self, step: Any) -> str:
+        """A step's name: the attribute that holds the layer, or what it is called."""
+        known = self.attributes.get(id(step.operation))
+        if known is None:
+            known = identifier(step.short if getattr(step, "short", None) else step.name)
+            if not is_layer(step.operation) and step.scope is None:
+                known = snake(kinds(step.operation)[0])
+        name, number = known, 2
+        while name in self.names:
+            name, number = f"{known}#{number}", number + 1
+        self.names.add(name)
+        return name
+
+    def weight(self, variable: Any) -> tuple[str, Axes]:
+        """The text of a weight of the scope's own layer, or of a layer in it."""
+        owner = self.scope.owner
+        rank = len(variable.shape)
+        for name, value in vars(owner).items() if owner is not None else ():
+            if value is variable:
+                self._parameter(name, variable)
+                return f"self.{name}", plain(rank)
+        for path, layer in ((path, layer) for path, layer in self._inside(owner)):
+            found = _weight_of(layer, variable)
+            if found is not None:
+                indexed = re.sub(r"[.]([0-9]+)", r"[\1]", path)
+                return f"self.{indexed}.{found[0]}", found[1]
+        raise Refused(f"the weight {variable.path} belongs to no layer at hand")
+
+    def _inside(self, owner: Any) -> list[tuple[str, Any]]:
+        by_id = {id(layer): layer for layer in (owner._flatten_layers() if owner is not None else ())}
+        return [(path, by_id[key]) for key, path in self.attributes.items() if key in by_id]
+
+    def _parameter(self, name: str, variable: Any) -> None:
+        parameters = self.body.__dict__.setdefault("parameters", {})
+        shape = tuple(int(n) for n in variable.shape)
+        parameters.setdefault(
+            name, Made("nn.Parameter", {"shape": shape, "value": _first(variable), "trainable": variable.trainable})
+        )
+
+
+class _Ends:
+    """The end of a scope, as if it were a step that takes what is returned."""
+
+    def __init__(self, outputs: Any) -> None:
+        self.operation, self.args, self.kwargs, self.outputs = object(), (outputs,), {}, None
+
+
+def _first(variable: Any) -> str:
+    """How a parameter begins: as its initializer says where that is a constant."""
+    name = type(getattr(variable, "_initializer", None)).__name__
+    return {"Ones": "ones", "Zeros": "zeros"}.get(name, "empty")
+
+
+def _weight_of(layer: Any, variable: Any) -> tuple[str, Axes] | None:
+    """A weight of a leaf: its name in torch, and how its axes lie there."""
+    for name, torch_name, axes in (
+        ("_embeddings", "weight", plain(2)), ("_kernel", "weight", Axes((1, 0))), ("bias", "bias", plain(1)),
+        ("gamma", "weight", plain(1)), ("beta", "bias", plain(1)),
+    ):  # fmt: skip
+        if getattr(layer, name, None) is variable and len(variable.shape) == axes.rank:
+            return torch_name, axes
+    return None
+
+
+def hole_of(number: int) -> str:
+    """The open place of an input."""
+    return hole("i", number)

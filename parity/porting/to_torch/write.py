@@ -1,0 +1,95 @@
+"""Writes a Keras model as torch source."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from parity.adapters.keras.recording.ports import attributes_of, recorded
+from parity.porting.to_torch.axes import Axes, frames, images, plain
+from parity.porting.to_torch.carried import carried
+from parity.porting.to_torch.emission.classes import written
+from parity.porting.to_torch.grouping.grouped import grouped
+from parity.porting.to_torch.sized import compare
+from parity.porting.to_torch.translate import Record, Translation
+from parity.porting.to_torch.use import flat
+from parity.porting.to_torch.values import is_tensor, kinds
+from parity.porting.written import WrittenPort
+
+
+def write(
+    model: Any, inputs: Any, *, library: bool = False, name: str | None = None, source: Any = None
+) -> WrittenPort:
+    """Write a Keras model as torch source that a person could have written.
+
+    Args:
+        model: a functional, sequential or subclassed Keras 3 model, built or not.
+        inputs: what the model takes, in Keras' layout: an array, or a structure of arrays.
+        library: whether the port imports torch_impl.layers where these have what it needs.
+        name: the name of the model's class; None takes the source's.
+        source: unused where the model's own classes have their source at hand.
+
+    Returns:
+        The text, and what could not be written.
+
+    Raises:
+        UsageError: the model cannot be called with symbolic tensors of the inputs' shapes.
+    """
+    first, second = recorded(model, inputs)
+    shapes: dict[int, tuple[int, ...]] = {}
+    if second is not None and not compare(first, second, shapes):
+        shapes.clear()
+    regroup(first)
+    record = Record(shapes, attributes_of)
+    record.root, record.keep = first, [first, second]
+    named = [(label, value) for label, value in first.inputs_named() if is_tensor(value)]
+    for _, tensor in named:
+        record.layouts[id(tensor)] = first_layout(first, tensor)
+    title = name or first.title()
+    body = Translation(record, first, title, named).run()
+    classes = written(body)
+    text = carried(classes, title, model, library)
+    mapping = {c.bodies[0].title: c.name for c in classes if c.bodies[0].owner is not None}
+    del source
+    return WrittenPort(text, mapping, tuple(record.unwritten), ())
+
+
+def regroup(scope: Any) -> None:
+    """Find the blocks in every graph of layers, the model's own and those inside it."""
+    for step in scope.steps:
+        if step.scope is not None:
+            regroup(step.scope)
+    owner = type(scope.owner).__name__
+    if hasattr(scope.owner, "_nodes_by_depth") or (owner == "Sequential" and len(scope.steps) > 12):
+        grouped(scope)
+
+
+def first_layout(scope: Any, tensor: Any) -> Axes:
+    """How an input lies in torch: images N, C, H, W; sequences as their first layer wants them."""
+    rank = len(tensor.shape)
+    if rank < 3:
+        return plain(rank)
+    wanted = _wanted(scope, tensor, 0)
+    if rank == 5:
+        return frames(5) if wanted in ("ConvLSTM2D", "TimeDistributed") else images(5)
+    if rank == 4:
+        return images(4)
+    return images(3) if re.search(r"(Conv|Pooling|UpSampling)1D", wanted) and "Global" not in wanted else plain(rank)
+
+
+def _wanted(scope: Any, tensor: Any, depth: int) -> str:
+    """The class of the first layer with weights behind a tensor."""
+    known = {id(tensor)}
+    for step in scope.steps:
+        taken = [value for value in flat((step.args, step.kwargs)) if is_tensor(value) and id(value) in known]
+        if not taken:
+            continue
+        if step.scope is not None and depth < 8:
+            found = _wanted(step.scope, taken[0], depth + 1)
+            if found:
+                return found
+        kind = kinds(step.operation)[0]
+        if re.search(r"Conv|Dense|LSTM|GRU|RNN|Attention|Pooling|Bidirectional|TimeDistributed|UpSampling|LayerNorm", kind):
+            return kind
+        known |= {id(value) for value in flat(step.outputs) if is_tensor(value)}
+    return ""
