@@ -42,6 +42,7 @@ class Translation:
         )
         self.known: list[Any] = [tensor for _, tensor in inputs]
         self.names: set[str] = set()
+        self.named: dict[str, Any] = {}
         self.attributes = record.attributes(scope.owner) if scope.owner is not None else {}
 
     # what the rules ask
@@ -176,6 +177,10 @@ class Translation:
             known = identifier(step.short if getattr(step, "short", None) else step.name)
             if not is_layer(step.operation) and step.scope is None:
                 known = snake(kinds(step.operation)[0])
+        before = self.named.get(known)
+        if before is not None and before is not step.operation and is_layer(step.operation):
+            known = next(f"{known}_{n}" for n in range(2, 999) if f"{known}_{n}" not in self.named)
+        self.named.setdefault(known, step.operation)
         name, number = known, 2
         while name in self.names:
             name, number = f"{known}#{number}", number + 1

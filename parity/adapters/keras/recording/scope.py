@@ -64,8 +64,8 @@ class Scope:
         name = type(self.owner).__name__
         if name not in ("Functional", "Sequential", "Model"):
             return name
-        stem = re.sub(r"_\d+$", "", str(self.owner.name))
-        return "".join(part[:1].upper() + part[1:] for part in re.split(r"[\W_]+", stem))
+        stem = re.sub(r"([\W_]+(\d+|None))+$", "", str(self.owner.name))
+        return "".join(part[:1].upper() + part[1:] for part in re.split(r"[\W_]+", stem)) or "Model"
 
     def inputs_named(self) -> list[tuple[str, Any]]:
         """The arguments of the call by name, structures taken apart; the first one comes first."""

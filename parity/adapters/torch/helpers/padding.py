@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 def pad_same(
-    x: Tensor, kernel_size: Sequence[int], stride: Sequence[int], dilation: Sequence[int], value: float = 0.0
+    x: Tensor,
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    value: float = 0.0,
 ) -> Tensor:
     """Pad (N, C, *spatial) so that a kernel gives ceil(size / stride) outputs."""
     pads: list[int] = []
@@ -45,7 +47,12 @@ class Conv3dSame(nn.Conv3d):
         return super().forward(pad_same(x, self.kernel_size, self.stride, self.dilation))
 
 
-def crop_same(x: Tensor, kernel_size: Sequence[int], stride: Sequence[int], sizes: Sequence[int]) -> Tensor:
+def crop_same(
+    x: Tensor,
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...],
+    sizes: tuple[int, ...],
+) -> Tensor:
     """Cut what a transposed convolution gives down to size * stride, the odd row and column at the end."""
     pads: list[int] = []
     for axis in range(1, len(kernel_size) + 1):

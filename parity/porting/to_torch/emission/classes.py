@@ -12,6 +12,8 @@ from parity.porting.to_torch.emission.lines import Lines
 from parity.porting.to_torch.emission.merge import Merged, merged, without_aliases, without_unused
 from parity.porting.to_torch.emission.modules import making, parameter
 from parity.porting.to_torch.emission.rows import as_row
+from parity.porting.to_torch.emission.stages import in_stages, inner_bodies, padded_convolutions
+from parity.porting.to_torch.naming import identifier
 from parity.porting.to_torch.piece import Body, Made
 from parity.porting.to_torch.source import Source
 
@@ -34,7 +36,9 @@ def written(root: Body) -> list[Written]:
     def visit(body: Body) -> int:
         without_aliases(body)
         without_unused(body)
-        inner = [visit(m.made) for p in body.pieces for m in p.members if isinstance(m.made, Body)]
+        padded_convolutions(body)
+        in_stages(body)
+        inner = [visit(part) for part in inner_bodies(body)]
         by_title.setdefault(body.title, []).append(body)
         depth[body.title] = max(depth.get(body.title, 0), 1 + max(inner, default=0))
         return depth[body.title]
@@ -144,16 +148,20 @@ class _Class:
                 self.flags[name] = flag
 
     def _part(self, run: list[str]) -> str:
-        from parity.porting.to_torch.naming import identifier
-
-        stem = re.split(r"[_#.]", run[0])[0]
-        if all(re.split(r"[_#.]", name)[0] == stem for name in run) and stem and not stem[0].isdigit() and stem != "layer":
-            return "residual" if stem == "add" else identifier(stem)
         if self.merged.piece(run[0]).kind == "Add":
             return "residual"
-        if all(self.merged.takes[run[0]][0] == ref for ref in [self.merged.takes[run[0]][0]] if not ref[0]):
+        inside = set(run)
+        entry = self.merged.takes[run[0]]
+        behind = {name for name in self.merged.order for ref in self.merged.takes[name] if ref[0] in inside}
+        merges = [name for name in behind - inside if self.merged.piece(name).kind == "Add"]
+        if merges and entry and not entry[0][0]:
             return "shortcut"
-        return identifier(run[0].split("#")[0])
+        words = [re.split(r"[_#.]", name) for name in run]
+        common = 1
+        while all(len(word) > common and word[:common] == words[0][:common] for word in words):
+            common += 1
+        common -= not all(word[:common] == words[0][:common] for word in words)
+        return identifier("_".join(words[0][:common]) or run[0].split("#")[0])
 
     # the constructor
     def constructor(self) -> list[tuple[str, str]]:
@@ -190,10 +198,10 @@ class _Class:
         if known.kind == "nn.Sequential":
             inner = []
             for key in known.inside:
-                parts = [made.inside[key] if made is not None else None for made in mades]
+                parts = [made_of(made.inside[key]) if made is not None else None for made in mades]
                 inner.append(making(parts, f"{attribute}_{key}", self.arguments, lambda *_: None)[0])
-            self._note(known.inside.values())
-            return f"nn.Sequential({', '.join(inner)})", []
+                self._note([part for part in parts if part is not None])
+            return f"nn.Sequential({', '.join(repeated(inner))})", []
         self._note([made for made in mades if made is not None])
 
         def expression(name: str, values: list[Any]) -> str | None:
@@ -239,6 +247,20 @@ class _Class:
                 text = text.replace(word, f"self.{word}")
             self.numbers[name, number] = text
         return self.numbers[name, number]
+
+
+def repeated(items: list[str]) -> list[str]:
+    """Three equal items or more behind one another, as one line."""
+    found: list[str] = []
+    start = 0
+    while start < len(items):
+        end = start
+        while end < len(items) and items[end] == items[start]:
+            end += 1
+        count = end - start
+        found += [f"*({items[start]} for _ in range({count}))"] if count > 2 else items[start:end]
+        start = end
+    return found
 
 
 def _listed(text: str, lists: dict[str, list[tuple[str, str]]]) -> str:

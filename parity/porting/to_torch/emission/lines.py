@@ -35,10 +35,11 @@ class Lines:
     depth: dict[Ref, int] = field(default_factory=dict)
     atoms: dict[Ref, bool] = field(default_factory=dict)
     left: dict[Ref, list[str]] = field(default_factory=dict)
+    short_cuts: set[str] = field(default_factory=set)
 
     def write(self) -> list[tuple[str, str]]:
         """Every statement with its condition, and the return."""
-        self.merged.order = _short_cut_first(self.merged)
+        self.merged.order, self.short_cuts = _short_cut_first(self.merged)
         for name in self.merged.order:
             for ref in self.merged.takes[name]:
                 self.left.setdefault(ref, []).append(name)
@@ -140,6 +141,8 @@ class Lines:
             return (nested if nested is not None else True) and len(text) < LONGEST and not flag
         if self.flag(user) != flag or self.merged.piece(user).stub:
             return False
+        if name in self.short_cuts:
+            return False
         said = self.nested(name, user)
         if said is not None:
             return said and text.count("\n") == 0
@@ -156,6 +159,8 @@ class Lines:
         stand_in = self.merged.stand_in.get(name)
         if stand_in is not None:
             return self._stand_in(name, stand_in)
+        if name in self.short_cuts:
+            return self._unused("shortcut")
         takes = self.merged.takes[name]
         for ref in sorted(takes, key=lambda ref: self.text[ref] != "x"):
             text = self.text[ref]
@@ -233,8 +238,9 @@ class Lines:
             self.lines.append(("", f"return {text}"))
 
 
-def _short_cut_first(merged: Merged) -> list[str]:
-    """The order with a short cut in front of the path that it leads around."""
+def _short_cut_first(merged: Merged) -> tuple[list[str], set[str]]:
+    """The order with a short cut in front of the path that it leads around; and the short cuts' last pieces."""
+    ends: set[str] = set()
     users: dict[Ref, list[str]] = {}
     for name in merged.order:
         for ref in merged.takes[name]:
@@ -259,4 +265,5 @@ def _short_cut_first(merged: Merged) -> list[str]:
         order = [step for step in order if step not in short]
         at = order.index(min(main, key=order.index))
         order[at:at] = moved
-    return order
+        ends.add(short[0])
+    return order, ends

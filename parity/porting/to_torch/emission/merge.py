@@ -125,7 +125,10 @@ def _alike(one: Any, two: Any) -> bool:
     """Whether two things that are made are of one class, or one that the two share."""
     if isinstance(one, Body) or isinstance(two, Body):
         return isinstance(one, Body) and isinstance(two, Body) and one.title == two.title
-    return general(one.kind, two.kind) is not None
+    if list(one.inside) != list(two.inside):
+        return False
+    inner = zip(one.inside.values(), two.inside.values(), strict=True)
+    return general(one.kind, two.kind) is not None and all(_alike(a, b) for a, b in inner)
 
 
 def general(one: str, two: str) -> str | None:

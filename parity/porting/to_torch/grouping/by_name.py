@@ -133,7 +133,8 @@ def adopted(members: list[Any], steps: list[Any], outputs: list[Any], taken: set
             taken_in = [id(t) for t in tensors_in(step)]
             given = [id(t) for t in tensors_out(step)]
             within = all(users[key] and all(id(user) in inside for user in users[key]) for key in given)
-            within = within and not any(key in ends for key in given) and any(key in made for key in taken_in)
+            within = within and not any(key in ends for key in given)
+            within = within and bool(taken_in) and all(key in made or key in entries for key in taken_in)
             follows = any(key in made and len(users[key]) == 1 and key not in ends for key in taken_in)
             follows = follows and (len(set(taken_in)) > 1 or _is_activation(step))
             seen: list[Any] = []

@@ -7,7 +7,8 @@ from typing import Any
 
 from parity.porting.to_torch.grouping.by_name import candidates
 from parity.porting.to_torch.grouping.by_structure import chains, segments
-from parity.porting.to_torch.grouping.group import Group, collapsed
+from parity.porting.to_torch.grouping.group import Group, automatic, collapsed
+from parity.porting.to_torch.naming import snake
 from parity.porting.to_torch.use import flat
 from parity.porting.to_torch.values import is_layer, is_tensor, kinds
 
@@ -31,19 +32,32 @@ def grouped(scope: Any, inner: bool = False) -> None:
         runs = chains(scope.steps, outputs)
         if len(runs) >= 4:
             scope.steps = collapsed(scope.steps, runs)
+            _shorten(runs)
         parts = segments(scope.steps, outputs)
         if _worth(parts):
             scope.steps = collapsed(scope.steps, parts)
-            found += [part for part in parts if len(part.steps) > 8]
+            _shorten(parts)
+    _shorten(found)
     for group in found:
+        grouped(group, inner=True)
+
+
+def _shorten(groups: list[Group]) -> None:
+    for group in groups:
+        numbers: dict[str, int] = {}
         for step in group.steps:
             step.short = short_name(step, group)
-        grouped(group, inner=True)
+            if step.scope is not None:
+                stem = snake(step.scope.title())
+                numbers[stem] = numbers.get(stem, 0) + 1
+                step.short = f"{stem}{numbers[stem]}"
 
 
 def short_name(step: Any, group: Group) -> str:
     """A step's name without the group's own; 1_conv is conv1."""
     name = str(step.name)
+    if automatic(step):
+        return re.sub(r"_\d+$", "", name)
     tokens = [token for token in group.key.split("_") if token]
     text = name.removeprefix(group.key).strip("_./")
     if text == name.strip("_./") and tokens[-1].isdigit():

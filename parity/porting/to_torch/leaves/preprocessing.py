@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from parity.porting.to_torch.axes import images
 from parity.porting.to_torch.piece import Made, Member, hole
 from parity.porting.to_torch.use import Refused, Use, literal
@@ -54,8 +56,14 @@ def normalization(use: Use) -> None:
     layer, rank = use.layer, len(use.x.shape)
     if use.get("invert") or tuple(layer._keep_axis) not in ((rank - 1,), (-1,)):
         raise Refused("a Normalization of axes that are not the last one, or turned round")
-    made = use.module("Normalization", ("num_features",), num_features=int(use.x.shape[-1]))
+    mean, variance = (_values(getattr(layer, name)) for name in ("mean", "variance"))
+    made = use.module("Normalization", ("mean", "variance"), mean=mean, variance=variance)
     use.give(f"{made}({use.as_images(use.x)})", images(rank))
+
+
+def _values(tensor: Any) -> tuple[float, ...]:
+    """Numbers of single precision, as they are written by hand."""
+    return tuple(float(str(number)) for number in np.asarray(tensor).astype("float32").ravel())
 
 
 RULES = {"Rescaling": rescaling, "Normalization": normalization}

@@ -1,0 +1,114 @@
+"""Attention with Keras' sizes and masks."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention with sizes of its own for queries, keys, values and outputs.
+
+    Shapes: query (N, T, query_size), key and value (N, S, ...) -> (N, T, output_size).
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int,
+        query_size: int,
+        key_size: int,
+        value_size: int,
+        output_size: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_heads, self.dropout = num_heads, dropout
+        self.query = nn.Linear(query_size, num_heads * key_dim, bias)
+        self.key = nn.Linear(key_size, num_heads * key_dim, bias)
+        self.value = nn.Linear(value_size, num_heads * value_dim, bias)
+        self.output = nn.Linear(num_heads * value_dim, output_size, bias)
+
+    def forward(
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor,
+        attention_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+        need_weights: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Attend; the mask (N, T, S) or (T, S) is true where a query may look."""
+        q, k, v = (
+            layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for layer, x in ((self.query, query), (self.key, key), (self.value, value))
+        )
+        scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+        mask = None
+        if attention_mask is not None:
+            mask = attention_mask.bool()
+            mask = mask[:, None] if mask.ndim == 3 else mask
+        if use_causal_mask:
+            size = scores.shape[-2:]
+            causal = torch.ones(size, dtype=torch.bool, device=scores.device).tril()
+            mask = causal if mask is None else mask & causal
+        if mask is not None:
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min / 2)
+        weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
+        x = self.output((weights @ v).transpose(1, 2).flatten(2))
+        return (x, weights) if need_weights else x
+
+
+class GroupQueryAttention(nn.Module):
+    """Attention in which several heads of the query share a key and a value.
+
+    Shapes: query (N, T, query_size), key and value (N, S, ...) -> (N, T, query_size).
+    """
+
+    def __init__(
+        self,
+        head_dim: int,
+        num_query_heads: int,
+        num_key_value_heads: int,
+        query_size: int,
+        key_size: int,
+        value_size: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.head_dim, self.dropout = head_dim, dropout
+        self.groups = num_query_heads // num_key_value_heads
+        self.query = nn.Linear(query_size, num_query_heads * head_dim, bias)
+        self.key = nn.Linear(key_size, num_key_value_heads * head_dim, bias)
+        self.value = nn.Linear(value_size, num_key_value_heads * head_dim, bias)
+        self.output = nn.Linear(num_query_heads * head_dim, query_size, bias)
+
+    def forward(
+        self,
+        query: Tensor,
+        value: Tensor,
+        key: Tensor,
+        attention_mask: Tensor | None = None,
+        use_causal_mask: bool = False,
+    ) -> Tensor:
+        """Attend; the mask (N, T, S) or (T, S) is true where a query may look."""
+        q, k, v = (
+            layer(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for layer, x in ((self.query, query), (self.key, key), (self.value, value))
+        )
+        k, v = (x.repeat_interleave(self.groups, dim=1) for x in (k, v))
+        scores = q @ k.transpose(-2, -1) / self.head_dim**0.5
+        if attention_mask is not None:
+            mask = attention_mask.bool()
+            mask = mask[:, None] if mask.ndim == 3 else mask
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min / 2)
+        if use_causal_mask:
+            size = scores.shape[-2:]
+            causal = torch.ones(size, dtype=torch.bool, device=scores.device).tril()
+            scores = scores.masked_fill(~causal, torch.finfo(scores.dtype).min / 2)
+        weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
+        return self.output((weights @ v).transpose(1, 2).flatten(2))
