@@ -23,7 +23,13 @@ def carried(classes: list[Written], title: str, model: Any, library: bool) -> st
     made = made_of(root.bodies[0])
     given = ", ".join(f"{key}={literal(value)}" for key, value in made.arguments.items())
     body = [line for written in classes for line in ["", "", *written.lines]]
-    build = ["", "", "def build():", f'    """{title} with fresh weights."""', f"    return {root.name}({given})"]
+    build = [
+        "",
+        "",
+        "def build():",
+        f'    """{title} with fresh weights."""',
+        f"    return {root.name}({given})",
+    ]
     text = "\n".join([*helpers, *body, *build])
     head = [f'"""{title}, ported from Keras."""', ""]
     plain = [line for line in ("import math",) if re.search(r"\bmath\.", text)]
@@ -32,7 +38,10 @@ def carried(classes: list[Written], title: str, model: Any, library: bool) -> st
     head.append("import torch" if re.search(r"\btorch\.", text) else "")
     used = [
         line
-        for line, name in (("import torch.nn.functional as F", r"\bF\."), ("from torch import Tensor, nn", r"\bTensor\b"))
+        for line, name in (
+            ("import torch.nn.functional as F", r"\bF\."),
+            ("from torch import Tensor, nn", r"\bTensor\b"),
+        )
         if re.search(name, text)
     ]
     if not any("nn" in line and "from" in line for line in used):

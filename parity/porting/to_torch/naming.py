@@ -5,7 +5,19 @@ from __future__ import annotations
 import keyword
 import re
 
-_TAKEN = {"forward", "train", "eval", "half", "float", "double", "type", "apply", "parameters", "modules", "children"}
+_TAKEN = {
+    "forward",
+    "train",
+    "eval",
+    "half",
+    "float",
+    "double",
+    "type",
+    "apply",
+    "parameters",
+    "modules",
+    "children",
+}
 
 
 def identifier(name: str) -> str:

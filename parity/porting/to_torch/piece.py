@@ -40,7 +40,9 @@ class Made:
     kind: str  # nn.Conv2d, or a helper's name
     arguments: dict[str, Any]
     positional: tuple[str, ...] = ()  # names of the arguments that stand without their names
-    sources: dict[str, str] = field(default_factory=dict)  # torch's argument -> Keras' that has the same value
+    sources: dict[str, str] = field(
+        default_factory=dict
+    )  # torch's argument -> Keras' that has the same value
     inside: dict[str, Made] = field(default_factory=dict)  # for a row of modules: its members
     defaults: dict[str, Any] = field(default_factory=dict)  # of a class of the port
     port: bool = False  # whether the class is one of the port itself
@@ -103,5 +105,7 @@ class Body:
     result: str = ""  # a template over `returned`
     returned: list[int] = field(default_factory=list)
     out_layouts: list[Axes] = field(default_factory=list)
-    sizes: dict[str, Any] = field(default_factory=dict)  # the constructor's arguments in the source, and their values
+    sizes: dict[str, Any] = field(
+        default_factory=dict
+    )  # the constructor's arguments in the source, and their values
     features: dict[int, tuple[int | None, ...]] = field(default_factory=dict)

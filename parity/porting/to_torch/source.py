@@ -20,7 +20,7 @@ class Source:
         self.owner = owner
         self.tree: ast.ClassDef | None = None
         kind = type(owner)
-        if owner is None or kind.__module__.startswith("keras.") and "applications" not in kind.__module__:
+        if owner is None or (kind.__module__.startswith("keras.") and "applications" not in kind.__module__):
             return
         try:
             parsed = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
@@ -116,7 +116,11 @@ class Source:
                 if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
                     pairs = list(zip(node.targets[0].elts, node.value.elts, strict=False))
                 for target, value in pairs:
-                    if isinstance(target, ast.Attribute) and target.attr == attribute and isinstance(value, ast.Call):
+                    if (
+                        isinstance(target, ast.Attribute)
+                        and target.attr == attribute
+                        and isinstance(value, ast.Call)
+                    ):
                         return value
         return None
 
@@ -139,7 +143,9 @@ class Source:
         calls = Calls(self.owner)
 
         def found(name: str, user: str) -> bool | None:
-            return calls.nested(merged.piece(name).step, None if user == "return" else merged.piece(user).step)
+            return calls.nested(
+                merged.piece(name).step, None if user == "return" else merged.piece(user).step
+            )
 
         return found
 
@@ -175,7 +181,9 @@ class Calls:
         self.shift = len(lines[0]) - len(lines[0].lstrip())
         for node in ast.walk(tree):
             if isinstance(node, ast.Assign | ast.AugAssign | ast.Return | ast.Expr | ast.AnnAssign):
-                self.statements.append((node.lineno + first - 1, (node.end_lineno or node.lineno) + first - 1, node))
+                self.statements.append(
+                    (node.lineno + first - 1, (node.end_lineno or node.lineno) + first - 1, node)
+                )
         self.first = first
 
     def _of(self, step: Any) -> tuple[ast.stmt, Any] | None:
@@ -206,8 +214,12 @@ class Calls:
         return None
 
     def _whole(self, node: Any, place: Any) -> bool:
-        return (node.lineno + self.first - 1, node.col_offset + self.shift) == (place.line, place.column) and (
-            (node.end_lineno + self.first - 1, node.end_col_offset + self.shift) == (place.end_line, place.end_column)
+        return (node.lineno + self.first - 1, node.col_offset + self.shift) == (
+            place.line,
+            place.column,
+        ) and (
+            (node.end_lineno + self.first - 1, node.end_col_offset + self.shift)
+            == (place.end_line, place.end_column)
         )
 
     def nested(self, step: Any, user: Any) -> bool | None:

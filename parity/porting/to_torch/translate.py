@@ -20,10 +20,13 @@ from parity.porting.written import Unwritten
 class Record:
     """What all scopes of one port share: layouts, marked shapes, names of layers, and what could not be written."""
 
-    def __init__(self, shapes: dict[int, tuple[int, ...]], attributes: Callable[[Any], dict[int, str]]) -> None:
+    def __init__(
+        self, shapes: dict[int, tuple[int, ...]], attributes: Callable[[Any], dict[int, str]]
+    ) -> None:
         self.shapes, self.attributes = shapes, attributes
         self.layouts: dict[int, Axes] = {}
         self.vectors: set[int] = set()
+        self.pictures: set[int] = set()  # tensors of rank 4 that come from images, whatever their layout
         self.unwritten: list[Unwritten] = []
         self.keep: list[Any] = []
         self.root: Any = None
@@ -37,12 +40,11 @@ class Translation:
     def __init__(self, record: Record, scope: Any, title: str, inputs: list[tuple[str, Any]]) -> None:
         self.record, self.scope, self.vectors = record, scope, record.vectors
         self.inputs = inputs
-        self.body = Body(
-            title, scope.owner, [(name, id(tensor)) for name, tensor in inputs], ()
-        )
+        self.body = Body(title, scope.owner, [(name, id(tensor)) for name, tensor in inputs], ())
         self.known: list[Any] = [tensor for _, tensor in inputs]
         self.names: set[str] = set()
         self.named: dict[str, Any] = {}
+        self.prefix: str | None = None
         self.attributes = record.attributes(scope.owner) if scope.owner is not None else {}
 
     # what the rules ask
@@ -87,11 +89,16 @@ class Translation:
                 return "{" + ", ".join(f'"{key}": {text(item)}' for key, item in value.items()) + "}"
             if isinstance(value, list | tuple):
                 inner = ", ".join(map(text, value))
-                return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' if len(value) == 1 else ''})"
+                return (
+                    f"[{inner}]" if isinstance(value, list) else f"({inner}{',' if len(value) == 1 else ''})"
+                )
             axes = self.layout(value)
-            wanted = plain(axes.rank) if axes.flat or not (axes.same or axes.images or axes == frames(axes.rank)) else axes
-            if self.scope is self.record.root and axes.rank == 4:
-                wanted = images(4)
+            wanted = (
+                plain(axes.rank)
+                if axes.flat or not (axes.same or axes.images or axes == frames(axes.rank))
+                else axes
+            )
+            wanted = self._crossing(value, wanted)
             self.record.layouts[id(value)] = wanted
             before = self.record.layouts
             before[id(value)] = axes
@@ -103,6 +110,10 @@ class Translation:
         body.result = text(self.scope.outputs)
         body.returned = use.piece.inputs
         body.result_members = use.piece  # type: ignore[attr-defined]
+
+    def _crossing(self, tensor: Any, axes: Axes) -> Axes:
+        """How a tensor lies where it goes from one class to another: images as images."""
+        return images(4) if id(tensor) in self.record.pictures else axes
 
     def _piece(self, step: Any) -> Piece:
         name = self._name(step)
@@ -120,6 +131,11 @@ class Translation:
             if id(value) in use.piece.inputs and not use.piece.alias:
                 continue
             self.record.layouts[id(value)] = axes
+        taken = [value for value in use.tensors if len(value.shape) == 4]
+        if any(id(value) in self.record.pictures for value in taken) or any(
+            axes.images for axes in use.layouts
+        ):
+            self.record.pictures |= {id(value) for value in outputs if len(value.shape) == 4}
         return use.piece
 
     def _leaf(self, use: Use) -> None:
@@ -151,13 +167,17 @@ class Translation:
         """A layer or group of steps that becomes a class of its own."""
         tensors: list[tuple[str, Any]] = []
         for name, value in step.scope.inputs_named():
-            if is_tensor(value) and not is_variable(value) and all(value is not known for _, known in tensors):
+            if (
+                is_tensor(value)
+                and not is_variable(value)
+                and all(value is not known for _, known in tensors)
+            ):
                 tensors.append((name, value))
         layouts = {id(value): self.layout(value) for _, value in tensors}
         texts = []
         for _, value in tensors:
             axes = layouts[id(value)]
-            wanted = plain(axes.rank) if axes.flat else axes
+            wanted = self._crossing(value, plain(axes.rank) if axes.flat else axes)
             texts.append(use.take(value, wanted))
             self.record.layouts[id(value)] = wanted
         inner = Translation(self.record, step.scope, step.scope.title(), tensors)
@@ -174,11 +194,15 @@ class Translation:
         """A step's name: the attribute that holds the layer, or what it is called."""
         known = self.attributes.get(id(step.operation))
         if known is None:
-            known = identifier(step.short if getattr(step, "short", None) else step.name)
+            known = identifier(step.short or self._within(step.name))
             if not is_layer(step.operation) and step.scope is None:
                 known = snake(kinds(step.operation)[0])
         before = self.named.get(known)
-        if before is not None and before is not step.operation and is_layer(step.operation):
+        if (
+            before is not None
+            and before is not step.operation
+            and (is_layer(step.operation) or step.scope is not None)
+        ):
             known = next(f"{known}_{n}" for n in range(2, 999) if f"{known}_{n}" not in self.named)
         self.named.setdefault(known, step.operation)
         name, number = known, 2
@@ -186,6 +210,24 @@ class Translation:
             name, number = f"{known}#{number}", number + 1
         self.names.add(name)
         return name
+
+    def _within(self, name: str) -> str:
+        """A layer's name without the words that the names of all layers of its graph begin with."""
+        if self.prefix is None:
+            words = [step.name.split("_") for step in self.scope.steps if is_layer(step.operation)]
+            words = [word for word in words if len(word) > 1]
+            count = 0
+            while len(words) > 1 and all(
+                len(word) > count + 1 and word[count] == words[0][count] for word in words
+            ):
+                count += 1
+            self.prefix = "_".join(words[0][:count]) if words else ""
+        text = name.removeprefix(self.prefix).strip("_") if self.prefix else name
+        inner = self.scope is not self.record.root and kinds(self.scope.owner)[0] in (
+            "Functional",
+            "Sequential",
+        )
+        return (re.sub(r"_\d+$", "", text) if inner else text) or name
 
     def weight(self, variable: Any) -> tuple[str, Axes]:
         """The text of a weight of the scope's own layer, or of a layer in it."""
@@ -210,7 +252,10 @@ class Translation:
         parameters = self.body.__dict__.setdefault("parameters", {})
         shape = tuple(int(n) for n in variable.shape)
         parameters.setdefault(
-            name, Made("nn.Parameter", {"shape": shape, "value": _first(variable), "trainable": variable.trainable})
+            name,
+            Made(
+                "nn.Parameter", {"shape": shape, "value": _first(variable), "trainable": variable.trainable}
+            ),
         )
 
 

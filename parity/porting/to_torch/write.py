@@ -45,6 +45,8 @@ def write(
     named = [(label, value) for label, value in first.inputs_named() if is_tensor(value)]
     for _, tensor in named:
         record.layouts[id(tensor)] = first_layout(first, tensor)
+        if len(tensor.shape) == 4:
+            record.pictures.add(id(tensor))
     title = name or first.title()
     body = Translation(record, first, title, named).run()
     classes = written(body)
@@ -74,7 +76,11 @@ def first_layout(scope: Any, tensor: Any) -> Axes:
         return frames(5) if wanted in ("ConvLSTM2D", "TimeDistributed") else images(5)
     if rank == 4:
         return images(4)
-    return images(3) if re.search(r"(Conv|Pooling|UpSampling)1D", wanted) and "Global" not in wanted else plain(rank)
+    return (
+        images(3)
+        if re.search(r"(Conv|Pooling|UpSampling)1D", wanted) and "Global" not in wanted
+        else plain(rank)
+    )
 
 
 def _wanted(scope: Any, tensor: Any, depth: int) -> str:
@@ -89,7 +95,10 @@ def _wanted(scope: Any, tensor: Any, depth: int) -> str:
             if found:
                 return found
         kind = kinds(step.operation)[0]
-        if re.search(r"Conv|Dense|LSTM|GRU|RNN|Attention|Pooling|Bidirectional|TimeDistributed|UpSampling|LayerNorm", kind):
+        if re.search(
+            r"Conv|Dense|LSTM|GRU|RNN|Attention|Pooling|Bidirectional|TimeDistributed|UpSampling|LayerNorm",
+            kind,
+        ):
             return kind
         known |= {id(value) for value in flat(step.outputs) if is_tensor(value)}
     return ""

@@ -22,7 +22,9 @@ def recorded(model: Any, inputs: Any) -> tuple[Scope, Scope | None]:
     Raises:
         UsageError: the model's code cannot be called with symbolic tensors.
     """
-    structure = keras.tree.map_structure(lambda value: value if hasattr(value, "shape") else np.asarray(value), inputs)
+    structure = keras.tree.map_structure(
+        lambda value: value if hasattr(value, "shape") else np.asarray(value), inputs
+    )
     if not getattr(model, "built", True):
         model(keras.tree.map_structure(np.asarray, structure))
     structure = _fitted(model, structure)
@@ -66,7 +68,7 @@ def _symbols(model: Any, structure: Any, batch: int, more: int) -> Any:
         last = len(shape) - 1
         for axis in range(1, len(shape)):
             open_ = fixed is None or fixed[axis] is None
-            if open_ and (axis < last or len(shape) == 2 and "int" in str(value.dtype)):
+            if open_ and (axis < last or (len(shape) == 2 and "int" in str(value.dtype))):
                 shape[axis] += more
         dtype = str(tensor.dtype) if tensor is not None else str(np.asarray(value).dtype)
         dtype = model.compute_dtype if "float" in dtype else dtype

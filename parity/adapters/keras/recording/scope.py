@@ -93,7 +93,10 @@ def _graph_names(inputs: Any) -> list[str]:
     made_up = [re.fullmatch(r"(keras_tensor|input_layer|input)(_?\d+)?", name) is not None for name in names]
     if len(names) == 1:
         return ["x" if made_up[0] or "input" in names[0] else names[0]]
-    return [f"x{number}" if auto else name for number, (name, auto) in enumerate(zip(names, made_up, strict=True), 1)]
+    return [
+        f"x{number}" if auto else name
+        for number, (name, auto) in enumerate(zip(names, made_up, strict=True), 1)
+    ]
 
 
 def _leaves(value: Any) -> list[Any]:

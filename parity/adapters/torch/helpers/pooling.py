@@ -9,9 +9,7 @@ from torch import Tensor
 from parity.adapters.torch.helpers.padding import pad_same
 
 
-def max_pool2d_same(
-    x: Tensor, pool_size: int | tuple[int, int], stride: int | tuple[int, int] = 0
-) -> Tensor:
+def max_pool2d_same(x: Tensor, pool_size: int | tuple[int, int], stride: int | tuple[int, int] = 0) -> Tensor:
     """The greatest value of each window of (N, C, H, W), padded to ceil(size / stride)."""
     window = (pool_size, pool_size) if isinstance(pool_size, int) else pool_size
     step = (stride, stride) if isinstance(stride, int) else stride
@@ -19,9 +17,7 @@ def max_pool2d_same(
     return F.max_pool2d(pad_same(x, window, step, (1, 1), float("-inf")), window, step)
 
 
-def avg_pool2d_same(
-    x: Tensor, pool_size: int | tuple[int, int], stride: int | tuple[int, int] = 0
-) -> Tensor:
+def avg_pool2d_same(x: Tensor, pool_size: int | tuple[int, int], stride: int | tuple[int, int] = 0) -> Tensor:
     """The mean of each window of (N, C, H, W) without the padding."""
     window = (pool_size, pool_size) if isinstance(pool_size, int) else pool_size
     step = (stride, stride) if isinstance(stride, int) else stride
@@ -43,9 +39,7 @@ def avg_pool1d_same(x: Tensor, pool_size: int, stride: int = 0) -> Tensor:
     step = stride or pool_size
     total = F.avg_pool1d(pad_same(x, (pool_size,), (step,), (1,)), pool_size, step)
     inside = torch.ones_like(x[:1, :1])
-    return total / F.avg_pool1d(
-        pad_same(inside, (pool_size,), (step,), (1,)), pool_size, step
-    )
+    return total / F.avg_pool1d(pad_same(inside, (pool_size,), (step,), (1,)), pool_size, step)
 
 
 def depth_to_space(x: Tensor, block_size: int) -> Tensor:

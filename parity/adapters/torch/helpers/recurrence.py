@@ -16,9 +16,7 @@ def lstm_states(
     return x if sequences else x[:, -1], hidden[0], cell[0]
 
 
-def rnn_states(
-    result: tuple[Tensor, Tensor], sequences: bool = True
-) -> tuple[Tensor, Tensor]:
+def rnn_states(result: tuple[Tensor, Tensor], sequences: bool = True) -> tuple[Tensor, Tensor]:
     """What nn.GRU or nn.RNN gives, as Keras gives it: outputs, the last hidden state."""
     x, hidden = result
     return x if sequences else x[:, -1], hidden[0]
@@ -42,9 +40,7 @@ class ConvLSTM2d(nn.Module):
         super().__init__()
         self.padding, self.return_sequences = padding, return_sequences
         self.kernel = nn.Conv2d(in_channels, 4 * out_channels, kernel_size, bias=bias)
-        self.recurrent = nn.Conv2d(
-            out_channels, 4 * out_channels, kernel_size, padding="same", bias=False
-        )
+        self.recurrent = nn.Conv2d(out_channels, 4 * out_channels, kernel_size, padding="same", bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run along the frames."""

@@ -38,7 +38,12 @@ class Arguments:
     reserved: set[str] = field(default_factory=set)
 
     def text(
-        self, values: list[Any], role: str, attribute: str, expression: str | None = None, unsaid: Any = ABSENT
+        self,
+        values: list[Any],
+        role: str,
+        attribute: str,
+        expression: str | None = None,
+        unsaid: Any = ABSENT,
     ) -> str:
         """The text of a value in the constructor.
 
@@ -85,14 +90,19 @@ class Arguments:
 
     def _known(self, values: list[Any]) -> str | None:
         for argument in [*self.source, *self.made]:
-            if all(value is ABSENT or same(value, own) for value, own in zip(values, argument.values, strict=True)):
+            if all(
+                value is ABSENT or same(value, own)
+                for value, own in zip(values, argument.values, strict=True)
+            ):
                 argument.kept = True
                 return argument.name
         return None
 
     def _multiple(self, values: list[Any]) -> str | None:
         """A multiple of another argument, such as 4 * channels."""
-        if not all(value is ABSENT or (isinstance(value, int) and not isinstance(value, bool)) for value in values):
+        if not all(
+            value is ABSENT or (isinstance(value, int) and not isinstance(value, bool)) for value in values
+        ):
             return None
         for argument in [*self.source, *self.made]:
             pairs = [(v, w) for v, w in zip(values, argument.values, strict=True) if v is not ABSENT]

@@ -9,7 +9,7 @@ from typing import Any
 from parity.porting.to_torch.emission.arguments import ABSENT, Argument, Arguments
 from parity.porting.to_torch.emission.layout import statement
 from parity.porting.to_torch.emission.lines import Lines
-from parity.porting.to_torch.emission.merge import Merged, merged, without_aliases, without_unused
+from parity.porting.to_torch.emission.merge import merged, without_aliases, without_unused
 from parity.porting.to_torch.emission.modules import making, parameter
 from parity.porting.to_torch.emission.rows import as_row
 from parity.porting.to_torch.emission.stages import in_stages, inner_bodies, padded_convolutions
@@ -176,9 +176,7 @@ class _Class:
                 if attribute in made:
                     continue
                 made.add(attribute)
-                mades = [
-                    made_of(p[name].members[n].made) if name in p else None for p in self.merged.present
-                ]
+                mades = [made_of(p[name].members[n].made) if name in p else None for p in self.merged.present]
                 text, behind = self._making(mades, attribute, member.owner)
                 stem, _, rest = attribute.partition(".")
                 if rest:
@@ -187,7 +185,9 @@ class _Class:
                         lines.append(("", f"\x00{stem}"))
                     lists[stem].append((rest, text))
                 elif text.startswith("torch.tensor("):
-                    lines.append((self.flags[name], f'self.register_buffer("{attribute}", {text}, persistent=False)'))
+                    lines.append(
+                        (self.flags[name], f'self.register_buffer("{attribute}", {text}, persistent=False)')
+                    )
                 else:
                     lines.append((self.flags[name], f"self.{attribute} = {text}"))
                 lines += [(self.flags[name], line) for line in behind]
@@ -234,9 +234,7 @@ class _Class:
             return "self." + re.sub(r"\.(\d+)", r"[\1]", attribute).replace("].", "].")
         if (name, number) not in self.numbers:
             constant = piece.constants[number]
-            values = [
-                p[name].constants[number].value if name in p else ABSENT for p in self.merged.present
-            ]
+            values = [p[name].constants[number].value if name in p else ABSENT for p in self.merged.present]
             text = self.arguments.text(values, constant.role, f"{name}")
             if re.fullmatch(r"[a-z_]\w*", text) and text not in ("None", "True", "False"):
                 self.kept[text] = text
@@ -295,7 +293,9 @@ def _class(name: str, cluster: list[Body]) -> Written:
     kept = [("", f"self.{attribute} = {text}") for attribute, text in this.kept.items()]
     everything = [*kept, *made, *(("", line) for line in parameters)]
     used = [argument for argument in this.arguments.source if argument.kept]
-    arguments = sorted([*used, *this.arguments.made], key=lambda a: (a.default is not None, not a.name.endswith("channels")))
+    arguments = sorted(
+        [*used, *this.arguments.made], key=lambda a: (a.default is not None, not a.name.endswith("channels"))
+    )
     for n, body in enumerate(cluster):
         values = {
             argument.name: argument.values[n]
@@ -319,7 +319,9 @@ def _parameters(this: _Class) -> list[str]:
         shapes = [tuple(own[name].arguments["shape"]) for own in known if name in own]
         ranks = len(shapes[0])
         parts = [
-            this.arguments.text([shape[axis] for shape in shapes], "channels" if axis == ranks - 1 else "size", name)
+            this.arguments.text(
+                [shape[axis] for shape in shapes], "channels" if axis == ranks - 1 else "size", name
+            )
             for axis in range(ranks)
         ]
         lines += parameter(name, known[0][name], ", ".join(parts) if ranks else "()")

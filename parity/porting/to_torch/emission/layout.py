@@ -25,11 +25,8 @@ def _broken(text: str, indent: int) -> list[str] | None:
     if len(" " * indent + head) > WIDTH or len(tail) > 40:
         return _wrapped(text, indent)
     parts = parted(inner)
-    if len(parts) == 1 and "=" not in parts[0].split("(")[0] and " for " in parts[0]:
-        return None
     body = " " * (indent + 4) + inner.rstrip(",").strip()
-    starred = any(part.startswith("*") for part in parts)
-    if len(body) <= WIDTH and not starred and not (text[open_] == "[" or inner.rstrip().endswith(",")):
+    if len(body) <= WIDTH and not inner.rstrip().endswith(","):
         return [" " * indent + head, body, " " * indent + tail]
     lines = [" " * indent + head]
     for part in parts:

@@ -170,7 +170,8 @@ class Lines:
             if self._free(text):
                 return text
         users = self.left.get((name, 0), [])
-        kinds = {self.merged.piece(user).kind for user in users if user.strip("=") in self.merged.order}
+        users = [user.strip("=") for user in users if user.strip("=") in self.merged.order]
+        kinds = {self.merged.piece(user).kind for user in users}
         if kinds and kinds <= {"Add"} and len(users) == 1:
             return self._unused("shortcut")
         if kinds == {"Multiply"} and len(users) == 1:
@@ -182,7 +183,11 @@ class Lines:
         """The name of what an optional part gives: that of what stands in for it, under a new name where it lives on."""
         text = self.text[ref]
         behind = [user for user in self.left[ref] if not user.startswith("=")]
-        if text.isidentifier() and not behind and len({r for r in self.text if self.text[r] == text and self._alive(r)} - {ref}) == 0:
+        if (
+            text.isidentifier()
+            and not behind
+            and len({r for r in self.text if self.text[r] == text and self._alive(r)} - {ref}) == 0
+        ):
             self._done(name, ref)
             return text
         new = self._unused("shortcut")
@@ -202,7 +207,9 @@ class Lines:
         return bool(self.left.get(ref))
 
     def _free(self, text: str) -> bool:
-        return not any(self.text[ref] == text and self._alive(ref) for ref in self.text) and not self._read(text)
+        return not any(self.text[ref] == text and self._alive(ref) for ref in self.text) and not self._read(
+            text
+        )
 
     def _read(self, text: str) -> bool:
         """Whether an expression that is not written down yet reads the name."""
@@ -215,7 +222,9 @@ class Lines:
 
     def _unused(self, stem: str) -> str:
         taken = {self.text[ref] for ref in self.text if self._alive(ref)}
-        taken |= {name for name, _ in self.merged.bodies[0].inputs if any(self._alive(("", n)) for n in range(9))}
+        taken |= {
+            name for name, _ in self.merged.bodies[0].inputs if any(self._alive(("", n)) for n in range(9))
+        }
         name, number = stem, 2
         while name in taken or not self._free(name):
             name, number = f"{stem}{number}", number + 1
@@ -259,7 +268,11 @@ def _short_cut_first(merged: Merged) -> tuple[list[str], set[str]]:
         (one, from_one), (two, from_two) = paths
         if not one or not two or from_one != from_two:
             continue
-        short = min(one, two, key=len) if len(one) != len(two) else (one if order.index(one[-1]) < order.index(two[-1]) else two)
+        short = (
+            min(one, two, key=len)
+            if len(one) != len(two)
+            else (one if order.index(one[-1]) < order.index(two[-1]) else two)
+        )
         main = two if short is one else one
         moved = [step for step in order if step in short]
         order = [step for step in order if step not in short]

@@ -59,7 +59,9 @@ def without_unused(body: Body) -> None:
     while True:
         wanted = {key for piece in body.pieces for key in piece.inputs} | set(body.returned)
         kept = [
-            piece for piece in body.pieces if piece.stub or piece.members or any(key in wanted for key in piece.outputs)
+            piece
+            for piece in body.pieces
+            if piece.stub or piece.members or any(key in wanted for key in piece.outputs)
         ]
         if len(kept) == len(body.pieces):
             return
@@ -164,7 +166,10 @@ def _wired(found: Merged) -> bool:
         count = len(found.piece(name).inputs)
         found.takes[name] = []
         for j in range(count):
-            actual = [home.get(p[name].inputs[j]) if name in p else None for home, p in zip(homes, found.present, strict=True)]
+            actual = [
+                home.get(p[name].inputs[j]) if name in p else None
+                for home, p in zip(homes, found.present, strict=True)
+            ]
             if any(ref is None and name in p for ref, p in zip(actual, found.present, strict=True)):
                 return False
             ref = agreed(actual)

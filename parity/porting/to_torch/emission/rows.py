@@ -55,7 +55,9 @@ def _modules(piece: Piece) -> list[Made] | None:
     while True:
         if text in ("\x01i0\x01", "\x01a0\x01"):
             return found[::-1]
-        call = re.fullmatch(r"([\w.]+|\x01m\d\x01)\((\x01[ia]0\x01|.*\))((?:, [^()]+|, \w+=\([^()]*\)|, \([^()]*\))*)\)", text)
+        call = re.fullmatch(
+            r"([\w.]+|\x01m\d\x01)\((\x01[ia]0\x01|.*\))((?:, [^()]+|, \w+=\([^()]*\)|, \([^()]*\))*)\)", text
+        )
         flat = re.fullmatch(r"(.*)\.flatten\(1\)", text)
         cut = re.fullmatch(r"(.*)\.unflatten\(1, (\([\d, ]+\))\)", text)
         if cut is not None:
@@ -78,7 +80,9 @@ def _modules(piece: Piece) -> list[Made] | None:
             for n, part in enumerate(values):
                 key, _, value = part.rpartition("=")
                 arguments[key or f"_{n}"] = _Text(value)
-            found.append(Made(MODULES[name], arguments, tuple(key for key in arguments if key.startswith("_"))))
+            found.append(
+                Made(MODULES[name], arguments, tuple(key for key in arguments if key.startswith("_")))
+            )
         else:
             return None
 

@@ -25,7 +25,9 @@ def inner_bodies(body: Body) -> list[Body]:
 def in_stages(body: Body) -> None:
     """Put blocks that run behind one another into rows: conv2_block1 to conv2_block3 are the row conv2."""
     used = Counter(key for piece in body.pieces for key in piece.inputs) + Counter(body.returned)
-    calls = Counter(id(member.owner) for piece in body.pieces for member in piece.members if member.owner is not None)
+    calls = Counter(
+        id(member.owner) for piece in body.pieces for member in piece.members if member.owner is not None
+    )
     runs: list[list[Piece]] = []
     for piece in body.pieces:
         last = runs[-1] if runs else []
@@ -40,7 +42,9 @@ def in_stages(body: Body) -> None:
     body.pieces = [
         _row(run) if len(run) > 1 and names[stage(run[0])] == 1 and stage(run[0]) not in taken else piece
         for run in runs
-        for piece in (run[:1] if len(run) > 1 and names[stage(run[0])] == 1 and stage(run[0]) not in taken else run)
+        for piece in (
+            run[:1] if len(run) > 1 and names[stage(run[0])] == 1 and stage(run[0]) not in taken else run
+        )
     ]
 
 
@@ -60,7 +64,11 @@ def stage(piece: Piece) -> str:
     stem = re.sub(r"_?(block|layer|unit|cell)?_?\d*[a-z]?$", "", piece.name)
     if re.search(r"\d", stem):
         return stem
-    return re.sub(r"_?\d+[a-z]?$", "", piece.name).strip("_") + "s" if re.search(r"\d", piece.name) else piece.name
+    return (
+        re.sub(r"_?\d+[a-z]?$", "", piece.name).strip("_") + "s"
+        if re.search(r"\d", piece.name)
+        else piece.name
+    )
 
 
 def _row(run: list[Piece]) -> Piece:
@@ -84,7 +92,12 @@ def padded_convolutions(body: Body) -> None:
             continue
         amount = _alike(pad.constants[0].value) if pad.constants else None
         convolution = re.fullmatch(r"nn\.Conv\dd", made.kind) is not None
-        if amount is None or used[pad.outputs[0]] != 1 or not convolution or made.arguments.get("padding") != 0:
+        if (
+            amount is None
+            or used[pad.outputs[0]] != 1
+            or not convolution
+            or made.arguments.get("padding") != 0
+        ):
             continue
         made.arguments["padding"] = amount
         piece.inputs = list(pad.inputs)

@@ -39,7 +39,12 @@ def _kind(key: str) -> str:
 def numbered(names: list[str]) -> dict[str, list[Key]]:
     """The keys of every name; expanded_conv_project goes with expanded_conv_1_project, as number 0."""
     found = {name: list(keys(name)) for name in names}
-    stems = {key.rsplit("_", 1)[0] for all_ in found.values() for kind, key in all_ if re.fullmatch(r"[a-z]+(_[a-z]+)*_#", kind)}
+    stems = {
+        key.rsplit("_", 1)[0]
+        for all_ in found.values()
+        for kind, key in all_
+        if re.fullmatch(r"[a-z]+(_[a-z]+)*_#", kind)
+    }
     for name in names:
         for stem in stems:
             rest = name.removeprefix(f"{stem}_")
@@ -82,7 +87,9 @@ def _title(kind: str) -> str:
 
 
 def _is_activation(step: Any) -> bool:
-    return any(kind in ("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Relu") for kind in kinds(step.operation))
+    return any(
+        kind in ("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Relu") for kind in kinds(step.operation)
+    )
 
 
 def _runs(members: list[Any], steps: list[Any]) -> list[list[Any]]:
@@ -134,7 +141,7 @@ def adopted(members: list[Any], steps: list[Any], outputs: list[Any], taken: set
             given = [id(t) for t in tensors_out(step)]
             within = all(users[key] and all(id(user) in inside for user in users[key]) for key in given)
             within = within and not any(key in ends for key in given)
-            within = within and bool(taken_in) and all(key in made or key in entries for key in taken_in)
+            within = within and bool(taken_in)
             follows = any(key in made and len(users[key]) == 1 and key not in ends for key in taken_in)
             follows = follows and (len(set(taken_in)) > 1 or _is_activation(step))
             seen: list[Any] = []

@@ -28,7 +28,12 @@ def chains(steps: list[Any], outputs: list[Any]) -> list[Group]:
 
     def follower(step: Any, names: tuple[str, ...]) -> Any:
         next_ = users[id(step.outputs)]
-        fits = len(next_) == 1 and automatic(next_[0]) and _is(next_[0], names) and len(tensors_in(next_[0])) == 1
+        fits = (
+            len(next_) == 1
+            and automatic(next_[0])
+            and _is(next_[0], names)
+            and len(tensors_in(next_[0])) == 1
+        )
         return next_[0] if fits and all(step.outputs is not tensor for tensor in outputs) else None
 
     found = []

@@ -51,7 +51,10 @@ class Group:
         """The entries with names."""
         if len(self.entries) == 1:
             return [("x", self.entries[0])]
-        return [("x" if n == 0 else f"skip{n if len(self.entries) > 2 else ''}", t) for n, t in enumerate(self.entries)]
+        return [
+            ("x" if n == 0 else f"skip{n if len(self.entries) > 2 else ''}", t)
+            for n, t in enumerate(self.entries)
+        ]
 
 
 @dataclass(eq=False)
@@ -108,7 +111,9 @@ def bounds(members: list[Any], steps: list[Any], outputs: list[Any]) -> tuple[li
                 return None
         elif taken & (made | tainted):
             tainted |= {id(tensor) for tensor in tensors_out(step)}
-    wanted = {id(t) for step in steps if id(step) not in inside for t in tensors_in(step)} | {id(t) for t in outputs}
+    wanted = {id(t) for step in steps if id(step) not in inside for t in tensors_in(step)} | {
+        id(t) for t in outputs
+    }
     exits = [tensor for step in members for tensor in tensors_out(step) if id(tensor) in wanted]
     return list(entries.values()), exits
 
@@ -123,7 +128,9 @@ def collapsed(steps: list[Any], groups: list[Group]) -> list[Any]:
         if group is None:
             found.append(step)
         elif id(group) not in made:
-            made[id(group)] = GroupStep(Named(identifier(group.key)), group, tuple(group.entries), group.outputs)
+            made[id(group)] = GroupStep(
+                Named(identifier(group.key)), group, tuple(group.entries), group.outputs
+            )
             found.append(made[id(group)])
     return ordered(found)
 

@@ -33,7 +33,7 @@ def grouped(scope: Any, inner: bool = False) -> None:
         if len(runs) >= 4:
             scope.steps = collapsed(scope.steps, runs)
             _shorten(runs)
-        parts = segments(scope.steps, outputs)
+        parts = segments(scope.steps, outputs) if not found else []
         if _worth(parts):
             scope.steps = collapsed(scope.steps, parts)
             _shorten(parts)
@@ -70,7 +70,9 @@ def _signature(group: Group) -> tuple[tuple[str, str], ...]:
     names = []
     for step in group.steps:
         short = short_name(step, group)
-        names.append((short if is_layer(step.operation) else re.sub(r"\d+$", "", short), kinds(step.operation)[0]))
+        names.append(
+            (short if is_layer(step.operation) else re.sub(r"\d+$", "", short), kinds(step.operation)[0])
+        )
     return tuple(names)
 
 
@@ -80,7 +82,11 @@ def _best(by_kind: dict[str, list[Group]], inner: bool) -> list[Group]:
     most = 0
     for groups in by_kind.values():
         kept = [group for group in groups if len(group.steps) >= (4 if inner else 3)]
-        kept = [group for group in kept if any(is_layer(step.operation) and step.operation.weights for step in group.steps)]
+        kept = [
+            group
+            for group in kept
+            if any(is_layer(step.operation) and step.operation.weights for step in group.steps)
+        ]
         if len(kept) < (3 if inner else 2):
             continue
         covered = sum(len(group.steps) for group in kept)

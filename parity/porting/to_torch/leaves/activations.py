@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from parity.porting.to_torch.axes import Axes
-from parity.porting.to_torch.use import Refused, Use, literal
 from parity.porting.to_torch.piece import Name
+from parity.porting.to_torch.use import Refused, Use, literal
 
 FUNCTIONS = {
     "relu": "F.relu", "relu6": "F.relu6", "sigmoid": "torch.sigmoid", "tanh": "torch.tanh", "silu": "F.silu",

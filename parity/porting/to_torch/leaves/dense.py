@@ -31,7 +31,9 @@ def einsum_dense(use: Use) -> None:
     layer, rank = use.layer, len(use.step.outputs.shape)
     shape = tuple(int(n) for n in layer.kernel.shape)
     bias = None if layer.bias is None else tuple(int(n) for n in layer.bias.shape)
-    made = use.module("EinsumDense", ("equation", "shape"), equation=layer.equation, shape=shape, bias_shape=bias)
+    made = use.module(
+        "EinsumDense", ("equation", "shape"), equation=layer.equation, shape=shape, bias_shape=bias
+    )
     axes = plain(rank)
     use.give(use.activated(f"{made}({use.plainly(use.x)})", layer.activation, axes), axes)
 
@@ -55,7 +57,9 @@ def batch_norm(use: Use) -> None:
     if rank == 2:
         axes = use.axes(use.x)
     else:
-        axes = images(rank) if axis == rank - 1 else Axes((0, axis, *(n for n in range(1, rank) if n != axis)))
+        axes = (
+            images(rank) if axis == rank - 1 else Axes((0, axis, *(n for n in range(1, rank) if n != axis)))
+        )
     dimensions = {2: 1, 3: 1, 4: 2, 5: 3}.get(rank)
     if dimensions is None:
         raise Refused(f"a BatchNormalization of rank {rank}")
@@ -63,7 +67,9 @@ def batch_norm(use: Use) -> None:
     settings["affine"] = bool(layer.scale or layer.center)
     if layer.scale != layer.center:
         settings["frozen"] = "weight" if layer.center else "bias"
-    made = use.module(f"nn.BatchNorm{dimensions}d", ("num_features",), num_features=int(use.x.shape[axis]), **settings)
+    made = use.module(
+        f"nn.BatchNorm{dimensions}d", ("num_features",), num_features=int(use.x.shape[axis]), **settings
+    )
     use.give(f"{made}({use.take(use.x, axes)})", axes)
     if id(use.x) in use.body.vectors:
         use.body.vectors.add(id(use.step.outputs))
@@ -79,7 +85,9 @@ def layer_norm(use: Use) -> None:
     sizes = tuple(int(use.x.shape[axis]) for axis in along)
     shape: Any = sizes[0] if len(sizes) == 1 else sizes
     if "RMSNormalization" in kinds(layer) or getattr(layer, "rms_scaling", False):
-        made = use.module("nn.RMSNorm", ("normalized_shape",), normalized_shape=shape, eps=float(layer.epsilon))
+        made = use.module(
+            "nn.RMSNorm", ("normalized_shape",), normalized_shape=shape, eps=float(layer.epsilon)
+        )
     else:
         settings: dict[str, Any] = {"eps": float(layer.epsilon)}
         if not layer.scale and not layer.center:
@@ -147,7 +155,9 @@ def noise(use: Use) -> None:
     if name == "AlphaDropout":
         made = use.module("nn.AlphaDropout", ("p",), p=float(use.layer.rate), sources={"p": "rate"})
     elif name == "GaussianNoise":
-        made = use.module("GaussianNoise", ("stddev",), stddev=float(use.layer.stddev), sources={"stddev": "stddev"})
+        made = use.module(
+            "GaussianNoise", ("stddev",), stddev=float(use.layer.stddev), sources={"stddev": "stddev"}
+        )
     else:
         made = use.module("GaussianDropout", ("rate",), rate=float(use.layer.rate), sources={"rate": "rate"})
     use.give(f"{made}({use.take(use.x)})", axes)

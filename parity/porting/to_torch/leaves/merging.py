@@ -32,7 +32,9 @@ def _operand(use: Use, value: Any, axes: Axes, atom: bool) -> str:
         return use.take(value, axes, atom)
     if rank == 1 and not axes.same and not axes.flat:  # one number for each channel
         behind = axes.rank - 1 - axes.torch(axes.rank - 1)
-        return f"{use.plainly(value, atom=True)}[:{', None' * behind}]" if behind else use.plainly(value, atom)
+        return (
+            f"{use.plainly(value, atom=True)}[:{', None' * behind}]" if behind else use.plainly(value, atom)
+        )
     return use.plainly(value, atom)
 
 

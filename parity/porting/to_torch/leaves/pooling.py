@@ -28,7 +28,9 @@ def pooling(use: Use) -> None:
         return use.give(f"F.max_pool{rank}d({text}, {numbers}, padding={padding})", axes)
     if kind == "avg" and all(step == 1 and n % 2 for n, step in zip(size, stride, strict=True)):
         padding = literal(short(tuple(n // 2 for n in size)))
-        return use.give(f"F.avg_pool{rank}d({text}, {numbers}, padding={padding}, count_include_pad=False)", axes)
+        return use.give(
+            f"F.avg_pool{rank}d({text}, {numbers}, padding={padding}, count_include_pad=False)", axes
+        )
     return use.give(f"{use.helper(f'{kind}_pool{rank}d_same')}({text}, {numbers})", axes)
 
 

@@ -21,7 +21,10 @@ def _arguments(use: Use, layer: Any) -> dict[str, Any]:
     if not kind:
         raise Refused(f"the recurrent layer {type(layer).__name__} has no counterpart in torch")
     activation, gate = DEFAULTS[kind]
-    used = getattr(layer.activation, "__name__", ""), getattr(getattr(layer, "recurrent_activation", None), "__name__", None)
+    used = (
+        getattr(layer.activation, "__name__", ""),
+        getattr(getattr(layer, "recurrent_activation", None), "__name__", None),
+    )
     if used != (activation, gate) and not (kind == "SimpleRNN" and used[0] == "relu"):
         raise Refused(f"torch's {kind} has tanh and sigmoid; the layer has {used[0]} and {used[1]}")
     if layer.dropout or layer.recurrent_dropout:
@@ -30,7 +33,7 @@ def _arguments(use: Use, layer: Any) -> dict[str, Any]:
         raise Refused("a GRU with reset_after=False: torch resets behind the product")
     if use.kwargs.get("mask") is not None:
         raise Refused("a mask in a recurrent layer")
-    if getattr(layer, "stateful", False) or layer.unroll and False:
+    if getattr(layer, "stateful", False) or (layer.unroll and False):
         raise Refused("a stateful recurrent layer")
     found: dict[str, Any] = {"input_size": int(use.x.shape[-1]), "hidden_size": int(layer.units)}
     if kind == "SimpleRNN" and used[0] == "relu":
@@ -151,8 +154,16 @@ def conv_lstm(use: Use) -> None:
     layer = use.layer
     rank = len(use.x.shape)
     gates = getattr(layer.activation, "__name__", ""), getattr(layer.recurrent_activation, "__name__", "")
-    plain_settings = layer.strides == (1, 1) and layer.dilation_rate == (1, 1) and layer.padding in ("same", "valid")
-    if gates != ("tanh", "sigmoid") or not plain_settings or layer.return_state or layer.dropout or layer.recurrent_dropout:
+    plain_settings = (
+        layer.strides == (1, 1) and layer.dilation_rate == (1, 1) and layer.padding in ("same", "valid")
+    )
+    if (
+        gates != ("tanh", "sigmoid")
+        or not plain_settings
+        or layer.return_state
+        or layer.dropout
+        or layer.recurrent_dropout
+    ):
         raise Refused(f"a ConvLSTM2D with the activations {gates}, strides, dilation, state or dropout")
     made = use.module(
         "ConvLSTM2d", ("in_channels", "out_channels", "kernel_size"), in_channels=int(use.x.shape[-1]),

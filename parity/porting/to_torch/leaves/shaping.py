@@ -20,7 +20,9 @@ def groups(before: Sequence[int], after: Sequence[int]) -> list[Group]:
         left, right = [i] if i < len(before) else [], [j] if j < len(after) else []
         i, j = i + len(left), j + len(right)
         while prod(before[k] for k in left) != prod(after[k] for k in right):
-            if (prod(before[k] for k in left) < prod(after[k] for k in right) and i < len(before)) or j >= len(after):
+            if (
+                prod(before[k] for k in left) < prod(after[k] for k in right) and i < len(before)
+            ) or j >= len(after):
                 left.append(i)
                 i += 1
             else:
@@ -74,7 +76,9 @@ def _text(use: Use, tensor: Any, axes: Axes, in_torch: list[Group], sizes: Seque
     shape = [(axis, sizes[axis]) for _, right in in_torch for axis in right]
     texts = [use.size(size) for _, size in shape]
     if shape and shape[0][0] == 0 and int(shape[0][1]) == int(tensor.shape[0]):
-        texts[0] = "-1" if not any(getattr(size, "pair", None) for _, size in shape[1:]) else f"{text}.shape[0]"
+        texts[0] = (
+            "-1" if not any(getattr(size, "pair", None) for _, size in shape[1:]) else f"{text}.shape[0]"
+        )
     return f"{text}.reshape({', '.join(texts)})"
 
 

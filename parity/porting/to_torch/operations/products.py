@@ -124,7 +124,11 @@ def pooled(kind: str) -> Callable[[Use], None]:
         stride = use.get("strides") or size
         stride = (stride,) * rank if isinstance(stride, int) else tuple(stride)
         numbers = literal(short(size)) + (f", {literal(short(stride))}" if stride != size else "")
-        function = f"F.{kind}_pool{rank}d" if use.get("padding") == "valid" else use.helper(f"{kind}_pool{rank}d_same")
+        function = (
+            f"F.{kind}_pool{rank}d"
+            if use.get("padding") == "valid"
+            else use.helper(f"{kind}_pool{rank}d_same")
+        )
         use.give(f"{function}({use.as_images(use.x)}, {numbers})", images(rank + 2))
 
     return rule
@@ -132,7 +136,9 @@ def pooled(kind: str) -> Callable[[Use], None]:
 
 def attended(use: Use) -> None:
     """dot_product_attention over (N, T, heads, features)."""
-    query, key, value = use.args[:3] if len(use.args) >= 3 else [use.kwargs[n] for n in ("query", "key", "value")]
+    query, key, value = (
+        use.args[:3] if len(use.args) >= 3 else [use.kwargs[n] for n in ("query", "key", "value")]
+    )
     names = ("bias", "mask")
     given = dict(zip(names, use.args[3:], strict=False)) | {k: v for k, v in use.kwargs.items() if k in names}
     if given.get("bias") is not None:
@@ -162,7 +168,9 @@ def made(use: Use) -> None:
     rank = len(use.step.outputs.shape)
     if name in ("ones", "zeros"):
         kind = "" if dtype.startswith("float") else f", dtype=torch.{dtype}"
-        return use.give(f"torch.{name}({sizes}{kind}{where})" if rank else f"torch.{name}(()){where}", plain(rank))
+        return use.give(
+            f"torch.{name}({sizes}{kind}{where})" if rank else f"torch.{name}(()){where}", plain(rank)
+        )
     if name == "eye":
         return use.give(f"torch.eye({sizes}{where})", plain(rank))
     raise Refused(f"a tensor made by keras.ops.{name}")

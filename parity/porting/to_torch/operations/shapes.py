@@ -57,7 +57,11 @@ def squeezed(use: Use) -> None:
     """squeeze."""
     axes, rank = use.axes(use.x), len(use.x.shape)
     asked = use.get("axis")
-    gone = [n for n in range(rank) if use.x.shape[n] == 1] if asked is None else [n % rank for n in flat([asked])]
+    gone = (
+        [n for n in range(rank) if use.x.shape[n] == 1]
+        if asked is None
+        else [n % rank for n in flat([asked])]
+    )
     text = use.take(use.x, atom=True)
     for axis in sorted((axes.torch(n) for n in gone), reverse=True):
         text = f"{text}.squeeze({axis})"
