@@ -14,6 +14,7 @@ class Sized(int):
     pair: tuple[int, int]
 
     def __new__(cls, one: int, two: int) -> Sized:
+        """The number in both records."""
         made = super().__new__(cls, one)
         made.pair = (one, two)
         return made

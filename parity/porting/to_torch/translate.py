@@ -12,7 +12,7 @@ from parity.porting.to_torch.naming import identifier, snake
 from parity.porting.to_torch.operations.table import RULES as OPERATIONS
 from parity.porting.to_torch.piece import Body, Made, Piece, hole
 from parity.porting.to_torch.sized import formula
-from parity.porting.to_torch.use import Refused, Use, flat
+from parity.porting.to_torch.use import RefusedError, Use, flat
 from parity.porting.to_torch.values import is_layer, is_tensor, is_variable, kinds
 from parity.porting.written import Unwritten
 
@@ -63,7 +63,7 @@ class Translation:
             found = formula(pair, self.layout(tensor).shape(self.sizes(tensor)))  # type: ignore[arg-type]
             if found is not None:
                 return found.format(use.take(tensor, atom=True))
-        raise Refused(f"a size that is {pair[0]} once and {pair[1]} once follows from no shape at hand")
+        raise RefusedError(f"a size that is {pair[0]} once and {pair[1]} once follows from no shape at hand")
 
     def device(self, use: Use) -> str:
         """The text of the device that new tensors go to."""
@@ -125,7 +125,7 @@ class Translation:
                 self._child(use, step)
             else:
                 self._leaf(use)
-        except Refused as reason:
+        except RefusedError as reason:
             self._stub(use, str(reason), outputs)
         for value, axes in zip(outputs, use.layouts, strict=False):
             if id(value) in use.piece.inputs and not use.piece.alias:
@@ -146,7 +146,7 @@ class Translation:
                 use.piece.kind = kind
                 return table[kind](use)
         what = "layer" if is_layer(use.layer) else "operation"
-        raise Refused(f"there is no rule for the {what} {kinds(use.layer)[0]}")
+        raise RefusedError(f"there is no rule for the {what} {kinds(use.layer)[0]}")
 
     def _stub(self, use: Use, reason: str, outputs: list[Any]) -> None:
         step = use.step
@@ -242,7 +242,7 @@ class Translation:
             if found is not None:
                 indexed = re.sub(r"[.]([0-9]+)", r"[\1]", path)
                 return f"self.{indexed}.{found[0]}", found[1]
-        raise Refused(f"the weight {variable.path} belongs to no layer at hand")
+        raise RefusedError(f"the weight {variable.path} belongs to no layer at hand")
 
     def _inside(self, owner: Any) -> list[tuple[str, Any]]:
         by_id = {id(layer): layer for layer in (owner._flatten_layers() if owner is not None else ())}
@@ -263,7 +263,8 @@ class _Ends:
     """The end of a scope, as if it were a step that takes what is returned."""
 
     def __init__(self, outputs: Any) -> None:
-        self.operation, self.args, self.kwargs, self.outputs = object(), (outputs,), {}, None
+        self.operation, self.args, self.outputs = object(), (outputs,), None
+        self.kwargs: dict[str, Any] = {}
 
 
 def _first(variable: Any) -> str:

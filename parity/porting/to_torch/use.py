@@ -10,7 +10,7 @@ from parity.porting.to_torch.piece import Constant, Made, Member, Name, Piece, h
 from parity.porting.to_torch.values import is_layer, is_tensor, kinds
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A step that has no counterpart: the reason, as a sentence."""
 
 

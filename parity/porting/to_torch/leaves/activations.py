@@ -6,7 +6,7 @@ from typing import Any
 
 from parity.porting.to_torch.axes import Axes
 from parity.porting.to_torch.piece import Name
-from parity.porting.to_torch.use import Refused, Use, literal
+from parity.porting.to_torch.use import RefusedError, Use, literal
 
 FUNCTIONS = {
     "relu": "F.relu", "relu6": "F.relu6", "sigmoid": "torch.sigmoid", "tanh": "torch.tanh", "silu": "F.silu",
@@ -30,9 +30,9 @@ def applied(use: Use, text: str, activation: Any, axes: Axes) -> str:
     if name == "partial":
         name = getattr(activation.func, "__name__", "")
     if name in ("ReLU", "LeakyReLU", "ELU", "Softmax", "PReLU", "Activation"):
-        raise Refused(f"the layer {name} stands as an activation inside another layer")
+        raise RefusedError(f"the layer {name} stands as an activation inside another layer")
     if name not in FUNCTIONS or settings:
-        raise Refused(f"the activation {name} has no counterpart in torch")
+        raise RefusedError(f"the activation {name} has no counterpart in torch")
     if name == "leaky_relu":
         return f"F.leaky_relu({text}, 0.2)"
     return f"{use.constant('activation', Name(FUNCTIONS[name]))}({text})"
@@ -52,7 +52,7 @@ def relu(use: Use) -> None:
     slope, bound = float(use.get("negative_slope") or 0), use.get("max_value")
     threshold = float(use.get("threshold") or 0)
     if threshold:
-        raise Refused("a ReLU with a threshold has no counterpart in torch")
+        raise RefusedError("a ReLU with a threshold has no counterpart in torch")
     if bound is not None and slope:
         return use.give(f"F.leaky_relu({text}, {literal(slope)}).clamp(max={literal(float(bound))})", axes)
     if bound is None:
@@ -79,12 +79,12 @@ def softmax(use: Use) -> None:
     """The layer Softmax, over one axis or several."""
     axes, text, along = use.axes(use.x), use.take(use.x), use.get("axis", -1)
     if len(use.tensors) > 1 or use.kwargs.get("mask") is not None:
-        raise Refused("a softmax with a mask has no counterpart yet")
+        raise RefusedError("a softmax with a mask has no counterpart yet")
     if isinstance(along, int):
         return use.give(f"F.softmax({text}, dim={axes.torch(along)})", axes)
     dims = sorted(axes.torch(axis % axes.rank) for axis in along)
     if dims != list(range(dims[0], dims[-1] + 1)):
-        raise Refused("a softmax over axes that are apart in torch has no counterpart")
+        raise RefusedError("a softmax over axes that are apart in torch has no counterpart")
     text = use.take(use.x, atom=True)
     return use.give(f"{text}.flatten({dims[0]}, {dims[-1]}).softmax({dims[0]}).view_as({text})", axes)
 
@@ -93,7 +93,7 @@ def prelu(use: Use) -> None:
     """The layer PReLU: one slope for each channel, or slopes at every place."""
     axes, shape = use.axes(use.x), tuple(use.layer.alpha.shape)
     if any(size != 1 for size in shape[:-1]):
-        raise Refused("a PReLU with a slope at every place has no counterpart in torch")
+        raise RefusedError("a PReLU with a slope at every place has no counterpart in torch")
     text = use.as_images(use.x) if axes.rank > 2 else use.plainly(use.x)
     from parity.porting.to_torch.axes import images
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parity.porting.to_torch.axes import images
-from parity.porting.to_torch.use import Refused, Use
+from parity.porting.to_torch.use import RefusedError, Use
 from parity.porting.to_torch.values import short
 
 POSITIONAL = ("in_channels", "out_channels", "kernel_size")
@@ -18,7 +18,7 @@ SOURCES = {
 def checked(use: Use) -> tuple[int, int]:
     """The number of spatial axes and of input channels."""
     if use.get("data_format") == "channels_first":
-        raise Refused("the layer computes channels first")
+        raise RefusedError("the layer computes channels first")
     rank = len(use.x.shape) - 2
     return rank, int(use.x.shape[-1])
 
@@ -29,7 +29,7 @@ def settings(layer: Any, rank: int, kernel: tuple[int, ...]) -> tuple[str, dict[
     found: dict[str, Any] = {"stride": short(strides), "padding": 0, "dilation": short(dilation)}
     if layer.padding != "same" or all(size == 1 for size in kernel):
         if layer.padding == "causal":
-            raise Refused("causal padding")
+            raise RefusedError("causal padding")
         return "", found
     if all(step == 1 for step in strides):
         reach = [(size - 1) * spread for size, spread in zip(kernel, dilation, strict=True)]
@@ -94,7 +94,7 @@ def transposed(use: Use) -> None:
     layer, axes = use.layer, images(len(use.x.shape))
     kernel, strides = tuple(layer.kernel_size), tuple(layer.strides)
     if layer.output_padding is not None or any(spread != 1 for spread in layer.dilation_rate):
-        raise Refused("a transposed convolution with output_padding or dilation")
+        raise RefusedError("a transposed convolution with output_padding or dilation")
     gaps = [size - step for size, step in zip(kernel, strides, strict=True)]
     kind, found = f"nn.ConvTranspose{rank}d", {"stride": short(strides), "padding": 0, "output_padding": 0}
     if layer.padding == "same":

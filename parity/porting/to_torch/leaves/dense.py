@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parity.porting.to_torch.axes import Axes, images, plain
-from parity.porting.to_torch.use import Refused, Use
+from parity.porting.to_torch.use import RefusedError, Use
 from parity.porting.to_torch.values import kinds
 
 
@@ -16,7 +16,7 @@ def dense(use: Use) -> None:
     before = use.axes(use.x)
     text = use.take(use.x) if before.flat else use.plainly(use.x)
     if layer.kernel is not None and getattr(layer, "lora_rank", None):
-        raise Refused("a dense layer with LoRA")
+        raise RefusedError("a dense layer with LoRA")
     made = use.module(
         "nn.Linear", ("in_features", "out_features"), in_features=int(use.x.shape[-1]), out_features=int(layer.units),
         bias=bool(layer.use_bias), sources={"out_features": "units", "bias": "use_bias"},
@@ -53,7 +53,7 @@ def batch_norm(use: Use) -> None:
     layer, rank = use.layer, len(use.x.shape)
     axis = layer.axis % rank
     if use.kwargs.get("mask") is not None:
-        raise Refused("a BatchNormalization with a mask")
+        raise RefusedError("a BatchNormalization with a mask")
     if rank == 2:
         axes = use.axes(use.x)
     else:
@@ -62,7 +62,7 @@ def batch_norm(use: Use) -> None:
         )
     dimensions = {2: 1, 3: 1, 4: 2, 5: 3}.get(rank)
     if dimensions is None:
-        raise Refused(f"a BatchNormalization of rank {rank}")
+        raise RefusedError(f"a BatchNormalization of rank {rank}")
     settings: dict[str, Any] = {"eps": float(layer.epsilon), "momentum": round(1 - float(layer.momentum), 12)}
     settings["affine"] = bool(layer.scale or layer.center)
     if layer.scale != layer.center:
@@ -81,7 +81,7 @@ def layer_norm(use: Use) -> None:
     along = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     along = sorted(axis % rank for axis in along)
     if along != list(range(along[0], rank)):
-        raise Refused("a normalisation over axes that are not the last ones")
+        raise RefusedError("a normalisation over axes that are not the last ones")
     sizes = tuple(int(use.x.shape[axis]) for axis in along)
     shape: Any = sizes[0] if len(sizes) == 1 else sizes
     if "RMSNormalization" in kinds(layer) or getattr(layer, "rms_scaling", False):
@@ -104,7 +104,7 @@ def group_norm(use: Use) -> None:
     """GroupNormalization of channels."""
     layer, rank = use.layer, len(use.x.shape)
     if layer.axis % rank != rank - 1:
-        raise Refused("a GroupNormalization along an axis that is not the last one")
+        raise RefusedError("a GroupNormalization along an axis that is not the last one")
     channels = int(use.x.shape[-1])
     groups = channels if layer.groups == -1 else int(layer.groups)
     settings: dict[str, Any] = {"eps": float(layer.epsilon), "affine": bool(layer.scale or layer.center)}
@@ -136,7 +136,7 @@ def dropout(use: Use) -> None:
     elif shape[0] in (None, "batch") and all(n == 1 for n in shape[1:]):
         made = use.module("DropPath", ("p",), p=rate, sources={"p": "rate"})
     else:
-        raise Refused(f"a Dropout with the noise shape {shape}")
+        raise RefusedError(f"a Dropout with the noise shape {shape}")
     use.give(f"{made}({use.take(use.x)})", axes)
     if id(use.x) in use.body.vectors:
         use.body.vectors.add(id(use.step.outputs))

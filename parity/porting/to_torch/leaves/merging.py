@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from parity.porting.to_torch.axes import Axes, plain
-from parity.porting.to_torch.use import Refused, Use, literal
+from parity.porting.to_torch.use import RefusedError, Use, literal
 from parity.porting.to_torch.values import is_tensor, is_variable
 
 
@@ -81,7 +81,7 @@ def dot(use: Use) -> None:
     first, second = use.tensors
     along = use.layer.axes if isinstance(use.layer.axes, list | tuple) else (use.layer.axes,) * 2
     if use.layer.normalize:
-        raise Refused("a Dot that normalises")
+        raise RefusedError("a Dot that normalises")
     left = list("abcdef"[: len(first.shape)])
     right = ["a", *"uvwxyz"[: len(second.shape) - 1]]
     left[along[0] % len(left)] = right[along[1] % len(right)] = "k"

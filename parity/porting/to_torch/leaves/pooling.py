@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from parity.porting.to_torch.axes import images
-from parity.porting.to_torch.use import Refused, Use, literal
+from parity.porting.to_torch.use import RefusedError, Use, literal
 from parity.porting.to_torch.values import short
 
 
 def pooling(use: Use) -> None:
     """MaxPooling and AveragePooling of any rank."""
     if use.get("data_format") == "channels_first":
-        raise Refused("the layer computes channels first")
+        raise RefusedError("the layer computes channels first")
     rank = len(use.x.shape) - 2
     size, stride = tuple(use.layer.pool_size), tuple(use.layer.strides)
     kind = "max" if "Max" in use.piece.kind else "avg"
@@ -38,9 +38,9 @@ def global_pooling(use: Use) -> None:
     """GlobalAveragePooling and GlobalMaxPooling of any rank."""
     rank = len(use.x.shape)
     if use.kwargs.get("mask") is not None:
-        raise Refused("a global pooling with a mask")
+        raise RefusedError("a global pooling with a mask")
     if use.get("data_format") == "channels_first":
-        raise Refused("the layer computes channels first")
+        raise RefusedError("the layer computes channels first")
     axes = use.axes(use.x)
     dims = tuple(sorted(axes.torch(axis) for axis in range(1, rank - 1)))
     keep = ", keepdim=True" if use.get("keepdims") else ""
@@ -70,7 +70,7 @@ def upsampling(use: Use) -> None:
     size = use.layer.size if not isinstance(use.layer.size, int) else (use.layer.size,)
     mode = use.get("interpolation", "nearest")
     if mode not in ("nearest", "bilinear"):
-        raise Refused(f"torch computes {mode} interpolation with other coefficients")
+        raise RefusedError(f"torch computes {mode} interpolation with other coefficients")
     text = use.as_images(use.x)
     scale = use.constant("scale_factor", short(size))
     given = f', mode="{mode}"' if mode != "nearest" else ""
@@ -81,10 +81,10 @@ def resizing(use: Use) -> None:
     """Resizing."""
     mode = str(use.layer.interpolation)
     if use.get("crop_to_aspect_ratio") or use.get("pad_to_aspect_ratio"):
-        raise Refused("a resizing that keeps the aspect ratio")
+        raise RefusedError("a resizing that keeps the aspect ratio")
     modes = {"nearest": "nearest-exact", "bilinear": "bilinear"}
     if mode not in modes:
-        raise Refused(f"torch computes {mode} interpolation with other coefficients")
+        raise RefusedError(f"torch computes {mode} interpolation with other coefficients")
     size = (int(use.layer.height), int(use.layer.width))
     antialias = ", antialias=True" if use.get("antialias") else ""
     text = use.as_images(use.x)

@@ -8,7 +8,7 @@ import numpy as np
 
 from parity.porting.to_torch.axes import images
 from parity.porting.to_torch.piece import Made, Member, hole
-from parity.porting.to_torch.use import Refused, Use, literal
+from parity.porting.to_torch.use import RefusedError, Use, literal
 
 
 def rescaling(use: Use) -> None:
@@ -55,7 +55,7 @@ def normalization(use: Use) -> None:
     """Normalization along the last axis, with statistics that were given or adapted."""
     layer, rank = use.layer, len(use.x.shape)
     if use.get("invert") or tuple(layer._keep_axis) not in ((rank - 1,), (-1,)):
-        raise Refused("a Normalization of axes that are not the last one, or turned round")
+        raise RefusedError("a Normalization of axes that are not the last one, or turned round")
     mean, variance = (_values(getattr(layer, name)) for name in ("mean", "variance"))
     made = use.module("Normalization", ("mean", "variance"), mean=mean, variance=variance)
     use.give(f"{made}({use.as_images(use.x)})", images(rank))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parity.porting.to_torch.axes import frames, images, plain
-from parity.porting.to_torch.use import Refused, Use
+from parity.porting.to_torch.use import RefusedError, Use
 from parity.porting.to_torch.values import kinds
 
 DEFAULTS = {"LSTM": ("tanh", "sigmoid"), "GRU": ("tanh", "sigmoid"), "SimpleRNN": ("tanh", None)}
@@ -19,22 +19,22 @@ def _arguments(use: Use, layer: Any) -> dict[str, Any]:
     """The arguments of torch's recurrent module; refused where torch computes something else."""
     kind = _kind(layer)
     if not kind:
-        raise Refused(f"the recurrent layer {type(layer).__name__} has no counterpart in torch")
+        raise RefusedError(f"the recurrent layer {type(layer).__name__} has no counterpart in torch")
     activation, gate = DEFAULTS[kind]
     used = (
         getattr(layer.activation, "__name__", ""),
         getattr(getattr(layer, "recurrent_activation", None), "__name__", None),
     )
     if used != (activation, gate) and not (kind == "SimpleRNN" and used[0] == "relu"):
-        raise Refused(f"torch's {kind} has tanh and sigmoid; the layer has {used[0]} and {used[1]}")
+        raise RefusedError(f"torch's {kind} has tanh and sigmoid; the layer has {used[0]} and {used[1]}")
     if layer.dropout or layer.recurrent_dropout:
-        raise Refused("dropout of a recurrent layer's inputs or state")
+        raise RefusedError("dropout of a recurrent layer's inputs or state")
     if kind == "GRU" and not layer.reset_after:
-        raise Refused("a GRU with reset_after=False: torch resets behind the product")
+        raise RefusedError("a GRU with reset_after=False: torch resets behind the product")
     if use.kwargs.get("mask") is not None:
-        raise Refused("a mask in a recurrent layer")
-    if getattr(layer, "stateful", False) or (layer.unroll and False):
-        raise Refused("a stateful recurrent layer")
+        raise RefusedError("a mask in a recurrent layer")
+    if getattr(layer, "stateful", False):
+        raise RefusedError("a stateful recurrent layer")
     found: dict[str, Any] = {"input_size": int(use.x.shape[-1]), "hidden_size": int(layer.units)}
     if kind == "SimpleRNN" and used[0] == "relu":
         found["nonlinearity"] = "relu"
@@ -45,7 +45,7 @@ def recurrent(use: Use) -> None:
     """LSTM, GRU, SimpleRNN."""
     layer = use.layer
     if len(use.tensors) > 1:
-        raise Refused("a recurrent layer with a first state")
+        raise RefusedError("a recurrent layer with a first state")
     found = _arguments(use, layer)
     kind = "RNN" if _kind(layer) == "SimpleRNN" else _kind(layer)
     made = use.module(f"nn.{kind}", ("input_size", "hidden_size"), **found, sources={"hidden_size": "units"})
@@ -73,7 +73,7 @@ def bidirectional(use: Use) -> None:
     layer = use.layer
     forward, backward = layer.forward_layer, layer.backward_layer
     if layer.merge_mode != "concat" or forward.return_state or _kind(forward) != _kind(backward):
-        raise Refused(f"Bidirectional with merge_mode={layer.merge_mode!r} or return_state")
+        raise RefusedError(f"Bidirectional with merge_mode={layer.merge_mode!r} or return_state")
     found = _arguments(use, forward)
     kind = "RNN" if _kind(forward) == "SimpleRNN" else _kind(forward)
     made = use.module(f"nn.{kind}", ("input_size", "hidden_size"), **found, bidirectional=True)
@@ -94,9 +94,9 @@ def attention(use: Use) -> None:
     mask = use.kwargs.get("attention_mask")
     asked = use.kwargs.get("return_attention_scores")
     if any(use.kwargs.get(f"{name}_mask") is not None for name in ("query", "key", "value")):
-        raise Refused("masks that attention gets from the layers in front")
+        raise RefusedError("masks that attention gets from the layers in front")
     if len(query.shape) != 3 or len(layer._attention_axes) != 1:
-        raise Refused("attention over several axes")
+        raise RefusedError("attention over several axes")
     width, depth = int(query.shape[-1]), int(layer.num_heads * layer.key_dim)
     widths = [int(tensor.shape[-1]) for tensor in (query, key, value)]
     out = layer._output_shape
@@ -135,7 +135,7 @@ def grouped_attention(use: Use) -> None:
     key = use.args[2] if len(use.args) > 2 and use.args[2] is not None else value
     mask = use.kwargs.get("attention_mask")
     if use.kwargs.get("return_attention_scores"):
-        raise Refused("the scores of a GroupQueryAttention")
+        raise RefusedError("the scores of a GroupQueryAttention")
     sizes = [int(tensor.shape[-1]) for tensor in (query, key, value)]
     made = use.module(
         "GroupQueryAttention", ("head_dim", "num_query_heads", "num_key_value_heads"), head_dim=int(layer.head_dim),
@@ -164,7 +164,7 @@ def conv_lstm(use: Use) -> None:
         or layer.dropout
         or layer.recurrent_dropout
     ):
-        raise Refused(f"a ConvLSTM2D with the activations {gates}, strides, dilation, state or dropout")
+        raise RefusedError(f"a ConvLSTM2D with the activations {gates}, strides, dilation, state or dropout")
     made = use.module(
         "ConvLSTM2d", ("in_channels", "out_channels", "kernel_size"), in_channels=int(use.x.shape[-1]),
         out_channels=int(layer.filters), kernel_size=tuple(layer.kernel_size), padding=layer.padding,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from parity.porting.to_torch.leaves.merging import aligned
 from parity.porting.to_torch.piece import Name
-from parity.porting.to_torch.use import Refused, Use, literal
+from parity.porting.to_torch.use import RefusedError, Use, literal
 from parity.porting.to_torch.values import is_tensor
 
 SIGNS = {
@@ -108,7 +108,7 @@ def cast(use: Use) -> None:
     if before == after or (before.startswith("float") and after == "float32"):
         return use.give(text, axes, alias=True)
     if after not in DTYPES:
-        raise Refused(f"a cast to {after}")
+        raise RefusedError(f"a cast to {after}")
     if after == "float32":
         return use.give(f"{text}.to(torch.get_default_dtype())", axes)
     return use.give(f"{text}.{DTYPES[after]}()", axes)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from parity.porting.to_torch.axes import Axes, images, plain
-from parity.porting.to_torch.use import Refused, Use, flat, literal
+from parity.porting.to_torch.use import RefusedError, Use, flat, literal
 from parity.porting.to_torch.values import short
 
 
@@ -27,7 +27,7 @@ def reduced(function: str, **more: Any) -> Callable[[Use], None]:
             return use.give(f"{text}.{name}({_more(more)})", plain(0))
         dim = literal(dims[0] if len(dims) == 1 else dims)
         if function in ("argmax", "argmin", "prod", "all", "any") and len(dims) > 1:
-            raise Refused(f"{function} over several axes")
+            raise RefusedError(f"{function} over several axes")
         parts = [dim, *(["keepdim=True"] if keep else []), *([_more(more)] if more else [])]
         return use.give(f"{text}.{function}({', '.join(parts)})", after)
 
@@ -45,7 +45,7 @@ def softmax(name: str) -> Callable[[Use], None]:
         axes, axis = use.axes(use.x), use.get("axis", -1)
         axes = plain(axes.rank) if axes.flat else axes
         if not isinstance(axis, int):
-            raise Refused("a softmax over several axes")
+            raise RefusedError("a softmax over several axes")
         text = use.take(use.x, axes, atom=True)
         use.give(f"{text}.{name}(dim={axes.torch(axis)})", axes)
 
@@ -70,7 +70,7 @@ def cumulated(use: Use) -> None:
     """cumsum."""
     axes = use.axes(use.x)
     if use.get("axis") is None:
-        raise Refused("a cumsum without an axis")
+        raise RefusedError("a cumsum without an axis")
     use.give(f"{use.take(use.x, atom=True)}.cumsum({axes.torch(use.get('axis'))})", axes)
 
 
@@ -90,7 +90,7 @@ def normalized(use: Use) -> None:
     axes = use.axes(use.x)
     order, epsilon = use.get("order", 2), float(use.get("epsilon", 1e-12))
     if order != 2:
-        raise Refused("normalize with another order than 2")
+        raise RefusedError("normalize with another order than 2")
     dim = axes.torch(int(use.get("axis", -1)))
     use.give(f"F.normalize({use.take(use.x)}, dim={dim}, eps={literal(epsilon**0.5)})", axes)
 
@@ -98,7 +98,7 @@ def normalized(use: Use) -> None:
 def one_hot(use: Use) -> None:
     """one_hot."""
     if use.get("axis", -1) != -1:
-        raise Refused("a one_hot along another axis than the last one")
+        raise RefusedError("a one_hot along another axis than the last one")
     text = f"F.one_hot({use.plainly(use.x)}.long(), {use.get('num_classes')}).to(torch.get_default_dtype())"
     use.give(text, plain(len(use.step.outputs.shape)))
 
@@ -107,7 +107,7 @@ def resize(use: Use) -> None:
     """image.resize."""
     mode = {"nearest": "nearest-exact", "bilinear": "bilinear"}.get(use.get("interpolation"))
     if mode is None or use.get("crop_to_aspect_ratio") or use.get("pad_to_aspect_ratio"):
-        raise Refused(f"image.resize with {use.get('interpolation')} interpolation or a kept aspect ratio")
+        raise RefusedError(f"image.resize with {use.get('interpolation')} interpolation or a kept aspect ratio")
     height, width = use.sizes(use.step.outputs)[1:3]
     size = f"({use.size(height)}, {use.size(width)})"
     more = ", antialias=True" if use.get("antialias") else ""
@@ -142,7 +142,7 @@ def attended(use: Use) -> None:
     names = ("bias", "mask")
     given = dict(zip(names, use.args[3:], strict=False)) | {k: v for k, v in use.kwargs.items() if k in names}
     if given.get("bias") is not None:
-        raise Refused("dot_product_attention with a bias")
+        raise RefusedError("dot_product_attention with a bias")
     texts = [f"{use.plainly(tensor, atom=True)}.transpose(1, 2)" for tensor in (query, key, value)]
     if given.get("mask") is not None:
         texts.append(f"attn_mask={use.plainly(given['mask'])}")
@@ -173,7 +173,7 @@ def made(use: Use) -> None:
         )
     if name == "eye":
         return use.give(f"torch.eye({sizes}{where})", plain(rank))
-    raise Refused(f"a tensor made by keras.ops.{name}")
+    raise RefusedError(f"a tensor made by keras.ops.{name}")
 
 
 RULES = {

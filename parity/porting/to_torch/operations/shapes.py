@@ -7,7 +7,7 @@ from typing import Any
 from parity.porting.to_torch.axes import Axes, images, plain
 from parity.porting.to_torch.leaves.merging import concatenate
 from parity.porting.to_torch.leaves.shaping import reshaped, transposed
-from parity.porting.to_torch.use import Refused, Use, flat, literal
+from parity.porting.to_torch.use import RefusedError, Use, flat, literal
 from parity.porting.to_torch.values import is_tensor
 
 
@@ -102,7 +102,7 @@ def item(use: Use) -> None:
     key = use.args[1] if len(use.args) > 1 else use.kwargs["key"]
     keys = list(key) if isinstance(key, tuple) else [key]
     if any(is_tensor(value) or hasattr(value, "shape") for value in keys):
-        raise Refused("an index that is a tensor")
+        raise RefusedError("an index that is a tensor")
     rank = len(use.x.shape)
     counted = sum(value is not None and value is not Ellipsis for value in keys)
     if Ellipsis in [value for value in keys if value is None or value is Ellipsis]:
@@ -112,7 +112,7 @@ def item(use: Use) -> None:
     simple = all(isinstance(value, slice) for value in keys)
     axes = use.axes(use.x) if simple and not use.axes(use.x).flat else plain(rank)
     if any(isinstance(value, slice) and (value.step or 1) < 0 for value in keys):
-        raise Refused("a slice that runs backwards")
+        raise RefusedError("a slice that runs backwards")
     ordered = [keys[axis] for axis in axes.order] if simple else keys
     while len(ordered) > 1 and ordered[-1] == slice(None):
         ordered.pop()
@@ -142,7 +142,7 @@ def padded(use: Use) -> None:
     modes = {"constant": "", "reflect": ', mode="reflect"', "edge": ', mode="replicate"'}
     mode = use.get("mode", "constant")
     if mode not in modes:
-        raise Refused(f"padding in the mode {mode}")
+        raise RefusedError(f"padding in the mode {mode}")
     value = use.kwargs.get("constant_values") or 0
     more = modes[mode] + (f", value={literal(value)}" if value else "")
     use.give(f"F.pad({use.take(use.x, axes)}, ({', '.join(str(int(n)) for n in pads)}){more})", axes)
@@ -152,7 +152,7 @@ def repeated(use: Use) -> None:
     """repeat: each element several times."""
     axes, axis = use.axes(use.x), use.get("axis")
     if axis is None or not isinstance(use.get("repeats"), int):
-        raise Refused("a repeat without an axis, or with several counts")
+        raise RefusedError("a repeat without an axis, or with several counts")
     text = use.take(use.x, atom=True)
     use.give(f"{text}.repeat_interleave({use.get('repeats')}, dim={axes.torch(axis)})", axes)
 
@@ -178,7 +178,7 @@ def rolled(use: Use) -> None:
     """roll."""
     axes = use.axes(use.x)
     if use.get("axis") is None:
-        raise Refused("a roll without an axis")
+        raise RefusedError("a roll without an axis")
     dims = tuple(axes.torch(axis) for axis in flat([use.get("axis")]))
     shifts = use.get("shift")
     shift = tuple(int(n) for n in shifts) if isinstance(shifts, list | tuple) else int(shifts)
@@ -199,7 +199,7 @@ def taken(use: Use) -> None:
     values = [*use.args, *use.kwargs.values()]
     table, index = values[0], values[1]
     if axis not in (0, None) or not is_tensor(index) or (axis is None and len(table.shape) > 1):
-        raise Refused("take along another axis than the first one, or without a tensor of indices")
+        raise RefusedError("take along another axis than the first one, or without a tensor of indices")
     use.give(f"{use.plainly(table, atom=True)}[{use.plainly(index)}]", plain(len(use.step.outputs.shape)))
 
 
