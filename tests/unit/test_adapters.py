@@ -6,7 +6,6 @@ from pathlib import Path
 
 ADAPTERS = Path(__file__).parents[2] / "parity" / "adapters"
 KERAS_ALONE = {
-    "helpers/__init__.py",
     "helpers/functions/__init__.py",
     "helpers/functions/images.py",
     "helpers/functions/plain.py",
@@ -21,6 +20,7 @@ KERAS_ALONE = {
     "training/extras.py",  # losses, regularisers and training steps that a Keras model brings along
     "training/gradient.py",  # three backends, three ways to differentiate
     "training/making.py",  # a Keras optimizer in float64 is a new one
+    *(f"recording/{name}.py" for name in ("ports", "record", "scope", "variables")),  # a call, for ports from Keras
     *(  # layers that ports from torch carry with them
         f"helpers/{name}.py"
         for name in (
@@ -42,8 +42,8 @@ KERAS_ALONE = {
     ),
 }
 TORCH_ALONE = {
-    "recording/__init__.py",  # how a torch model is recorded for a port
-    "recording/passes.py",
+    *(f"helpers/{name}.py" for name in ("attention", "layers", "padding", "pooling", "recurrence")),  # of ports to torch
+    "recording/passes.py",  # how a torch model is recorded for a port
     "recording/snapshots.py",
     "influence.py",  # which weights move the outputs, by one backward pass: one side suffices
     "parametrized.py",  # weights that a pass computes from others; Keras' are plain in inference

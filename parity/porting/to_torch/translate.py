@@ -279,7 +279,8 @@ def _weight_of(layer: Any, variable: Any) -> tuple[str, Axes] | None:
         ("_embeddings", "weight", plain(2)), ("_kernel", "weight", Axes((1, 0))), ("bias", "bias", plain(1)),
         ("gamma", "weight", plain(1)), ("beta", "bias", plain(1)),
     ):  # fmt: skip
-        if getattr(layer, name, None) is variable and len(variable.shape) == axes.rank:
+        rank = len(variable.shape)
+        if getattr(layer, name, None) is variable and rank == axes.rank:
             return torch_name, axes
     return None
 

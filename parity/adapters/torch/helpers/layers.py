@@ -84,6 +84,9 @@ class SeparableConv1d(nn.Module):
 class Normalization(nn.Module):
     """Images with known means and variances of their channels, brought to mean 0 and variance 1."""
 
+    mean: Tensor
+    variance: Tensor
+
     def __init__(self, mean: tuple[float, ...], variance: tuple[float, ...]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
@@ -92,7 +95,7 @@ class Normalization(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C) or (N, C, *spatial)."""
         shape = (-1, *[1] * (x.ndim - 2))
-        mean, std = self.mean.view(shape), self.variance.sqrt().view(shape)
+        mean, std = self.mean.view(shape), torch.sqrt(self.variance).view(shape)
         return (x - mean) / std.clamp(min=1e-7)
 
 

@@ -31,22 +31,24 @@ class Written:
 def written(root: Body) -> list[Written]:
     """The classes of a port, those first that the next ones use."""
     by_title: dict[str, list[Body]] = {}
-    depth: dict[str, int] = {}
+    needs: dict[str, set[str]] = {}
 
-    def visit(body: Body) -> int:
+    def visit(body: Body) -> set[str]:
         without_aliases(body)
         without_unused(body)
         padded_convolutions(body)
         in_stages(body)
-        inner = [visit(part) for part in inner_bodies(body)]
+        inner = {title for part in inner_bodies(body) for title in visit(part)}
+        while body.title in inner:  # a graph in a graph, both without a name of their own
+            body.title = f"{body.title}Outer"
         by_title.setdefault(body.title, []).append(body)
-        depth[body.title] = max(depth.get(body.title, 0), 1 + max(inner, default=0))
-        return depth[body.title]
+        needs.setdefault(body.title, set()).update(inner)
+        return inner | {body.title}
 
     visit(root)
     found: list[Written] = []
     taken = {"nn", "F", "torch"}
-    for title in sorted(by_title, key=lambda title: depth[title]):
+    for title in sorted(by_title, key=lambda title: len(_below(title, needs))):
         for n, cluster in enumerate(_clusters(_apart(by_title[title]))):
             row = as_row(cluster) if cluster[0] is not root else None
             if row:
@@ -54,6 +56,17 @@ def written(root: Body) -> list[Written]:
             name = title if n == 0 and title not in taken else _numbered(title, taken)
             taken.add(name)
             found.append(_class(name, cluster))
+    return found
+
+
+def _below(title: str, needs: dict[str, set[str]]) -> set[str]:
+    """The titles that a title needs, over others too."""
+    found: set[str] = set()
+    open_ = [title]
+    while open_:
+        new = needs.get(open_.pop(), set()) - found
+        found |= new
+        open_ += new
     return found
 
 

@@ -72,8 +72,8 @@ class Lines:
         if not piece.stub:
             self._save(name, flag)
         text, depth = self._fill(name)
-        for ref in self.merged.takes[name]:
-            self.left[ref].remove(name)
+        for taken in self.merged.takes[name]:
+            self.left[taken].remove(name)
         ref: Ref = (name, 0)
         if piece.stub:
             self.lines.append((flag, f"# {piece.stub}"))

@@ -140,6 +140,7 @@ def dropout(use: Use) -> None:
     use.give(f"{made}({use.take(use.x)})", axes)
     if id(use.x) in use.body.vectors:
         use.body.vectors.add(id(use.step.outputs))
+    return None
 
 
 def spatial_dropout(use: Use) -> None:

@@ -43,6 +43,8 @@ def _flat(values: Any) -> list[Any]:
 
 
 def joined(sign: str) -> Any:
+    """Tensors with an operator between them."""
+
     def rule(use: Use) -> None:
         texts, axes = aligned(use, use.tensors, atom=True)
         use.give(f" {sign} ".join(texts), axes, atom=False)
@@ -57,6 +59,8 @@ def average(use: Use) -> None:
 
 
 def chosen(function: str) -> Any:
+    """The greatest or smallest of several tensors."""
+
     def rule(use: Use) -> None:
         texts, axes = aligned(use, use.tensors)
         text = texts[0]

@@ -107,7 +107,9 @@ def resize(use: Use) -> None:
     """image.resize."""
     mode = {"nearest": "nearest-exact", "bilinear": "bilinear"}.get(use.get("interpolation"))
     if mode is None or use.get("crop_to_aspect_ratio") or use.get("pad_to_aspect_ratio"):
-        raise RefusedError(f"image.resize with {use.get('interpolation')} interpolation or a kept aspect ratio")
+        raise RefusedError(
+            f"image.resize with {use.get('interpolation')} interpolation or a kept aspect ratio"
+        )
     height, width = use.sizes(use.step.outputs)[1:3]
     size = f"({use.size(height)}, {use.size(width)})"
     more = ", antialias=True" if use.get("antialias") else ""
