@@ -20,7 +20,9 @@ KERAS_ALONE = {
     "training/extras.py",  # losses, regularisers and training steps that a Keras model brings along
     "training/gradient.py",  # three backends, three ways to differentiate
     "training/making.py",  # a Keras optimizer in float64 is a new one
-    *(f"recording/{name}.py" for name in ("ports", "record", "scope", "variables")),  # a call, for ports from Keras
+    *(
+        f"recording/{name}.py" for name in ("ports", "record", "scope", "variables")
+    ),  # a call, for ports from Keras
     *(  # layers that ports from torch carry with them
         f"helpers/{name}.py"
         for name in (
@@ -42,7 +44,9 @@ KERAS_ALONE = {
     ),
 }
 TORCH_ALONE = {
-    *(f"helpers/{name}.py" for name in ("attention", "layers", "padding", "pooling", "recurrence")),  # of ports to torch
+    *(
+        f"helpers/{name}.py" for name in ("attention", "layers", "padding", "pooling", "recurrence")
+    ),  # of ports to torch
     "recording/passes.py",  # how a torch model is recorded for a port
     "recording/snapshots.py",
     "influence.py",  # which weights move the outputs, by one backward pass: one side suffices

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Axes:
+class TorchAxes:
     """The order of a tensor's axes in torch.
 
     Attributes:
@@ -42,22 +42,22 @@ class Axes:
         return tuple(keras[axis] for axis in self.order)
 
 
-def plain(rank: int) -> Axes:
+def plain(rank: int) -> TorchAxes:
     """Keras' own order."""
-    return Axes(tuple(range(rank)))
+    return TorchAxes(tuple(range(rank)))
 
 
-def images(rank: int) -> Axes:
+def images(rank: int) -> TorchAxes:
     """N, C, *spatial."""
-    return Axes((0, rank - 1, *range(1, rank - 1))) if rank > 2 else plain(rank)
+    return TorchAxes((0, rank - 1, *range(1, rank - 1))) if rank > 2 else plain(rank)
 
 
-def frames(rank: int) -> Axes:
+def frames(rank: int) -> TorchAxes:
     """N, T, C, *spatial: films, one image behind another."""
-    return Axes((0, 1, rank - 1, *range(2, rank - 1)))
+    return TorchAxes((0, 1, rank - 1, *range(2, rank - 1)))
 
 
-def turned(text: str, before: Axes, after: Axes) -> str:
+def turned(text: str, before: TorchAxes, after: TorchAxes) -> str:
     """The text of a tensor, an atom, with its axes in another order."""
     if before == after:
         return text

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import parity.adapters
-from parity.porting.to_torch.emission.classes import Written, made_of
+from parity.porting.to_torch.emission.classes import TorchClass
+from parity.porting.to_torch.emission.merge import made_of
 from parity.porting.to_torch.use import literal
 
 HELPERS = Path(parity.adapters.__file__).parent / "torch" / "helpers"
 
 
-def carried(classes: list[Written], title: str, model: Any, library: bool) -> str:
+def carried(classes: list[TorchClass], title: str, model: Any, library: bool) -> str:
     """The text of the file."""
     del library
     root = classes[-1]

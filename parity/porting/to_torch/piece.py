@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from parity.porting.to_torch.axes import Axes
+from parity.porting.to_torch.axes import TorchAxes
 
 HOLE = re.compile("\x01([iachm])(\\d+)\x01")
 """An open place: `i` an input, `a` an input that must be an atom, `c` a number, `m` a module."""
@@ -34,7 +34,7 @@ class Name:
 
 
 @dataclass
-class Made:
+class MadeModule:
     """How a module is made: its class, and its arguments by name."""
 
     kind: str  # nn.Conv2d, or a helper's name
@@ -43,7 +43,7 @@ class Made:
     sources: dict[str, str] = field(
         default_factory=dict
     )  # torch's argument -> Keras' that has the same value
-    inside: dict[str, Made] = field(default_factory=dict)  # for a row of modules: its members
+    inside: dict[str, MadeModule] = field(default_factory=dict)  # for a row of modules: its members
     defaults: dict[str, Any] = field(default_factory=dict)  # of a class of the port
     port: bool = False  # whether the class is one of the port itself
 
@@ -53,12 +53,12 @@ class Member:
     """A module that a step uses: an attribute of the class."""
 
     attribute: str
-    made: Any  # Made, or the Body of a class of the port
+    made: Any  # MadeModule, or the ClassBody of a class of the port
     owner: Any = None  # the Keras layer
 
 
 @dataclass
-class Constant:
+class OpenNumber:
     """A number or function in a text that may differ between instances of one class."""
 
     role: str
@@ -84,7 +84,7 @@ class Piece:
     inputs: list[int]
     outputs: list[int]
     members: list[Member] = field(default_factory=list)
-    constants: list[Constant] = field(default_factory=list)
+    constants: list[OpenNumber] = field(default_factory=list)
     atom: bool = True
     alias: bool = False
     step: Any = None
@@ -94,17 +94,17 @@ class Piece:
 
 
 @dataclass(eq=False)
-class Body:
+class ClassBody:
     """One instance of a class of the port: its pieces in order, its inputs and what it returns."""
 
     title: str  # the class's name, before it is made unique
     owner: Any  # the Keras layer or model; None for a group of steps
     inputs: list[tuple[str, int]]  # names and tensors
-    layouts: tuple[Axes | None, ...]
+    layouts: tuple[TorchAxes | None, ...]
     pieces: list[Piece] = field(default_factory=list)
     result: str = ""  # a template over `returned`
     returned: list[int] = field(default_factory=list)
-    out_layouts: list[Axes] = field(default_factory=list)
+    out_layouts: list[TorchAxes] = field(default_factory=list)
     sizes: dict[str, Any] = field(
         default_factory=dict
     )  # the constructor's arguments in the source, and their values

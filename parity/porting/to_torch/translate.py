@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from parity.porting.to_torch.axes import Axes, frames, images, plain
+from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
 from parity.porting.to_torch.leaves.table import RULES as LAYERS
 from parity.porting.to_torch.naming import identifier, snake
 from parity.porting.to_torch.operations.table import RULES as OPERATIONS
-from parity.porting.to_torch.piece import Body, Made, Piece, hole
+from parity.porting.to_torch.piece import ClassBody, MadeModule, Piece, hole
 from parity.porting.to_torch.sized import formula
-from parity.porting.to_torch.use import RefusedError, Use, flat
+from parity.porting.to_torch.use import RefusedError, StepUse, flat
 from parity.porting.to_torch.values import is_layer, is_tensor, is_variable, kinds
 from parity.porting.written import Unwritten
 
@@ -24,7 +24,7 @@ class Record:
         self, shapes: dict[int, tuple[int, ...]], attributes: Callable[[Any], dict[int, str]]
     ) -> None:
         self.shapes, self.attributes = shapes, attributes
-        self.layouts: dict[int, Axes] = {}
+        self.layouts: dict[int, TorchAxes] = {}
         self.vectors: set[int] = set()
         self.pictures: set[int] = set()  # tensors of rank 4 that come from images, whatever their layout
         self.unwritten: list[Unwritten] = []
@@ -40,7 +40,7 @@ class Translation:
     def __init__(self, record: Record, scope: Any, title: str, inputs: list[tuple[str, Any]]) -> None:
         self.record, self.scope, self.vectors = record, scope, record.vectors
         self.inputs = inputs
-        self.body = Body(title, scope.owner, [(name, id(tensor)) for name, tensor in inputs], ())
+        self.body = ClassBody(title, scope.owner, [(name, id(tensor)) for name, tensor in inputs], ())
         self.known: list[Any] = [tensor for _, tensor in inputs]
         self.names: set[str] = set()
         self.named: dict[str, Any] = {}
@@ -48,7 +48,7 @@ class Translation:
         self.attributes = record.attributes(scope.owner) if scope.owner is not None else {}
 
     # what the rules ask
-    def layout(self, tensor: Any) -> Axes:
+    def layout(self, tensor: Any) -> TorchAxes:
         """The layout of a tensor: what made it says, or Keras' own."""
         return self.record.layouts.get(id(tensor)) or plain(len(tensor.shape))
 
@@ -56,7 +56,7 @@ class Translation:
         """A tensor's shape with marked numbers."""
         return self.record.shapes.get(id(tensor)) or tuple(map(int, tensor.shape))
 
-    def formula(self, use: Use, pair: tuple[int, int]) -> str:
+    def formula(self, use: StepUse, pair: tuple[int, int]) -> str:
         """How a number follows from the shape of a tensor that is at hand."""
         tensors = [value for value in use.tensors if not is_variable(value)]
         for tensor in [*tensors, *self.known]:
@@ -65,12 +65,12 @@ class Translation:
                 return found.format(use.take(tensor, atom=True))
         raise RefusedError(f"a size that is {pair[0]} once and {pair[1]} once follows from no shape at hand")
 
-    def device(self, use: Use) -> str:
+    def device(self, use: StepUse) -> str:
         """The text of the device that new tensors go to."""
         return f"{use.take(self.known[0], atom=True)}.device"
 
     # the work
-    def run(self) -> Body:
+    def run(self) -> ClassBody:
         """Translate every step, in order."""
         self.body.layouts = tuple(self.layout(tensor) for _, tensor in self.inputs)
         for step in self.scope.steps:
@@ -81,7 +81,7 @@ class Translation:
         return self.body
 
     def _returned(self) -> None:
-        use = Use(_Ends(self.scope.outputs), "return", self, self.weight)
+        use = StepUse(_Ends(self.scope.outputs), "return", self, self.weight)
         body = self.body
 
         def text(value: Any) -> str:
@@ -111,13 +111,13 @@ class Translation:
         body.returned = use.piece.inputs
         body.result_members = use.piece  # type: ignore[attr-defined]
 
-    def _crossing(self, tensor: Any, axes: Axes) -> Axes:
+    def _crossing(self, tensor: Any, axes: TorchAxes) -> TorchAxes:
         """How a tensor lies where it goes from one class to another: images as images."""
         return images(4) if id(tensor) in self.record.pictures else axes
 
     def _piece(self, step: Any) -> Piece:
         name = self._name(step)
-        use = Use(step, name, self, self.weight)
+        use = StepUse(step, name, self, self.weight)
         outputs = [value for value in flat(step.outputs) if is_tensor(value)]
         use.piece.outputs = [id(value) for value in outputs]
         try:
@@ -138,7 +138,7 @@ class Translation:
             self.record.pictures |= {id(value) for value in outputs if len(value.shape) == 4}
         return use.piece
 
-    def _leaf(self, use: Use) -> None:
+    def _leaf(self, use: StepUse) -> None:
         """The rule of the first class that has one."""
         table = LAYERS if is_layer(use.layer) else OPERATIONS
         for kind in kinds(use.layer):
@@ -148,7 +148,7 @@ class Translation:
         what = "layer" if is_layer(use.layer) else "operation"
         raise RefusedError(f"there is no rule for the {what} {kinds(use.layer)[0]}")
 
-    def _stub(self, use: Use, reason: str, outputs: list[Any]) -> None:
+    def _stub(self, use: StepUse, reason: str, outputs: list[Any]) -> None:
         step = use.step
         place = step.places[0] if step.places else None
         kind = f"keras.{'layers' if is_layer(step.operation) else 'ops'}.{kinds(step.operation)[0]}"
@@ -163,7 +163,7 @@ class Translation:
         use.piece.unpacked = len(outputs) > 1
         use.give("...", *(plain(len(value.shape)) for value in outputs))
 
-    def _child(self, use: Use, step: Any) -> None:
+    def _child(self, use: StepUse, step: Any) -> None:
         """A layer or group of steps that becomes a class of its own."""
         tensors: list[tuple[str, Any]] = []
         for name, value in step.scope.inputs_named():
@@ -229,7 +229,7 @@ class Translation:
         )
         return (re.sub(r"_\d+$", "", text) if inner else text) or name
 
-    def weight(self, variable: Any) -> tuple[str, Axes]:
+    def weight(self, variable: Any) -> tuple[str, TorchAxes]:
         """The text of a weight of the scope's own layer, or of a layer in it."""
         owner = self.scope.owner
         rank = len(variable.shape)
@@ -253,7 +253,7 @@ class Translation:
         shape = tuple(int(n) for n in variable.shape)
         parameters.setdefault(
             name,
-            Made(
+            MadeModule(
                 "nn.Parameter", {"shape": shape, "value": _first(variable), "trainable": variable.trainable}
             ),
         )
@@ -273,10 +273,10 @@ def _first(variable: Any) -> str:
     return {"Ones": "ones", "Zeros": "zeros"}.get(name, "empty")
 
 
-def _weight_of(layer: Any, variable: Any) -> tuple[str, Axes] | None:
+def _weight_of(layer: Any, variable: Any) -> tuple[str, TorchAxes] | None:
     """A weight of a leaf: its name in torch, and how its axes lie there."""
     for name, torch_name, axes in (
-        ("_embeddings", "weight", plain(2)), ("_kernel", "weight", Axes((1, 0))), ("bias", "bias", plain(1)),
+        ("_embeddings", "weight", plain(2)), ("_kernel", "weight", TorchAxes((1, 0))), ("bias", "bias", plain(1)),
         ("gamma", "weight", plain(1)), ("beta", "bias", plain(1)),
     ):  # fmt: skip
         rank = len(variable.shape)

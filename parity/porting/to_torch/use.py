@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from parity.porting.to_torch.axes import Axes, images, plain, turned
-from parity.porting.to_torch.piece import Constant, Made, Member, Name, Piece, hole
+from parity.porting.to_torch.axes import TorchAxes, images, plain, turned
+from parity.porting.to_torch.piece import MadeModule, Member, Name, OpenNumber, Piece, hole
 from parity.porting.to_torch.values import is_layer, is_tensor, kinds
 
 
@@ -14,15 +14,17 @@ class RefusedError(Exception):
     """A step that has no counterpart: the reason, as a sentence."""
 
 
-class Use:
+class StepUse:
     """One step, its inputs with their layouts, and the piece that a rule makes of it."""
 
-    def __init__(self, step: Any, name: str, body: Any, weight: Callable[[Any], tuple[str, Axes]]) -> None:
+    def __init__(
+        self, step: Any, name: str, body: Any, weight: Callable[[Any], tuple[str, TorchAxes]]
+    ) -> None:
         self.step, self.layer, self.body, self._weight = step, step.operation, body, weight
         self.args, self.kwargs = step.args, step.kwargs
         self.tensors = [value for value in flat((step.args, step.kwargs)) if is_tensor(value)]
         self.piece = Piece(name, kinds(self.layer)[0], "", [], [], step=step)
-        self.layouts: list[Axes] = []
+        self.layouts: list[TorchAxes] = []
 
     # what there is
     @property
@@ -30,7 +32,7 @@ class Use:
         """The first tensor."""
         return self.tensors[0]
 
-    def axes(self, tensor: Any) -> Axes:
+    def axes(self, tensor: Any) -> TorchAxes:
         """The layout of a tensor."""
         return self.body.layout(tensor)
 
@@ -43,7 +45,7 @@ class Use:
         return tuple(self.body.sizes(tensor))
 
     # what is written
-    def take(self, tensor: Any, axes: Axes | None = None, atom: bool = False) -> str:
+    def take(self, tensor: Any, axes: TorchAxes | None = None, atom: bool = False) -> str:
         """The text of a tensor in a layout; its own one where none is asked for."""
         if not is_tensor(tensor):
             return literal(tensor)
@@ -70,7 +72,7 @@ class Use:
     def module(self, kind: str, positional: tuple[str, ...] = (), suffix: str = "", **arguments: Any) -> str:
         """The text of a module that the step calls."""
         sources = arguments.pop("sources", {})
-        made = Made(kind, arguments, positional, sources)
+        made = MadeModule(kind, arguments, positional, sources)
         return self.member(made, suffix)
 
     def member(self, made: Any, suffix: str = "") -> str:
@@ -87,7 +89,7 @@ class Use:
 
     def constant(self, role: str, value: Any) -> str:
         """The text of a number or a function, which may be another one in another instance."""
-        self.piece.constants.append(Constant(role, value))
+        self.piece.constants.append(OpenNumber(role, value))
         return hole("c", len(self.piece.constants) - 1)
 
     def size(self, value: Any) -> str:
@@ -95,16 +97,10 @@ class Use:
         pair = getattr(value, "pair", None)
         return str(int(value)) if pair is None else self.body.formula(self, pair)
 
-    def give(self, text: str, *layouts: Axes, atom: bool = True, alias: bool = False) -> None:
+    def give(self, text: str, *layouts: TorchAxes, atom: bool = True, alias: bool = False) -> None:
         """The text of the step, and the layouts of what it gives."""
         self.piece.template, self.layouts = text, list(layouts)
         self.piece.atom, self.piece.alias = atom, alias
-
-    def activated(self, text: str, activation: Any, axes: Axes) -> str:
-        """A text with an activation of Keras around it."""
-        from parity.porting.to_torch.leaves.activations import applied
-
-        return applied(self, text, activation, axes)
 
 
 def flat(value: Any) -> list[Any]:

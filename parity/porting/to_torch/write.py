@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from parity.adapters.keras.recording.ports import attributes_of, recorded
-from parity.porting.to_torch.axes import Axes, frames, images, plain
+from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
 from parity.porting.to_torch.carried import carried
 from parity.porting.to_torch.emission.classes import written
 from parity.porting.to_torch.grouping.grouped import grouped
@@ -66,7 +66,7 @@ def regroup(scope: Any) -> None:
         grouped(scope)
 
 
-def first_layout(scope: Any, tensor: Any) -> Axes:
+def first_layout(scope: Any, tensor: Any) -> TorchAxes:
     """How an input lies in torch: images N, C, H, W; sequences as their first layer wants them."""
     rank = len(tensor.shape)
     if rank < 3:

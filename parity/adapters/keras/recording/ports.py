@@ -9,14 +9,14 @@ import numpy as np
 
 from parity.adapters.keras.layers import children, is_functional
 from parity.adapters.keras.recording.record import record
-from parity.adapters.keras.recording.scope import Scope
+from parity.adapters.keras.recording.scope import CallScope
 from parity.core.errors import UsageError
 
 BATCHES = (11, 13)
 """Two batch sizes that no layer has as a number of its own."""
 
 
-def recorded(model: Any, inputs: Any) -> tuple[Scope, Scope | None]:
+def recorded(model: Any, inputs: Any) -> tuple[CallScope, CallScope | None]:
     """Two records of a model: at the inputs' size, and at another one where the model allows it.
 
     Raises:

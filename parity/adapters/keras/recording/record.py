@@ -13,7 +13,7 @@ import keras
 from keras.src.layers import layer as layer_module
 
 from parity.adapters.keras.layers import is_functional
-from parity.adapters.keras.recording.scope import Place, Scope, Step
+from parity.adapters.keras.recording.scope import CallPlace, CallScope, RecordedCall
 from parity.adapters.keras.recording.variables import recorded_weights
 from parity.adapters.patching import restored
 
@@ -21,7 +21,7 @@ KERAS = str(Path(keras.__file__).parent)
 APPLICATIONS = str(Path(KERAS, "src", "applications"))
 
 
-def record(model: Any, shapes: Any, training: bool = False) -> Scope:
+def record(model: Any, shapes: Any, training: bool = False) -> CallScope:
     """What the model does with inputs of these shapes.
 
     Args:
@@ -36,7 +36,7 @@ def record(model: Any, shapes: Any, training: bool = False) -> Scope:
         Exception: whatever the model's own code raises where it is called with symbolic tensors.
     """
     recorder = _Recorder()
-    root = Scope(model, (shapes,), {})
+    root = CallScope(model, (shapes,), {})
     recorder.scopes.append(root)
     takes = getattr(model, "_call_signature", None)
     kwargs = {"training": training} if takes is not None and "training" in takes.parameters else {}
@@ -60,7 +60,7 @@ class _Recorder:
     """The scopes that are open, and whether steps are written down."""
 
     def __init__(self) -> None:
-        self.scopes: list[Scope] = []
+        self.scopes: list[CallScope] = []
         self.quiet = 0
 
     def __call__(self) -> bool:
@@ -68,7 +68,7 @@ class _Recorder:
 
     def record(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Any:
         """Write a step down, and give its outputs."""
-        self.scopes[-1].steps.append(Step(operation, args, kwargs, outputs, tuple(_places())))
+        self.scopes[-1].steps.append(RecordedCall(operation, args, kwargs, outputs, tuple(_places())))
         return outputs
 
     @contextmanager
@@ -103,17 +103,17 @@ class _Recorder:
     def enter(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the `call` of a layer in a scope of its own."""
         places = tuple(_places())
-        scope = Scope(layer, args, kwargs)
+        scope = CallScope(layer, args, kwargs)
         self.scopes.append(scope)
         try:
             scope.outputs = layer.call(*args, **kwargs)
         finally:
             self.scopes.pop()
-        self.scopes[-1].steps.append(Step(layer, args, kwargs, scope.outputs, places, scope))
+        self.scopes[-1].steps.append(RecordedCall(layer, args, kwargs, scope.outputs, places, scope))
         return scope.outputs
 
 
-def _places() -> Iterator[Place]:
+def _places() -> Iterator[CallPlace]:
     """Where in the user's code the running call is written, the innermost function first, up to the layer's `call`."""
     frame: FrameType | None = sys._getframe(1)
     here = str(Path(__file__).parent)
@@ -123,7 +123,7 @@ def _places() -> Iterator[Place]:
         if users and not file.startswith(here):
             positions = list(frame.f_code.co_positions())[frame.f_lasti // 2]
             line, end, column, last = (value or 0 for value in positions)
-            yield Place(file, frame.f_code.co_name, line, end, column, last)
+            yield CallPlace(file, frame.f_code.co_name, line, end, column, last)
             if frame.f_code.co_name == "call":
                 return
         elif file.endswith(("functional.py", "sequential.py")) and frame.f_code.co_name == "call":

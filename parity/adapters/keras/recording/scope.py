@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Place:
+class CallPlace:
     """Where a step was written: a file, the first and last line, and the columns of the expression."""
 
     file: str
@@ -21,7 +21,7 @@ class Place:
 
 
 @dataclass(eq=False)
-class Step:
+class RecordedCall:
     """One call: of a layer, of an operation of keras.ops, or of a layer that is a scope of its own.
 
     Attributes:
@@ -37,8 +37,8 @@ class Step:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: Any
-    places: tuple[Place, ...] = ()
-    scope: Scope | None = None
+    places: tuple[CallPlace, ...] = ()
+    scope: CallScope | None = None
     short: str = ""
 
     @property
@@ -48,14 +48,14 @@ class Step:
 
 
 @dataclass(eq=False)
-class Scope:
+class CallScope:
     """What ran inside one call of a model or of a layer with a `call` of its own."""
 
     owner: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: Any = None
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RecordedCall] = field(default_factory=list)
 
     def title(self) -> str:
         """The name of the class that stands for it: the user's class, or the name of a graph of layers."""

@@ -57,7 +57,7 @@ def _operator(
     return operate
 
 
-class Made:
+class MadeTensor:
     """A tensor of numbers alone, as an operation: `arange`, `ones`, ... with the arguments that made it."""
 
     def __init__(self, name: str) -> None:
@@ -71,6 +71,6 @@ def _maker(before: Callable[..., Any], name: str, open_: Callable[[], bool]) -> 
         if record is None or not open_() or isinstance(value, keras.KerasTensor):
             return value
         spec = keras.KerasTensor(value.shape, keras.backend.standardize_dtype(value.dtype))
-        return record(Made(name), args, kwargs, spec)
+        return record(MadeTensor(name), args, kwargs, spec)
 
     return make

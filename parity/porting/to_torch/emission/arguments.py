@@ -19,7 +19,7 @@ ROLES = {
 
 
 @dataclass
-class Argument:
+class ClassArgument:
     """One argument of a constructor, and its value in each instance."""
 
     name: str
@@ -29,12 +29,12 @@ class Argument:
 
 
 @dataclass
-class Arguments:
+class ClassArguments:
     """The arguments of one class, in the order in which they are asked for; those of the source come first."""
 
     count: int
-    source: list[Argument] = field(default_factory=list)
-    made: list[Argument] = field(default_factory=list)
+    source: list[ClassArgument] = field(default_factory=list)
+    made: list[ClassArgument] = field(default_factory=list)
     reserved: set[str] = field(default_factory=set)
 
     def text(
@@ -65,7 +65,7 @@ class Arguments:
         found = self._known(values) or self._multiple(values)
         if found is not None:
             return found
-        argument = Argument(self._name(role, attribute), self._whole(values, known))
+        argument = ClassArgument(self._name(role, attribute), self._whole(values, known))
         if any(same(value, unsaid) for value in known):
             argument.default = literal(unsaid)
         self.made.append(argument)
@@ -80,7 +80,7 @@ class Arguments:
         for argument in self.made:
             if argument.values == list(present):
                 return argument.name
-        argument = Argument(self._free(name, f"has_{name}"), list(present), "False")
+        argument = ClassArgument(self._free(name, f"has_{name}"), list(present), "False")
         self.made.append(argument)
         return argument.name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from parity.porting.to_torch.emission.merge import Merged, Ref
+from parity.porting.to_torch.emission.merge import MergedBody, Ref
 from parity.porting.to_torch.naming import identifier
 from parity.porting.to_torch.piece import filled
 
@@ -25,7 +25,7 @@ class Lines:
         nested: whether the source has a piece inside the expression of another one; None where it does not say.
     """
 
-    merged: Merged
+    merged: MergedBody
     hole: Callable[[str, str, int], str]
     flag: Callable[[str], str]
     target: Callable[[str], str | list[str] | None]
@@ -247,7 +247,7 @@ class Lines:
             self.lines.append(("", f"return {text}"))
 
 
-def _short_cut_first(merged: Merged) -> tuple[list[str], set[str]]:
+def _short_cut_first(merged: MergedBody) -> tuple[list[str], set[str]]:
     """The order with a short cut in front of the path that it leads around; and the short cuts' last pieces."""
     ends: set[str] = set()
     users: dict[Ref, list[str]] = {}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from parity.porting.to_torch.piece import Body, Made, Piece
+from parity.porting.to_torch.piece import ClassBody, MadeModule, Piece
 
 Ref = tuple[str, int]
 """What gives a tensor: a piece's name, or "" for an input of the body; and which of its outputs."""
 
 
 @dataclass(eq=False)
-class Merged:
+class MergedBody:
     """Several bodies as one.
 
     Attributes:
@@ -23,7 +23,7 @@ class Merged:
         returned: what gives the results.
     """
 
-    bodies: list[Body]
+    bodies: list[ClassBody]
     order: list[str]
     present: list[dict[str, Piece]]
     takes: dict[str, list[Ref]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Merged:
         return tuple(name in pieces for pieces in self.present)
 
 
-def without_aliases(body: Body) -> None:
+def without_aliases(body: ClassBody) -> None:
     """Let what takes a piece that changes nothing take the piece's own input."""
     same: dict[int, int] = {}
     kept = []
@@ -54,7 +54,7 @@ def without_aliases(body: Body) -> None:
     body.returned = [same.get(key, key) for key in body.returned]
 
 
-def without_unused(body: Body) -> None:
+def without_unused(body: ClassBody) -> None:
     """Leave out what nothing takes, but for steps with weights or stubs."""
     while True:
         wanted = {key for piece in body.pieces for key in piece.inputs} | set(body.returned)
@@ -68,7 +68,7 @@ def without_unused(body: Body) -> None:
         body.pieces = kept
 
 
-def merged(bodies: list[Body]) -> Merged | None:
+def merged(bodies: list[ClassBody]) -> MergedBody | None:
     """Bodies as one, or None where they do not fit together."""
     first = bodies[0]
     if any(len(body.inputs) != len(first.inputs) or body.layouts != first.layouts for body in bodies):
@@ -79,7 +79,7 @@ def merged(bodies: list[Body]) -> Merged | None:
     order = _order([list(pieces) for pieces in present])
     if order is None:
         return None
-    found = Merged(bodies, order, present)
+    found = MergedBody(bodies, order, present)
     shared = sum(all(name in pieces for pieces in present) for name in order)
     if shared * 2 < len(order) or not all(_fit(found, name) for name in order):
         return None
@@ -108,7 +108,7 @@ def _order(orders: list[list[str]]) -> list[str] | None:
     return result
 
 
-def _fit(found: Merged, name: str) -> bool:
+def _fit(found: MergedBody, name: str) -> bool:
     """Whether the pieces of one name are the same but for their numbers."""
     pieces = [present[name] for present in found.present if name in present]
     first = pieces[0]
@@ -125,8 +125,8 @@ def _fit(found: Merged, name: str) -> bool:
 
 def _alike(one: Any, two: Any) -> bool:
     """Whether two things that are made are of one class, or one that the two share."""
-    if isinstance(one, Body) or isinstance(two, Body):
-        return isinstance(one, Body) and isinstance(two, Body) and one.title == two.title
+    if isinstance(one, ClassBody) or isinstance(two, ClassBody):
+        return isinstance(one, ClassBody) and isinstance(two, ClassBody) and one.title == two.title
     if list(one.inside) != list(two.inside):
         return False
     inner = zip(one.inside.values(), two.inside.values(), strict=True)
@@ -143,7 +143,7 @@ def general(one: str, two: str) -> str | None:
     return None
 
 
-def _wired(found: Merged) -> bool:
+def _wired(found: MergedBody) -> bool:
     """Find what gives each input; whether the bodies agree."""
     homes = []
     for body, present in zip(found.bodies, found.present, strict=True):
@@ -185,7 +185,7 @@ def _wired(found: Merged) -> bool:
     return True
 
 
-def _settle(found: Merged) -> None:
+def _settle(found: MergedBody) -> None:
     """Keep what stands in for the ends of optional parts alone, and that it lies outside the part."""
     users: dict[str, set[str]] = {}
     for name in found.order:
@@ -203,7 +203,7 @@ def _settle(found: Merged) -> None:
             del found.stand_in[name]
 
 
-def _leads(found: Merged, ref: Ref, actual: Ref, body: int) -> bool:
+def _leads(found: MergedBody, ref: Ref, actual: Ref, body: int) -> bool:
     """Whether a body takes `actual` where the others take `ref`: what lies between is what it lacks."""
     name = ref[0]
     if not name or name in found.present[body]:
@@ -216,9 +216,17 @@ def _leads(found: Merged, ref: Ref, actual: Ref, body: int) -> bool:
     return False
 
 
-def unified(mades: list[Made]) -> str:
+def unified(mades: list[MadeModule]) -> str:
     """The class of what several instances make."""
     kind = mades[0].kind
     for made in mades[1:]:
         kind = general(kind, made.kind) or kind
     return kind
+
+
+def made_of(thing: Any) -> MadeModule:
+    """What makes a member: itself, or the class that its body has become."""
+    if isinstance(thing, ClassBody):
+        thing = getattr(thing, "twin", thing)
+        return thing.made  # type: ignore[attr-defined,no-any-return]
+    return thing  # type: ignore[no-any-return]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from parity.porting.to_torch.emission.arguments import ABSENT, Arguments, same
+from parity.porting.to_torch.emission.arguments import ABSENT, ClassArguments, same
 from parity.porting.to_torch.emission.merge import unified
-from parity.porting.to_torch.piece import Made
+from parity.porting.to_torch.piece import MadeModule
 from parity.porting.to_torch.use import literal
 
 DEFAULTS: dict[str, Any] = {
@@ -31,9 +31,9 @@ def default(kind: str, name: str) -> Any:
 
 
 def making(
-    mades: list[Made | None],
+    mades: list[MadeModule | None],
     attribute: str,
-    arguments: Arguments,
+    arguments: ClassArguments,
     expression: Callable[[str, list[Any]], str | None],
 ) -> tuple[str, list[str]]:
     """The text that makes a module, and the lines behind it.
@@ -68,7 +68,7 @@ def making(
     return f"{kind}({', '.join(parts)})", behind
 
 
-def parameter(name: str, made: Made, text: str) -> list[str]:
+def parameter(name: str, made: MadeModule, text: str) -> list[str]:
     """The lines that make a parameter."""
     how = {"ones": "torch.ones", "zeros": "torch.zeros"}.get(made.arguments["value"], "torch.empty")
     if made.arguments["trainable"]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from parity.porting.to_torch.piece import Body, Made, Piece, filled
+from parity.porting.to_torch.emission.merge import made_of
+from parity.porting.to_torch.piece import ClassBody, MadeModule, Piece, filled
 
 MODULES = {
     "F.relu": "nn.ReLU", "F.relu6": "nn.ReLU6", "torch.sigmoid": "nn.Sigmoid", "torch.tanh": "nn.Tanh",
@@ -16,20 +17,20 @@ MODULES = {
 }  # fmt: skip
 
 
-def as_row(bodies: list[Body]) -> bool:
+def as_row(bodies: list[ClassBody]) -> bool:
     """Whether all of the bodies are rows; what makes each of them is then noted in it."""
     rows = [_row(body) for body in bodies]
     if any(row is None for row in rows):
         return False
     for body, row in zip(bodies, rows, strict=True):
-        body.made = Made("nn.Sequential", {}, (), {}, row)  # type: ignore[attr-defined,arg-type]
+        body.made = MadeModule("nn.Sequential", {}, (), {}, row)  # type: ignore[attr-defined,arg-type]
     return True
 
 
-def _row(body: Body) -> dict[str, Made] | None:
+def _row(body: ClassBody) -> dict[str, MadeModule] | None:
     if type(body.owner).__name__ != "Sequential" or len(body.inputs) != 1 or not body.pieces:
         return None
-    row: dict[str, Made] = {}
+    row: dict[str, MadeModule] = {}
     before = body.inputs[0][1]
     for piece in body.pieces:
         modules = _modules(piece)
@@ -41,9 +42,8 @@ def _row(body: Body) -> dict[str, Made] | None:
     return row if body.returned == [before] and re.fullmatch("\x01i0\x01", body.result) else None
 
 
-def _modules(piece: Piece) -> list[Made] | None:
+def _modules(piece: Piece) -> list[MadeModule] | None:
     """The modules that stand for one piece, applied one behind the other."""
-    from parity.porting.to_torch.emission.classes import made_of
 
     def fill(kind: str, number: int) -> str:
         if kind == "c":
@@ -51,7 +51,7 @@ def _modules(piece: Piece) -> list[Made] | None:
         return f"\x01{kind}{number}\x01"
 
     text = filled(piece.template, fill)
-    found: list[Made] = []
+    found: list[MadeModule] = []
     while True:
         if text in ("\x01i0\x01", "\x01a0\x01"):
             return found[::-1]
@@ -61,11 +61,11 @@ def _modules(piece: Piece) -> list[Made] | None:
         flat = re.fullmatch(r"(.*)\.flatten\(1\)", text)
         cut = re.fullmatch(r"(.*)\.unflatten\(1, (\([\d, ]+\))\)", text)
         if cut is not None:
-            found.append(Made("nn.Unflatten", {"dim": 1, "sizes": _Text(cut[2])}, ("dim", "sizes")))
+            found.append(MadeModule("nn.Unflatten", {"dim": 1, "sizes": _Text(cut[2])}, ("dim", "sizes")))
             text = cut[1]
             continue
         if flat is not None:
-            found.append(Made("nn.Flatten", {}))
+            found.append(MadeModule("nn.Flatten", {}))
             text = flat[1]
             continue
         if call is None:
@@ -81,7 +81,7 @@ def _modules(piece: Piece) -> list[Made] | None:
                 key, _, value = part.rpartition("=")
                 arguments[key or f"_{n}"] = _Text(value)
             found.append(
-                Made(MODULES[name], arguments, tuple(key for key in arguments if key.startswith("_")))
+                MadeModule(MODULES[name], arguments, tuple(key for key in arguments if key.startswith("_")))
             )
         else:
             return None

@@ -7,22 +7,22 @@ from collections import Counter
 from typing import Any
 
 from parity.porting.to_torch.naming import identifier
-from parity.porting.to_torch.piece import Body, Made, Member, Piece
+from parity.porting.to_torch.piece import ClassBody, MadeModule, Member, Piece
 
 CALL = "\x01m0\x01(\x01i0\x01)"
 
 
-def inner_bodies(body: Body) -> list[Body]:
+def inner_bodies(body: ClassBody) -> list[ClassBody]:
     """The bodies of the members, those in rows too."""
-    found: list[Body] = []
+    found: list[ClassBody] = []
     for piece in body.pieces:
         for member in piece.members:
-            parts = member.made.inside.values() if isinstance(member.made, Made) else [member.made]
-            found += [part for part in parts if isinstance(part, Body)]
+            parts = member.made.inside.values() if isinstance(member.made, MadeModule) else [member.made]
+            found += [part for part in parts if isinstance(part, ClassBody)]
     return found
 
 
-def in_stages(body: Body) -> None:
+def in_stages(body: ClassBody) -> None:
     """Put blocks that run behind one another into rows: conv2_block1 to conv2_block3 are the row conv2."""
     used = Counter(key for piece in body.pieces for key in piece.inputs) + Counter(body.returned)
     calls = Counter(
@@ -53,7 +53,7 @@ def _is_call(piece: Piece) -> bool:
         piece.template == CALL
         and len(piece.outputs) == len(piece.inputs) == len(piece.members) == 1
         and not piece.unpacked
-        and isinstance(piece.members[0].made, Body)
+        and isinstance(piece.members[0].made, ClassBody)
     )
 
 
@@ -74,13 +74,13 @@ def stage(piece: Piece) -> str:
 def _row(run: list[Piece]) -> Piece:
     name = stage(run[0])
     inside: dict[str, Any] = {str(n): piece.members[0].made for n, piece in enumerate(run)}
-    made = Made("nn.Sequential", {}, inside=inside)
+    made = MadeModule("nn.Sequential", {}, inside=inside)
     first, last = run[0], run[-1]
     member = Member(name if "." in first.name else identifier(name), made)
     return Piece(member.attribute, "Row", CALL, first.inputs, last.outputs, [member], step=first.step)
 
 
-def padded_convolutions(body: Body) -> None:
+def padded_convolutions(body: ClassBody) -> None:
     """Let a convolution pad by itself where zeros stand around its input on both sides alike."""
     used = Counter(key for piece in body.pieces for key in piece.inputs) + Counter(body.returned)
     home = {piece.outputs[0]: piece for piece in body.pieces if len(piece.outputs) == 1}
@@ -88,7 +88,7 @@ def padded_convolutions(body: Body) -> None:
     for piece in body.pieces:
         made = piece.members[0].made if len(piece.members) == 1 else None
         pad = home.get(piece.inputs[0]) if len(piece.inputs) == 1 else None
-        if not isinstance(made, Made) or pad is None or not pad.kind.startswith("ZeroPadding"):
+        if not isinstance(made, MadeModule) or pad is None or not pad.kind.startswith("ZeroPadding"):
             continue
         amount = _alike(pad.constants[0].value) if pad.constants else None
         convolution = re.fullmatch(r"nn\.Conv\dd", made.kind) is not None

@@ -7,15 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from parity.porting.to_torch.grouping.group import Group, automatic, bounds, tensors_in, tensors_out
+from parity.porting.to_torch.grouping.group import StepGroup, automatic, bounds, tensors_in, tensors_out
 from parity.porting.to_torch.naming import camel
 from parity.porting.to_torch.values import kinds
 
-Key = tuple[str, str]
+BlockKey = tuple[str, str]
 """A kind of key (conv#_block#), and the key itself (conv2_block1)."""
 
 
-def keys(name: str) -> Iterator[Key]:
+def keys(name: str) -> Iterator[BlockKey]:
     """Every key that a layer's name may have: what stands up to a number, a first word and a number, a last number."""
     tokens = re.split(r"[_./]", name)
     for end in range(1, len(tokens)):
@@ -36,7 +36,7 @@ def _kind(key: str) -> str:
     return "_".join(tokens)
 
 
-def numbered(names: list[str]) -> dict[str, list[Key]]:
+def numbered(names: list[str]) -> dict[str, list[BlockKey]]:
     """The keys of every name; expanded_conv_project goes with expanded_conv_1_project, as number 0."""
     found = {name: list(keys(name)) for name in names}
     stems = {
@@ -53,7 +53,7 @@ def numbered(names: list[str]) -> dict[str, list[Key]]:
     return found
 
 
-def candidates(steps: list[Any], outputs: list[Any]) -> dict[str, list[Group]]:
+def candidates(steps: list[Any], outputs: list[Any]) -> dict[str, list[StepGroup]]:
     """For every kind of key, the groups of steps whose names have one."""
     named = [step for step in steps if not automatic(step)]
     known = numbered([step.name for step in named])
@@ -61,7 +61,7 @@ def candidates(steps: list[Any], outputs: list[Any]) -> dict[str, list[Group]]:
     for step in named:
         for kind, key in known[step.name]:
             by_kind[kind][key].append(step)
-    found: dict[str, list[Group]] = {}
+    found: dict[str, list[StepGroup]] = {}
     for kind, by_key in by_kind.items():
         taken: set[int] = set()
         groups = []
@@ -70,7 +70,7 @@ def candidates(steps: list[Any], outputs: list[Any]) -> dict[str, list[Group]]:
                 grown = adopted(part, steps, outputs, taken)
                 limits = bounds(grown, steps, outputs)
                 if limits is not None and limits[1] and len(limits[0]) <= 3 and len(limits[1]) <= 2:
-                    groups.append(Group(_title(kind), key, grown, *limits))
+                    groups.append(StepGroup(_title(kind), key, grown, *limits))
                     taken |= {id(step) for step in grown}
         if groups:
             found[kind] = groups

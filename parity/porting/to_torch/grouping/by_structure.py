@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from parity.porting.to_torch.grouping.group import Group, automatic, bounds, tensors_in, tensors_out
+from parity.porting.to_torch.grouping.group import StepGroup, automatic, bounds, tensors_in, tensors_out
 from parity.porting.to_torch.naming import camel
 from parity.porting.to_torch.values import is_layer, kinds
 
@@ -19,7 +19,7 @@ def _is(step: Any, names: tuple[str, ...]) -> bool:
     return any(name in names for name in kinds(step.operation))
 
 
-def chains(steps: list[Any], outputs: list[Any]) -> list[Group]:
+def chains(steps: list[Any], outputs: list[Any]) -> list[StepGroup]:
     """Convolution, normalisation and activation behind one another, where the three have made-up names."""
     users: dict[int, list[Any]] = defaultdict(list)
     for step in steps:
@@ -47,11 +47,11 @@ def chains(steps: list[Any], outputs: list[Any]) -> list[Group]:
         members = [step, second, *([third] if third is not None else [])]
         limits = bounds(members, steps, outputs)
         if limits is not None and len(limits[0]) == len(limits[1]) == 1:
-            found.append(Group("ConvBlock", step.name, members, *limits))
+            found.append(StepGroup("ConvBlock", step.name, members, *limits))
     return found
 
 
-def segments(steps: list[Any], outputs: list[Any]) -> list[Group]:
+def segments(steps: list[Any], outputs: list[Any]) -> list[StepGroup]:
     """What lies between two tensors over which everything goes, where it branches within."""
     last: dict[int, int] = {}
     for n, step in enumerate(steps):
@@ -72,5 +72,5 @@ def segments(steps: list[Any], outputs: list[Any]) -> list[Group]:
                 name = members[-1].name
                 stem = re.sub(r"[_\d]+$", "", name) or "block"
                 title = "Block" if automatic(members[-1]) else camel(re.sub(r"\d", "", stem))
-                found.append(Group(title, name, members, *limits))
+                found.append(StepGroup(title, name, members, *limits))
     return found

@@ -12,14 +12,14 @@ from parity.porting.to_torch.values import is_layer, is_tensor, is_variable
 
 
 @dataclass(eq=False)
-class Named:
+class GroupName:
     """What stands for the layer in the step of a group: its name."""
 
     name: str
 
 
 @dataclass(eq=False)
-class Group:
+class StepGroup:
     """The scope of a group of steps.
 
     Attributes:
@@ -61,8 +61,8 @@ class Group:
 class GroupStep:
     """The step of a group in the graph around it."""
 
-    operation: Named
-    scope: Group
+    operation: GroupName
+    scope: StepGroup
     args: tuple[Any, ...]
     outputs: Any
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def tensors_out(step: Any) -> list[Any]:
 def automatic(step: Any) -> bool:
     """Whether the step's name was made up by Keras, or is that of an operation."""
     if not is_layer(step.operation):
-        return not isinstance(step.operation, Named)
+        return not isinstance(step.operation, GroupName)
     stem = re.sub(r"[^a-z0-9]", "", type(step.operation).__name__.lower())
     return re.fullmatch(rf"{stem}\d*", step.name.replace("_", "").lower()) is not None
 
@@ -118,7 +118,7 @@ def bounds(members: list[Any], steps: list[Any], outputs: list[Any]) -> tuple[li
     return list(entries.values()), exits
 
 
-def collapsed(steps: list[Any], groups: list[Group]) -> list[Any]:
+def collapsed(steps: list[Any], groups: list[StepGroup]) -> list[Any]:
     """The steps with every group as one step, in an order in which each one finds what it takes."""
     of = {id(step): group for group in groups for step in group.steps}
     made: dict[int, GroupStep] = {}
@@ -129,7 +129,7 @@ def collapsed(steps: list[Any], groups: list[Group]) -> list[Any]:
             found.append(step)
         elif id(group) not in made:
             made[id(group)] = GroupStep(
-                Named(identifier(group.key)), group, tuple(group.entries), group.outputs
+                GroupName(identifier(group.key)), group, tuple(group.entries), group.outputs
             )
             found.append(made[id(group)])
     return ordered(found)

@@ -7,7 +7,7 @@ from typing import Any
 
 from parity.porting.to_torch.grouping.by_name import candidates
 from parity.porting.to_torch.grouping.by_structure import chains, segments
-from parity.porting.to_torch.grouping.group import Group, automatic, collapsed
+from parity.porting.to_torch.grouping.group import StepGroup, automatic, collapsed
 from parity.porting.to_torch.naming import snake
 from parity.porting.to_torch.use import flat
 from parity.porting.to_torch.values import is_layer, is_tensor, kinds
@@ -21,7 +21,7 @@ def grouped(scope: Any, inner: bool = False) -> None:
         inner: whether it is a block itself; what repeats in one must be longer to count.
     """
     outputs = [value for value in flat(scope.outputs) if is_tensor(value)]
-    found: list[Group] = []
+    found: list[StepGroup] = []
     while True:
         best = _best(candidates(scope.steps, outputs), inner)
         if not best:
@@ -42,7 +42,7 @@ def grouped(scope: Any, inner: bool = False) -> None:
         grouped(group, inner=True)
 
 
-def _shorten(groups: list[Group]) -> None:
+def _shorten(groups: list[StepGroup]) -> None:
     for group in groups:
         numbers: dict[str, int] = {}
         for step in group.steps:
@@ -53,7 +53,7 @@ def _shorten(groups: list[Group]) -> None:
                 step.short = f"{stem}{numbers[stem]}"
 
 
-def short_name(step: Any, group: Group) -> str:
+def short_name(step: Any, group: StepGroup) -> str:
     """A step's name without the group's own; 1_conv is conv1."""
     name = str(step.name)
     if automatic(step):
@@ -66,7 +66,7 @@ def short_name(step: Any, group: Group) -> str:
     return (f"{match[2]}{match[1]}" if match else text) or name
 
 
-def _signature(group: Group) -> tuple[tuple[str, str], ...]:
+def _signature(group: StepGroup) -> tuple[tuple[str, str], ...]:
     names = []
     for step in group.steps:
         short = short_name(step, group)
@@ -76,9 +76,9 @@ def _signature(group: Group) -> tuple[tuple[str, str], ...]:
     return tuple(names)
 
 
-def _best(by_kind: dict[str, list[Group]], inner: bool) -> list[Group]:
+def _best(by_kind: dict[str, list[StepGroup]], inner: bool) -> list[StepGroup]:
     """The groups that save the most lines; none where nothing repeats."""
-    best: list[Group] = []
+    best: list[StepGroup] = []
     most = 0
     for groups in by_kind.values():
         kept = [group for group in groups if len(group.steps) >= (4 if inner else 3)]
@@ -97,6 +97,6 @@ def _best(by_kind: dict[str, list[Group]], inner: bool) -> list[Group]:
     return best
 
 
-def _worth(parts: list[Group]) -> bool:
+def _worth(parts: list[StepGroup]) -> bool:
     shapes = {tuple(kinds(step.operation)[0] for step in part.steps) for part in parts}
     return len(parts) >= 2 and len(shapes) < len(parts)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from parity.porting.to_torch.axes import Axes
+from parity.porting.to_torch.axes import TorchAxes
 from parity.porting.to_torch.piece import Name
-from parity.porting.to_torch.use import RefusedError, Use, literal
+from parity.porting.to_torch.use import RefusedError, StepUse, literal
 
 FUNCTIONS = {
     "relu": "F.relu", "relu6": "F.relu6", "sigmoid": "torch.sigmoid", "tanh": "torch.tanh", "silu": "F.silu",
@@ -19,7 +19,7 @@ FUNCTIONS = {
 """Keras' activations that torch has with the same formula, whatever its default arguments are."""
 
 
-def applied(use: Use, text: str, activation: Any, axes: Axes) -> str:
+def applied(use: StepUse, text: str, activation: Any, axes: TorchAxes) -> str:
     """A text with an activation around it; the tensor lies as `axes` says."""
     name = getattr(activation, "__name__", type(activation).__name__)
     if activation is None or name in ("linear", "Identity"):
@@ -38,7 +38,7 @@ def applied(use: Use, text: str, activation: Any, axes: Axes) -> str:
     return f"{use.constant('activation', Name(FUNCTIONS[name]))}({text})"
 
 
-def activation(use: Use) -> None:
+def activation(use: StepUse) -> None:
     """The layer Activation."""
     axes = use.axes(use.x)
     if getattr(use.get("activation"), "__name__", "") == "linear":
@@ -46,7 +46,7 @@ def activation(use: Use) -> None:
     return use.give(applied(use, use.take(use.x), use.get("activation"), axes), axes)
 
 
-def relu(use: Use) -> None:
+def relu(use: StepUse) -> None:
     """The layer ReLU, with its slope, its bound and its threshold."""
     text, axes = use.take(use.x), use.axes(use.x)
     slope, bound = float(use.get("negative_slope") or 0), use.get("max_value")
@@ -63,19 +63,19 @@ def relu(use: Use) -> None:
     return use.give(f"F.hardtanh({text}, 0, {literal(float(bound))})", axes)
 
 
-def leaky_relu(use: Use) -> None:
+def leaky_relu(use: StepUse) -> None:
     """The layer LeakyReLU."""
     slope = use.constant("negative_slope", float(use.get("negative_slope")))
     use.give(f"F.leaky_relu({use.take(use.x)}, {slope})", use.axes(use.x))
 
 
-def elu(use: Use) -> None:
+def elu(use: StepUse) -> None:
     """The layer ELU."""
     alpha = use.constant("alpha", float(use.get("alpha", 1.0)))
     use.give(f"F.elu({use.take(use.x)}, {alpha})", use.axes(use.x))
 
 
-def softmax(use: Use) -> None:
+def softmax(use: StepUse) -> None:
     """The layer Softmax, over one axis or several."""
     axes, text, along = use.axes(use.x), use.take(use.x), use.get("axis", -1)
     if len(use.tensors) > 1 or use.kwargs.get("mask") is not None:
@@ -89,7 +89,7 @@ def softmax(use: Use) -> None:
     return use.give(f"{text}.flatten({dims[0]}, {dims[-1]}).softmax({dims[0]}).view_as({text})", axes)
 
 
-def prelu(use: Use) -> None:
+def prelu(use: StepUse) -> None:
     """The layer PReLU: one slope for each channel, or slopes at every place."""
     axes, shape = use.axes(use.x), tuple(use.layer.alpha.shape)
     if any(size != 1 for size in shape[:-1]):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from parity.porting.to_torch.axes import images
-from parity.porting.to_torch.use import RefusedError, Use
+from parity.porting.to_torch.leaves.activations import applied
+from parity.porting.to_torch.use import RefusedError, StepUse
 from parity.porting.to_torch.values import short
 
 POSITIONAL = ("in_channels", "out_channels", "kernel_size")
@@ -15,7 +16,7 @@ SOURCES = {
 }  # fmt: skip
 
 
-def checked(use: Use) -> tuple[int, int]:
+def checked(use: StepUse) -> tuple[int, int]:
     """The number of spatial axes and of input channels."""
     if use.get("data_format") == "channels_first":
         raise RefusedError("the layer computes channels first")
@@ -39,7 +40,7 @@ def settings(layer: Any, rank: int, kernel: tuple[int, ...]) -> tuple[str, dict[
     return "Same", found
 
 
-def convolution(use: Use) -> None:
+def convolution(use: StepUse) -> None:
     """Conv1D, Conv2D, Conv3D."""
     rank, channels = checked(use)
     layer, axes = use.layer, images(len(use.x.shape))
@@ -57,10 +58,10 @@ def convolution(use: Use) -> None:
         kind if suffix else f"nn.{kind}", POSITIONAL, in_channels=channels, out_channels=int(layer.filters),
         kernel_size=short(kernel), **found, groups=int(layer.groups), bias=bool(layer.use_bias), sources=SOURCES,
     )  # fmt: skip
-    use.give(use.activated(f"{made}({text})", layer.activation, axes), axes)
+    use.give(applied(use, f"{made}({text})", layer.activation, axes), axes)
 
 
-def depthwise(use: Use) -> None:
+def depthwise(use: StepUse) -> None:
     """DepthwiseConv1D, DepthwiseConv2D."""
     rank, channels = checked(use)
     layer, axes = use.layer, images(len(use.x.shape))
@@ -72,10 +73,10 @@ def depthwise(use: Use) -> None:
         out_channels=channels * int(layer.depth_multiplier), kernel_size=short(kernel), **found, groups=channels,
         bias=bool(layer.use_bias), sources={key: SOURCES[key] for key in ("kernel_size", "stride", "dilation", "bias")},
     )  # fmt: skip
-    use.give(use.activated(f"{made}({use.as_images(use.x)})", layer.activation, axes), axes)
+    use.give(applied(use, f"{made}({use.as_images(use.x)})", layer.activation, axes), axes)
 
 
-def separable(use: Use) -> None:
+def separable(use: StepUse) -> None:
     """SeparableConv1D, SeparableConv2D."""
     rank, channels = checked(use)
     layer, axes = use.layer, images(len(use.x.shape))
@@ -85,10 +86,10 @@ def separable(use: Use) -> None:
         dilation=short(layer.dilation_rate), depth_multiplier=int(layer.depth_multiplier), bias=bool(layer.use_bias),
         sources={**SOURCES, "depth_multiplier": "depth_multiplier"},
     )  # fmt: skip
-    use.give(use.activated(f"{made}({use.as_images(use.x)})", layer.activation, axes), axes)
+    use.give(applied(use, f"{made}({use.as_images(use.x)})", layer.activation, axes), axes)
 
 
-def transposed(use: Use) -> None:
+def transposed(use: StepUse) -> None:
     """Conv1DTranspose, Conv2DTranspose, Conv3DTranspose."""
     rank, channels = checked(use)
     layer, axes = use.layer, images(len(use.x.shape))
@@ -108,7 +109,7 @@ def transposed(use: Use) -> None:
         kind, POSITIONAL, in_channels=channels, out_channels=int(layer.filters), kernel_size=short(kernel), **found,
         bias=bool(layer.use_bias), sources={key: SOURCES[key] for key in ("out_channels", "kernel_size", "stride", "bias")},
     )  # fmt: skip
-    use.give(use.activated(f"{made}({use.as_images(use.x)})", layer.activation, axes), axes)
+    use.give(applied(use, f"{made}({use.as_images(use.x)})", layer.activation, axes), axes)
 
 
 RULES = {

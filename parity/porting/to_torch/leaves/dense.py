@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from parity.porting.to_torch.axes import Axes, images, plain
-from parity.porting.to_torch.use import RefusedError, Use
+from parity.porting.to_torch.axes import TorchAxes, images, plain
+from parity.porting.to_torch.leaves.activations import applied
+from parity.porting.to_torch.use import RefusedError, StepUse
 from parity.porting.to_torch.values import kinds
 
 
-def dense(use: Use) -> None:
+def dense(use: StepUse) -> None:
     """Dense: over the last axis, whatever stands in front."""
     rank = len(use.x.shape)
     layer = use.layer
@@ -22,11 +23,11 @@ def dense(use: Use) -> None:
         bias=bool(layer.use_bias), sources={"out_features": "units", "bias": "use_bias"},
     )  # fmt: skip
     axes = plain(rank)
-    use.give(use.activated(f"{made}({text})", layer.activation, axes), axes)
+    use.give(applied(use, f"{made}({text})", layer.activation, axes), axes)
     use.body.vectors.add(id(use.step.outputs))
 
 
-def einsum_dense(use: Use) -> None:
+def einsum_dense(use: StepUse) -> None:
     """EinsumDense: the kernel as Keras has it."""
     layer, rank = use.layer, len(use.step.outputs.shape)
     shape = tuple(int(n) for n in layer.kernel.shape)
@@ -35,10 +36,10 @@ def einsum_dense(use: Use) -> None:
         "EinsumDense", ("equation", "shape"), equation=layer.equation, shape=shape, bias_shape=bias
     )
     axes = plain(rank)
-    use.give(use.activated(f"{made}({use.plainly(use.x)})", layer.activation, axes), axes)
+    use.give(applied(use, f"{made}({use.plainly(use.x)})", layer.activation, axes), axes)
 
 
-def embedding(use: Use) -> None:
+def embedding(use: StepUse) -> None:
     """Embedding."""
     layer = use.layer
     made = use.module(
@@ -48,7 +49,7 @@ def embedding(use: Use) -> None:
     use.give(f"{made}({use.plainly(use.x)})", plain(len(use.x.shape) + 1))
 
 
-def batch_norm(use: Use) -> None:
+def batch_norm(use: StepUse) -> None:
     """BatchNormalization along any one axis."""
     layer, rank = use.layer, len(use.x.shape)
     axis = layer.axis % rank
@@ -58,7 +59,9 @@ def batch_norm(use: Use) -> None:
         axes = use.axes(use.x)
     else:
         axes = (
-            images(rank) if axis == rank - 1 else Axes((0, axis, *(n for n in range(1, rank) if n != axis)))
+            images(rank)
+            if axis == rank - 1
+            else TorchAxes((0, axis, *(n for n in range(1, rank) if n != axis)))
         )
     dimensions = {2: 1, 3: 1, 4: 2, 5: 3}.get(rank)
     if dimensions is None:
@@ -75,7 +78,7 @@ def batch_norm(use: Use) -> None:
         use.body.vectors.add(id(use.step.outputs))
 
 
-def layer_norm(use: Use) -> None:
+def layer_norm(use: StepUse) -> None:
     """LayerNormalization over the last axes, and RMSNormalization."""
     layer, rank = use.layer, len(use.x.shape)
     along = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
@@ -100,7 +103,7 @@ def layer_norm(use: Use) -> None:
     use.give(f"{made}({use.plainly(use.x)})", plain(rank))
 
 
-def group_norm(use: Use) -> None:
+def group_norm(use: StepUse) -> None:
     """GroupNormalization of channels."""
     layer, rank = use.layer, len(use.x.shape)
     if layer.axis % rank != rank - 1:
@@ -117,7 +120,7 @@ def group_norm(use: Use) -> None:
     use.give(f"{made}({use.as_images(use.x)})", images(rank))
 
 
-def unit_norm(use: Use) -> None:
+def unit_norm(use: StepUse) -> None:
     """UnitNormalization."""
     axes = use.axes(use.x)
     along = use.layer.axis if isinstance(use.layer.axis, list | tuple) else [use.layer.axis]
@@ -125,7 +128,7 @@ def unit_norm(use: Use) -> None:
     use.give(f"F.normalize({use.take(use.x)}, dim={dims[0] if len(dims) == 1 else dims}, eps=1e-6)", axes)
 
 
-def dropout(use: Use) -> None:
+def dropout(use: StepUse) -> None:
     """Dropout; with a noise shape, one number decides for several places."""
     rate, axes = float(use.layer.rate), use.axes(use.x)
     shape = use.get("noise_shape")
@@ -143,14 +146,14 @@ def dropout(use: Use) -> None:
     return None
 
 
-def spatial_dropout(use: Use) -> None:
+def spatial_dropout(use: StepUse) -> None:
     """SpatialDropout: whole channels."""
     rank = len(use.x.shape)
     made = use.module(f"nn.Dropout{rank - 2}d", ("p",), p=float(use.layer.rate), sources={"p": "rate"})
     use.give(f"{made}({use.as_images(use.x)})", images(rank))
 
 
-def noise(use: Use) -> None:
+def noise(use: StepUse) -> None:
     """GaussianNoise, GaussianDropout, AlphaDropout."""
     name, axes = use.piece.kind, use.axes(use.x)
     if name == "AlphaDropout":
@@ -164,7 +167,7 @@ def noise(use: Use) -> None:
     use.give(f"{made}({use.take(use.x)})", axes)
 
 
-def unchanged(use: Use) -> None:
+def unchanged(use: StepUse) -> None:
     """Layers that give what they get."""
     use.give(use.take(use.x), use.axes(use.x), alias=True)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from parity.porting.to_torch.axes import Axes, plain
-from parity.porting.to_torch.use import RefusedError, Use, literal
+from parity.porting.to_torch.axes import TorchAxes, plain
+from parity.porting.to_torch.use import RefusedError, StepUse, literal
 from parity.porting.to_torch.values import is_tensor, is_variable
 
 
-def aligned(use: Use, values: Sequence[Any], atom: bool = False) -> tuple[list[str], Axes]:
+def aligned(use: StepUse, values: Sequence[Any], atom: bool = False) -> tuple[list[str], TorchAxes]:
     """The texts of operands that are broadcast together, and the layout of the result."""
     tensors = [value for value in values if is_tensor(value)]
     rank = max(len(tensor.shape) for tensor in tensors)
@@ -24,7 +24,7 @@ def aligned(use: Use, values: Sequence[Any], atom: bool = False) -> tuple[list[s
     return [_operand(use, value, axes, atom) for value in values], axes
 
 
-def _operand(use: Use, value: Any, axes: Axes, atom: bool) -> str:
+def _operand(use: StepUse, value: Any, axes: TorchAxes, atom: bool) -> str:
     if not is_tensor(value):
         return literal(value)
     rank = len(value.shape)
@@ -45,14 +45,14 @@ def _flat(values: Any) -> list[Any]:
 def joined(sign: str) -> Any:
     """Tensors with an operator between them."""
 
-    def rule(use: Use) -> None:
+    def rule(use: StepUse) -> None:
         texts, axes = aligned(use, use.tensors, atom=True)
         use.give(f" {sign} ".join(texts), axes, atom=False)
 
     return rule
 
 
-def average(use: Use) -> None:
+def average(use: StepUse) -> None:
     """Average."""
     texts, axes = aligned(use, use.tensors, atom=True)
     use.give(f"({' + '.join(texts)}) / {len(texts)}", axes, atom=False)
@@ -61,7 +61,7 @@ def average(use: Use) -> None:
 def chosen(function: str) -> Any:
     """The greatest or smallest of several tensors."""
 
-    def rule(use: Use) -> None:
+    def rule(use: StepUse) -> None:
         texts, axes = aligned(use, use.tensors)
         text = texts[0]
         for more in texts[1:]:
@@ -71,7 +71,7 @@ def chosen(function: str) -> Any:
     return rule
 
 
-def concatenate(use: Use) -> None:
+def concatenate(use: StepUse) -> None:
     """Concatenate, the layer and the operation."""
     axes = use.axes(use.tensors[0])
     if axes.flat:
@@ -80,7 +80,7 @@ def concatenate(use: Use) -> None:
     use.give(f"torch.cat(({', '.join(texts)}), dim={axes.torch(int(use.get('axis', -1)))})", axes)
 
 
-def dot(use: Use) -> None:
+def dot(use: StepUse) -> None:
     """Dot along one axis of each tensor."""
     first, second = use.tensors
     along = use.layer.axes if isinstance(use.layer.axes, list | tuple) else (use.layer.axes,) * 2

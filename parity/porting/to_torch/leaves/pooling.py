@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from parity.porting.to_torch.axes import images
-from parity.porting.to_torch.use import RefusedError, Use, literal
+from parity.porting.to_torch.use import RefusedError, StepUse, literal
 from parity.porting.to_torch.values import short
 
 
-def pooling(use: Use) -> None:
+def pooling(use: StepUse) -> None:
     """MaxPooling and AveragePooling of any rank."""
     if use.get("data_format") == "channels_first":
         raise RefusedError("the layer computes channels first")
@@ -34,7 +34,7 @@ def pooling(use: Use) -> None:
     return use.give(f"{use.helper(f'{kind}_pool{rank}d_same')}({text}, {numbers})", axes)
 
 
-def global_pooling(use: Use) -> None:
+def global_pooling(use: StepUse) -> None:
     """GlobalAveragePooling and GlobalMaxPooling of any rank."""
     rank = len(use.x.shape)
     if use.kwargs.get("mask") is not None:
@@ -50,7 +50,7 @@ def global_pooling(use: Use) -> None:
     use.give(f"{text}.{function}({literal(given)}{keep})", axes if keep else images(2))
 
 
-def zero_padding(use: Use) -> None:
+def zero_padding(use: StepUse) -> None:
     """ZeroPadding and Cropping of any rank."""
     axes = use.axes(use.x)
     crops = use.get("cropping") is not None
@@ -64,7 +64,7 @@ def zero_padding(use: Use) -> None:
     use.give(f"F.pad({use.take(use.x)}, {use.constant('padding', tuple(pads))})", axes)
 
 
-def upsampling(use: Use) -> None:
+def upsampling(use: StepUse) -> None:
     """UpSampling of any rank."""
     rank = len(use.x.shape) - 2
     size = use.layer.size if not isinstance(use.layer.size, int) else (use.layer.size,)
@@ -77,7 +77,7 @@ def upsampling(use: Use) -> None:
     use.give(f"F.interpolate({text}, scale_factor={scale}{given})", images(rank + 2))
 
 
-def resizing(use: Use) -> None:
+def resizing(use: StepUse) -> None:
     """Resizing."""
     mode = str(use.layer.interpolation)
     if use.get("crop_to_aspect_ratio") or use.get("pad_to_aspect_ratio"):

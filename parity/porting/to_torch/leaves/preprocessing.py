@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from parity.porting.to_torch.axes import images
-from parity.porting.to_torch.piece import Made, Member, hole
-from parity.porting.to_torch.use import RefusedError, Use, literal
+from parity.porting.to_torch.piece import MadeModule, Member, hole
+from parity.porting.to_torch.use import RefusedError, StepUse, literal
 
 
-def rescaling(use: Use) -> None:
+def rescaling(use: StepUse) -> None:
     """Rescaling by numbers, or by one number for each channel."""
     scale, offset = numbers(use.layer.scale), numbers(use.layer.offset)
     axes = use.axes(use.x)
@@ -32,12 +32,12 @@ def numbers(value: Any) -> Any:
     return float(value)
 
 
-def _text(use: Use, value: Any, axes: Any, role: str) -> str:
+def _text(use: StepUse, value: Any, axes: Any, role: str) -> str:
     if not isinstance(value, list):
         return _fraction(value)
     behind = axes.rank - 1 - axes.torch(axes.rank - 1)
     use.piece.members.append(
-        Member(f"{use.piece.name}_{role}", Made("torch.tensor", {"data": [*value]}, ("data",)))
+        Member(f"{use.piece.name}_{role}", MadeModule("torch.tensor", {"data": [*value]}, ("data",)))
     )
     place = hole("m", len(use.piece.members) - 1)
     return f"{place}[:{', None' * behind}]" if behind else place
@@ -51,7 +51,7 @@ def _fraction(value: float) -> str:
     return literal(value)
 
 
-def normalization(use: Use) -> None:
+def normalization(use: StepUse) -> None:
     """Normalization along the last axis, with statistics that were given or adapted."""
     layer, rank = use.layer, len(use.x.shape)
     if use.get("invert") or tuple(layer._keep_axis) not in ((rank - 1,), (-1,)):

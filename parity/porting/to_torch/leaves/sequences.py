@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from parity.porting.to_torch.axes import frames, images, plain
-from parity.porting.to_torch.use import RefusedError, Use
+from parity.porting.to_torch.use import RefusedError, StepUse
 from parity.porting.to_torch.values import kinds
 
 DEFAULTS = {"LSTM": ("tanh", "sigmoid"), "GRU": ("tanh", "sigmoid"), "SimpleRNN": ("tanh", None)}
@@ -15,7 +15,7 @@ def _kind(layer: Any) -> str:
     return next((name for name in kinds(layer) if name in DEFAULTS), "")
 
 
-def _arguments(use: Use, layer: Any) -> dict[str, Any]:
+def _arguments(use: StepUse, layer: Any) -> dict[str, Any]:
     """The arguments of torch's recurrent module; refused where torch computes something else."""
     kind = _kind(layer)
     if not kind:
@@ -41,7 +41,7 @@ def _arguments(use: Use, layer: Any) -> dict[str, Any]:
     return {**found, "bias": bool(layer.use_bias), "batch_first": True}
 
 
-def recurrent(use: Use) -> None:
+def recurrent(use: StepUse) -> None:
     """LSTM, GRU, SimpleRNN."""
     layer = use.layer
     if len(use.tensors) > 1:
@@ -59,7 +59,7 @@ def recurrent(use: Use) -> None:
         use.give(f"{text}[0][:, -1]", plain(2))
 
 
-def _with_state(use: Use, text: str, kind: str, sequences: bool) -> None:
+def _with_state(use: StepUse, text: str, kind: str, sequences: bool) -> None:
     """The outputs and the last state, as Keras gives them."""
     helper = use.helper("lstm_states" if kind == "LSTM" else "rnn_states")
     flag = "" if sequences else ", sequences=False"
@@ -68,7 +68,7 @@ def _with_state(use: Use, text: str, kind: str, sequences: bool) -> None:
     use.give(f"{helper}({text}{flag})", plain(3 if sequences else 2), *[plain(2)] * states)
 
 
-def bidirectional(use: Use) -> None:
+def bidirectional(use: StepUse) -> None:
     """Bidirectional around a recurrent layer, with its two results joined."""
     layer = use.layer
     forward, backward = layer.forward_layer, layer.backward_layer
@@ -84,7 +84,7 @@ def bidirectional(use: Use) -> None:
     return use.give(f"torch.cat(tuple({state}), dim=1)", plain(2))
 
 
-def attention(use: Use) -> None:
+def attention(use: StepUse) -> None:
     """MultiHeadAttention: torch's own where it has the same sizes and masks, else a helper."""
     layer = use.layer
     query = use.args[0] if use.args else use.kwargs["query"]
@@ -127,7 +127,7 @@ def attention(use: Use) -> None:
     return use.give(f"{made}({', '.join([*texts, *more])})", plain(3))
 
 
-def grouped_attention(use: Use) -> None:
+def grouped_attention(use: StepUse) -> None:
     """GroupQueryAttention: several queries share a key and a value."""
     layer = use.layer
     query = use.args[0]
@@ -149,7 +149,7 @@ def grouped_attention(use: Use) -> None:
     use.give(f"{made}({', '.join(texts)})", plain(3))
 
 
-def conv_lstm(use: Use) -> None:
+def conv_lstm(use: StepUse) -> None:
     """ConvLSTM2D, as a helper that keeps Keras' gates."""
     layer = use.layer
     rank = len(use.x.shape)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from parity.porting.to_torch.axes import Axes, images, plain
-from parity.porting.to_torch.use import Use
+from parity.porting.to_torch.axes import TorchAxes, images, plain
+from parity.porting.to_torch.use import StepUse
 
-Group = tuple[tuple[int, ...], tuple[int, ...]]
+AxisRun = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def groups(before: Sequence[int], after: Sequence[int]) -> list[Group]:
+def groups(before: Sequence[int], after: Sequence[int]) -> list[AxisRun]:
     """The smallest groups of axes whose products are equal: which axes of the one become which of the other."""
-    found: list[Group] = []
+    found: list[AxisRun] = []
     i = j = 0
     while i < len(before) or j < len(after):
         left, right = [i] if i < len(before) else [], [j] if j < len(after) else []
@@ -32,7 +32,7 @@ def groups(before: Sequence[int], after: Sequence[int]) -> list[Group]:
     return found
 
 
-def reshaped(use: Use, tensor: Any, sizes: Sequence[Any]) -> None:
+def reshaped(use: StepUse, tensor: Any, sizes: Sequence[Any]) -> None:
     """Give a tensor in another shape; `sizes` are the new ones, whole numbers that may be formulas."""
     before, after = tuple(map(int, tensor.shape)), tuple(map(int, sizes))
     axes = use.axes(tensor)
@@ -46,10 +46,10 @@ def reshaped(use: Use, tensor: Any, sizes: Sequence[Any]) -> None:
     in_torch = sorted(found, key=lambda group: axes.order.index(group[0][0]) if group[0] else len(axes.order))
     order = tuple(axis for _, right in in_torch for axis in right)
     text = _text(use, tensor, axes, in_torch, sizes)
-    return use.give(text, Axes(order))
+    return use.give(text, TorchAxes(order))
 
 
-def _follows(axes: Axes, found: list[Group]) -> bool:
+def _follows(axes: TorchAxes, found: list[AxisRun]) -> bool:
     """Whether each group stands in torch as it does in Keras, one axis behind the other."""
     if axes.flat or any(not left for left, _ in found):
         return axes.same
@@ -57,7 +57,7 @@ def _follows(axes: Axes, found: list[Group]) -> bool:
     return all(at == list(range(at[0], at[0] + len(at))) for at in places)
 
 
-def _text(use: Use, tensor: Any, axes: Axes, in_torch: list[Group], sizes: Sequence[Any]) -> str:
+def _text(use: StepUse, tensor: Any, axes: TorchAxes, in_torch: list[AxisRun], sizes: Sequence[Any]) -> str:
     """flatten or unflatten where one group changes, reshape where several do."""
     changed = [(left, right) for left, right in in_torch if (len(left), len(right)) != (1, 1)]
     text = use.take(tensor, axes, atom=True)
@@ -82,7 +82,7 @@ def _text(use: Use, tensor: Any, axes: Axes, in_torch: list[Group], sizes: Seque
     return f"{text}.reshape({', '.join(texts)})"
 
 
-def _image(use: Use, tensor: Any, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+def _image(use: StepUse, tensor: Any, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
     """Vectors that become images: features of a dense layer are counted in torch's order where that is all the same."""
     if len(before) != 2 or len(after) < 4 or before[0] != after[0]:
         return False
@@ -98,17 +98,17 @@ def _image(use: Use, tensor: Any, before: tuple[int, ...], after: tuple[int, ...
     return True
 
 
-def _merged(use: Use, tensor: Any, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+def _merged(use: StepUse, tensor: Any, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
     """Images that become vectors: flattened as they lie."""
     axes = use.axes(tensor)
     if len(after) != 2 or before[0] != after[0] or not axes.images or len(before) < 3:
         return False
     trivial = before[-1] == 1 or all(n == 1 for n in before[1:-1])
-    use.give(f"{use.take(tensor, atom=True)}.flatten(1)", Axes((0, 1), () if trivial else before[1:]))
+    use.give(f"{use.take(tensor, atom=True)}.flatten(1)", TorchAxes((0, 1), () if trivial else before[1:]))
     return True
 
 
-def flatten(use: Use) -> None:
+def flatten(use: StepUse) -> None:
     """Flatten."""
     sizes = tuple(map(int, use.x.shape))
     if len(sizes) == 2:
@@ -116,23 +116,23 @@ def flatten(use: Use) -> None:
     return reshaped(use, use.x, (sizes[0], prod(sizes[1:])))
 
 
-def reshape(use: Use) -> None:
+def reshape(use: StepUse) -> None:
     """Reshape: all axes but the batch."""
     reshaped(use, use.x, tuple(use.step.outputs.shape))
 
 
-def permute(use: Use) -> None:
+def permute(use: StepUse) -> None:
     """Permute."""
     transposed(use, use.x, (0, *use.layer.dims))
 
 
-def transposed(use: Use, tensor: Any, dims: Sequence[int]) -> None:
+def transposed(use: StepUse, tensor: Any, dims: Sequence[int]) -> None:
     """Axes in another order; it vanishes where torch has them so anyway."""
     axes = use.axes(tensor)
     if axes.flat:
         axes = plain(axes.rank)
     order = tuple(list(dims).index(axis) for axis in axes.order)
-    after, rank = Axes(order), axes.rank
+    after, rank = TorchAxes(order), axes.rank
     if after in (plain(rank), images(rank)) and not axes.same:
         return use.give(use.take(tensor, axes), after, alias=True)
     moved = tuple(axes.order.index(axis) for axis in dims)
@@ -143,7 +143,7 @@ def transposed(use: Use, tensor: Any, dims: Sequence[int]) -> None:
     return use.give(f"{text}.permute({', '.join(map(str, moved))})", plain(rank))
 
 
-def repeat_vector(use: Use) -> None:
+def repeat_vector(use: StepUse) -> None:
     """RepeatVector."""
     count = use.constant("n", int(use.layer.n))
     use.give(f"{use.plainly(use.x, atom=True)}[:, None].expand(-1, {count}, -1)", plain(3))

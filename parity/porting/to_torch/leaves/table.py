@@ -14,9 +14,9 @@ from parity.porting.to_torch.leaves import (
     sequences,
     shaping,
 )
-from parity.porting.to_torch.use import Use
+from parity.porting.to_torch.use import StepUse
 
-RULES: dict[str, Callable[[Use], None]] = {
+RULES: dict[str, Callable[[StepUse], None]] = {
     **activations.RULES, **convolutions.RULES, **dense.RULES, **merging.RULES, **pooling.RULES,
     **preprocessing.RULES, **sequences.RULES, **shaping.RULES,
 }  # fmt: skip

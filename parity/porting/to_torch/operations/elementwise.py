@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from parity.porting.to_torch.leaves.merging import aligned
 from parity.porting.to_torch.piece import Name
-from parity.porting.to_torch.use import RefusedError, Use, literal
+from parity.porting.to_torch.use import RefusedError, StepUse, literal
 from parity.porting.to_torch.values import is_tensor
 
 SIGNS = {
@@ -28,7 +28,7 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
-def operator(use: Use) -> None:
+def operator(use: StepUse) -> None:
     """An operator between two operands."""
     values = [*use.args, *use.kwargs.values()][:2]
     sign = SIGNS[use.piece.kind]
@@ -46,15 +46,15 @@ def _number(text: str, value: object) -> str:
     return f"({text})" if text.startswith("-") else text
 
 
-def negative(use: Use) -> None:
+def negative(use: StepUse) -> None:
     """The sign turned round."""
     use.give(f"-{use.take(use.x, atom=True)}", use.axes(use.x), atom=False)
 
 
-def chosen(name: str) -> Callable[[Use], None]:
+def chosen(name: str) -> Callable[[StepUse], None]:
     """Maximum and minimum; torch has `clamp` for a number."""
 
-    def rule(use: Use) -> None:
+    def rule(use: StepUse) -> None:
         values = [*use.args, *use.kwargs.values()][:2]
         numbers = [value for value in values if not is_tensor(value)]
         if numbers:
@@ -67,29 +67,29 @@ def chosen(name: str) -> Callable[[Use], None]:
     return rule
 
 
-def function(use: Use) -> None:
+def function(use: StepUse) -> None:
     """A function of one tensor."""
     name = Name(FUNCTIONS[use.piece.kind])
     text = use.constant("activation", name) if name.text.startswith("F.") else name.text
     use.give(f"{text}({use.take(use.x)})", use.axes(use.x))
 
 
-def gelu(use: Use) -> None:
+def gelu(use: StepUse) -> None:
     """GELU, exact or by tanh."""
     more = ', approximate="tanh"' if use.get("approximate", True) else ""
     use.give(f"F.gelu({use.take(use.x)}{more})", use.axes(use.x))
 
 
-def sloped(name: str, setting: str) -> Callable[[Use], None]:
+def sloped(name: str, setting: str) -> Callable[[StepUse], None]:
     """Functions with one number."""
 
-    def rule(use: Use) -> None:
+    def rule(use: StepUse) -> None:
         use.give(f"F.{name}({use.take(use.x)}, {literal(float(use.get(setting)))})", use.axes(use.x))
 
     return rule
 
 
-def clip(use: Use) -> None:
+def clip(use: StepUse) -> None:
     """Values between two bounds."""
     text = use.take(use.x, atom=True)
     use.give(f"{text}.clamp({literal(use.get('x_min'))}, {literal(use.get('x_max'))})", use.axes(use.x))
@@ -101,7 +101,7 @@ DTYPES = {
 }  # fmt: skip
 
 
-def cast(use: Use) -> None:
+def cast(use: StepUse) -> None:
     """Another dtype; between floats, it follows the tensor that the model computes with."""
     before, after = str(use.x.dtype), str(use.step.outputs.dtype)
     text, axes = use.take(use.x, atom=True), use.axes(use.x)
@@ -114,24 +114,24 @@ def cast(use: Use) -> None:
     return use.give(f"{text}.{DTYPES[after]}()", axes)
 
 
-def unchanged(use: Use) -> None:
+def unchanged(use: StepUse) -> None:
     """Operations that give what they get."""
     use.give(use.take(use.x), use.axes(use.x), alias=True)
 
 
-def detached(use: Use) -> None:
+def detached(use: StepUse) -> None:
     """No gradient flows back."""
     use.give(f"{use.take(use.x, atom=True)}.detach()", use.axes(use.x))
 
 
-def where(use: Use) -> None:
+def where(use: StepUse) -> None:
     """One of two values, by a condition."""
     values = [*use.args, *use.kwargs.values()][:3]
     texts, axes = aligned(use, values)
     use.give(f"torch.where({', '.join(texts)})", axes)
 
 
-def divide_no_nan(use: Use) -> None:
+def divide_no_nan(use: StepUse) -> None:
     """A quotient that is zero where the divisor is."""
     texts, axes = aligned(use, [*use.args][:2], atom=True)
     use.give(f"torch.where({texts[1]} == 0, 0.0, {texts[0]} / {texts[1]})", axes)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from parity.porting.to_torch.axes import Axes, images, plain
-from parity.porting.to_torch.use import RefusedError, Use, flat, literal
+from parity.porting.to_torch.axes import TorchAxes, images, plain
+from parity.porting.to_torch.use import RefusedError, StepUse, flat, literal
 from parity.porting.to_torch.values import short
 
 
-def reduced(function: str, **more: Any) -> Callable[[Use], None]:
+def reduced(function: str, **more: Any) -> Callable[[StepUse], None]:
     """A reduction along axes."""
 
-    def rule(use: Use) -> None:
+    def rule(use: StepUse) -> None:
         axes, axis, rank = use.axes(use.x), use.get("axis"), len(use.x.shape)
         axes = plain(rank) if axes.flat else axes
         gone = list(range(rank)) if axis is None else [n % rank for n in flat([axis])]
@@ -21,7 +21,7 @@ def reduced(function: str, **more: Any) -> Callable[[Use], None]:
         keep = bool(use.get("keepdims"))
         text = use.take(use.x, axes, atom=True)
         kept = [n for n in axes.order if n not in gone]
-        after = axes if keep else Axes(tuple(sorted(kept).index(n) for n in kept))
+        after = axes if keep else TorchAxes(tuple(sorted(kept).index(n) for n in kept))
         if len(dims) == rank and not keep:
             name = {"amax": "max", "amin": "min"}.get(function, function)
             return use.give(f"{text}.{name}({_more(more)})", plain(0))
@@ -38,10 +38,10 @@ def _more(more: dict[str, Any]) -> str:
     return ", ".join(f"{name}={literal(value)}" for name, value in more.items())
 
 
-def softmax(name: str) -> Callable[[Use], None]:
+def softmax(name: str) -> Callable[[StepUse], None]:
     """softmax and log_softmax."""
 
-    def rule(use: Use) -> None:
+    def rule(use: StepUse) -> None:
         axes, axis = use.axes(use.x), use.get("axis", -1)
         axes = plain(axes.rank) if axes.flat else axes
         if not isinstance(axis, int):
@@ -52,21 +52,21 @@ def softmax(name: str) -> Callable[[Use], None]:
     return rule
 
 
-def matmul(use: Use) -> None:
+def matmul(use: StepUse) -> None:
     """matmul, with the axes as Keras has them."""
     first, second = [*use.args, *use.kwargs.values()][:2]
     texts = [use.plainly(value, atom=True) for value in (first, second)]
     use.give(f"{texts[0]} @ {texts[1]}", plain(len(use.step.outputs.shape)), atom=False)
 
 
-def einsum(use: Use) -> None:
+def einsum(use: StepUse) -> None:
     """einsum."""
     texts = ", ".join(use.plainly(tensor) for tensor in use.tensors)
     equation = str(use.get("subscripts")).replace(" ", "")
     use.give(f'torch.einsum("{equation}", {texts})', plain(len(use.step.outputs.shape)))
 
 
-def cumulated(use: Use) -> None:
+def cumulated(use: StepUse) -> None:
     """cumsum."""
     axes = use.axes(use.x)
     if use.get("axis") is None:
@@ -74,10 +74,10 @@ def cumulated(use: Use) -> None:
     use.give(f"{use.take(use.x, atom=True)}.cumsum({axes.torch(use.get('axis'))})", axes)
 
 
-def triangle(name: str) -> Callable[[Use], None]:
+def triangle(name: str) -> Callable[[StepUse], None]:
     """tril and triu."""
 
-    def rule(use: Use) -> None:
+    def rule(use: StepUse) -> None:
         k = use.get("k", 0)
         text = use.plainly(use.x, atom=True)
         use.give(f"{text}.{name}({k or ''})", plain(len(use.x.shape)))
@@ -85,7 +85,7 @@ def triangle(name: str) -> Callable[[Use], None]:
     return rule
 
 
-def normalized(use: Use) -> None:
+def normalized(use: StepUse) -> None:
     """normalize: to length one."""
     axes = use.axes(use.x)
     order, epsilon = use.get("order", 2), float(use.get("epsilon", 1e-12))
@@ -95,7 +95,7 @@ def normalized(use: Use) -> None:
     use.give(f"F.normalize({use.take(use.x)}, dim={dim}, eps={literal(epsilon**0.5)})", axes)
 
 
-def one_hot(use: Use) -> None:
+def one_hot(use: StepUse) -> None:
     """one_hot."""
     if use.get("axis", -1) != -1:
         raise RefusedError("a one_hot along another axis than the last one")
@@ -103,7 +103,7 @@ def one_hot(use: Use) -> None:
     use.give(text, plain(len(use.step.outputs.shape)))
 
 
-def resize(use: Use) -> None:
+def resize(use: StepUse) -> None:
     """image.resize."""
     mode = {"nearest": "nearest-exact", "bilinear": "bilinear"}.get(use.get("interpolation"))
     if mode is None or use.get("crop_to_aspect_ratio") or use.get("pad_to_aspect_ratio"):
@@ -116,10 +116,10 @@ def resize(use: Use) -> None:
     use.give(f'F.interpolate({use.as_images(use.x)}, size={size}, mode="{mode}"{more})', images(4))
 
 
-def pooled(kind: str) -> Callable[[Use], None]:
+def pooled(kind: str) -> Callable[[StepUse], None]:
     """max_pool and average_pool."""
 
-    def rule(use: Use) -> None:
+    def rule(use: StepUse) -> None:
         rank = len(use.x.shape) - 2
         size = use.get("pool_size")
         size = (size,) * rank if isinstance(size, int) else tuple(size)
@@ -136,7 +136,7 @@ def pooled(kind: str) -> Callable[[Use], None]:
     return rule
 
 
-def attended(use: Use) -> None:
+def attended(use: StepUse) -> None:
     """dot_product_attention over (N, T, heads, features)."""
     query, key, value = (
         use.args[:3] if len(use.args) >= 3 else [use.kwargs[n] for n in ("query", "key", "value")]
@@ -155,7 +155,7 @@ def attended(use: Use) -> None:
     use.give(f"F.scaled_dot_product_attention({', '.join(texts)}).transpose(1, 2)", plain(4))
 
 
-def made(use: Use) -> None:
+def made(use: StepUse) -> None:
     """arange, ones, zeros, full and eye: tensors of numbers alone."""
     name = use.layer.name
     numbers = [value for value in use.args if isinstance(value, int | float)] or list(flat(use.args))
@@ -186,5 +186,5 @@ RULES = {
     "Softmax": softmax("softmax"), "LogSoftmax": softmax("log_softmax"), "Matmul": matmul, "Einsum": einsum,
     "Cumsum": cumulated, "Tril": triangle("tril"), "Triu": triangle("triu"), "Normalize": normalized,
     "OneHot": one_hot, "Resize": resize, "MaxPool": pooled("max"), "AveragePool": pooled("avg"),
-    "DotProductAttention": attended, "Made": made,
+    "DotProductAttention": attended, "MadeTensor": made,
 }  # fmt: skip

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from parity.porting.to_torch.axes import Axes, images, plain
+from parity.porting.to_torch.axes import TorchAxes, images, plain
 from parity.porting.to_torch.leaves.merging import concatenate
 from parity.porting.to_torch.leaves.shaping import reshaped, transposed
-from parity.porting.to_torch.use import RefusedError, Use, flat, literal
+from parity.porting.to_torch.use import RefusedError, StepUse, flat, literal
 from parity.porting.to_torch.values import is_tensor
 
 
-def reshape(use: Use) -> None:
+def reshape(use: StepUse) -> None:
     """reshape, ravel and view."""
     reshaped(use, use.x, use.sizes(use.step.outputs))
 
 
-def transpose(use: Use) -> None:
+def transpose(use: StepUse) -> None:
     """transpose."""
     rank = len(use.x.shape)
     transposed(use, use.x, [axis % rank for axis in use.get("axes") or range(rank)[::-1]])
 
 
-def swapped(use: Use) -> None:
+def swapped(use: StepUse) -> None:
     """swapaxes."""
     rank = len(use.x.shape)
     dims = list(range(rank))
@@ -31,7 +31,7 @@ def swapped(use: Use) -> None:
     transposed(use, use.x, dims)
 
 
-def moved(use: Use) -> None:
+def moved(use: StepUse) -> None:
     """moveaxis."""
     rank = len(use.x.shape)
     source = [axis % rank for axis in flat([use.get("source")])]
@@ -43,7 +43,7 @@ def moved(use: Use) -> None:
     transposed(use, use.x, [next(rest) if axis is None else axis for axis in dims])
 
 
-def expanded(use: Use) -> None:
+def expanded(use: StepUse) -> None:
     """expand_dims."""
     rank = len(use.x.shape)
     added = sorted(axis % (rank + len(flat([use.get("axis")]))) for axis in flat([use.get("axis")]))
@@ -53,7 +53,7 @@ def expanded(use: Use) -> None:
     use.give(text, plain(rank + len(added)))
 
 
-def squeezed(use: Use) -> None:
+def squeezed(use: StepUse) -> None:
     """squeeze."""
     axes, rank = use.axes(use.x), len(use.x.shape)
     asked = use.get("axis")
@@ -66,10 +66,10 @@ def squeezed(use: Use) -> None:
     for axis in sorted((axes.torch(n) for n in gone), reverse=True):
         text = f"{text}.squeeze({axis})"
     kept = [axis for axis in axes.order if axis not in gone]
-    use.give(text, Axes(tuple(sorted(kept).index(axis) for axis in kept)))
+    use.give(text, TorchAxes(tuple(sorted(kept).index(axis) for axis in kept)))
 
 
-def split(use: Use) -> None:
+def split(use: StepUse) -> None:
     """split, into equal parts or at places."""
     axes = use.axes(use.x) if not use.axes(use.x).flat else plain(len(use.x.shape))
     axis = use.get("axis", 0) % axes.rank
@@ -83,21 +83,21 @@ def split(use: Use) -> None:
     return use.give(f"{text}.split(({sizes}), dim={axes.torch(axis)})", *[axes] * len(outputs))
 
 
-def stacked(use: Use) -> None:
+def stacked(use: StepUse) -> None:
     """stack."""
     rank = len(use.x.shape)
     axis = use.get("axis", 0) % (rank + 1)
     use.give(f"torch.stack(({', '.join(map(use.plainly, use.tensors))}), dim={axis})", plain(rank + 1))
 
 
-def unstacked(use: Use) -> None:
+def unstacked(use: StepUse) -> None:
     """unstack."""
     rank, axis = len(use.x.shape), use.get("axis", 0)
     use.piece.unpacked = True
     use.give(f"{use.plainly(use.x, atom=True)}.unbind({axis})", *[plain(rank - 1)] * len(use.step.outputs))
 
 
-def item(use: Use) -> None:
+def item(use: StepUse) -> None:
     """Indices, slices and new axes."""
     key = use.args[1] if len(use.args) > 1 else use.kwargs["key"]
     keys = list(key) if isinstance(key, tuple) else [key]
@@ -121,14 +121,14 @@ def item(use: Use) -> None:
     use.give(f"{text}[{', '.join(texts)}]", axes if simple else plain(len(use.step.outputs.shape)))
 
 
-def _index(use: Use, value: Any) -> str:
+def _index(use: StepUse, value: Any) -> str:
     if isinstance(value, slice):
         start, stop = ("" if end is None else use.size(end) for end in (value.start, value.stop))
         return f"{start}:{stop}" + ("" if value.step in (None, 1) else f":{use.size(value.step)}")
     return "None" if value is None else use.size(value)
 
 
-def padded(use: Use) -> None:
+def padded(use: StepUse) -> None:
     """pad."""
     axes = use.axes(use.x)
     if axes.flat:
@@ -148,7 +148,7 @@ def padded(use: Use) -> None:
     use.give(f"F.pad({use.take(use.x, axes)}, ({', '.join(str(int(n)) for n in pads)}){more})", axes)
 
 
-def repeated(use: Use) -> None:
+def repeated(use: StepUse) -> None:
     """repeat: each element several times."""
     axes, axis = use.axes(use.x), use.get("axis")
     if axis is None or not isinstance(use.get("repeats"), int):
@@ -157,7 +157,7 @@ def repeated(use: Use) -> None:
     use.give(f"{text}.repeat_interleave({use.get('repeats')}, dim={axes.torch(axis)})", axes)
 
 
-def tiled(use: Use) -> None:
+def tiled(use: StepUse) -> None:
     """tile."""
     rank, out = len(use.x.shape), len(use.step.outputs.shape)
     repeats = [*flat([use.get("repeats")])]
@@ -167,14 +167,14 @@ def tiled(use: Use) -> None:
     use.give(f"{text}.repeat({', '.join(use.size(n) for n in repeats)})", plain(out))
 
 
-def broadcast(use: Use) -> None:
+def broadcast(use: StepUse) -> None:
     """broadcast_to."""
     out = use.step.outputs.shape
     sizes = ", ".join(map(use.size, use.sizes(use.step.outputs)))
     use.give(f"{use.plainly(use.x, atom=True)}.expand({sizes})", plain(len(out)))
 
 
-def rolled(use: Use) -> None:
+def rolled(use: StepUse) -> None:
     """roll."""
     axes = use.axes(use.x)
     if use.get("axis") is None:
@@ -186,14 +186,14 @@ def rolled(use: Use) -> None:
     use.give(f"{use.take(use.x, atom=True)}.roll({shift}, {dim})", axes)
 
 
-def flipped(use: Use) -> None:
+def flipped(use: StepUse) -> None:
     """flip."""
     axes, axis = use.axes(use.x), use.get("axis")
     dims = range(axes.rank) if axis is None else [axes.torch(n) for n in flat([axis])]
     use.give(f"{use.take(use.x, atom=True)}.flip({', '.join(map(str, dims))})", axes)
 
 
-def taken(use: Use) -> None:
+def taken(use: StepUse) -> None:
     """take: rows by their numbers."""
     axis = use.get("axis")
     values = [*use.args, *use.kwargs.values()]
@@ -203,12 +203,12 @@ def taken(use: Use) -> None:
     use.give(f"{use.plainly(table, atom=True)}[{use.plainly(index)}]", plain(len(use.step.outputs.shape)))
 
 
-def depth_to_space(use: Use) -> None:
+def depth_to_space(use: StepUse) -> None:
     """depth_to_space: Keras counts the rows and columns of a block before the channels."""
     use.give(f"{use.helper('depth_to_space')}({use.as_images(use.x)}, {use.get('block_size')})", images(4))
 
 
-def space_to_depth(use: Use) -> None:
+def space_to_depth(use: StepUse) -> None:
     """space_to_depth: the mirror image of depth_to_space."""
     use.give(f"{use.helper('space_to_depth')}({use.as_images(use.x)}, {use.get('block_size')})", images(4))
 

@@ -5,6 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from parity.porting.to_torch.operations import elementwise, products, shapes
-from parity.porting.to_torch.use import Use
+from parity.porting.to_torch.use import StepUse
 
-RULES: dict[str, Callable[[Use], None]] = {**elementwise.RULES, **shapes.RULES, **products.RULES}
+RULES: dict[str, Callable[[StepUse], None]] = {**elementwise.RULES, **shapes.RULES, **products.RULES}

@@ -8,12 +8,12 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from parity.porting.to_torch.emission.merge import Merged
+from parity.porting.to_torch.emission.merge import MergedBody
 
 LEFT_OUT = {"self", "name", "dtype", "trainable", "args", "kwargs"}
 
 
-class Source:
+class ClassSource:
     """The source of the class of a layer; empty for graphs of layers and for groups."""
 
     def __init__(self, owner: Any) -> None:
@@ -125,22 +125,22 @@ class Source:
         return None
 
     # names in forward
-    def target(self, merged: Merged) -> Callable[[str], str | list[str] | None]:
+    def target(self, merged: MergedBody) -> Callable[[str], str | list[str] | None]:
         """For a piece, the name that the source gives to its result."""
         if self.tree is None:
             return lambda name: None
-        calls = Calls(self.owner)
+        calls = CallStatements(self.owner)
 
         def found(name: str) -> str | list[str] | None:
             return calls.target(merged.piece(name).step)
 
         return found
 
-    def nested(self, merged: Merged) -> Callable[[str, str], bool | None]:
+    def nested(self, merged: MergedBody) -> Callable[[str, str], bool | None]:
         """Whether the source has one piece within the expression of another."""
         if self.tree is None:
             return lambda name, user: None
-        calls = Calls(self.owner)
+        calls = CallStatements(self.owner)
 
         def found(name: str, user: str) -> bool | None:
             return calls.nested(
@@ -165,7 +165,7 @@ def _position(call: ast.Call, keyword: str) -> int | None:
     return order.index(keyword) if keyword in order else None
 
 
-class Calls:
+class CallStatements:
     """The statements of a `call`, and which one a step was written in."""
 
     def __init__(self, owner: Any) -> None:
