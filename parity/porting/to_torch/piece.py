@@ -34,7 +34,7 @@ class Name:
 
 
 @dataclass
-class MadeModule:
+class ModuleText:
     """How a module is made: its class, and its arguments by name."""
 
     kind: str  # nn.Conv2d, or a helper's name
@@ -43,7 +43,7 @@ class MadeModule:
     sources: dict[str, str] = field(
         default_factory=dict
     )  # torch's argument -> Keras' that has the same value
-    inside: dict[str, MadeModule] = field(default_factory=dict)  # for a row of modules: its members
+    inside: dict[str, ModuleText] = field(default_factory=dict)  # for a row of modules: its members
     defaults: dict[str, Any] = field(default_factory=dict)  # of a class of the port
     port: bool = False  # whether the class is one of the port itself
 
@@ -53,7 +53,7 @@ class Member:
     """A module that a step uses: an attribute of the class."""
 
     attribute: str
-    made: Any  # MadeModule, or the ClassBody of a class of the port
+    made: Any  # ModuleText, or the ClassBody of a class of the port
     owner: Any = None  # the Keras layer
 
 

@@ -10,7 +10,7 @@ from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
 from parity.porting.to_torch.leaves.table import RULES as LAYERS
 from parity.porting.to_torch.naming import identifier, snake
 from parity.porting.to_torch.operations.table import RULES as OPERATIONS
-from parity.porting.to_torch.piece import ClassBody, MadeModule, Piece, hole
+from parity.porting.to_torch.piece import ClassBody, ModuleText, Piece, hole
 from parity.porting.to_torch.sized import formula
 from parity.porting.to_torch.use import RefusedError, StepUse, flat
 from parity.porting.to_torch.values import is_layer, is_tensor, is_variable, kinds
@@ -253,7 +253,7 @@ class Translation:
         shape = tuple(int(n) for n in variable.shape)
         parameters.setdefault(
             name,
-            MadeModule(
+            ModuleText(
                 "nn.Parameter", {"shape": shape, "value": _first(variable), "trainable": variable.trainable}
             ),
         )

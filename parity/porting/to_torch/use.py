@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from parity.porting.to_torch.axes import TorchAxes, images, plain, turned
-from parity.porting.to_torch.piece import MadeModule, Member, Name, OpenNumber, Piece, hole
+from parity.porting.to_torch.piece import ModuleText, Member, Name, OpenNumber, Piece, hole
 from parity.porting.to_torch.values import is_layer, is_tensor, kinds
 
 
@@ -72,7 +72,7 @@ class StepUse:
     def module(self, kind: str, positional: tuple[str, ...] = (), suffix: str = "", **arguments: Any) -> str:
         """The text of a module that the step calls."""
         sources = arguments.pop("sources", {})
-        made = MadeModule(kind, arguments, positional, sources)
+        made = ModuleText(kind, arguments, positional, sources)
         return self.member(made, suffix)
 
     def member(self, made: Any, suffix: str = "") -> str:

@@ -12,7 +12,7 @@ from parity.porting.to_torch.emission.merge import merged, without_aliases, with
 from parity.porting.to_torch.emission.modules import parameter
 from parity.porting.to_torch.emission.rows import as_row
 from parity.porting.to_torch.emission.stages import in_stages, inner_bodies, padded_convolutions
-from parity.porting.to_torch.piece import ClassBody, MadeModule
+from parity.porting.to_torch.piece import ClassBody, ModuleText
 
 
 @dataclass
@@ -135,7 +135,7 @@ def _class(name: str, cluster: list[ClassBody]) -> TorchClass:
         ordinary = tuple(name for name in list(values)[:3] if name.endswith(("channels", "features")))
         ordinary = ordinary if list(ordinary) == list(values)[: len(ordinary)] else ()
         defaults = {a.name: a.values[n] for a in arguments if a.default is not None and a.name not in values}
-        body.made = MadeModule(name, values, ordinary, defaults=defaults, port=True)  # type: ignore[attr-defined]
+        body.made = ModuleText(name, values, ordinary, defaults=defaults, port=True)  # type: ignore[attr-defined]
     found = TorchClass(name, cluster)
     found.lines = _text(this, arguments, everything, forward)
     found.helpers = this.helpers | {h for body in cluster for piece in body.pieces for h in piece.helpers}

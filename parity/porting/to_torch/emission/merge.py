@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from parity.porting.to_torch.piece import ClassBody, MadeModule, Piece
+from parity.porting.to_torch.piece import ClassBody, ModuleText, Piece
 
 Ref = tuple[str, int]
 """What gives a tensor: a piece's name, or "" for an input of the body; and which of its outputs."""
@@ -216,7 +216,7 @@ def _leads(found: MergedBody, ref: Ref, actual: Ref, body: int) -> bool:
     return False
 
 
-def unified(mades: list[MadeModule]) -> str:
+def unified(mades: list[ModuleText]) -> str:
     """The class of what several instances make."""
     kind = mades[0].kind
     for made in mades[1:]:
@@ -224,7 +224,7 @@ def unified(mades: list[MadeModule]) -> str:
     return kind
 
 
-def made_of(thing: Any) -> MadeModule:
+def made_of(thing: Any) -> ModuleText:
     """What makes a member: itself, or the class that its body has become."""
     if isinstance(thing, ClassBody):
         thing = getattr(thing, "twin", thing)

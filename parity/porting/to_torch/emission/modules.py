@@ -7,7 +7,7 @@ from typing import Any
 
 from parity.porting.to_torch.emission.arguments import ABSENT, ClassArguments, same
 from parity.porting.to_torch.emission.merge import unified
-from parity.porting.to_torch.piece import MadeModule
+from parity.porting.to_torch.piece import ModuleText
 from parity.porting.to_torch.use import literal
 
 DEFAULTS: dict[str, Any] = {
@@ -31,7 +31,7 @@ def default(kind: str, name: str) -> Any:
 
 
 def making(
-    mades: list[MadeModule | None],
+    mades: list[ModuleText | None],
     attribute: str,
     arguments: ClassArguments,
     expression: Callable[[str, list[Any]], str | None],
@@ -68,7 +68,7 @@ def making(
     return f"{kind}({', '.join(parts)})", behind
 
 
-def parameter(name: str, made: MadeModule, text: str) -> list[str]:
+def parameter(name: str, made: ModuleText, text: str) -> list[str]:
     """The lines that make a parameter."""
     how = {"ones": "torch.ones", "zeros": "torch.zeros"}.get(made.arguments["value"], "torch.empty")
     if made.arguments["trainable"]:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from parity.porting.to_torch.emission.merge import made_of
-from parity.porting.to_torch.piece import ClassBody, MadeModule, Piece, filled
+from parity.porting.to_torch.piece import ClassBody, ModuleText, Piece, filled
 
 MODULES = {
     "F.relu": "nn.ReLU", "F.relu6": "nn.ReLU6", "torch.sigmoid": "nn.Sigmoid", "torch.tanh": "nn.Tanh",
@@ -23,14 +23,14 @@ def as_row(bodies: list[ClassBody]) -> bool:
     if any(row is None for row in rows):
         return False
     for body, row in zip(bodies, rows, strict=True):
-        body.made = MadeModule("nn.Sequential", {}, (), {}, row)  # type: ignore[attr-defined,arg-type]
+        body.made = ModuleText("nn.Sequential", {}, (), {}, row)  # type: ignore[attr-defined,arg-type]
     return True
 
 
-def _row(body: ClassBody) -> dict[str, MadeModule] | None:
+def _row(body: ClassBody) -> dict[str, ModuleText] | None:
     if type(body.owner).__name__ != "Sequential" or len(body.inputs) != 1 or not body.pieces:
         return None
-    row: dict[str, MadeModule] = {}
+    row: dict[str, ModuleText] = {}
     before = body.inputs[0][1]
     for piece in body.pieces:
         modules = _modules(piece)
@@ -42,7 +42,7 @@ def _row(body: ClassBody) -> dict[str, MadeModule] | None:
     return row if body.returned == [before] and re.fullmatch("\x01i0\x01", body.result) else None
 
 
-def _modules(piece: Piece) -> list[MadeModule] | None:
+def _modules(piece: Piece) -> list[ModuleText] | None:
     """The modules that stand for one piece, applied one behind the other."""
 
     def fill(kind: str, number: int) -> str:
@@ -51,7 +51,7 @@ def _modules(piece: Piece) -> list[MadeModule] | None:
         return f"\x01{kind}{number}\x01"
 
     text = filled(piece.template, fill)
-    found: list[MadeModule] = []
+    found: list[ModuleText] = []
     while True:
         if text in ("\x01i0\x01", "\x01a0\x01"):
             return found[::-1]
@@ -61,11 +61,11 @@ def _modules(piece: Piece) -> list[MadeModule] | None:
         flat = re.fullmatch(r"(.*)\.flatten\(1\)", text)
         cut = re.fullmatch(r"(.*)\.unflatten\(1, (\([\d, ]+\))\)", text)
         if cut is not None:
-            found.append(MadeModule("nn.Unflatten", {"dim": 1, "sizes": _Text(cut[2])}, ("dim", "sizes")))
+            found.append(ModuleText("nn.Unflatten", {"dim": 1, "sizes": _Text(cut[2])}, ("dim", "sizes")))
             text = cut[1]
             continue
         if flat is not None:
-            found.append(MadeModule("nn.Flatten", {}))
+            found.append(ModuleText("nn.Flatten", {}))
             text = flat[1]
             continue
         if call is None:
@@ -81,7 +81,7 @@ def _modules(piece: Piece) -> list[MadeModule] | None:
                 key, _, value = part.rpartition("=")
                 arguments[key or f"_{n}"] = _Text(value)
             found.append(
-                MadeModule(MODULES[name], arguments, tuple(key for key in arguments if key.startswith("_")))
+                ModuleText(MODULES[name], arguments, tuple(key for key in arguments if key.startswith("_")))
             )
         else:
             return None

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from parity.porting.to_torch.naming import identifier
-from parity.porting.to_torch.piece import ClassBody, MadeModule, Member, Piece
+from parity.porting.to_torch.piece import ClassBody, ModuleText, Member, Piece
 
 CALL = "\x01m0\x01(\x01i0\x01)"
 
@@ -17,7 +17,7 @@ def inner_bodies(body: ClassBody) -> list[ClassBody]:
     found: list[ClassBody] = []
     for piece in body.pieces:
         for member in piece.members:
-            parts = member.made.inside.values() if isinstance(member.made, MadeModule) else [member.made]
+            parts = member.made.inside.values() if isinstance(member.made, ModuleText) else [member.made]
             found += [part for part in parts if isinstance(part, ClassBody)]
     return found
 
@@ -74,7 +74,7 @@ def stage(piece: Piece) -> str:
 def _row(run: list[Piece]) -> Piece:
     name = stage(run[0])
     inside: dict[str, Any] = {str(n): piece.members[0].made for n, piece in enumerate(run)}
-    made = MadeModule("nn.Sequential", {}, inside=inside)
+    made = ModuleText("nn.Sequential", {}, inside=inside)
     first, last = run[0], run[-1]
     member = Member(name if "." in first.name else identifier(name), made)
     return Piece(member.attribute, "Row", CALL, first.inputs, last.outputs, [member], step=first.step)
@@ -88,7 +88,7 @@ def padded_convolutions(body: ClassBody) -> None:
     for piece in body.pieces:
         made = piece.members[0].made if len(piece.members) == 1 else None
         pad = home.get(piece.inputs[0]) if len(piece.inputs) == 1 else None
-        if not isinstance(made, MadeModule) or pad is None or not pad.kind.startswith("ZeroPadding"):
+        if not isinstance(made, ModuleText) or pad is None or not pad.kind.startswith("ZeroPadding"):
             continue
         amount = _alike(pad.constants[0].value) if pad.constants else None
         convolution = re.fullmatch(r"nn\.Conv\dd", made.kind) is not None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from parity.porting.to_torch.axes import images
-from parity.porting.to_torch.piece import MadeModule, Member, hole
+from parity.porting.to_torch.piece import ModuleText, Member, hole
 from parity.porting.to_torch.use import RefusedError, StepUse, literal
 
 
@@ -37,7 +37,7 @@ def _text(use: StepUse, value: Any, axes: Any, role: str) -> str:
         return _fraction(value)
     behind = axes.rank - 1 - axes.torch(axes.rank - 1)
     use.piece.members.append(
-        Member(f"{use.piece.name}_{role}", MadeModule("torch.tensor", {"data": [*value]}, ("data",)))
+        Member(f"{use.piece.name}_{role}", ModuleText("torch.tensor", {"data": [*value]}, ("data",)))
     )
     place = hole("m", len(use.piece.members) - 1)
     return f"{place}[:{', None' * behind}]" if behind else place
