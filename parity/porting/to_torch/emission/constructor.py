@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from parity.porting.to_torch.emission.arguments import ABSENT, ClassArgument, ClassArguments
+from parity.porting.to_torch.emission.expressions import value_of
 from parity.porting.to_torch.emission.merge import made_of, merged
 from parity.porting.to_torch.emission.modules import making
 from parity.porting.to_torch.emission.source import ClassSource
@@ -130,7 +131,7 @@ class Constructor:
             if value is ABSENT:
                 continue
             names = {argument.name: argument.values[n] for argument in self.arguments.source}
-            if self.source.value(text, names) != value:
+            if value_of(text, names) != value:
                 return False
         return True
 

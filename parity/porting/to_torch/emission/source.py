@@ -74,25 +74,6 @@ class ClassSource:
             return ast.unparse(call.args[position])
         return None
 
-    def value(self, text: str, names: dict[str, Any]) -> Any:
-        """The value of an expression over constructor arguments; None where it has more in it than numbers."""
-        try:
-            tree = ast.parse(text, mode="eval")
-        except SyntaxError:
-            return None
-        allowed = (
-            ast.Expression, ast.Name, ast.Constant, ast.BinOp, ast.UnaryOp, ast.Add, ast.Sub, ast.Mult, ast.FloorDiv,
-            ast.Load, ast.Tuple, ast.Pow, ast.USub, ast.Subscript, ast.Not, ast.Div, ast.Mod,
-        )  # fmt: skip
-        if not all(isinstance(node, allowed) for node in ast.walk(tree)):
-            return None
-        if isinstance(tree.body, ast.Constant):
-            return None  # a number is written as torch needs it
-        try:
-            return eval(compile(tree, "source", "eval"), {"__builtins__": {}}, dict(names))
-        except Exception:
-            return None
-
     def docstring(self) -> list[str]:
         """The class's docstring as lines."""
         text = ast.get_docstring(self.tree, clean=True) if self.tree is not None else None
