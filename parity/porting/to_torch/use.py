@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from parity.porting.to_torch.axes import TorchAxes, images, plain, turned
-from parity.porting.to_torch.piece import ModuleText, Member, Name, OpenNumber, Piece, hole
+from parity.porting.to_torch.piece import Member, ModuleText, Name, OpenNumber, Piece, hole
 from parity.porting.to_torch.values import is_layer, is_tensor, kinds
 
 

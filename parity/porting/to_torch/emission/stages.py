@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from parity.porting.to_torch.naming import identifier
-from parity.porting.to_torch.piece import ClassBody, ModuleText, Member, Piece
+from parity.porting.to_torch.piece import ClassBody, Member, ModuleText, Piece
 
 CALL = "\x01m0\x01(\x01i0\x01)"
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from parity.porting.to_torch.axes import images
-from parity.porting.to_torch.piece import ModuleText, Member, hole
+from parity.porting.to_torch.piece import Member, ModuleText, hole
 from parity.porting.to_torch.use import RefusedError, StepUse, literal
 
 
