@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import keras
@@ -11,6 +12,8 @@ from keras.src import backend
 from parity.adapters.patching import restored
 
 L = keras.layers
+TURNS = ("transpose", "moveaxis", "swapaxes")
+"""Operations that may put the channels of an image first, so that it is flattened as torch flattens it."""
 
 
 def may_flatten(layer: Any) -> bool:
@@ -29,8 +32,8 @@ def flattened_images(
 ) -> tuple[dict[str, tuple[int, ...]], set[str]]:
     """(H, W, C) of the image whose flattening a layer receives, by path; found while `evaluate` runs the model.
 
-    With it comes what else both sides may count in another order: "image" where a vector became one, and "features"
-    where some axes of an image became these.
+    With it comes what else both sides may count in another order: "image" where a vector became one or the model turns
+    axes itself, and "features" where some axes of an image became these.
 
     Flattened tensors are followed by identity, through layers that keep the shape (dropout,
     activations, normalisation). One that went through plain operations is known by its size, once.
@@ -43,6 +46,14 @@ def flattened_images(
     found: dict[str, tuple[int, ...]] = {}
     by_id = {id(layer): path for path, layer in layers.items()}
     original, plain_reshape = L.Layer.__call__, backend.numpy.reshape
+
+    def turning(function: Callable[..., Any]) -> Callable[..., Any]:
+        def turned(x: Any, *args: Any, **kwargs: Any) -> Any:
+            if len(getattr(x, "shape", ())) > 3:
+                doubts.add("image")
+            return function(x, *args, **kwargs)
+
+        return turned
 
     def reshape(x: Any, newshape: Any) -> Any:
         output = plain_reshape(x, newshape)
@@ -75,6 +86,10 @@ def flattened_images(
             kept.extend([args[0], outputs])
         return outputs
 
-    with restored(L.Layer, "__call__", call), restored(backend.numpy, "reshape", reshape):
+    with ExitStack() as stack:
+        stack.enter_context(restored(L.Layer, "__call__", call))
+        stack.enter_context(restored(backend.numpy, "reshape", reshape))
+        for name in TURNS:
+            stack.enter_context(restored(backend.numpy, name, turning(getattr(backend.numpy, name))))
         evaluate()
     return found, doubts
