@@ -117,10 +117,13 @@ def _globals(bodies: BodyTexts, known: set[str]) -> tuple[list[str], set[str], l
 def _class_text(written: WrittenClass, bodies: BodyTexts) -> str:
     """One class: its constructor, then its methods as the source orders them."""
     group = written.group
-    methods = _methods_of(group.cls, bodies)
-    contained = container_methods(group.cls, list(group.modules[0].module._modules), list(methods.values()))
-    early = building_of_unrun(group.modules, methods)
-    parts = [written.constructor, *written.methods.values(), *early, *contained, *methods.values()]
+    constants = "\n".join(written.constants)
+    parts = [constants, written.constructor, *written.methods.values()]
+    if group.modules:  # else it is one that others derive from, which have its methods themselves
+        methods = _methods_of(group.cls, bodies)
+        names = list(group.modules[0].module._modules)
+        contained = container_methods(group.cls, names, list(methods.values()))
+        parts += [*building_of_unrun(group.modules, methods), *contained, *methods.values()]
     text = (
         f'@keras.saving.register_keras_serializable(package="port")\nclass {group.name}({written.bases}):\n'
     )

@@ -99,6 +99,8 @@ class Expressions:
     def _name(self, node: ast.Name) -> str:
         if node.id in PLACES and node.id in self.values.function.argument_names:
             return "None"
+        if node.id in self.values.inner:
+            raise NoCounterpartError(f"{node.id} is a function inside a function")
         if node.id in self.values.local or node.id in ("True", "False", "None"):
             return node.id
         value = self.values.static(node)
@@ -237,6 +239,8 @@ class Expressions:
     def _function(self, node: ast.Call, callee: Any) -> str:
         arguments: Callable[[], str] = lambda: self.arguments(node)  # noqa: E731
         holder = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if callee in (isinstance, issubclass) and self._of_torch(node.args[1]):
+            raise NoCounterpartError(f"{self.source.of(node)} asks for a class of torch's")
         if isinstance(holder, ast.Name) and holder.id == self.self_name:
             name = self.shop.method(getattr(callee, "__func__", callee))
             return f"{holder.id}.{name}({arguments()})"
@@ -249,6 +253,10 @@ class Expressions:
         if module.startswith("torch") or isinstance(receiver, SeenTensor):
             raise NoCounterpartError(f"{self.source.of(node.func)} is torch's")
         return f"{self.text(node.func)}({arguments()})"
+
+    def _of_torch(self, node: ast.AST) -> bool:
+        """Whether an expression names a class of modules, alone or among others."""
+        return any(hasattr(value, "forward") or _holds_classes(value) for value in self.values.of(node))
 
     def arguments(self, node: ast.Call) -> str:
         """The arguments of a call, without those that say where torch keeps weights."""
@@ -321,6 +329,10 @@ def _bracketed(text: str, parent: ast.AST) -> str:
 
 def _is_module(value: Any) -> bool:
     return hasattr(value, "forward") and not isinstance(value, type)
+
+
+def _holds_classes(value: Any) -> bool:
+    return isinstance(value, tuple) and any(hasattr(item, "forward") for item in value)
 
 
 def _holds_tensors(value: Any) -> bool:

@@ -42,6 +42,12 @@ class FunctionValues:
                 found |= {node.name} if isinstance(node, ast.FunctionDef) else set()
         return frozenset(found)
 
+    @cached_property
+    def inner(self) -> frozenset[str]:
+        """The names of the functions and classes inside the function."""
+        nodes = [node for node in ast.walk(self.function.node) if node is not self.function.node]
+        return frozenset(node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef))
+
     def static(self, node: ast.AST) -> Any:
         """What a global name, or an attribute of one, is.
 
@@ -79,7 +85,8 @@ class FunctionValues:
         return {
             name: [row[name] for row in rows]
             for name in sorted(shared, key=lambda name: (name not in self.function.argument_names, name))
-            if not any(isinstance(row[name], SeenTensor) or hasattr(row[name], "forward") for row in rows)
+            if name in self.local
+            and not any(isinstance(row[name], SeenTensor) or hasattr(row[name], "forward") for row in rows)
         }
 
     @cached_property
