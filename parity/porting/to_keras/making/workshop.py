@@ -11,7 +11,7 @@ from typing import Any
 
 from parity.adapters.recording.records import FunctionCall, Recording, SeenValue, UserFunction
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, bound
-from parity.porting.to_keras.leaves.table import TABLE, leaf_class
+from parity.porting.to_keras.leaves.table import TABLE, base_leaf, leaf_class
 from parity.porting.to_keras.making.expressions import PLACES, Expressions
 from parity.porting.to_keras.making.groups import PortClass, is_sequence
 from parity.porting.to_keras.making.instances import Makers
@@ -242,8 +242,9 @@ class Workshop:
                 parts[0][1:] if len(parts) == 1 and parts[0].startswith("*") else f"[{', '.join(parts)}]"
             )
             return f"super().__init__({', '.join([*([children] if parts else []), *last])})"
-        if cls.__name__ in TABLE:
-            return f"super().__init__({', '.join([*self._base_leaf(cls, explicit, statements).arguments, *last])})"
+        leaf: Any = base_leaf(type(values.calls[0].module))  # BatchNorm2d has its constructor from a base
+        if leaf is not None:
+            return f"super().__init__({', '.join([*self._base_leaf(leaf, explicit, statements).arguments, *last])})"
         return f"super().__init__({', '.join(last)})"
 
     @staticmethod

@@ -197,11 +197,11 @@ def dropout(step: BodyStep) -> Operand:
     """Dropout as a function, in training alone."""
     if step.name == "alpha_dropout":
         raise NoRuleError("alpha_dropout as a function")
-    step.helpers.add("dropout")
+    step.helpers.add("random_dropout")
     rate = step.text(1, "p", default="0.5")
     training = step.text(2, "training", default="training")
     axes = ""
     if step.name not in ("dropout",):
         rank = len(step.tensor.value.shape)
         axes = f", shared_axes={tuple(place for place, axis in enumerate(step.tensor.order) if 2 <= axis < rank)}"
-    return step.gives(f"dropout({step.tensor.text}, {rate}, training={training}{axes})")
+    return step.gives(f"random_dropout({step.tensor.text}, {rate}, training={training}{axes})")

@@ -111,7 +111,7 @@ def attention(step: BodyStep) -> Operand:
         raise NoRuleError("scaled_dot_product_attention with is_causal=True")
     if step.constant(7, "enable_gqa", default=False):
         raise NoRuleError("scaled_dot_product_attention with enable_gqa=True")
-    step.helpers.update(("scaled_dot_product_attention", "dropout"))
+    step.helpers.add("scaled_dot_product_attention")
     texts = [step.as_torch(operand) for operand in step.operands[:3]]
     mask = step.argument(3, "attn_mask")
     if mask is not None and mask.value is not None:

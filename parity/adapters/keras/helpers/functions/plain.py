@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 
-def dropout(x, rate, training=None, shared_axes=()):
+def random_dropout(x, rate, training=None, shared_axes=()):
     """Zero a share of the elements in training; the same along `shared_axes`."""
     if not training or rate == 0:
         return x
@@ -97,4 +97,4 @@ def scaled_dot_product_attention(query, key, value, mask=None, dropout_p=0.0, sc
     if mask is not None:
         hides = keras.backend.standardize_dtype(mask.dtype) == "bool"
         scores = ops.where(mask, scores, float("-inf")) if hides else scores + mask
-    return ops.matmul(dropout(ops.softmax(scores), dropout_p, training=dropout_p != 0), value)
+    return ops.matmul(random_dropout(ops.softmax(scores), dropout_p, training=dropout_p != 0), value)
