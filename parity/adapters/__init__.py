@@ -130,8 +130,8 @@ def optimizer_access(adapter: Adapter, optimizer: Any) -> Any:
     return TorchState(adapter, optimizer)  # type: ignore[arg-type]
 
 
-def influence_of(adapter: Adapter, inputs: Any, fresh: Any) -> Any:
+def influence_of(adapter: Adapter, inputs: Any, fresh: Any, wanted: Any = None) -> Any:
     """The outputs of the torch side, and which elements of its weights move them (parity.adapters.torch.influence)."""
     from parity.adapters.torch.influence import influence
 
-    return influence(adapter, inputs, fresh)  # type: ignore[arg-type]
+    return influence(adapter, inputs, fresh, wanted)  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ class Gathered:
         moved = None
         with self._watching(model.side) as seen:
             if gradients and model.side == "torch" and not self.tensors.complete:
-                outputs, moved = influence_of(model, values, fresh)
+                outputs, moved = influence_of(model, values, fresh, self.tensors.open)
             else:
                 outputs = _traced(model, values, fresh())
         limits = observers[-1].found if observers else {}

@@ -44,9 +44,14 @@ class TensorTally:
         return [path for path in self.layers if path not in self.moved or not self.moved[path].any()]
 
     @property
+    def open(self) -> set[str]:
+        """Tensors of which some element did not move an output yet."""
+        return {path for path in self.layers if path not in self.moved or not self.moved[path].all()}
+
+    @property
     def complete(self) -> bool:
         """Whether every element of every tensor moved an output."""
-        return all(path in self.moved and bool(self.moved[path].all()) for path in self.layers)
+        return not self.open
 
     def perturb(self, evaluate: Callable[[], Sequence[tuple[str, Array]]]) -> None:
         """Try the tensors of which nothing has a gradient by changing them: a step may have none and pass them on.

@@ -103,12 +103,12 @@ def _carry(slot: Slot, source: Adapter, target: Adapter) -> None:
 
 def drawn_around(rng: np.random.Generator, name: str, value: Array) -> Array:
     """Values around those of a tensor: each multiplied by 0.5 to 1.5, and zeros drawn at the scale of the others."""
-    factors = np.resize(rng.uniform(0.5, 1.5, PERIOD), value.shape)  # a prime period: no axis repeats it
+    few = rng.uniform(0.5, 1.5, PERIOD)  # a prime period: no axis repeats it
+    if np.count_nonzero(value) == value.size and value.size and -FILL < value.min() and value.max() < FILL:
+        return _repeated_times(few, value)
+    factors = np.resize(few, value.shape)
     plain = np.abs(value) < FILL  # false for what is not a number
     zeros = value == 0.0
-    if plain.all() and not zeros.any():
-        factors *= value
-        return factors
     sizes = np.abs(value[plain & ~zeros])
     fan_in = value.size // value.shape[-1] if value.ndim > 1 and value.size else 1
     scale = float(np.sqrt(np.mean(sizes**2))) if sizes.size else WEIGHT_OF_ZEROS / np.sqrt(fan_in)
@@ -116,3 +116,14 @@ def drawn_around(rng: np.random.Generator, name: str, value: Array) -> Array:
     count = int(np.count_nonzero(zeros))
     moved[zeros] = rng.uniform(0.5, 2.0, count) if name in VARIANCES else rng.normal(0.0, scale, count)
     return np.where(plain, moved, value)
+
+
+def _repeated_times(factors: Array, value: Array) -> Array:
+    """Each element times one of the factors, which repeat, in one pass over memory."""
+    flat = np.ascontiguousarray(value).reshape(-1)
+    whole = flat.size - flat.size % len(factors)
+    out = np.empty(flat.shape, np.result_type(factors, flat))
+    rows = (-1, len(factors))
+    np.multiply(flat[:whole].reshape(rows), factors, out=out[:whole].reshape(rows))
+    np.multiply(flat[whole:], factors[: flat.size - whole], out=out[whole:])
+    return out.reshape(value.shape)

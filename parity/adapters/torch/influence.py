@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -26,7 +26,10 @@ Leaves = dict[str, torch.Tensor]
 
 
 def influence(
-    adapter: TorchAdapter, inputs: Sequence[Array], fresh: Callable[[], NodeObserver]
+    adapter: TorchAdapter,
+    inputs: Sequence[Array],
+    fresh: Callable[[], NodeObserver],
+    wanted: Container[str] | None = None,
 ) -> tuple[list[tuple[str, Array]], Moved | None]:
     """Evaluate the module once, in eval mode, and say which elements of its weights move the outputs.
 
@@ -34,11 +37,12 @@ def influence(
         adapter: the module, held in float64.
         inputs: its inputs, in its own layout.
         fresh: makes an observer, which sees the steps of one pass; the last one made has seen the pass that counts.
+        wanted: paths of the tensors that are asked for, so that no other gradient is computed; None asks for all.
 
     Returns:
         The outputs, and by a tensor's path where its elements have a gradient; None where none could be made.
     """
-    leaves = _leaves(adapter)
+    leaves = _leaves(adapter, wanted)
     try:
         return _with_gradient(adapter, inputs, fresh(), leaves)
     except Exception:  # any model, any error: what it changes in place has no gradient, and the like
@@ -52,13 +56,23 @@ def influence(
     return plain, None
 
 
-def _leaves(adapter: TorchAdapter) -> Leaves:
-    """Floating parameters and saved buffers by path, without running statistics, which have no gradient in torch."""
+def _leaves(adapter: TorchAdapter, wanted: Container[str] | None) -> Leaves:
+    """Floating parameters and saved buffers by path, without running statistics, which have no gradient in torch.
+
+    What is wanted of these is read from the offset behind them.
+    """
+
+    def asked(path: str) -> bool:
+        owner = path.rpartition(".")[0]
+        needed = [path, *(joined(owner, name) for name in STATISTICS)]
+        return wanted is None or any(one in wanted for one in needed[: 3 if path.endswith("bias") else 1])
+
     return {
         tensor.path: adapter._tensor(tensor.path)
         for path, layer in adapter.layers().items()
         for tensor in layer.tensors
-        if adapter._tensor(tensor.path).is_floating_point()
+        if asked(tensor.path)
+        and adapter._tensor(tensor.path).is_floating_point()
         and not (tensor.name in STATISTICS and _normalises(adapter.objects[path]))
     }
 
