@@ -104,7 +104,7 @@ def _carry(slot: Slot, source: Adapter, target: Adapter) -> None:
 def drawn_around(rng: np.random.Generator, name: str, value: Array) -> Array:
     """Values around those of a tensor: each multiplied by 0.5 to 1.5, and zeros drawn at the scale of the others."""
     few = rng.uniform(0.5, 1.5, PERIOD)  # a prime period: no axis repeats it
-    if np.count_nonzero(value) == value.size and value.size and -FILL < value.min() and value.max() < FILL:
+    if np.count_nonzero(value) == value.size and value.size and value.min() > -FILL and value.max() < FILL:
         return _repeated_times(few, value)
     factors = np.resize(few, value.shape)
     plain = np.abs(value) < FILL  # false for what is not a number

@@ -17,8 +17,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import parity
-from parity.adapters import adapt
+from parity.adapters import adapt, influence_of
 from parity.adapters.probe import randomise
+from parity.core.trace import NodeObserver
 from parity.probes.branches.files import OwnFiles
 from parity.probes.branches.tally import BranchTally
 from parity.probes.branches.watch import watching
@@ -250,3 +251,19 @@ def test_a_model_that_fixes_its_sizes_leaves_none_open() -> None:
     assert report.verdict == "EQUAL"
     assert report.unproven == []
     assert len(report.proof.probes) == 4
+
+
+def test_gradients_of_some_weights_are_those_of_all() -> None:
+    """What is asked for alone comes out as beside the rest, statistics by the offset behind them."""
+
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(2, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.Conv2d(4, 3, 1)
+    )
+    module[1].weight.data[1], module[1].bias.data[2] = 0.0, -1e6
+    side, values = adapt(module.eval()), [np.random.default_rng(0).standard_normal((1, 2, 5, 6))]
+    wanted = {"0.weight", "1.running_var"}
+    with side.precision("float64"):
+        (_, whole), (_, some) = (influence_of(side, values, NodeObserver, one) for one in (None, wanted))
+    assert not whole["1.running_var"].all()
+    assert wanted <= some.keys() < whole.keys()
+    assert all(np.array_equal(some[path], whole[path]) for path in wanted)
