@@ -3,6 +3,7 @@
 from parity.adapters.triton_import import watch_triton
 from parity.core.errors import CheckpointError, PairingError, ParityError, UsageError
 from parity.core.finding import Finding
+from parity.porting.port import Port, port
 from parity.report.result import Report
 from parity.verdict.compare import assert_parity, compare
 from parity.weights.models import pair
@@ -16,12 +17,14 @@ __all__ = [
     "Finding",
     "PairingError",
     "ParityError",
+    "Port",
     "Report",
     "TransferResult",
     "UsageError",
     "assert_parity",
     "compare",
     "pair",
+    "port",
     "transfer",
     "transfer_optimizer",
 ]

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -100,9 +101,27 @@ def load_model(spec: str, side: Side | None = None) -> Any:
     return value
 
 
+def maker(spec: str) -> Callable[[], Any]:
+    """A function that makes the model that a string names, anew in each call; a file is run once.
+
+    Args:
+        spec: as `read_spec` takes it. An object that is a model already is given as it is.
+
+    Raises:
+        UsageError: it does not name a module and an attribute.
+    """
+    location, name, arguments = read_spec(spec)
+    module = _module(location, spec)
+    return lambda: numbered_alike(lambda: _of(module, spec, location, name, arguments))
+
+
 def _named(spec: str, location: str, name: str, arguments: Arguments | None) -> Any:
     """What a string names: a file is run, and a class or function is called."""
-    value: Any = _module(location, spec)
+    return _of(_module(location, spec), spec, location, name, arguments)
+
+
+def _of(module: Any, spec: str, location: str, name: str, arguments: Arguments | None) -> Any:
+    value = module
     for part in name.split("."):
         if not hasattr(value, part):
             raise UsageError(

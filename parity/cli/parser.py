@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parity.cli import check, convert, doctor, listing, repro
+from parity.cli import check, convert, doctor, listing, port, repro
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,6 +21,11 @@ def parser() -> argparse.ArgumentParser:
     )
     _repro(_command(commands, "repro", repro.run, "write a script that shows one finding"))
     _convert(_command(commands, "convert", convert.run, "carry a weight file over", models_run=True))
+    _port(
+        _command(
+            commands, "port", port.run, "write a model in the other framework, and prove it", models_run=True
+        )
+    )
     for name, run, text in (
         ("models", listing.models, "list the catalogue"),
         ("causes", listing.causes, "list the known causes"),
@@ -157,6 +162,51 @@ def _repro(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-o", "--output", type=Path, required=True, metavar="F.py", help="the script to write"
     )
+
+
+def _port(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--torch", metavar="M:A", help="torch module to write in Keras: module:attribute, file.py:attribute"
+    )
+    command.add_argument(
+        "--keras", metavar="M:A", help="Keras model to write in torch, named in the same way"
+    )
+    command.add_argument(
+        "--args", metavar="ARGS", help="arguments that the source is built with: 'depth=8, classes=3'"
+    )
+    command.add_argument(
+        "--input",
+        metavar="[NAME=]SPEC",
+        action="append",
+        required=True,
+        help="an input in the Keras layout, once for each, as `parity check` takes it (1x224x224x3)",
+    )
+    command.add_argument(
+        "--layout", metavar="LAYOUT", help="order of axes in which torch takes it; default: channels-first"
+    )
+    command.add_argument("-o", "--output", type=Path, metavar="F.py", help="the source file to write")
+    command.add_argument(
+        "--weights", type=Path, metavar="F", help="where the weights go: .weights.h5 .keras .safetensors .pt"
+    )
+    command.add_argument(
+        "--library",
+        action="store_true",
+        help="import the layers of tf_impl or torch_impl instead of writing helpers",
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="list what cannot be written, and write nothing"
+    )
+    command.add_argument(
+        "--train-steps",
+        type=_least(1),
+        default=3,
+        metavar="N",
+        help="training steps to prove; default: %(default)s",
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the proof's weights; default: %(default)s"
+    )
+    command.add_argument("--json", type=Path, metavar="F", help="the port and its proofs as JSON")
 
 
 def _convert(command: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from parity.adapters.spec import load_model
 from parity.core.errors import ParityError
 from parity.core.types import Array
 from parity.core.verdict import Verdict
+from parity.porting.sizes import further_inputs
 from parity.report.result import Report
 from parity.verdict.compare import compare
 from parity.verdict.runs import progress
@@ -107,36 +108,19 @@ def _training(source: Any, port: Any, inputs: Any, steps: int) -> PortCheck:
 
 
 def _further_size(source: Any, port: Any, inputs: Any) -> Iterator[PortCheck]:
-    """The same weights on images of another size and batch, where the source takes them."""
+    """The same weights on another size and batch, where the source takes them."""
     progress.at("second size")
     values = as_list(inputs)
-    if len(values) != 1 or values[0].ndim != 4:
+    torch_side = side_of(source) == "torch"
+    taken = [np.moveaxis(value, -1, 1) if torch_side and value.ndim > 3 else value for value in values]
+    more = further_inputs(adapt(source), taken)
+    if more is None:
         return
-    for grown in _grown(values[0]):
-        if _takes(source, grown):
-            report = compare(*in_order(source, port), grown, quick=True)
-            text = "x".join(map(str, grown.shape)) if report else told(report)
-            yield PortCheck("second size", report.verdict, text, report)
-            return
-
-
-def _grown(image: Array) -> Iterator[Array]:
-    """Images of further sizes: odd ones first, then multiples of what networks halve."""
-    n, height, width, channels = image.shape
-    rng = np.random.default_rng(1)
-    for more in ((11, 14), (32, 64), (64, 32)):
-        yield rng.standard_normal((n + 1, height + more[0], width + more[1], channels)).astype(image.dtype)
-
-
-def _takes(source: Any, image: Array) -> bool:
-    """Whether the source runs on an image, whose channels torch has first."""
-    adapter = adapt(source)
-    value = image if adapter.side == "keras" else np.moveaxis(image, -1, 1)
-    try:
-        adapter.forward([value])
-    except Exception:  # the model's own code: this size is not for it
-        return False
-    return True
+    back = [np.moveaxis(value, 1, -1) if torch_side and value.ndim > 3 else value for value in more]
+    given: Any = dict(zip(inputs, back, strict=True)) if isinstance(inputs, Mapping) else back
+    report = compare(*in_order(source, port), given, quick=True)
+    text = ", ".join("x".join(map(str, value.shape)) for value in back)
+    yield PortCheck("second size", report.verdict, text if report else told(report), report)
 
 
 def _reloaded(port: Any, file: Path, inputs: Any) -> PortCheck:

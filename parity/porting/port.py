@@ -1,0 +1,222 @@
+"""Writes the port of a model, proves it, and says in the file what was proved."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.adapters import adapt, side_of
+from parity.adapters.inputs.orders import order_of
+from parity.adapters.inputs.wanted import Wanted, arrays_of
+from parity.adapters.probe import as_list
+from parity.adapters.spec import load_model, maker
+from parity.core.environment import environment
+from parity.core.errors import UsageError
+from parity.core.files.whole_file import whole_file
+from parity.core.types import Array, Side
+from parity.core.verdict import Verdict, verdict_of
+from parity.porting.by_class import ClassProof, each_class
+from parity.porting.docstring import with_proofs
+from parity.porting.elsewhere import further_backends
+from parity.porting.proof import PortCheck, built, carried, prove, state
+from parity.porting.sizes import further_inputs
+from parity.porting.written import Unwritten, WrittenPort
+from parity.verdict.runs import progress
+from parity.weights.checkpoint import save_weights
+
+
+@dataclass
+class Port:
+    """A port that was written, and what is proved of it.
+
+    Attributes:
+        source: what was ported, as it was named.
+        side: the framework of the port, "keras" or "torch".
+        written: the text, the classes and what could not be written.
+        proofs: one for each thing that was tried.
+        modules: the modules of the source one by one, where the whole is not equal or not whole.
+        environment: versions and settings that the proofs rest on.
+    """
+
+    source: str
+    side: Side
+    written: WrittenPort
+    proofs: list[PortCheck] = field(default_factory=list)
+    modules: list[ClassProof] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unwritten(self) -> tuple[Unwritten, ...]:
+        """What could not be written."""
+        return self.written.unwritten
+
+    @property
+    def wrong(self) -> list[ClassProof]:
+        """The innermost modules that the port computes otherwise."""
+        return [one for one in self.modules if one.verdict is Verdict.DIVERGED]
+
+    @property
+    def verdict(self) -> Verdict:
+        """EQUAL where the whole source was written and every proof holds."""
+        parts = [proof.verdict for proof in self.proofs]
+        return verdict_of((), evaluated=bool(parts) and not self.unwritten, parts=parts)
+
+    @property
+    def text(self) -> str:
+        """The source text, with what was proved in its docstring."""
+        return with_proofs(self.written.text, self.source, self.proofs, self.environment)
+
+    @property
+    def exit_code(self) -> int:
+        """0 written and EQUAL; 1 written and not EQUAL; 2 not all of it could be written."""
+        if self.unwritten:
+            return Verdict.INCONCLUSIVE.exit_code
+        return Verdict.EQUAL.exit_code if self.verdict is Verdict.EQUAL else Verdict.DIVERGED.exit_code
+
+
+def port(
+    source: Any,
+    inputs: Any,
+    *,
+    output: str | Path | None = None,
+    weights: str | Path | None = None,
+    to: Side | None = None,
+    library: bool = False,
+    layout: str | None = None,
+    proved: bool = True,
+    steps: int = 3,
+    seed: int = 0,
+) -> Port:
+    """Write a model in the other framework, and prove the result equal.
+
+    Args:
+        source: "module:attribute" or "file.py:attribute(arguments)" of the model; a function without arguments that
+            builds it; or a Keras model. A torch module itself does not say how it was built.
+        inputs: an input in the Keras layout (N, H, W, C), a list of them, or a dictionary by name.
+        output: where the source text goes; None writes no file.
+        weights: where the source's weights go, in the port's format: .weights.h5, .keras, .safetensors or .pt.
+        to: "keras" or "torch", which the port is written in; None takes the one that the source is not in.
+        library: import the layers of tf_impl and torch_impl instead of writing helpers into the file.
+        layout: the order of axes in which torch takes the inputs, as for `compare`; None: images channels first.
+        proved: prove the port; False writes it alone.
+        steps: training steps that are compared.
+        seed: of the random weights that the proof uses. The source gets its own weights back.
+
+    Returns:
+        The text and the proofs. `verdict` is EQUAL where everything was written and proved.
+
+    Raises:
+        UsageError: the source is no model, or does not run on the inputs.
+    """
+    build, name = _builder(source)
+    progress.at("reading the source")
+    model = build()
+    side = side_of(model)
+    if to == side:
+        raise UsageError(f"a port must be in the other framework; got to={to!r} for a {side} model.")
+    values = _given(inputs, model if side == "keras" else None, seed)
+    taken = _torch_layout(as_list(values), layout) if side == "torch" else as_list(values)
+    written = _written(side, build, model, taken if side == "torch" else values, library=library)
+    made = Port(name, "keras" if side == "torch" else "torch", written, environment=environment())
+    own = state(model) if proved or weights else {}
+    with _file(written.text) as file:
+        if proved:
+            _prove(
+                made, model, file, values, taken, steps, seed, spec=source if isinstance(source, str) else ""
+            )
+        if weights and not made.unwritten:
+            last = built(file, values)
+            carried(model, last, values, own)
+            save_weights(last, Path(weights))
+    for path, value in own.items():
+        adapt(model).write(path, value)
+    if output is not None:
+        _save(Path(output), made.text)
+    return made
+
+
+def _prove(
+    made: Port, model: Any, file: Path, values: Any, taken: list[Array], steps: int, seed: int, *, spec: str
+) -> None:
+    """Add the proofs; where the whole is not equal, or not whole, each class alone."""
+    if not made.unwritten:
+        made.proofs += prove(model, file, values, steps=steps, seed=seed)
+        if made.verdict is Verdict.EQUAL and spec and made.side == "keras":
+            progress.at("backends")
+            made.proofs += further_backends(spec, file, values, seed)
+    if made.unwritten or made.proofs[0].verdict is not Verdict.EQUAL:
+        progress.at("classes one by one")
+        copied = bool(made.proofs) and made.proofs[0].report is not None
+        whole = load_model(f"{file}:build")
+        if copied:
+            carried(model, whole, values, state(model))
+        made.modules += each_class(model, whole, taken, made.written.classes, copied=copied)
+
+
+def _builder(source: Any) -> tuple[Callable[[], Any], str]:
+    """(a function that builds the model, its name)."""
+    if isinstance(source, str):
+        return maker(source), source
+    if side_of(source) == "keras":
+        return lambda: source, type(source).__name__
+    if side_of(source) == "torch":
+        raise UsageError(
+            "a torch module must be named or given as a function, because its source is read while it is built; got "
+            f"a {type(source).__name__}. Pass 'module:attribute(arguments)', or lambda: {type(source).__name__}(...)."
+        )
+    if callable(source):
+        return source, getattr(source, "__qualname__", type(source).__name__)
+    raise UsageError(f"a port needs a model; got {type(source).__name__}. Name it as 'module:attribute'.")
+
+
+def _given(inputs: Any, keras_model: Any, seed: int) -> Any:
+    """The inputs as arrays; what the command line wants is drawn."""
+    wanted = isinstance(inputs, Sequence) and bool(inputs) and isinstance(inputs[0], Wanted)
+    return arrays_of(inputs, keras_model, seed) if wanted else inputs
+
+
+def _torch_layout(values: list[Array], layout: str | None) -> list[Array]:
+    """The inputs as torch takes them: images and volumes channels first, all others as they are."""
+    found = []
+    for value in values:
+        order = order_of(layout or ("channels-first" if value.ndim > 3 else "same"), value.ndim)
+        if order is None:
+            raise UsageError(f"--layout must fit an input of shape {value.shape}; got {layout!r}.")
+        found.append(np.ascontiguousarray(value.transpose(order)))
+    return found
+
+
+def _written(
+    side: str | None, build: Callable[[], Any], model: Any, taken: Any, *, library: bool
+) -> WrittenPort:
+    if side == "torch":
+        from parity.porting.to_keras.write import write as to_keras
+
+        adapter = adapt(model)
+        more = further_inputs(adapter, taken)
+        first, second = (None if values is None else adapter.tensors(values) for values in (taken, more))  # type: ignore[attr-defined]
+        return to_keras(build, first, second_inputs=second, library=library)
+    from parity.porting.to_torch.write import write as to_torch
+
+    return to_torch(model, taken, library=library)
+
+
+@contextmanager
+def _file(text: str) -> Iterator[Path]:
+    """The text as a file of its own."""
+    with tempfile.TemporaryDirectory(prefix="parity-port-") as folder:
+        file = Path(folder) / "port.py"
+        file.write_text(text, encoding="utf-8")
+        yield file
+
+
+def _save(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")

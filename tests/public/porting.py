@@ -1,0 +1,97 @@
+"""All ports of the list, each in a process of its own with a limit: python -m tests.public.porting [NAME...] [--json F].
+
+One line a port: the verdict, what was proved, and how its text compares with the source's. The exit code is 1 where a
+port is wrong, or where fewer are EQUAL than docs/results.md promises.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.public.__main__ import QUIET
+from tests.public.ports import KERAS, TORCH
+
+LIMIT = 900.0
+PROMISED = {"to Keras": 36, "to torch": 17}
+
+
+def row_of(name: str, keep: Path | None, limit: float, unproved: bool) -> dict[str, Any]:
+    """The row of one port; where its process died or was stopped, what it said last."""
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "tests.public.port_one", name]
+    command += ["--keep", str(keep)] if keep else []
+    command += ["--unproved"] if unproved else []
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=limit, check=False, env={**os.environ, **QUIET}
+        )
+        lines = [line for line in done.stdout.splitlines() if line.startswith("ROW ")]
+        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        died = {"verdict": "error", "message": f"exit code {done.returncode}: {last}"}
+        row: dict[str, Any] = json.loads(lines[-1][4:]) if lines else died
+    except subprocess.TimeoutExpired:
+        row = {"verdict": "no end", "message": f"stopped after {limit:.0f} s"}
+    return {"name": name, **row, "seconds": round(time.perf_counter() - started, 1)}
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row for a terminal."""
+    held = [name for name, (verdict, _) in row.get("proofs", {}).items() if verdict == "EQUAL"]
+    counts = row.get("measures")
+    size = (
+        f"classes {counts['classes']}/{counts['source_classes']} arguments {counts['kept_arguments']}/"
+        f"{counts['source_arguments']} lines {counts['lines']}/{counts['source_lines']}"
+        if counts
+        else ""
+    )
+    said = (
+        row.get("message") or "; ".join(row.get("unwritten", ())[:2]) or "; ".join(row.get("wrong", ())[:1])
+    )
+    if not said and row["verdict"] != "EQUAL":
+        said = next((text for verdict, text in row.get("proofs", {}).values() if verdict != "EQUAL"), "")
+    return f"{row['name']:<20} {row['verdict']:<12} {row['seconds']:6.1f} s  {', '.join(held):<45} {size}  {said[:300]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the ports; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.public.porting", description=__doc__)
+    parser.add_argument("names", nargs="*", help="ports; all without any")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds for one port")
+    parser.add_argument("--keep", type=Path, help="folder for the texts")
+    parser.add_argument("--unproved", action="store_true", help="write alone")
+    parser.add_argument("--json", type=Path, help="where the record goes")
+    asked = parser.parse_args(arguments)
+    known = {**TORCH, **KERAS}
+    if strangers := set(asked.names) - set(known):
+        parser.error(f"no port is called {', '.join(sorted(strangers))}; there are {', '.join(known)}")
+    rows = []
+    for name in asked.names or known:
+        rows.append(row_of(name, asked.keep, asked.limit, asked.unproved))
+        print(line(rows[-1]), flush=True)
+    counts = {}
+    for way, table in (("to Keras", TORCH), ("to torch", KERAS)):
+        those = [row for row in rows if row["name"] in table]
+        counts[way] = {
+            "models": len(those),
+            "equal": sum(row["verdict"] == "EQUAL" for row in those),
+            "wrong": sum(row["verdict"] == "DIVERGED" for row in those),
+            "trained": sum(row.get("proofs", {}).get("training", [""])[0] == "EQUAL" for row in those),
+        }
+        print(f"{way}: {counts[way]}")
+    if asked.json:
+        record = {"command": "python -m tests.public.porting", "counts": counts, "rows": rows}
+        asked.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    few = not asked.names and any(counts[way]["equal"] < least for way, least in PROMISED.items())
+    return int(few or any(one["wrong"] for one in counts.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
