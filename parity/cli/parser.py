@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parity.cli import check, convert, doctor, listing, port, repro
+from parity.cli import check, doctor, listing
+from parity.cli.writing import convert, port, repro
 
 
 def parser() -> argparse.ArgumentParser:
