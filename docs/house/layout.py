@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 SWEEPS = 24
-BEND = 6.0  # pixels of a row that a passing arrow takes
+BEND = 5.0  # pixels of a row that a passing arrow takes
 GAP = 8.0  # pixels between two boxes of a row
 PORT = 13.0  # pixels between two arrows on a box's edge
 STRAIGHT = 4.0  # how much more a bend's place weighs than a box's: long arrows run straight
