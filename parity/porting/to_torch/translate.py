@@ -197,6 +197,7 @@ class Translation:
             known = identifier(step.short or self._within(step.name))
             if not is_layer(step.operation) and step.scope is None:
                 known = snake(kinds(step.operation)[0])
+        known = f"layer{known}" if known[0].isdigit() else known
         before = self.named.get(known)
         if (
             before is not None
@@ -215,7 +216,6 @@ class Translation:
         """A layer's name without the words that the names of all layers of its graph begin with."""
         if self.prefix is None:
             words = [step.name.split("_") for step in self.scope.steps if is_layer(step.operation)]
-            words = [word for word in words if len(word) > 1]
             count = 0
             while len(words) > 1 and all(
                 len(word) > count + 1 and word[count] == words[0][count] for word in words
@@ -235,8 +235,8 @@ class Translation:
         rank = len(variable.shape)
         for name, value in vars(owner).items() if owner is not None else ():
             if value is variable:
-                self._parameter(name, variable)
-                return f"self.{name}", plain(rank)
+                self._parameter(name.lstrip("_"), variable)
+                return f"self.{name.lstrip('_')}", plain(rank)
         for path, layer in ((path, layer) for path, layer in self._inside(owner)):
             found = _weight_of(layer, variable)
             if found is not None:

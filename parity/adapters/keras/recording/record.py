@@ -21,6 +21,13 @@ KERAS = str(Path(keras.__file__).parent)
 APPLICATIONS = str(Path(KERAS, "src", "applications"))
 
 
+PLAIN = {
+    "__init__", "build", "get_config", "from_config", "get_build_config", "build_from_config", "compute_output_shape",
+    "compute_output_spec", "save_own_variables", "load_own_variables", "add_weight",
+}  # fmt: skip
+"""Methods that a layer may have of its own while it computes what the class above computes."""
+
+
 def record(model: Any, shapes: Any, training: bool = False) -> CallScope:
     """What the model does with inputs of these shapes.
 
@@ -52,8 +59,15 @@ def is_scope(operation: Any) -> bool:
         return False
     if is_functional(operation) or isinstance(operation, keras.Sequential):
         return True
-    home = next(cls.__module__ for cls in type(operation).__mro__ if "call" in vars(cls))
-    return not home.startswith("keras.") or home.startswith("keras.src.applications")
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return False  # whatever its rule for the statistics: the layer has two modes, which one call does not show
+    for cls in type(operation).__mro__:
+        own = not cls.__module__.startswith("keras.") or cls.__module__.startswith("keras.src.applications")
+        if own and {name for name, value in vars(cls).items() if callable(value)} - PLAIN:
+            return True
+        if "call" in vars(cls):
+            return own
+    return False
 
 
 class _Recorder:

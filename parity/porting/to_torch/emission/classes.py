@@ -27,22 +27,12 @@ class TorchClass:
 
 def written(root: ClassBody) -> list[TorchClass]:
     """The classes of a port, those first that the next ones use."""
-    by_title: dict[str, list[ClassBody]] = {}
-    needs: dict[str, set[str]] = {}
-
-    def visit(body: ClassBody) -> set[str]:
-        without_aliases(body)
-        without_unused(body)
-        padded_convolutions(body)
-        in_stages(body)
-        inner = {title for part in inner_bodies(body) for title in visit(part)}
-        while body.title in inner:  # a graph in a graph, both without a name of their own
-            body.title = f"{body.title}Outer"
-        by_title.setdefault(body.title, []).append(body)
-        needs.setdefault(body.title, set()).update(inner)
-        return inner | {body.title}
-
-    visit(root)
+    _prepare(root)
+    by_title, needs = _titles(root)
+    turning = {title for title in needs if title in _below(title, needs)}
+    if turning:  # a class in which another one holds it again: each height is a class of its own
+        _heights(root, turning)
+        by_title, needs = _titles(root)
     found: list[TorchClass] = []
     taken = {"nn", "F", "torch"}
     for title in sorted(by_title, key=lambda title: len(_below(title, needs))):
@@ -54,6 +44,42 @@ def written(root: ClassBody) -> list[TorchClass]:
             taken.add(name)
             found.append(_class(name, cluster))
     return found
+
+
+def _prepare(body: ClassBody) -> None:
+    """Make a body and all in it as simple as they can be."""
+    without_aliases(body)
+    without_unused(body)
+    padded_convolutions(body)
+    in_stages(body)
+    for part in inner_bodies(body):
+        _prepare(part)
+
+
+def _titles(root: ClassBody) -> tuple[dict[str, list[ClassBody]], dict[str, set[str]]]:
+    """The bodies of each title, and the titles that stand directly in them."""
+    by_title: dict[str, list[ClassBody]] = {}
+    needs: dict[str, set[str]] = {}
+
+    def visit(body: ClassBody) -> None:
+        inner = inner_bodies(body)
+        for part in inner:
+            visit(part)
+        by_title.setdefault(body.title, []).append(body)
+        needs.setdefault(body.title, set()).update(part.title for part in inner)
+
+    visit(root)
+    return by_title, needs
+
+
+def _heights(body: ClassBody, turning: set[str]) -> int:
+    """Tell bodies of one title apart by how many classes of such titles they hold above one another."""
+    height = max((_heights(part, turning) for part in inner_bodies(body)), default=0)
+    if body.title not in turning:
+        return height
+    if height:
+        body.title = f"{body.title}{height + 1}"
+    return height + 1
 
 
 def _below(title: str, needs: dict[str, set[str]]) -> set[str]:

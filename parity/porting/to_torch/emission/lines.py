@@ -106,8 +106,8 @@ class Lines:
 
     def _save(self, name: str, flag: str) -> None:
         """Before x gets a new value: keep the old one under a name where only a merge behind needs it."""
-        if flag or isinstance(self.target(name), str):
-            return
+        if flag or isinstance(self.target(name), str) or self.nested(name, "return") is not None:
+            return  # the source keeps what it needs under names of its own
         takes = self.merged.takes[name]
         if not takes or self.merged.piece(name).kind in MERGES or not self.text[takes[0]].isidentifier():
             return

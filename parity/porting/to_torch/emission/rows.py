@@ -36,8 +36,8 @@ def _row(body: ClassBody) -> dict[str, ModuleText] | None:
         modules = _modules(piece)
         if modules is None or set(piece.inputs) != {before} or len(piece.outputs) != 1:
             return None
-        for n, made in enumerate(modules):
-            row[f"{piece.name}{n or ''}"] = made
+        for made in modules:
+            row[str(len(row))] = made
         before = piece.outputs[0]
     return row if body.returned == [before] and re.fullmatch("\x01i0\x01", body.result) else None
 

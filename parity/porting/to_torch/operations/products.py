@@ -155,6 +155,35 @@ def attended(use: StepUse) -> None:
     use.give(f"F.scaled_dot_product_attention({', '.join(texts)}).transpose(1, 2)", plain(4))
 
 
+def convolved(use: StepUse) -> None:
+    """conv and conv_transpose with a kernel that the layer holds itself, in Keras' layout."""
+    rank = len(use.x.shape) - 2
+    kernel = use.args[1] if len(use.args) > 1 else use.kwargs["kernel"]
+    turned = use.piece.kind == "ConvTranspose"
+    steps = use.get("strides") or 1
+    steps = (steps,) * rank if isinstance(steps, int) else tuple(steps)
+    gaps = [int(size) - step for size, step in zip(kernel.shape[:rank], steps, strict=True)]
+    fits = turned and all(gap >= 0 and gap % 2 == 0 for gap in gaps)
+    if use.get("data_format") == "channels_first" or (use.get("padding") != "valid" and not fits):
+        raise RefusedError("a convolution of keras.ops with padding, or with its channels first")
+    if any(use.get("output_padding") or ()) or (turned and min(gaps) < 0):
+        raise RefusedError("a transposed convolution of keras.ops with output_padding")
+    padding = short(tuple(gap // 2 for gap in gaps)) if use.get("padding") == "same" else 0
+    dilation = use.get("dilation_rate") or 1
+    settings = {"stride": short(steps), "padding": padding}
+    settings["dilation"] = dilation if isinstance(dilation, int) else short(tuple(dilation))
+    numbers = [f"{name}={literal(value)}" for name, value in settings.items() if value != (name != "padding")]
+    channels = int(use.x.shape[-1])
+    if not turned and int(kernel.shape[-2]) != channels:
+        numbers.append(f"groups={channels // int(kernel.shape[-2])}")
+    function = f"F.conv_transpose{rank}d" if turned else f"F.conv{rank}d"
+    order = TorchAxes((rank + 1, rank, *range(rank)))  # the kernel's last two axes come first, turned round
+    use.give(
+        f"{function}({', '.join([use.as_images(use.x), use.take(kernel, order), *numbers])})",
+        images(rank + 2),
+    )
+
+
 def made(use: StepUse) -> None:
     """arange, ones, zeros, full and eye: tensors of numbers alone."""
     name = use.layer.name
@@ -186,5 +215,5 @@ RULES = {
     "Softmax": softmax("softmax"), "LogSoftmax": softmax("log_softmax"), "Matmul": matmul, "Einsum": einsum,
     "Cumsum": cumulated, "Tril": triangle("tril"), "Triu": triangle("triu"), "Normalize": normalized,
     "OneHot": one_hot, "Resize": resize, "MaxPool": pooled("max"), "AveragePool": pooled("avg"),
-    "DotProductAttention": attended, "MadeTensor": made,
+    "DotProductAttention": attended, "Conv": convolved, "ConvTranspose": convolved, "MadeTensor": made,
 }  # fmt: skip
