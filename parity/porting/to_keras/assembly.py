@@ -121,7 +121,7 @@ def _class_text(written: WrittenClass, bodies: BodyTexts) -> str:
     parts = [constants, written.constructor, *written.methods.values()]
     if group.modules:  # else it is one that others derive from, which have its methods themselves
         methods = _methods_of(group.cls, bodies)
-        names = list(group.modules[0].module._modules)
+        names = [list(made.module._modules) for made in group.modules]
         contained = container_methods(group.cls, names, list(methods.values()))
         parts += [*building_of_unrun(group.modules, methods), *contained, *methods.values()]
     text = (

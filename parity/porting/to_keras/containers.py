@@ -15,7 +15,7 @@ METHODS = {
     r"self\.keys\(\)": "def keys(self):\n    return list({names})",
     r"\bin (enumerate\()?self\b(?!\.)": "def __iter__(self):\n    return (getattr(self, name) for name in {names})",
     r"\bself\[": "def __getitem__(self, index):\n    return [getattr(self, name) for name in {names}][index]",
-    r"\blen\(self\)": "def __len__(self):\n    return len({names})",
+    r"\blen\(self\)": "def __len__(self):\n    return len(list({names}))",
     r"\bself\.in_sequence\(": (
         "def in_sequence(self, x):\n    for name in {names}:\n        x = getattr(self, name)(x)\n    return x"
     ),
@@ -23,18 +23,21 @@ METHODS = {
 """What a method's text shows that it uses, and the method for it."""
 
 
-def container_methods(cls: type, children: Sequence[str], methods: Sequence[str]) -> list[str]:
+def container_methods(cls: type, instances: Sequence[Sequence[str]], methods: Sequence[str]) -> list[str]:
     """The methods of a container that the texts of the class' methods use.
 
     Args:
         cls: of the source.
-        children: the names of the modules that it holds.
+        instances: the names of the modules that each instance holds.
         methods: the texts of its methods in the port.
     """
     torchs = [base.__name__ for base in cls.__mro__ if base.__module__.startswith("torch.nn")]
     used = "\n".join(methods)
     if not any(name in CONTAINERS for name in torchs) and "self.children()" not in used:
         return []
+    children = dict.fromkeys(name for held in instances for name in held)
     names = [attribute(name) if name.isidentifier() else name for name in children]
     listed = f"({', '.join(repr(name) for name in names)}{',' if len(names) == 1 else ''})"
+    if any(len(held) < len(names) for held in instances):  # each instance has some of them
+        listed = f"(name for name in {listed} if hasattr(self, name))"
     return [text.format(names=listed) for pattern, text in METHODS.items() if re.search(pattern, used)]

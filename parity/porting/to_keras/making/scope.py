@@ -133,7 +133,7 @@ class Scope:
             for more, second in numbers.items():
                 for text, join in _TWO:
                     pairs = zip(known, second, values, strict=True)
-                    if all(_safe(join, a, b) == value for a, b, value in pairs):
+                    if all(equal(_safe(join, a, b), value) for a, b, value in pairs):
                         return text.format(name, more)
         return None
 
