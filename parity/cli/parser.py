@@ -195,6 +195,11 @@ def _port(command: argparse.ArgumentParser) -> None:
         help="import the layers of tf_impl or torch_impl instead of writing helpers",
     )
     command.add_argument(
+        "--quick",
+        action="store_true",
+        help="prove the outputs on the given input alone, another size, and saving; no further probes, no training",
+    )
+    command.add_argument(
         "--dry-run", action="store_true", help="list what cannot be written, and write nothing"
     )
     command.add_argument(

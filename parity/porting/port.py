@@ -90,6 +90,7 @@ def port(
     library: bool = False,
     layout: str | None = None,
     proved: bool = True,
+    quick: bool = False,
     steps: int = 3,
     seed: int = 0,
 ) -> Port:
@@ -105,6 +106,7 @@ def port(
         library: import the layers of tf_impl and torch_impl instead of writing helpers into the file.
         layout: the order of axes in which torch takes the inputs, as for `compare`; None: images channels first.
         proved: prove the port; False writes it alone.
+        quick: prove it on the one input, another size, and saved and loaded; no further probes, training or backends.
         steps: training steps that are compared.
         seed: of the random weights that the proof uses. The source gets its own weights back.
 
@@ -127,9 +129,8 @@ def port(
     own = state(model) if proved or weights else {}
     with _file(written.text) as file:
         if proved:
-            _prove(
-                made, model, file, values, taken, steps, seed, spec=source if isinstance(source, str) else ""
-            )
+            spec = source if isinstance(source, str) and not quick else ""
+            _prove(made, model, file, values, taken, steps, seed, spec=spec, quick=quick)
         if weights and not made.unwritten:
             last = built(file, values)
             carried(model, last, values, own)
@@ -142,11 +143,20 @@ def port(
 
 
 def _prove(
-    made: Port, model: Any, file: Path, values: Any, taken: list[Array], steps: int, seed: int, *, spec: str
+    made: Port,
+    model: Any,
+    file: Path,
+    values: Any,
+    taken: list[Array],
+    steps: int,
+    seed: int,
+    *,
+    spec: str,
+    quick: bool,
 ) -> None:
     """Add the proofs; where the whole is not equal, or not whole, each class alone."""
     if not made.unwritten:
-        made.proofs += prove(model, file, values, steps=steps, seed=seed)
+        made.proofs += prove(model, file, values, steps=steps, seed=seed, quick=quick)
         if made.verdict is Verdict.EQUAL and spec and made.side == "keras":
             progress.at("backends")
             made.proofs += further_backends(spec, file, values, seed)

@@ -47,7 +47,9 @@ class PortCheck:
         return f"{self.name}: {self.verdict} ({self.text})"
 
 
-def prove(source: Any, port: Path, inputs: Any, *, steps: int = 3, seed: int = 0) -> Iterator[PortCheck]:
+def prove(
+    source: Any, port: Path, inputs: Any, *, steps: int = 3, seed: int = 0, quick: bool = False
+) -> Iterator[PortCheck]:
     """Everything that is proved of a port in this process, one proof after the other.
 
     The source gets random weights and statistics, which hide nothing, and keeps them. Later proofs are left out where
@@ -59,15 +61,17 @@ def prove(source: Any, port: Path, inputs: Any, *, steps: int = 3, seed: int = 0
         inputs: as `parity.compare` takes them, in the Keras layout.
         steps: of Adam, in training mode.
         seed: of the random weights.
+        quick: the outputs on the one input alone, without further probes, and no training.
     """
     with plain_weights(source):
         randomise(adapt(source), seed)
         made = built(port, inputs)
-        first = _outputs(source, made, inputs)
+        first = _outputs(source, made, inputs, quick=quick)
         yield first
         if first.verdict is not Verdict.EQUAL:
             return
-        yield _training(source, made, inputs, steps)
+        if not quick:
+            yield _training(source, made, inputs, steps)
         yield from _further_size(source, made, inputs)
         yield _reloaded(made, port, inputs)
 
@@ -79,15 +83,16 @@ def built(port: Path, inputs: Any) -> Any:
     return model
 
 
-def _outputs(source: Any, port: Any, inputs: Any) -> PortCheck:
-    """Weights copied, outputs compared on the input and on further probes."""
+def _outputs(source: Any, port: Any, inputs: Any, *, quick: bool) -> PortCheck:
+    """Weights copied, outputs compared on the input and, unless it is to be quick, on further probes."""
     progress.at("copying weights")
     try:
         copied = transfer(source, port, inputs=inputs)
     except ParityError as error:
         return PortCheck("outputs", Verdict.INCONCLUSIVE, f"the weights could not be copied: {error}")
-    report = compare(*in_order(source, port), inputs)
-    text = f"{len(copied.pairs)} layers, {report.elements} elements, greatest difference {report.max_rel_diff:.1e}"
+    report = compare(*in_order(source, port), inputs, quick=quick)
+    probes = "one probe, " if quick else ""
+    text = f"{probes}{len(copied.pairs)} layers, {report.elements} elements, greatest difference {report.max_rel_diff:.1e}"
     return PortCheck("outputs", report.verdict, text if report else told(report), report)
 
 

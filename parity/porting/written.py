@@ -26,7 +26,7 @@ class WrittenPort:
     """The text of a port. It has a function `build()`, which returns the model with its weights made."""
 
     text: str
-    classes: Mapping[str, str]  # a class of the source -> the class that stands for it
+    classes: Mapping[str, str]  # the name of a class of the source -> the (first) class that stands for it
     unwritten: tuple[Unwritten, ...] = ()  # each has a stub in the text, which raises NotImplementedError
     notes: tuple[str, ...] = ()  # what a reader of the port should know, a sentence each
     helpers: tuple[str, ...] = ()  # classes and functions in the text that stand for none of the source

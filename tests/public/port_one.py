@@ -1,6 +1,6 @@
 """One port of the list, written and proved. Prints one line of JSON.
 
-python -m tests.public.port_one NAME [--keep FOLDER] [--unproved]
+python -m tests.public.port_one NAME [--keep FOLDER] [--unproved] [--quick]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.public.one import stub_torchvision
 from tests.public.ports import KERAS, TORCH
 
 
-def written(name: str, keep: Path | None, proved: bool) -> dict[str, Any]:
+def written(name: str, keep: Path | None, proved: bool, quick: bool) -> dict[str, Any]:
     """What became of one port."""
     import parity
     from parity.adapters.spec import load_model
@@ -26,7 +26,7 @@ def written(name: str, keep: Path | None, proved: bool) -> dict[str, Any]:
     row = {**TORCH, **KERAS}[name]
     started = time.perf_counter()
     output = None if keep is None else keep / f"{name}.py"
-    made = parity.port(row.spec, inputs_of(row.input.split()), output=output, proved=proved)
+    made = parity.port(row.spec, inputs_of(row.input.split()), output=output, proved=proved, quick=quick)
     found: dict[str, Any] = {
         "name": name,
         "verdict": str(made.verdict),
@@ -46,13 +46,14 @@ def main() -> None:
     parser.add_argument("name", choices=[*TORCH, *KERAS])
     parser.add_argument("--keep", type=Path, help="folder for the text")
     parser.add_argument("--unproved", action="store_true", help="write alone")
+    parser.add_argument("--quick", action="store_true", help="prove quickly")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     from parity.adapters.frameworks import import_frameworks
 
     import_frameworks()
     stub_torchvision()
-    print("ROW " + json.dumps(written(asked.name, asked.keep, not asked.unproved)), flush=True)
+    print("ROW " + json.dumps(written(asked.name, asked.keep, not asked.unproved, asked.quick)), flush=True)
 
 
 if __name__ == "__main__":

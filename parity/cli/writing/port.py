@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
             library=options.library,
             layout=options.layout,
             proved=not options.dry_run,
+            quick=options.quick,
             steps=options.train_steps,
             seed=options.seed,
         )

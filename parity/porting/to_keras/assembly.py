@@ -50,7 +50,7 @@ def assembled(recording: Recording, bodies: BodyTexts, making: Making, name: str
     )
     lines = _imports({*making.imports, *helper_imports, *imports, *ALWAYS}, body)
     heading = f'"""{name}, ported from PyTorch. Images are N, H, W, C."""\n\n{lines}'
-    pairs = {f"{w.group.cls.__module__}.{w.group.cls.__qualname__}": w.group.name for w in making.classes}
+    pairs = {w.group.cls.__name__: w.group.name for w in reversed(making.classes)}
     unwritten = (*making.unwritten, *bodies.unwritten, *missing, *problems)
     return WrittenPort(_blocks(heading, body), pairs, unwritten, tuple(recording.notes))
 
