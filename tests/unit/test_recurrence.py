@@ -261,6 +261,18 @@ def test_two_biases_learn_twice_as_fast_as_one(name: str) -> None:
     assert mended.verdict == "EQUAL", str(mended)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+@pytest.mark.parametrize("name", ["lstm", "rnn"])
+def test_two_biases_and_an_optimizer_s_own_rule_are_told_apart(name: str, optimizer: str) -> None:
+    keras_model, module, inputs = PAIRS[name]()
+    randomise(adapt(module), 0)
+    parity.transfer(module, keras_model, inputs=inputs)
+    both: dict[str, Any] = {"quick": True, "train_steps": 2, "optimizer": optimizer}
+    report = parity.compare(keras_model, module, inputs=inputs, **both, match_rules=True)
+    assert report.verdict == "EQUAL", str(report)
+    assert parity.compare(keras_model, module, inputs=inputs, **both).verdict == "DIVERGED"
+
+
 @pytest.mark.parametrize("layer", ["{}", "{}.cell"])
 def test_a_mapping_may_name_the_layer_or_its_cell(layer: str) -> None:
     keras_model, module, inputs = PAIRS["gru"]()
