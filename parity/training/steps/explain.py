@@ -37,13 +37,19 @@ def explain(
         biases = two_biases(difference.gaps, runs.bench.slots(), before, after)
         if biases is not None:
             return biases
-        plain = [gap for gap in difference.gaps if not gap.slot.summed]  # sums of two biases follow a rule of their own
+        plain = [
+            gap for gap in difference.gaps if not gap.slot.summed
+        ]  # sums of two biases follow a rule of their own
         worst = max(plain or difference.gaps, key=lambda gap: gap.relative).slot
         left_out = blurred_paths(runs, difference.step, steps, rounding)
         if plain:
             left_out |= {slot.keras for _, slot in runs.bench.slots() if slot.summed}
         found = explain_step(
-            [pair.keras for pair in pairs], [pair.torch for pair in pairs], runs.bench.slots(), worst, left_out
+            [pair.keras for pair in pairs],
+            [pair.torch for pair in pairs],
+            runs.bench.slots(),
+            worst,
+            left_out,
         )
         if found.known or found.findings:
             return found
