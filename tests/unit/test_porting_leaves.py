@@ -196,9 +196,12 @@ def in_keras_order(x, order: str):
 @pytest.fixture(autouse=True)
 def float64():
     before = keras.config.floatx()
+    policy = keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # Keras keeps the one that it used first
     yield
     keras.config.set_floatx(before)
+    keras.config.set_dtype_policy(policy)
 
 
 def module_of(text: str):

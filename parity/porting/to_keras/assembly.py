@@ -41,18 +41,23 @@ def assembled(recording: Recording, bodies: BodyTexts, making: Making, name: str
     missing = [Unwritten(helper, "", "", 0, "the helper for it is missing") for helper in sorted(unknown)]
     helper_text, helper_imports = carried(helpers - unknown)
     constants, imports, problems = _globals(bodies, {*functions, *(w.group.name for w in making.classes)})
+    unwritten = (*making.unwritten, *bodies.unwritten, *missing, *problems)
     body = _blocks(
         helper_text,
         "\n".join(constants),
         *functions.values(),
         *classes,
-        build_function(recording, bodies.inputs, making.root),
+        build_function(recording, bodies.inputs, making.root, called=not unwritten),
     )
     lines = _imports({*making.imports, *helper_imports, *imports, *ALWAYS}, body)
     heading = f'"""{name}, ported from PyTorch. Images are N, H, W, C."""\n\n{lines}'
     pairs = {w.group.cls.__name__: w.group.name for w in reversed(making.classes)}
-    unwritten = (*making.unwritten, *bodies.unwritten, *missing, *problems)
-    return WrittenPort(_blocks(heading, body), pairs, unwritten, tuple(recording.notes))
+    own = [
+        node.name for node in ast.parse(helper_text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    ]
+    return WrittenPort(
+        _blocks(heading, body), pairs, unwritten, tuple(recording.notes), (*own, *making.functions)
+    )
 
 
 def _blocks(*texts: str) -> str:
@@ -120,7 +125,9 @@ def _class_text(written: WrittenClass, bodies: BodyTexts) -> str:
     constants = "\n".join(written.constants)
     parts = [constants, written.constructor, *written.methods.values()]
     if group.modules:  # else it is one that others derive from, which have its methods themselves
-        methods = _methods_of(group.cls, bodies)
+        methods = {
+            name: text for name, text in _methods_of(group.cls, bodies).items() if "state_dict" not in name
+        }
         names = [list(made.module._modules) for made in group.modules]
         contained = container_methods(group.cls, names, list(methods.values()))
         parts += [*building_of_unrun(group.modules, methods), *contained, *methods.values()]

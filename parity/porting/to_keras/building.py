@@ -11,14 +11,19 @@ from parity.porting.to_keras.layout.axes import HeldOrder
 from parity.porting.to_keras.layout.operands import tensors
 
 
-def build_function(recording: Recording, orders: Sequence[HeldOrder], root: str) -> str:
+def build_function(
+    recording: Recording, orders: Sequence[HeldOrder], root: str, *, called: bool = True
+) -> str:
     """The text of `build()`.
 
     Args:
         recording: of the model, whose inputs have the shapes of the first call.
         orders: the order of axes in which the port takes each input.
         root: the expression that makes the model.
+        called: whether the model can be called; else its weights are made later.
     """
+    if not called:
+        return f'def build():\n    """Make the model; steps that are not written keep it from running."""\n    return {root}'
     zeros = []
     for tensor, order in zip(tensors(recording.inputs["first"]), orders, strict=True):
         shape = (1, *(tensor.shape[axis] for axis in order[1:]))

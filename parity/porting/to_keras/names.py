@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 TAKEN = frozenset(
     [
         "activity_regularizer",
@@ -88,3 +90,17 @@ def attribute(name: str) -> str:
 def method(name: str) -> str:
     """The name of a module's method in the port."""
     return "call" if name == "forward" else attribute(name)
+
+
+def in_one(text: str) -> str:
+    """An expression that stands over several lines, with the parentheses that hold it together.
+
+    >>> print(in_one("a\nif b else c"))
+    (a
+    if b else c)
+    """
+    try:
+        ast.parse(text, mode="eval")
+    except SyntaxError:
+        return f"({text})"
+    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from parity.adapters.recording.records import Recording
@@ -43,4 +44,4 @@ def written(recording: Recording, name: str | None = None) -> WrittenPort:
     bodies = texts_of(read(recording))
     making = make(recording)
     port = assembled(recording, bodies, making, name or type(recording.module).__name__)
-    return WrittenPort(formatted(port.text), port.classes, port.unwritten, port.notes)
+    return replace(port, text=formatted(port.text))

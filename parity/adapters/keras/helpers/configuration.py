@@ -20,10 +20,10 @@ class Configurable:
         return layer
 
     def get_config(self):
-        return {
-            **keras.layers.Layer.get_config(self),
-            **{name: _packed(value) for name, value in self._given.items()},
-        }
+        config = keras.layers.Layer.get_config(self)
+        if isinstance(self, keras.Sequential):
+            del config["dtype"]  # its constructor takes none
+        return {**config, **{name: _packed(value) for name, value in self._given.items()}}
 
     @classmethod
     def from_config(cls, config):

@@ -50,7 +50,7 @@ class Statements:
         pieces = []
         if ast.get_docstring(node) is not None:
             pieces.append(self._plain(body.pop(0)))
-        start = node.body[0].end_lineno if pieces else node.body[0].lineno - 1
+        start = node.body[0].end_lineno if pieces else self._before(node.body[0])
         pieces.extend(self._block(body, start))
         if not pieces or (len(pieces) == 1 and ast.get_docstring(node) is not None and not body):
             pieces.append("pass")
@@ -108,6 +108,13 @@ class Statements:
             if isinstance(statement, ast.Return | ast.Raise) and lines is not None:
                 break
         return found
+
+    def _before(self, statement: ast.stmt) -> int:
+        """The line behind which the comments in front of a statement begin."""
+        line = statement.lineno - 1
+        while line > 0 and self.lines[line - 1].strip().startswith("#"):
+            line -= 1
+        return line
 
     def _comments(self, after: int, before: int, spaced: bool) -> list[str]:
         kept = []
@@ -259,11 +266,11 @@ class Statements:
     def _If(self, node: ast.If) -> list[str] | None:
         always = self.ways.always(node.test, self.function)
         if always is True:
-            return self._block(node.body, node.body[0].lineno - 1) or None
+            return self._block(node.body, self._before(node.body[0])) or None
         if always is False:
-            return self._block(node.orelse, node.orelse[0].lineno - 1) or None if node.orelse else None
+            return self._block(node.orelse, self._before(node.orelse[0])) or None if node.orelse else None
         if COUNTER in self.source.of(node.test):
-            return self._block(node.body, node.body[0].lineno - 1) or None
+            return self._block(node.body, self._before(node.body[0])) or None
         body = self._branch(node.body)
         orelse = self._branch(node.orelse) if node.orelse else []
         if not body and not orelse:
@@ -281,26 +288,26 @@ class Statements:
     def _branch(self, statements: list[ast.stmt]) -> list[str]:
         """A branch that may be taken; one that never ran here is a stub, unless it only raises."""
         if any(statement in self.ran for statement in statements):
-            return self._block(statements, statements[0].lineno - 1)
+            return self._block(statements, self._before(statements[0]))
         if all(isinstance(statement, ast.Raise) for statement in statements):
             return [line for statement in statements for line in self._plain(statement).splitlines()]
         return self._stub(statements[0], "this branch did not run when the model was recorded")
 
     def _For(self, node: ast.For) -> list[str] | None:
-        body = self._block(node.body, node.body[0].lineno - 1)
+        body = self._block(node.body, self._before(node.body[0]))
         target, iterated = self.source.of(node.target), self._expression(node.iter)
         return [f"for {target} in {iterated}:", *_indented(body or ["pass"])]
 
     def _While(self, node: ast.While) -> list[str] | None:
-        body = self._block(node.body, node.body[0].lineno - 1)
+        body = self._block(node.body, self._before(node.body[0]))
         return [f"while {self._expression(node.test)}:", *_indented(body or ["pass"])]
 
     def _With(self, node: ast.With) -> list[str] | None:
         """Contexts of torch set precisions and gradients: what is inside stays."""
-        return self._block(node.body, node.body[0].lineno - 1) or None
+        return self._block(node.body, self._before(node.body[0])) or None
 
     def _Try(self, node: ast.Try) -> list[str] | None:
-        return self._block(node.body, node.body[0].lineno - 1) or None
+        return self._block(node.body, self._before(node.body[0])) or None
 
 
 def _indented(lines: list[str]) -> list[str]:

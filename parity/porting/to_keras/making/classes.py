@@ -13,6 +13,9 @@ from parity.porting.to_keras.making.statements import MakingStatements
 from parity.porting.to_keras.making.values import FunctionValues
 from parity.porting.to_keras.making.workshop import Workshop
 
+PLAIN = "keras.layers.Layer"
+"""The base that keeps plain arguments in its config by itself; models and layers with a config of their own do not."""
+
 
 def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[type]) -> WrittenClass:
     """Write a class with the statements of the source's constructor.
@@ -51,7 +54,9 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[t
     bases = _bases(port, shop, above, root)
     owner = (cls.__module__, cls.__name__)
     inherited = any(base in configurable for base in cls.__mro__)
-    if known is not None and not inherited and any(_special(call) for call in known[1]):
+    calls = known[1] if known is not None else []
+    arguments = any(set(call.arguments) - {"self"} for call in calls)
+    if arguments and not inherited and (bases != PLAIN or any(map(_special, calls))):
         configurable.add(cls)
         shop.makers.helpers.add("Configurable")
         bases = f"Configurable, {bases}"

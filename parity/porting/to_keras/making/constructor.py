@@ -63,7 +63,8 @@ def constructor_of(
         lines += _weights(modules, scope, problems) if group.leaf is None else []
     lines += _attributes(group, modules, scope, reads, problems)
     body = "\n".join(f"    {line}" for text in lines for line in text.splitlines())
-    if any(not is_constant(value) for values in group.values.values() for value in values):
+    special = any(not is_constant(value) for values in group.values.values() for value in values)
+    if special or (bases != "keras.layers.Layer" and (group.values or group.added)):
         makers.helpers.add("Configurable")
         bases = f"Configurable, {bases}"
     return WrittenClass(

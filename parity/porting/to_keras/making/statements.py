@@ -12,7 +12,7 @@ from parity.porting.to_keras.making.expressions import Expressions
 from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.values import FunctionValues
 from parity.porting.to_keras.making.weights import weight_text
-from parity.porting.to_keras.names import attribute
+from parity.porting.to_keras.names import attribute, in_one
 
 Simple = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.Return
 _MARKS = re.compile(r"#\s*(noqa|type:|pylint|fmt)")
@@ -154,7 +154,7 @@ class MakingStatements:
             return []
         ways = {bool(value) for value in self.values.of(node.test) if not hasattr(value, "shape")}
         try:
-            test = self.expressions.text(node.test)
+            test = in_one(self.expressions.text(node.test))
         except NoCounterpartError:
             if len(ways) != 1:
                 raise
@@ -176,17 +176,17 @@ class MakingStatements:
     def _written(self, statement: Any) -> str:
         node: Any = statement
         if isinstance(statement, ast.Return):
-            return f"return {self.expressions.text(node.value)}"
+            return f"return {in_one(self.expressions.text(node.value))}"
         if isinstance(statement, ast.Expr):
             text = self._called(node.value)
-            return "" if text == "None" else text
+            return "" if text == "None" else in_one(text)
         if isinstance(statement, ast.AugAssign):
             operator = self.source.of(node)[len(self.source.of(node.target)) :].split("=")[0].strip()
-            return f"{self._target(node.target)} {operator}= {self.expressions.text(node.value)}"
+            return f"{self._target(node.target)} {operator}= {in_one(self.expressions.text(node.value))}"
         targets: list[Any] = node.targets if isinstance(statement, ast.Assign) else [node.target]
         if len(targets) == 1 and self._of_self(targets[0]):
             return self._assigned(targets[0].attr, node.value)
-        value = self.expressions.text(node.value)
+        value = in_one(self.expressions.text(node.value))
         written = [self._target(target) for target in targets]
         return "" if written == [value] else " = ".join([*written, value])
 
@@ -214,7 +214,7 @@ class MakingStatements:
             return self._weight(name, value, "_buffers")
         if self.sequential and self._has_modules(value):
             return self._added(self.expressions.text(value), f'"{name}"')
-        return f"self.{attribute(name)} = {self.expressions.text(value)}"
+        return f"self.{attribute(name)} = {in_one(self.expressions.text(value))}"
 
     def _weight(self, name: str, node: ast.AST, held: str) -> str:
         """A parameter or buffer, with the sizes that it has in the instances."""
