@@ -160,3 +160,29 @@ def test_an_error_of_the_model_is_its_own() -> None:
     with pytest.raises(RuntimeError, match="invalid for input"):
         record(Failing, torch.rand(2, 3))
     assert Failing.forward.__code__ == before
+
+
+class OwnMode(nn.Module):
+    """A network with a `train` and a loading of its own, which no pass calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def train(self, mode=True):
+        for part in self.children():
+            part.train(mode)
+        return super().train(mode)
+
+    def load_state_dict(self, state, strict=True, assign=False):
+        raise RuntimeError("only from its own file")
+
+    def forward(self, x):
+        return self.norm(x)
+
+
+def test_what_runs_between_the_passes_is_not_recorded() -> None:
+    recording = record(OwnMode, torch.rand(2, 3, 4, 4))
+    assert {call.function.name for call in recording.calls} == {"__init__", "forward"}
+    assert {call.phase for call in recording.calls} == {"build", "first", "training"}
+    assert recording.module.norm.num_batches_tracked == 0

@@ -12,6 +12,9 @@ from parity.adapters.recording.discover import Sources, functions_of
 from parity.adapters.recording.instrument import ENTER, argument_names, instrumented
 from parity.adapters.recording.records import FunctionCall, ModuleCall, SeenValue, UserFunction
 
+BETWEEN = "between"
+"""The phase of what runs between the passes, such as a `train` of the user's: it is not kept."""
+
 
 class Recorder:
     """Keeps the calls of the functions that are instrumented while it is open.
@@ -92,11 +95,14 @@ class Recorder:
             around.pending if around is not None else None,
             module=self.module_of(first),
         )
-        self.calls.append(call)
+        if self.phase != BETWEEN:
+            self.calls.append(call)
         return _Frame(self, call, self._nodes[number])
 
     def keep(self, seen: SeenValue) -> None:
         """Keep one value, in its call and in the order of the whole run."""
+        if seen.call.phase == BETWEEN:
+            return
         seen.call.seen.append(seen)
         self.seen.append(seen)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from parity.adapters.recording.discover import watched
-from parity.adapters.recording.recorder import Recorder
+from parity.adapters.recording.recorder import BETWEEN, Recorder
 from parity.adapters.recording.records import FunctionCall, MadeModule, Recording, SeenValue
 from parity.adapters.torch.recording.snapshots import Snapshots
 
@@ -86,23 +86,28 @@ def _passes(
     notes: list[str],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What each pass was given and gave; the state of the module is as before."""
-    state = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    held = [*module.parameters(), *module.buffers()]
+    values = [tensor.detach().clone() for tensor in held]
     given: dict[str, Any] = {}
     results: dict[str, Any] = {}
     with torch.no_grad():
         for phase, inputs in passes.items():
-            module.eval()
+            with within(BETWEEN):
+                module.eval()
             with within(phase):
                 given[phase], results[phase] = inputs, module(*inputs)
-        module.train()
+        with within(BETWEEN):
+            module.train()
         with within("training"):
             try:
                 results["training"] = module(*passes["first"])
                 given["training"] = passes["first"]
             except (RuntimeError, ValueError, TypeError) as error:
                 notes.append(f"the model refuses a pass in training mode: {type(error).__name__}: {error}")
-        module.eval()
-    module.load_state_dict(state)
+        with within(BETWEEN):
+            module.eval()
+        for tensor, value in zip(held, values, strict=True):
+            tensor.copy_(value)
     return given, results
 
 
