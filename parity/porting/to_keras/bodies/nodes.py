@@ -115,6 +115,8 @@ class Nodes:
         value = seen.value
         if base.is_tensor:
             return self._of_tensor(body, seen, base)
+        if node.attr in ("values", "indices") and base.items is not None and len(base.items) == 2:
+            return base.items[node.attr == "indices"]
         if node.attr == "training" and hasattr(base.value, "forward"):
             return Operand(value, "training")
         if type(value).__name__ == "dtype" and type(value).__module__ == "torch":
@@ -269,12 +271,19 @@ class Nodes:
             text, _ = shape_part(base, index, body.edited_of(node.slice))
             return Operand(seen.value, text)
         if not base.is_tensor:
-            return self.plain(body, seen)
+            whole = isinstance(node.value, ast.Call) and base.items is not None
+            return self._item(body, seen, base, body.operand(node.slice).value if whole else None)
         parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         step = step_of(self.state, body, seen, "__getitem__", [base], {})
         result = subscript(step, [self._index(body, part) for part in parts])
         self.calls.settle(body, step, seen.node)
         return result
+
+    def _item(self, body: Body, seen: SeenValue, base: Operand, index: Any) -> Operand:
+        """One of several results: its own text, where the operation gives each of them one."""
+        if isinstance(index, int) and base.items is not None and "[" not in base.items[index].text[-3:]:
+            return base.items[index]
+        return self.plain(body, seen)
 
     def _index(self, body: Body, part: Any) -> Index:
         if isinstance(part, ast.Slice):
@@ -290,6 +299,9 @@ class Nodes:
             return Index("tensor", operand.text, operand.value)
         if isinstance(operand.value, slice):
             return Index("slice", operand.text)
+        value = operand.value
+        if isinstance(value, list | tuple) and value and all(type(item) is int for item in value):
+            return Index("tensor", operand.text, value)
         raise NoRuleError("a subscript of a tensor by a list")
 
     @staticmethod

@@ -9,6 +9,7 @@ from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
 from parity.porting.to_keras.bodies.body import WrittenBody, parents_of, spliced
+from parity.porting.to_keras.bodies.parts import bounds_of, is_rest, parts_of
 from parity.porting.to_keras.bodies.ways import Ways
 from parity.porting.to_keras.layout.operands import atom
 from parity.porting.to_keras.names import method
@@ -218,12 +219,10 @@ class Statements:
     def _Assign(self, node: ast.Assign) -> list[str] | None:
         target = node.targets[0]
         value = self.written.texts.get(node.value)
+        if isinstance(target, ast.Subscript) and self._tensor(target.value):
+            return self._part(node, target)
         if value is None or len(node.targets) > 1:
             return self._simple(node)
-        if isinstance(target, ast.Subscript) and isinstance(
-            getattr(self.written.texts.get(target.value), "value", None), SeenTensor
-        ):
-            return self._part(node, target)
         layout = value.shape_of
         if (
             isinstance(target, ast.Tuple)
@@ -239,21 +238,28 @@ class Statements:
             return None
         return self._simple(node)
 
+    def _tensor(self, node: ast.AST) -> bool:
+        return isinstance(getattr(self.written.texts.get(node), "value", None), SeenTensor)
+
     def _part(self, node: ast.Assign, target: ast.Subscript) -> list[str]:
         """An assignment to a part of a tensor, which Keras cannot change: a new tensor with that part."""
-        parts = target.slice.elts if isinstance(target.slice, ast.Tuple) else [target.slice]
-        base = self.written.texts[target.value]
-        plain = base.layout is None or base.layout.order == tuple(range(len(base.value.shape)))
-        if not plain or not all(isinstance(part, ast.Slice) and part.step is None for part in parts):
+        base, value = self.written.texts[target.value], self.written.texts.get(node.value)
+        bounds = bounds_of(target, len(base.value.shape), self._expression)
+        numbers = isinstance(node.value, ast.Constant) or (value is not None and not self._tensor(node.value))
+        fits = value is not None and self._tensor(node.value) and value.order == base.order
+        ranges = all(isinstance(part, ast.Slice) or is_rest(part) for part in parts_of(target))
+        if bounds is None or len(node.targets) > 1 or not (numbers or (fits and ranges)):
             return self._stub(node, "an assignment to a part of a tensor")
         self.written.helpers.add("with_part")
-        bounds = [
-            ", ".join("None" if end is None else self._expression(end) for end in (part.lower, part.upper))
-            for part in parts
-            if isinstance(part, ast.Slice)
-        ]
-        slices = ", ".join(f"slice({pair})" for pair in bounds)
-        return [f"{base.text} = with_part({base.text}, {self._expression(node.value)}, {slices})"]
+        slices = [bounds.get(axis, "slice(None)") for axis in base.order]
+        while len(slices) > 1 and slices[-1] == "slice(None)":
+            slices.pop()
+        return [f"{base.text} = with_part({base.text}, {self._expression(node.value)}, {', '.join(slices)})"]
+
+    def _AugAssign(self, node: ast.AugAssign) -> list[str]:
+        if isinstance(node.target, ast.Subscript) and self._tensor(node.target.value):
+            return self._stub(node, "a change of a part of a tensor")
+        return self._simple(node)
 
     def _AnnAssign(self, node: ast.AnnAssign) -> list[str] | None:
         if node.value is None:

@@ -14,6 +14,7 @@ _PURE = {"shape", "len", "int", "float", "max", "min", "math", "ops"}
 def without_unread(text: str) -> str:
     """The text of a function without assignments of plain values to names that nothing reads."""
     while True:
+        text = _without_unread_items(text)
         tree: Any = ast.parse(text).body[0]
         read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
         read |= {
@@ -33,6 +34,36 @@ def without_unread(text: str) -> str:
         while first < len(lines) and not lines[first].strip() and not lines[first - 1].strip():
             del lines[first]
         text = "\n".join(lines) + "\n"
+
+
+def _without_unread_items(text: str) -> str:
+    """`a, _ = f(x), g(x)` becomes `a = f(x)` where nothing reads the second."""
+    tree = ast.parse(text)
+    read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+            continue
+        target = node.targets[0]
+        if (
+            not isinstance(target, ast.Tuple)
+            or len(target.elts) != len(node.value.elts)
+            or not _targets(node)
+        ):
+            continue
+        pairs = list(zip(target.elts, node.value.elts, strict=True))
+        kept = [pair for pair in pairs if pair[0].id in read or not _of_ops(pair[1])]  # type: ignore[attr-defined]
+        if not kept or len(kept) == len(pairs):
+            continue
+        sides = [", ".join(ast.unparse(pair[side]) for pair in kept) for side in (0, 1)]
+        lines = text.splitlines()
+        indent = lines[node.lineno - 1][: node.col_offset]
+        lines[node.lineno - 1 : node.end_lineno] = [f"{indent}{sides[0]} = {sides[1]}"]
+        return _without_unread_items("\n".join(lines) + "\n")
+    return text
+
+
+def _of_ops(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("ops.")
 
 
 def _blocks(tree: ast.AST) -> list[list[ast.stmt]]:

@@ -211,6 +211,9 @@ def _signature(group: PortClass, body: str, named: Naming) -> str:
         del group.values[name]
     first = next((index for index, part in enumerate(parts) if "=" in part), len(parts))
     parts[first:first] = list(group.added)
+    late = next((k for k, part in enumerate(parts) if k and "=" not in part and "=" in parts[k - 1]), None)
+    if late is not None:  # it came by its name in torch's **kwargs, and has no default
+        parts.insert(late, "*")
     return ", ".join([*parts, "**kwargs"])
 
 

@@ -116,8 +116,11 @@ def reshape(step: BodyStep) -> Operand:
 def reshape_as(step: BodyStep) -> Operand:
     """The sizes of another tensor."""
     like = step.argument(1, "other")
-    if like is None or like.order != reshaped(step.tensor.order, step.tensor.value.shape, step.value.shape):
-        raise NoRuleError(f"{step.name} between two orders of axes")
+    if like is None:
+        raise NoRuleError(f"{step.name} without a tensor")
+    if like.order != reshaped(step.tensor.order, step.tensor.value.shape, step.value.shape):
+        sizes = [f"ops.shape({like.text})[{slot(like.order, axis)}]" for axis in range(len(step.value.shape))]
+        return reshape_to(step, step.tensor, sizes)
     return step.gives(f"ops.reshape({step.tensor.text}, ops.shape({like.text}))", like.layout)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from parity.porting.to_keras.layout.axes import channels_last, slot
+from parity.porting.to_keras.layout.axes import channels_last, slot, with_axis
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, numbers
 from parity.porting.to_keras.operations.step import RULES, BodyStep, NoRuleError, rule
 
@@ -94,7 +94,7 @@ RULES["max_pool2d"] = helped(
     (3, ("padding",), "padding"),
     (5, ("ceil_mode",), "ceil_mode"),
 )
-RULES["avg_pool2d"] = helped(
+_plain_average = helped(
     "average_pool",
     (1, ("kernel_size",), "pool_size"),
     (2, ("stride",), "strides"),
@@ -102,6 +102,50 @@ RULES["avg_pool2d"] = helped(
     (4, ("ceil_mode",), "ceil_mode"),
 )
 RULES["pixel_shuffle"] = helped("pixel_shuffle", (1, ("upscale_factor",), "factor"))
+RULES["pixel_unshuffle"] = helped("pixel_unshuffle", (1, ("downscale_factor",), "factor"))
+
+
+@rule("avg_pool2d")
+def average_pool(step: BodyStep) -> Operand:
+    """A mean of windows; a layer where the rims do not count, or sizes are rounded up."""
+    if step.constant(6, "divisor_override") is not None:
+        raise NoRuleError("avg_pool2d with divisor_override")
+    padding = step.constant(3, "padding", default=0)
+    padded = any(padding) if isinstance(padding, tuple | list) else padding
+    rims = step.constant(5, "count_include_pad", default=True)
+    if not step.constant(4, "ceil_mode", default=False) and (rims or not padded):
+        step.operands = step.operands[:5]
+        step.named = {
+            name: given
+            for name, given in step.named.items()
+            if name not in ("count_include_pad", "ceil_mode")
+        }
+        return _plain_average(step)
+    text, layout = image(step)
+    step.helpers.add("PaddedAveragePooling")
+    parts = [step.text(1, "kernel_size")]
+    names = ((2, "stride", "strides"), (3, "padding", "padding"), (4, "ceil_mode", "ceil_mode"))
+    for index, name, keras_name in (*names, (5, "count_include_pad", "count_include_pad")):
+        found = step.argument(index, name)
+        if found is not None and found.value is not None:
+            parts.append(f"{keras_name}={found.text}")
+    return step.gives(f"PaddedAveragePooling({', '.join(parts)})({text})", layout)
+
+
+@rule("instance_norm")
+def instance_norm(step: BodyStep) -> Operand:
+    """Each channel of each image by itself: as many groups as channels."""
+    if step.constant(1, "running_mean") is not None:
+        raise NoRuleError("instance_norm with running statistics")
+    text, layout = image(step)
+    text = step.named_text(text)
+    step.helpers.add("group_norm")
+    parts = [text, f"{text}.shape[-1]"]
+    for index, name, keras_name in ((3, "weight", "weight"), (4, "bias", "bias"), (7, "eps", "epsilon")):
+        found = step.argument(index, name)
+        if found is not None and found.value is not None:
+            parts.append(f"{keras_name}={found.text}")
+    return step.gives(f"group_norm({', '.join(parts)})", layout)
 
 
 @rule(
@@ -163,11 +207,13 @@ def pad(step: BodyStep) -> Operand:
     )
     pairs = {rank - 1 - k // 2: f"({texts[k]}, {texts[k + 1]})" for k in range(0, len(values), 2)}
     widths = numbers([pairs.get(axis, "(0, 0)") for axis in tensor.order])
-    names = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-    extra = "" if mode == "constant" else f', mode="{names[mode]}"'
-    if mode in ("replicate", "circular"):
-        raise NoRuleError(f"pad with mode={mode!r}, which keras.ops has not on every backend")
     fill = step.argument(3, "value")
+    if mode in ("replicate", "circular") or any(value < 0 for value in values):
+        step.helpers.add("pad")
+        extra = "" if mode == "constant" else f', mode="{mode}"'
+        extra += "" if fill is None or fill.value in (None, 0) else f", value={fill.text}"
+        return step.gives(f"pad({tensor.text}, {widths}{extra})", tensor.layout)
+    extra = "" if mode == "constant" else f', mode="{mode}"'
     if fill is not None and fill.value not in (None, 0) and mode == "constant":
         extra = f", constant_values={fill.text}"
     return step.gives(f"ops.pad({tensor.text}, {widths}{extra})", tensor.layout)
@@ -175,5 +221,39 @@ def pad(step: BodyStep) -> Operand:
 
 @rule("unfold")
 def unfold(step: BodyStep) -> Operand:
-    """Tensor.unfold has no counterpart in keras.ops."""
-    raise NoRuleError(f"unfold along axis {slot(step.tensor.order, 0)}")
+    """`F.unfold` of an image: its windows as rows. `Tensor.unfold`: the windows of one axis as a new last axis."""
+    tensor, rank = step.tensor, len(step.tensor.value.shape)
+    if len(step.value.shape) == rank + 1:
+        dim = step.argument(1, "dimension")
+        axis = step.axis(tensor, dim)
+        step.helpers.add("windows")
+        place = slot(tensor.order, dim.value if dim is not None else 0)
+        layout = (tensor.layout or AxisLayout(tensor.order)).into(with_axis(tensor.order, rank, place + 1))
+        return step.gives(
+            f"windows({tensor.text}, {step.text(2, 'size')}, {step.text(3, 'step')}, axis={axis})", layout
+        )
+    text, _ = image(step)
+    step.helpers.add("Unfold")
+    return step.gives(
+        f"Unfold({_window_arguments(step, 1)})({text})", AxisLayout((0, 2, 1), step.debts(tensor))
+    )
+
+
+@rule("fold")
+def fold(step: BodyStep) -> Operand:
+    """Windows back to an image."""
+    if len(step.tensor.value.shape) != 3:
+        raise NoRuleError("fold of one image without a batch")
+    step.helpers.add("Fold")
+    text = step.into(step.tensor, (0, 2, 1))
+    return step.gives(
+        f"Fold({step.text(1, 'output_size')}, {_window_arguments(step, 2)})({text})",
+        AxisLayout(channels_last(4)),
+    )
+
+
+def _window_arguments(step: BodyStep, first: int) -> str:
+    names = ("kernel_size", "dilation", "padding", "stride")
+    found = [(name, step.argument(first + k, name)) for k, name in enumerate(names)]
+    parts = [f"{name}={given.text}" for name, given in found if given is not None]
+    return ", ".join(parts).removeprefix("kernel_size=")

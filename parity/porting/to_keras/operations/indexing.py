@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
-from parity.porting.to_keras.layout.axes import identity, place_of_new, with_axis, without
+from parity.porting.to_keras.layout.axes import identity, place_of_new, slot, with_axis, without
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, RewriteError, atom
 from parity.porting.to_keras.operations.step import BodyStep, NoRuleError
 
@@ -81,7 +81,7 @@ def _by_tensor(step: BodyStep, parts: Sequence[Index], used: int) -> Operand:
     tensor = step.tensor
     rank = len(tensor.value.shape)
     order = tensor.order
-    if order != identity(rank):
+    if order != identity(rank) and not _whole_but_one(parts):
         if tensor.layout is not None and tensor.layout.debts:
             raise RewriteError(tensor.layout.debts[-1])
         raise NoRuleError("a subscript by tensors on an image whose axes Keras has in another order")
@@ -96,7 +96,19 @@ def _by_tensor(step: BodyStep, parts: Sequence[Index], used: int) -> Operand:
     before = parts[: chosen[0]]
     axis = chosen[0] if all(p.kind == "slice" for p in before) else chosen[0] - 1 + rank - used
     layout = AxisLayout(identity(len(step.value.shape)))
+    if order != identity(rank):
+        layout, axis = tensor.layout or AxisLayout(order), slot(order, axis)
     return step.gives(f"ops.take({tensor.text}, {part.text}, axis={axis})", layout)
+
+
+def _whole_but_one(parts: Sequence[Index]) -> bool:
+    """Whether a row of indices chooses along one axis, and every axis beside it stays whole."""
+    rows = [part for part in parts if part.kind == "tensor"]
+    row = rows[0].value if len(rows) == 1 else None
+    if row is None or (isinstance(row, SeenTensor) and (len(row.shape) != 1 or row.dtype == "bool")):
+        return False
+    rest = [part for part in parts if part.kind != "tensor"]
+    return all(p.kind == "ellipsis" or (p.kind == "slice" and p.text.strip() == ":") for p in rest)
 
 
 def shape_part(operand: Operand, index: Any, text: str) -> tuple[str, str]:

@@ -150,6 +150,15 @@ def expand(step: BodyStep) -> Operand:
     return step.gives(f"ops.broadcast_to({tensor.text}, {numbers(texts)})", layout)
 
 
+@rule("repeat_interleave")
+def repeat_interleave(step: BodyStep) -> Operand:
+    """Each entry of an axis several times."""
+    count, dim = step.argument(1, "repeats"), step.argument(2, "dim")
+    if count is None or dim is None or dim.value is None or not isinstance(count.value, int):
+        raise NoRuleError("repeat_interleave without an axis, or with a number for each entry")
+    return step.gives(f"ops.repeat({step.tensor.text}, {count.text}, axis={step.axis(step.tensor, dim)})")
+
+
 @rule("repeat", "tile")
 def repeat(step: BodyStep) -> Operand:
     """Copies along axes."""

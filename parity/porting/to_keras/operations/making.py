@@ -16,11 +16,9 @@ def _natural(step: BodyStep) -> AxisLayout:
     return AxisLayout(identity(len(step.value.shape)))
 
 
-@rule("zeros", "ones", "empty", "rand", "randn")
+@rule("zeros", "ones", "empty")
 def filled(step: BodyStep) -> Operand:
     """A new tensor; sizes one by one or as a tuple."""
-    if step.name.startswith("rand"):
-        raise NoRuleError(f"{step.name}: random values are drawn otherwise in Keras")
     name = "zeros" if step.name == "empty" else step.name
     sizes = step.several(0, "size")
     whole = step.argument(0, "size")
@@ -52,6 +50,31 @@ def like(step: BodyStep) -> Operand:
     if step.name == "full_like":
         return step.gives(f"ops.full_like({step.tensor.text}, {step.text(1, 'fill_value')})")
     return step.gives(f"ops.{step.name.replace('empty', 'zeros')}({step.tensor.text})")
+
+
+@rule("rand", "randn", "rand_like", "randn_like")
+def drawn(step: BodyStep) -> Operand:
+    """Random values: other ones than torch's, with the same distribution."""
+    name = "normal" if step.name.startswith("randn") else "uniform"
+    if step.name.endswith("_like"):
+        return step.gives(
+            f"keras.random.{name}(ops.shape({step.tensor.text}), dtype={_dtype(step)})", step.tensor.layout
+        )
+    whole = step.argument(0, "size")
+    sizes = [operand.text for operand in step.several(0, "size")]
+    shape = whole.text if whole is not None and isinstance(whole.value, list | tuple) else numbers(sizes)
+    return step.gives(f"keras.random.{name}({shape}, dtype={_dtype(step)})", _natural(step))
+
+
+@rule("one_hot")
+def one_hot(step: BodyStep) -> Operand:
+    """A new last axis with a one at the place that each number says."""
+    count = step.constant(1, "num_classes", default=-1)
+    if count == -1:
+        raise NoRuleError("one_hot without the number of classes")
+    order = (*step.tensor.order, len(step.tensor.order))
+    text = f'ops.one_hot({step.tensor.text}, {step.text(1, "num_classes")}, dtype="int64")'
+    return step.gives(text, AxisLayout(order))
 
 
 @rule("arange")

@@ -119,6 +119,14 @@ def slope(step: BodyStep) -> Operand:
     )
 
 
+@rule("glu")
+def glu(step: BodyStep) -> Operand:
+    """One half of an axis, gated by the second."""
+    return step.gives(
+        f"ops.glu({step.tensor.text}, axis={step.axis(step.tensor, step.argument(1, 'dim'), -1)})"
+    )
+
+
 @rule("mish")
 def mish(step: BodyStep) -> Operand:
     """Keras has it as an activation."""

@@ -108,7 +108,7 @@ def embedding(step: BodyStep) -> Operand:
 def attention(step: BodyStep) -> Operand:
     """Written out in a function that the port brings along."""
     if step.constant(5, "is_causal", default=False):
-        raise NoRuleError("scaled_dot_product_attention with is_causal=True")
+        step.helpers.add("causal_mask")
     if step.constant(7, "enable_gqa", default=False):
         raise NoRuleError("scaled_dot_product_attention with enable_gqa=True")
     step.helpers.add("scaled_dot_product_attention")
@@ -116,6 +116,9 @@ def attention(step: BodyStep) -> Operand:
     mask = step.argument(3, "attn_mask")
     if mask is not None and mask.value is not None:
         texts.append(f"mask={step.as_torch(mask)}")
+    if step.constant(5, "is_causal", default=False):
+        texts[:2] = [step.named_text(texts[0]), texts[1]]
+        texts.append(f"mask=causal_mask({texts[0]}, {texts[1]})")
     rate, scale = step.argument(4, "dropout_p"), step.named.get("scale")
     if rate is not None and not (isinstance(rate.value, float | int) and rate.text in ("0.0", "0")):
         texts.append(f"dropout_p={rate.text}")

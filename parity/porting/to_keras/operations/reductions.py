@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from parity.porting.to_keras.layout.axes import identity, slot, without
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand
+from parity.porting.to_keras.operations.broadcast import together
 from parity.porting.to_keras.operations.step import RULES, BodyStep, NoRuleError, rule
 
 REDUCED = {
@@ -46,17 +47,6 @@ def reduced(step: BodyStep, keras_name: str) -> Operand:
 
 
 RULES.update({name: _reduction(keras_name) for name, keras_name in REDUCED.items()})
-
-
-@rule("max", "min")
-def extreme(step: BodyStep) -> Operand:
-    """Over all elements, or between two tensors; with an axis torch gives indices too."""
-    second = step.argument(1, "other", "dim")
-    if second is None:
-        return step.gives(f"ops.{step.name}({step.tensor.text})", AxisLayout(()))
-    if second.is_tensor:
-        return RULES["maximum" if step.name == "max" else "minimum"](step)
-    raise NoRuleError(f"{step.name} along an axis, with indices")
 
 
 @rule("var", "std", "var_mean")
@@ -103,37 +93,32 @@ def running(step: BodyStep) -> Operand:
     return step.gives(f"ops.{step.name}({step.tensor.text}, axis={axis})")
 
 
-@rule("argmax", "argmin", "argsort")
-def where_extreme(step: BodyStep) -> Operand:
-    """Indices along an axis."""
-    tensor, dim = step.tensor, step.argument(1, "dim")
-    layout = tensor.layout or AxisLayout(tensor.order)
-    axis = step.axis(tensor, dim, -1)
-    if step.name == "argsort":
-        return step.gives(f"ops.argsort({tensor.text}, axis={axis})", layout)
-    if dim is None:
-        raise NoRuleError(f"{step.name} over all elements")
-    return step.gives(
-        f"ops.{step.name}({tensor.text}, axis={axis})", layout.into(without(tensor.order, [dim.value]))
-    )
-
-
-@rule("norm", "vector_norm")
+@rule("norm", "vector_norm", "linalg_norm", "linalg_vector_norm")
 def norm(step: BodyStep) -> Operand:
-    """The p-norm along axes."""
+    """The p-norm of vectors along axes; Keras' norm with an order would be that of a matrix over two axes."""
     tensor, dims = step.tensor, step.argument(2, "dim")
-    power = step.text(1, "p", "ord", default="2")
+    power = step.argument(1, "p", "ord")
     keep = step.argument(3, "keepdim")
     axes = step.axes(tensor, dims)
+    gone = [] if dims is None or dims.value is None else [dims.value]
+    gone = list(gone[0]) if gone and isinstance(gone[0], tuple | list) else gone
+    plain = power is None or power.value in (None, 2, "fro")
+    matrix = len(gone) > 1 or not gone
+    if matrix and (not plain or (step.name == "linalg_norm" and power is not None and power.value == 2)):
+        raise NoRuleError(f"{step.name} of another order over several axes")
+    text = tensor.text + ("" if plain or power is None else f", ord={power.text}")
+    text += "" if axes is None else f", axis={axes}"
+    kept = keep is not None and bool(keep.value)
     layout = tensor.layout or AxisLayout(tensor.order)
-    gone = [] if dims is None else [dims.value] if isinstance(dims.value, int) else list(dims.value)
-    order = tensor.order if keep is not None and keep.value else without(tensor.order, gone)
     if axes is None:
-        raise NoRuleError("norm over all elements")
-    return step.gives(
-        f"ops.norm({tensor.text}, ord={power}, axis={axes}{', keepdims=True' if keep is not None and keep.value else ''})",
-        layout.into(order),
-    )
+        return step.gives(f"ops.norm({text})", AxisLayout(()))
+    if len(gone) > 2:
+        squares = f"ops.sum(ops.square({tensor.text}), axis={axes}{', keepdims=True' if kept else ''})"
+        return step.gives(
+            f"ops.sqrt({squares})", layout.into(tensor.order if kept else without(tensor.order, gone))
+        )
+    order = tensor.order if kept else without(tensor.order, gone)
+    return step.gives(f"ops.norm({text}{', keepdims=True' if kept else ''})", layout.into(order))
 
 
 @rule("normalize")
@@ -173,15 +158,6 @@ def index_select(step: BodyStep) -> Operand:
     )
 
 
-@rule("topk")
-def topk(step: BodyStep) -> Operand:
-    """The largest values and their places, along the last axis."""
-    tensor, dim = step.tensor, step.constant(2, "dim", default=-1)
-    if slot(tensor.order, dim) != len(tensor.order) - 1:
-        raise NoRuleError("topk along an axis that is not the last")
-    return step.gives(f"ops.top_k({tensor.text}, {step.text(1, 'k')})", tensor.layout)
-
-
 @rule("tril", "triu")
 def triangle(step: BodyStep) -> Operand:
     """One triangle of the last two axes."""
@@ -189,3 +165,20 @@ def triangle(step: BodyStep) -> Operand:
         f"ops.{step.name}({step.as_torch(step.tensor)}, {step.text(1, 'diagonal', default='0')})",
         AxisLayout(identity(len(step.tensor.value.shape))),
     )
+
+
+@rule("cosine_similarity")
+def cosine_similarity(step: BodyStep) -> Operand:
+    """The product of two tensors, each divided by its norm along an axis."""
+    first, second = step.argument(0, "x1"), step.argument(1, "x2")
+    if first is None or second is None or len(first.value.shape) != len(second.value.shape):
+        raise NoRuleError("cosine_similarity of tensors with several ranks")
+    step.helpers.add("normalize")
+    (a, b), layout = together(step, [first, second])
+    assert layout is not None
+    dim = step.argument(2, "dim")
+    axis = step.axis(Operand(first.value, "", layout), dim, 1)
+    epsilon = step.text(3, "eps", default="1e-8")
+    parts = " * ".join(f"normalize({text}, axis={axis}, epsilon={epsilon})" for text in (a, b))
+    order = without(layout.order, [1 if dim is None else dim.value])
+    return step.gives(f"ops.sum({parts}, axis={axis})", layout.into(order))

@@ -104,6 +104,10 @@ class BodyStep:
         if layout.mixed:
             raise NoRuleError(f"{self.name} of a flattened image whose features Keras holds in another order")
         sizes = operand.value.shape
+        if sum(size != 1 for size in sizes) <= 1 and [sizes[a] for a in layout.order] == [
+            sizes[a] for a in order
+        ]:
+            return operand.text
         if [a for a in layout.order if sizes[a] != 1] == [a for a in order if sizes[a] != 1]:
             return f"ops.reshape({operand.text}, {self._sizes(operand, order)})"
         return f"ops.transpose({operand.text}, {numbers(moved(layout.order, order))})"

@@ -2,6 +2,7 @@
 
 from parity.porting.to_keras.operations import (
     axes_moved,
+    extremes,
     images,
     joining,
     making,
@@ -11,6 +12,6 @@ from parity.porting.to_keras.operations import (
 )
 from parity.porting.to_keras.operations.step import RULES
 
-MODULES = (axes_moved, images, joining, making, pointwise, products, reductions)
+MODULES = (axes_moved, extremes, images, joining, making, pointwise, products, reductions)
 
 __all__ = ["MODULES", "RULES"]

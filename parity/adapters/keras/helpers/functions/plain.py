@@ -79,6 +79,13 @@ def split_sizes(x, sizes, axis=0):
     return ops.split(x, ends, axis=axis)
 
 
+def windows(x, size, step, axis):
+    """The windows of one axis: in its place their number, behind it their size."""
+    axis %= len(x.shape)
+    starts = ops.arange((ops.shape(x)[axis] - size) // step + 1) * step
+    return ops.take(x, starts[:, None] + ops.arange(size), axis=axis)
+
+
 def with_part(x, value, *slices):
     """A copy of `x` in which the part that the slices choose has another value; shapes must be known."""
     bounds = [part.indices(size) for part, size in zip(slices, x.shape, strict=False)]
@@ -88,6 +95,11 @@ def with_part(x, value, *slices):
         return x
     value = ops.broadcast_to(ops.cast(value, x.dtype), shape)
     return ops.slice_update(x, [start for start, _, _ in bounds], value)
+
+
+def causal_mask(query, key):
+    """Which keys each query sees: those up to its own place."""
+    return ops.arange(ops.shape(query)[-2])[:, None] >= ops.arange(ops.shape(key)[-2])
 
 
 def scaled_dot_product_attention(query, key, value, mask=None, dropout_p=0.0, scale=None):
