@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 from parity.porting.to_torch.use import flat
@@ -66,25 +67,27 @@ def _note(one: Any, two: Any, shapes: dict[int, tuple[int, ...]]) -> None:
             shapes[id(first)] = paired(tuple(map(int, first.shape)), tuple(map(int, second.shape)))
 
 
-def formula(pair: tuple[int, int], shape: tuple[int, ...]) -> str | None:
+def formula(pair: tuple[int, int], shape: tuple[int, ...], *, alone: bool = False) -> str | None:
     """How a number follows from a tensor's shape, as a template over `{0}` for its torch text; None where it does not.
 
-    The axes are counted as `shape` has them.
+    The axes are counted as `shape` has them. With `alone`, the number must be a size itself.
     """
     pairs = [getattr(size, "pair", (int(size), int(size))) for size in shape]
     for axis, (a, b) in enumerate(pairs):
         if (a, b) == pair:
             return f"{{0}}.shape[{axis}]"
+    if alone:
+        return None
     for axis, (a, b) in enumerate(pairs):
         if a != b and pair[0] % a == 0 and pair[0] // a == pair[1] / b:
             return f"{{0}}.shape[{axis}] * {pair[0] // a}"
         for k in range(2, 65):
             if a != b and (a // k, b // k) == pair:
                 return f"{{0}}.shape[{axis}] // {k}"
-    for axis in range(1, len(pairs)):
-        (a, b), (c, d) = pairs[axis - 1], pairs[axis]
+    for first, axis in sorted(combinations(range(len(pairs)), 2), key=lambda axes: axes[1] - axes[0]):
+        (a, b), (c, d) = pairs[first], pairs[axis]
         if (a * c, b * d) == pair:
-            return f"{{0}}.shape[{axis - 1}] * {{0}}.shape[{axis}]"
+            return f"{{0}}.shape[{first}] * {{0}}.shape[{axis}]"
     return next(
         (
             f"{{0}}.shape[{axis}] {'+' if pair[0] > a else '-'} {abs(pair[0] - a)}"

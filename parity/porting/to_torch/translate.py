@@ -9,6 +9,7 @@ from typing import Any
 from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
 from parity.porting.to_torch.leaves.table import RULES as LAYERS
 from parity.porting.to_torch.naming import identifier, snake
+from parity.porting.to_torch.operations.alone import as_convolution
 from parity.porting.to_torch.operations.table import RULES as OPERATIONS
 from parity.porting.to_torch.piece import ClassBody, ModuleText, Piece, hole
 from parity.porting.to_torch.sized import formula
@@ -58,11 +59,12 @@ class Translation:
 
     def formula(self, use: StepUse, pair: tuple[int, int]) -> str:
         """How a number follows from the shape of a tensor that is at hand."""
-        tensors = [value for value in use.tensors if not is_variable(value)]
-        for tensor in [*tensors, *self.known]:
-            found = formula(pair, self.layout(tensor).shape(self.sizes(tensor)))  # type: ignore[arg-type]
-            if found is not None:
-                return found.format(use.take(tensor, atom=True))
+        tensors = [*(value for value in use.tensors if not is_variable(value)), *self.known]
+        for alone in (True, False):  # a size as it stands, wherever it is, before one that must be computed
+            for tensor in tensors:
+                found = formula(pair, self.layout(tensor).shape(self.sizes(tensor)), alone=alone)  # type: ignore[arg-type]
+                if found is not None:
+                    return found.format(use.take(tensor, atom=True))
         raise RefusedError(f"a size that is {pair[0]} once and {pair[1]} once follows from no shape at hand")
 
     def device(self, use: StepUse) -> str:
@@ -165,6 +167,8 @@ class Translation:
 
     def _child(self, use: StepUse, step: Any) -> None:
         """A layer or group of steps that becomes a class of its own."""
+        if is_layer(step.operation) and as_convolution(use):
+            return
         tensors: list[tuple[str, Any]] = []
         for name, value in step.scope.inputs_named():
             if (

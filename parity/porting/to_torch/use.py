@@ -114,6 +114,12 @@ def flat(value: Any) -> list[Any]:
 
 def literal(value: Any) -> str:
     """A value as Python writes it."""
+    if hasattr(value, "shape") and not isinstance(value, Name):
+        if tuple(value.shape) == ():
+            return literal(value.item() if hasattr(value, "item") else value.numpy().item())
+        raise RefusedError(
+            f"a tensor of numbers of shape {tuple(value.shape)} that the call computes by itself"
+        )
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             return f'float("{value}")'

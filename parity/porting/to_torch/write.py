@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from parity.adapters.keras.recording.modes import training_alone
 from parity.adapters.keras.recording.ports import attributes_of, recorded
 from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
 from parity.porting.to_torch.carried import carried
@@ -14,7 +15,7 @@ from parity.porting.to_torch.sized import compare
 from parity.porting.to_torch.translate import Record, Translation
 from parity.porting.to_torch.use import flat
 from parity.porting.to_torch.values import is_tensor, kinds
-from parity.porting.written import WrittenPort
+from parity.porting.written import Unwritten, WrittenPort
 
 
 def write(
@@ -39,6 +40,7 @@ def write(
     shapes: dict[int, tuple[int, ...]] = {}
     if second is not None and not compare(first, second, shapes):
         shapes.clear()
+    lost = _in_training(model, inputs, first)
     regroup(first)
     record = Record(shapes, attributes_of)
     record.root, record.keep = first, [first, second]
@@ -53,7 +55,28 @@ def write(
     text = carried(classes, title, model, library)
     mapping = {c.bodies[0].title: c.name for c in classes if c.bodies[0].owner is not None}
     del source
-    return WrittenPort(text, mapping, tuple(record.unwritten), ())
+    return WrittenPort(text, mapping, (*record.unwritten, *lost), ())
+
+
+def _in_training(model: Any, inputs: Any, first: Any) -> list[Unwritten]:
+    """What training mode alone computes: the port has the steps of inference, and says so."""
+    try:
+        different = training_alone(model, inputs, first)
+    except Exception as error:
+        reason = (
+            f"the call cannot be read in training mode: {type(error).__name__}: {str(error).strip()[:200]}"
+        )
+        return [Unwritten(f"{kinds(model)[0]}.call", "", "", 0, reason)]
+    found = []
+    for owner, step in different.values():
+        place = step.places[0] if step is not None and step.places else None
+        start = kinds(step.operation)[0] if step is not None else "what it returns or sets"
+        reason = (
+            f"in training mode it does other steps, from {start} on; the port has those of inference alone"
+        )
+        file, line = (place.file, place.line) if place else ("", 0)
+        found.append(Unwritten(f"{kinds(owner)[0]}.call", str(owner.name), file, line, reason))
+    return found
 
 
 def regroup(scope: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,6 +15,8 @@ from parity.core.errors import UsageError
 
 BATCHES = (11, 13)
 """Two batch sizes that no layer has as a number of its own."""
+GROWTHS = ((32, 160, 224, 96), (32,) * 4, (0,) * 4)
+"""How open sizes grow: each by its own number, so that none is taken for another; all alike; or not at all."""
 
 
 def recorded(model: Any, inputs: Any) -> tuple[CallScope, CallScope | None]:
@@ -22,26 +25,40 @@ def recorded(model: Any, inputs: Any) -> tuple[CallScope, CallScope | None]:
     Raises:
         UsageError: the model's code cannot be called with symbolic tensors.
     """
-    structure = keras.tree.map_structure(
-        lambda value: value if hasattr(value, "shape") else np.asarray(value), inputs
-    )
-    if not getattr(model, "built", True):
-        model(keras.tree.map_structure(np.asarray, structure))
-    structure = _fitted(model, structure)
+    structure = _structure(model, inputs)
     try:
-        first = record(model, _symbols(model, structure, BATCHES[0], 0))
+        first = record(model, _symbols(model, structure, BATCHES[0], GROWTHS[-1]))
     except Exception as error:
         raise UsageError(
             "the model must run with symbolic tensors (keras.KerasTensor) to be written as torch source; "
             f"got {type(error).__name__}: {str(error).strip()[:500]}. Write the call with keras.ops alone, "
             "or port that layer by hand."
         ) from error
-    for more in (32, 0):
+    for more in GROWTHS:
         try:
             return first, record(model, _symbols(model, structure, BATCHES[1], more))
         except Exception:
             continue
     return first, None
+
+
+def recorded_training(model: Any, inputs: Any) -> CallScope:
+    """The record of a call in training mode, at the inputs' size.
+
+    Raises:
+        Exception: whatever the model's own code raises in that mode where it is called with symbolic tensors.
+    """
+    return record(model, _symbols(model, _structure(model, inputs), BATCHES[0], GROWTHS[-1]), training=True)
+
+
+def _structure(model: Any, inputs: Any) -> Any:
+    """The inputs as arrays; the model is built with them."""
+    structure = keras.tree.map_structure(
+        lambda value: value if hasattr(value, "shape") else np.asarray(value), inputs
+    )
+    if not getattr(model, "built", True):
+        model(keras.tree.map_structure(np.asarray, structure))
+    return _fitted(model, structure)
 
 
 def _fitted(model: Any, structure: Any) -> Any:
@@ -54,8 +71,8 @@ def _fitted(model: Any, structure: Any) -> Any:
     return structure
 
 
-def _symbols(model: Any, structure: Any, batch: int, more: int) -> Any:
-    """The inputs as symbolic tensors; sizes that the model leaves open grow by `more`."""
+def _symbols(model: Any, structure: Any, batch: int, more: Sequence[int]) -> Any:
+    """The inputs as symbolic tensors; open sizes grow by `more`, a number for each axis."""
     declared = {}
     if is_functional(model):
         given = keras.tree.flatten(structure)
@@ -69,7 +86,7 @@ def _symbols(model: Any, structure: Any, batch: int, more: int) -> Any:
         for axis in range(1, len(shape)):
             open_ = fixed is None or fixed[axis] is None
             if open_ and (axis < last or (len(shape) == 2 and "int" in str(value.dtype))):
-                shape[axis] += more
+                shape[axis] += more[axis - 1]
         dtype = str(tensor.dtype) if tensor is not None else str(np.asarray(value).dtype)
         dtype = model.compute_dtype if "float" in dtype else dtype
         return keras.KerasTensor(shape, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -100,7 +101,7 @@ class Lines:
                 chosen.append("_")
             else:
                 stem = names[n] if names else f"{identifier(name.split('#')[0].split('.')[-1])}{n + 1}"
-                chosen.append(stem if names else self._unused(stem))
+                chosen.append(stem if names and self._free(stem) else self._unused(stem))
             self.text[ref], self.depth[ref], self.atoms[ref] = chosen[-1], 0, True
         self.lines.append((flag, f"{', '.join(chosen)}{',' if count == 1 else ''} = {text}"))
 
@@ -155,7 +156,7 @@ class Lines:
     def _variable(self, name: str) -> str:
         wanted = self.target(name)
         if isinstance(wanted, str):
-            return wanted
+            return self._kept(name, wanted)
         stand_in = self.merged.stand_in.get(name)
         if stand_in is not None:
             return self._stand_in(name, stand_in)
@@ -178,6 +179,21 @@ class Lines:
             return self._unused("scale")
         stem = identifier(name.split("#")[0].replace(".", "_"))
         return self._unused(stem if stem not in ("concatenate", "add") else "y")
+
+    def _kept(self, name: str, wanted: str) -> str:
+        """The source's name; a value that still has it in torch, and is needed, gets a name of its own first."""
+        if self._free(wanted):
+            return wanted
+        holders = [ref for ref in self.text if self.text[ref] == wanted and self._alive(ref)]
+        if self.flag(name) or self._read(wanted) or not holders:
+            return self._unused(wanted)
+        users = {user.strip("=") for ref in holders for user in self.left[ref]}
+        kinds = {self.merged.piece(user).kind for user in users if user in self.merged.order}
+        saved = self._unused("shortcut" if kinds == {"Add"} else "skip")
+        self.lines.append(("", f"{saved} = {wanted}"))
+        for ref in holders:
+            self.text[ref] = saved
+        return wanted
 
     def _stand_in(self, name: str, ref: Ref) -> str:
         """The name of what an optional part gives: that of what stands in for it, under a new name where it lives on."""
@@ -213,8 +229,6 @@ class Lines:
 
     def _read(self, text: str) -> bool:
         """Whether an expression that is not written down yet reads the name."""
-        import re
-
         return any(
             self._alive(ref) and not found.isidentifier() and re.search(rf"\b{re.escape(text)}\b", found)
             for ref, found in self.text.items()

@@ -126,11 +126,19 @@ def _fit(found: MergedBody, name: str) -> bool:
 def _alike(one: Any, two: Any) -> bool:
     """Whether two things that are made are of one class, or one that the two share."""
     if isinstance(one, ClassBody) or isinstance(two, ClassBody):
-        return isinstance(one, ClassBody) and isinstance(two, ClassBody) and one.title == two.title
+        if not isinstance(one, ClassBody) or not isinstance(two, ClassBody) or one.title != two.title:
+            return False
+        kinds = {getattr(made, "kind", "") for made in map(_written, (one, two))} - {""}
+        return len(kinds) < 2  # bodies of one title may have become two classes
     if list(one.inside) != list(two.inside):
         return False
     inner = zip(one.inside.values(), two.inside.values(), strict=True)
     return general(one.kind, two.kind) is not None and all(_alike(a, b) for a, b in inner)
+
+
+def _written(body: ClassBody) -> Any:
+    """What makes a body, where its class is written already."""
+    return getattr(getattr(body, "twin", body), "made", None)
 
 
 def general(one: str, two: str) -> str | None:

@@ -40,6 +40,8 @@ def reshaped(use: StepUse, tensor: Any, sizes: Sequence[Any]) -> None:
         return use.give(use.take(tensor), axes, alias=True)
     if _image(use, tensor, before, after) or _merged(use, tensor, before, after):
         return None
+    if len(before) == 1 and len(after) == 4 and all(size == 1 for size in after[:-1]):
+        return use.give(f"{use.take(tensor, atom=True)}[None, :, None, None]", images(4))
     found = groups(before, after)
     if not _follows(axes, found):
         axes = plain(len(before))

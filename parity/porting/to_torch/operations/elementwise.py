@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from parity.porting.to_torch.axes import plain
 from parity.porting.to_torch.leaves.merging import aligned
 from parity.porting.to_torch.piece import Name
 from parity.porting.to_torch.use import RefusedError, StepUse, literal
@@ -24,7 +25,8 @@ FUNCTIONS = {
     "Selu": "F.selu", "TanhShrink": "F.tanhshrink", "HardTanh": "F.hardtanh", "Reciprocal": "torch.reciprocal",
     "OnesLike": "torch.ones_like", "ZerosLike": "torch.zeros_like", "LogicalNot": "torch.logical_not",
     "Isnan": "torch.isnan", "Arcsin": "torch.asin", "Arccos": "torch.acos", "Log2": "torch.log2",
-    "Log10": "torch.log10", "Arctanh": "torch.atanh",
+    "Log10": "torch.log10", "Arctanh": "torch.atanh", "Exp2": "torch.exp2", "Trunc": "torch.trunc",
+    "Isfinite": "torch.isfinite", "Isinf": "torch.isinf", "Arcsinh": "torch.asinh", "Arccosh": "torch.acosh",
 }  # fmt: skip
 
 
@@ -89,6 +91,19 @@ def sloped(name: str, setting: str) -> Callable[[StepUse], None]:
     return rule
 
 
+def thresholded(use: StepUse) -> None:
+    """One value for all that are not above a threshold."""
+    numbers = f"{literal(float(use.get('threshold')))}, {literal(float(use.get('default_value')))}"
+    use.give(f"F.threshold({use.take(use.x)}, {numbers})", use.axes(use.x))
+
+
+def gated(use: StepUse) -> None:
+    """GLU: one half of an axis weighs the half before it."""
+    axes = use.axes(use.x)
+    axes = plain(axes.rank) if axes.flat else axes
+    use.give(f"F.glu({use.take(use.x, axes)}, dim={axes.torch(use.get('axis', -1))})", axes)
+
+
 def clip(use: StepUse) -> None:
     """Values between two bounds."""
     text = use.take(use.x, atom=True)
@@ -140,6 +155,9 @@ def divide_no_nan(use: StepUse) -> None:
 RULES = {
     **dict.fromkeys(SIGNS, operator), **dict.fromkeys(FUNCTIONS, function), "Negative": negative, "Gelu": gelu,
     "Maximum": chosen("maximum"), "Minimum": chosen("minimum"), "LeakyRelu": sloped("leaky_relu", "negative_slope"),
-    "Elu": sloped("elu", "alpha"), "Celu": sloped("celu", "alpha"), "Clip": clip, "Cast": cast, "Where": where,
+    "Elu": sloped("elu", "alpha"), "Celu": sloped("celu", "alpha"),
+    "SoftShrink": sloped("softshrink", "threshold"),
+    "HardShrink": sloped("hardshrink", "threshold"), "Glu": gated,
+    "Threshold": thresholded, "Clip": clip, "Cast": cast, "Where": where,
     "ConvertToTensor": unchanged, "Copy": unchanged, "StopGradient": detached, "DivideNoNan": divide_no_nan,
 }  # fmt: skip

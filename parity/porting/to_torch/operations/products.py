@@ -1,4 +1,4 @@
-"""Sums, means and products along axes, and what keras.ops have of layers: softmax, convolutions, pooling, resizing."""
+"""Sums, means and products along axes, softmax, attention and resizing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from parity.porting.to_torch.axes import TorchAxes, images, plain
 from parity.porting.to_torch.use import RefusedError, StepUse, flat, literal
-from parity.porting.to_torch.values import short
 
 
 def reduced(function: str, **more: Any) -> Callable[[StepUse], None]:
@@ -116,26 +115,6 @@ def resize(use: StepUse) -> None:
     use.give(f'F.interpolate({use.as_images(use.x)}, size={size}, mode="{mode}"{more})', images(4))
 
 
-def pooled(kind: str) -> Callable[[StepUse], None]:
-    """max_pool and average_pool."""
-
-    def rule(use: StepUse) -> None:
-        rank = len(use.x.shape) - 2
-        size = use.get("pool_size")
-        size = (size,) * rank if isinstance(size, int) else tuple(size)
-        stride = use.get("strides") or size
-        stride = (stride,) * rank if isinstance(stride, int) else tuple(stride)
-        numbers = literal(short(size)) + (f", {literal(short(stride))}" if stride != size else "")
-        function = (
-            f"F.{kind}_pool{rank}d"
-            if use.get("padding") == "valid"
-            else use.helper(f"{kind}_pool{rank}d_same")
-        )
-        use.give(f"{function}({use.as_images(use.x)}, {numbers})", images(rank + 2))
-
-    return rule
-
-
 def attended(use: StepUse) -> None:
     """dot_product_attention over (N, T, heads, features)."""
     query, key, value = (
@@ -153,35 +132,6 @@ def attended(use: StepUse) -> None:
     if use.get("scale") is not None:
         texts.append(f"scale={literal(use.get('scale'))}")
     use.give(f"F.scaled_dot_product_attention({', '.join(texts)}).transpose(1, 2)", plain(4))
-
-
-def convolved(use: StepUse) -> None:
-    """conv and conv_transpose with a kernel that the layer holds itself, in Keras' layout."""
-    rank = len(use.x.shape) - 2
-    kernel = use.args[1] if len(use.args) > 1 else use.kwargs["kernel"]
-    turned = use.piece.kind == "ConvTranspose"
-    steps = use.get("strides") or 1
-    steps = (steps,) * rank if isinstance(steps, int) else tuple(steps)
-    gaps = [int(size) - step for size, step in zip(kernel.shape[:rank], steps, strict=True)]
-    fits = turned and all(gap >= 0 and gap % 2 == 0 for gap in gaps)
-    if use.get("data_format") == "channels_first" or (use.get("padding") != "valid" and not fits):
-        raise RefusedError("a convolution of keras.ops with padding, or with its channels first")
-    if any(use.get("output_padding") or ()) or (turned and min(gaps) < 0):
-        raise RefusedError("a transposed convolution of keras.ops with output_padding")
-    padding = short(tuple(gap // 2 for gap in gaps)) if use.get("padding") == "same" else 0
-    dilation = use.get("dilation_rate") or 1
-    settings = {"stride": short(steps), "padding": padding}
-    settings["dilation"] = dilation if isinstance(dilation, int) else short(tuple(dilation))
-    numbers = [f"{name}={literal(value)}" for name, value in settings.items() if value != (name != "padding")]
-    channels = int(use.x.shape[-1])
-    if not turned and int(kernel.shape[-2]) != channels:
-        numbers.append(f"groups={channels // int(kernel.shape[-2])}")
-    function = f"F.conv_transpose{rank}d" if turned else f"F.conv{rank}d"
-    order = TorchAxes((rank + 1, rank, *range(rank)))  # the kernel's last two axes come first, turned round
-    use.give(
-        f"{function}({', '.join([use.as_images(use.x), use.take(kernel, order), *numbers])})",
-        images(rank + 2),
-    )
 
 
 def made(use: StepUse) -> None:
@@ -214,6 +164,5 @@ RULES = {
     "Var": reduced("var", correction=0), "Std": reduced("std", correction=0), "Logsumexp": reduced("logsumexp"),
     "Softmax": softmax("softmax"), "LogSoftmax": softmax("log_softmax"), "Matmul": matmul, "Einsum": einsum,
     "Cumsum": cumulated, "Tril": triangle("tril"), "Triu": triangle("triu"), "Normalize": normalized,
-    "OneHot": one_hot, "Resize": resize, "MaxPool": pooled("max"), "AveragePool": pooled("avg"),
-    "DotProductAttention": attended, "Conv": convolved, "ConvTranspose": convolved, "MadeTensor": made,
+    "OneHot": one_hot, "Resize": resize, "DotProductAttention": attended, "MadeTensor": made,
 }  # fmt: skip
