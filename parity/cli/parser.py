@@ -190,11 +190,6 @@ def _port(command: argparse.ArgumentParser) -> None:
         "--weights", type=Path, metavar="F", help="where the weights go: .weights.h5 .keras .safetensors .pt"
     )
     command.add_argument(
-        "--library",
-        action="store_true",
-        help="import the layers of tf_impl or torch_impl instead of writing helpers",
-    )
-    command.add_argument(
         "--quick",
         action="store_true",
         help="prove the outputs on the given input alone, another size, and saving; no further probes, no training",
@@ -203,11 +198,7 @@ def _port(command: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="list what cannot be written, and write nothing"
     )
     command.add_argument(
-        "--train-steps",
-        type=_least(1),
-        default=3,
-        metavar="N",
-        help="training steps to prove; default: %(default)s",
+        "--train-steps", type=_least(1), metavar="N", help="training steps to prove; default: 3"
     )
     command.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the proof's weights; default: %(default)s"

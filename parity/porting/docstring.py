@@ -29,7 +29,10 @@ def with_proofs(text: str, source: str, proofs: Sequence[PortCheck], environment
     lines = text.splitlines(keepends=True)
     rest = "".join(lines[first.end_lineno :])
     paragraph = "\n".join(_paragraph(source, proofs, environment))
-    return f'"""{own.rstrip()}\n\n{paragraph}\n"""\n{rest}'
+    said = f"{own.rstrip()}\n\n{paragraph}\n".replace("\\", "\\\\").replace(
+        '"""', "'''"
+    )  # names may hold either
+    return f'"""{said}"""\n{rest}'
 
 
 def _paragraph(source: str, proofs: Sequence[PortCheck], environment: Mapping[str, str]) -> list[str]:
@@ -40,6 +43,5 @@ def _paragraph(source: str, proofs: Sequence[PortCheck], environment: Mapping[st
     lines = textwrap.wrap(head, WIDTH)
     for proof in proofs:
         text = proof.text if proof.verdict is Verdict.EQUAL else f"{proof.verdict}: {proof.text}"
-        text = text.replace("\\", "/").replace('"""', "'''")
         lines += textwrap.wrap(f"- {proof.name}: {text}", WIDTH, subsequent_indent="  ", max_lines=4)
     return lines

@@ -24,11 +24,11 @@ from parity.core.verdict import Verdict, verdict_of
 from parity.porting.by_class import ClassProof, each_class
 from parity.porting.docstring import with_proofs
 from parity.porting.elsewhere import further_backends
-from parity.porting.proof import PortCheck, built, carried, prove, state
+from parity.porting.proof import SUFFIXES, PortCheck, built, carried, prove, raised, state
 from parity.porting.sizes import further_inputs
 from parity.porting.written import Unwritten, WrittenPort
 from parity.verdict.runs import progress
-from parity.weights.checkpoint import save_weights
+from parity.weights.checkpoint import save_weights, side_of_file
 
 
 @dataclass
@@ -42,6 +42,7 @@ class Port:
         proofs: one for each thing that was tried.
         modules: the modules of the source one by one, where the whole is not equal or not whole.
         environment: versions and settings that the proofs rest on.
+        unsaved: why the weights that were asked for could not be written; empty where they were, or were not asked for.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Port:
     proofs: list[PortCheck] = field(default_factory=list)
     modules: list[ClassProof] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    unsaved: str = ""
 
     @property
     def unwritten(self) -> tuple[Unwritten, ...]:
@@ -74,10 +76,11 @@ class Port:
 
     @property
     def exit_code(self) -> int:
-        """0 written and EQUAL; 1 written and not EQUAL; 2 not all of it could be written."""
+        """0 written and EQUAL; 1 written and not EQUAL, or without its weights; 2 not all of it could be written."""
         if self.unwritten:
             return Verdict.INCONCLUSIVE.exit_code
-        return Verdict.EQUAL.exit_code if self.verdict is Verdict.EQUAL else Verdict.DIVERGED.exit_code
+        whole = self.verdict is Verdict.EQUAL and not self.unsaved
+        return Verdict.EQUAL.exit_code if whole else Verdict.DIVERGED.exit_code
 
 
 def port(
@@ -87,11 +90,10 @@ def port(
     output: str | Path | None = None,
     weights: str | Path | None = None,
     to: Side | None = None,
-    library: bool = False,
     layout: str | None = None,
     proved: bool = True,
     quick: bool = False,
-    steps: int = 3,
+    steps: int | None = None,
     seed: int = 0,
 ) -> Port:
     """Write a model in the other framework, and prove the result equal.
@@ -103,11 +105,10 @@ def port(
         output: where the source text goes; None writes no file.
         weights: where the source's weights go, in the port's format: .weights.h5, .keras, .safetensors or .pt.
         to: "keras" or "torch", which the port is written in; None takes the one that the source is not in.
-        library: import the layers of tf_impl and torch_impl instead of writing helpers into the file.
         layout: the order of axes in which torch takes the inputs, as for `compare`; None: images channels first.
         proved: prove the port; False writes it alone.
         quick: prove it on the one input, another size, and saved and loaded; no further probes, training or backends.
-        steps: training steps that are compared.
+        steps: training steps that are compared; None means three.
         seed: of the random weights that the proof uses. The source gets its own weights back.
 
     Returns:
@@ -117,29 +118,64 @@ def port(
         UsageError: the source is no model, or does not run on the inputs.
     """
     build, name = _builder(source)
+    if quick and steps is not None:
+        raise UsageError(
+            "a quick proof trains nothing; got a number of training steps. Leave one of them out."
+        )
     progress.at("reading the source")
     model = build()
     side = side_of(model)
-    if to == side:
-        raise UsageError(f"a port must be in the other framework; got to={to!r} for a {side} model.")
+    if side is None:
+        raise UsageError(f"{name} must give a Keras model or a torch module; got {type(model).__name__}.")
+    target: Side = "keras" if side == "torch" else "torch"
+    if to not in (None, target):
+        raise UsageError(
+            f"a port is written in the framework that its source is not in; got {name}, a {side} model, to be written "
+            f"in {to}. Name another model, or ask for {target}."
+        )
+    _writable(output, weights, target)
     values = _given(inputs, model if side == "keras" else None, seed)
     taken = _torch_layout(as_list(values), layout) if side == "torch" else as_list(values)
-    written = _written(side, build, model, taken if side == "torch" else values, library=library)
-    made = Port(name, "keras" if side == "torch" else "torch", written, environment=environment())
+    written = _written(side, build, model, taken if side == "torch" else values)
+    made = Port(name, target, written, environment=environment())
     own = state(model) if proved or weights else {}
-    with _file(written.text) as file:
-        if proved:
-            spec = source if isinstance(source, str) and not quick else ""
-            _prove(made, model, file, values, taken, steps, seed, spec=spec, quick=quick)
-        if weights and not made.unwritten:
-            last = built(file, values)
-            carried(model, last, values, own)
-            save_weights(last, Path(weights))
-    for path, value in own.items():
-        adapt(model).write(path, value)
-    if output is not None:
-        _save(Path(output), made.text)
+    try:
+        with _file(written.text) as file:
+            if proved:
+                spec = source if isinstance(source, str) and not quick else ""
+                _prove(made, model, file, values, taken, steps or 3, seed, spec=spec, quick=quick)
+            if output is not None:
+                _save(Path(output), made.text)
+            if weights:
+                made.unsaved = _carry(made, model, file, values, own, Path(weights))
+    finally:
+        for path, value in own.items():
+            adapt(model).write(path, value)
     return made
+
+
+def _writable(output: str | Path | None, weights: str | Path | None, target: Side) -> None:
+    """Refuse files that could not be written, before anything is computed for them."""
+    if output is not None and Path(output).is_dir():
+        raise UsageError(f"the port must go to a file; got the folder {output}. Name a file in it.")
+    if weights is not None and side_of_file(Path(weights)) != target:
+        raise UsageError(
+            f"the weights of a {target} port end in {SUFFIXES[target]} or the like; got {weights}. Change the suffix."
+        )
+
+
+def _carry(made: Port, model: Any, file: Path, values: Any, own: dict[str, Array], weights: Path) -> str:
+    """Write the source's own weights for the port; why not, where they cannot be."""
+    if made.unwritten:
+        return "the port has steps that are not written"
+    try:
+        last = built(file, values)
+        carried(model, last, values, own)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(last, weights)
+    except Exception as error:  # the port's own code raises what it likes
+        return raised(error)
+    return ""
 
 
 def _prove(
@@ -163,9 +199,18 @@ def _prove(
     if made.unwritten or made.proofs[0].verdict is not Verdict.EQUAL:
         progress.at("classes one by one")
         copied = bool(made.proofs) and made.proofs[0].report is not None
-        whole = load_model(f"{file}:build")
-        if copied:
-            carried(model, whole, values, state(model))
+        try:
+            whole = load_model(f"{file}:build")
+            if copied:
+                carried(model, whole, values, state(model))
+        except (
+            Exception
+        ) as error:  # a port that cannot even be made has no parts to try; the first proof says so
+            if made.unwritten:
+                made.proofs.append(
+                    PortCheck("outputs", Verdict.INCONCLUSIVE, f"build() raised {raised(error)}")
+                )
+            return
         made.modules += each_class(model, whole, taken, made.written.classes, copied=copied)
 
 
@@ -202,19 +247,17 @@ def _torch_layout(values: list[Array], layout: str | None) -> list[Array]:
     return found
 
 
-def _written(
-    side: str | None, build: Callable[[], Any], model: Any, taken: Any, *, library: bool
-) -> WrittenPort:
+def _written(side: str, build: Callable[[], Any], model: Any, taken: Any) -> WrittenPort:
     if side == "torch":
         from parity.porting.to_keras.write import write as to_keras
 
         adapter = adapt(model)
         more = further_inputs(adapter, taken)
         first, second = (None if values is None else adapter.tensors(values) for values in (taken, more))  # type: ignore[attr-defined]
-        return to_keras(build, first, second_inputs=second, library=library)
+        return to_keras(build, first, second_inputs=second)
     from parity.porting.to_torch.write import write as to_torch
 
-    return to_torch(model, taken, library=library)
+    return to_torch(model, taken)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 from parity.adapters import adapt, plain_weights, side_of
 from parity.adapters.probe import as_list, build, randomise
 from parity.adapters.spec import load_model
-from parity.core.errors import ParityError
 from parity.core.types import Array
 from parity.core.verdict import Verdict
 from parity.porting.sizes import further_inputs
@@ -65,15 +64,35 @@ def prove(
     """
     with plain_weights(source):
         randomise(adapt(source), seed)
-        made = built(port, inputs)
-        first = _outputs(source, made, inputs, quick=quick)
+        try:
+            made = built(port, inputs)
+        except Exception as error:  # the port's own code raises what it likes
+            yield PortCheck("outputs", Verdict.INCONCLUSIVE, f"build() raised {raised(error)}")
+            return
+        first = tried("outputs", lambda: _outputs(source, made, inputs, quick=quick))
+        assert first is not None
         yield first
         if first.verdict is not Verdict.EQUAL:
             return
-        if not quick:
-            yield _training(source, made, inputs, steps)
-        yield from _further_size(source, made, inputs)
-        yield _reloaded(made, port, inputs)
+        more = [
+            tried("training", lambda: None if quick else _training(source, made, inputs, steps)),
+            tried("second size", lambda: _further_size(source, made, inputs)),
+            tried("reload", lambda: _reloaded(made, port, inputs)),
+        ]
+        yield from (check for check in more if check is not None)
+
+
+def tried(name: str, check: Callable[[], PortCheck | None]) -> PortCheck | None:
+    """What a check found; INCONCLUSIVE where it raised; None where there is nothing to check."""
+    try:
+        return check()
+    except Exception as error:  # the port's own code raises what it likes
+        return PortCheck(name, Verdict.INCONCLUSIVE, raised(error))
+
+
+def raised(error: BaseException) -> str:
+    """An error in a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def built(port: Path, inputs: Any) -> Any:
@@ -86,10 +105,7 @@ def built(port: Path, inputs: Any) -> Any:
 def _outputs(source: Any, port: Any, inputs: Any, *, quick: bool) -> PortCheck:
     """Weights copied, outputs compared on the input and, unless it is to be quick, on further probes."""
     progress.at("copying weights")
-    try:
-        copied = transfer(source, port, inputs=inputs)
-    except ParityError as error:
-        return PortCheck("outputs", Verdict.INCONCLUSIVE, f"the weights could not be copied: {error}")
+    copied = transfer(source, port, inputs=inputs)
     report = compare(*in_order(source, port), inputs, quick=quick)
     probes = "one probe, " if quick else ""
     text = f"{probes}{len(copied.pairs)} layers, {report.elements} elements, greatest difference {report.max_rel_diff:.1e}"
@@ -108,11 +124,11 @@ def _training(source: Any, port: Any, inputs: Any, steps: int) -> PortCheck:
         optimizer="adam",
         match_rules=True,
     )
-    text = f"gradients and {steps} steps of Adam"
+    text = f"gradients and {steps} steps of Adam, by torch's rule where the frameworks' rules differ"
     return PortCheck("training", report.verdict, text if report else told(report), report)
 
 
-def _further_size(source: Any, port: Any, inputs: Any) -> Iterator[PortCheck]:
+def _further_size(source: Any, port: Any, inputs: Any) -> PortCheck | None:
     """The same weights on another size and batch, where the source takes them."""
     progress.at("second size")
     values = as_list(inputs)
@@ -120,24 +136,29 @@ def _further_size(source: Any, port: Any, inputs: Any) -> Iterator[PortCheck]:
     taken = [np.moveaxis(value, -1, 1) if torch_side and value.ndim > 3 else value for value in values]
     more = further_inputs(adapt(source), taken)
     if more is None:
-        return
+        return None
     back = [np.moveaxis(value, 1, -1) if torch_side and value.ndim > 3 else value for value in more]
     given: Any = dict(zip(inputs, back, strict=True)) if isinstance(inputs, Mapping) else back
     report = compare(*in_order(source, port), given, quick=True)
     text = ", ".join("x".join(map(str, value.shape)) for value in back)
-    yield PortCheck("second size", report.verdict, text if report else told(report), report)
+    return PortCheck("second size", report.verdict, text if report else told(report), report)
 
 
-def _reloaded(port: Any, file: Path, inputs: Any) -> PortCheck:
+def _reloaded(port: Any, file: Path, inputs: Any) -> PortCheck | None:
     """Weights saved, loaded into a second model, and the same outputs bit for bit."""
     progress.at("save and load")
     adapter = adapt(port)
+    if not state(port):
+        return None  # there is nothing to save
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"port{SUFFIXES[adapter.side]}"
         save_weights(port, path)
         again = built(file, inputs)
         load_weights(again, path)
         before, after = state(port), state(again)
+        if len(before) != len(after):
+            text = f"{len(before)} tensors were saved, and a model that is built anew has {len(after)}"
+            return PortCheck("reload", Verdict.DIVERGED, text)
         wrong = [
             path
             for (path, value), loaded in zip(before.items(), after.values(), strict=True)

@@ -196,7 +196,19 @@ def test_the_source_keeps_its_weights(nets: Path) -> None:
         (["--torch", "nets.py:Net(1)", "--args", "2", "--input", "1x8x8x3", "-o", "a.py"], "given once"),
         (["--torch", "nowhere.py:Net", "--input", "1x8x8x3", "-o", "a.py"], "must exist"),
         (["--torch", "nets.py:Net", "--input", "1y8", "-o", "a.py"], "--input must be"),
-        (["--keras", "nets.py:Net", "--input", "1x8x8x3", "-o", "a.py"], "torch model"),
+        (
+            ["--keras", "nets.py:Net", "--input", "1x8x8x3", "-o", "a.py"],
+            "a torch model, to be written in torch",
+        ),
+        (["--torch", "nets.py:Net", "--input", "1x8x8x3", "-o", "."], "got the folder"),
+        (
+            ["--torch", "nets.py:Net", "--input", "1x8x8x3", "-o", "a.py", "--weights", "a.pt"],
+            "Change the suffix",
+        ),
+        (
+            ["--torch", "nets.py:Net", "--input", "1x8x8x3", "-o", "a.py", "--quick", "--train-steps", "2"],
+            "trains nothing",
+        ),
     ],
 )
 def test_usage_errors(
@@ -205,3 +217,42 @@ def test_usage_errors(
     assert main(["port", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (nets / "a.py").exists()
+
+
+def test_a_model_gets_its_weights_back_whatever_happens(nets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from parity.porting import port as module_of_port
+
+    def broken(source: Any, *rest: Any, **more: Any) -> Any:
+        source.set_weights([np.zeros_like(value) for value in source.get_weights()])
+        raise KeyboardInterrupt
+
+    sys.path.insert(0, str(nets))
+    try:
+        import nets as module
+
+        model = module.keras_model()
+        before = [np.array(value) for value in model.get_weights()]
+        monkeypatch.setattr(module_of_port, "prove", broken)
+        with pytest.raises(KeyboardInterrupt):
+            parity.port(model, np.ones((1, 9, 9, 3), "float32"))
+        assert all(np.array_equal(*both) for both in zip(model.get_weights(), before, strict=True))
+    finally:
+        sys.path.remove(str(nets))
+        del sys.modules["nets"]
+
+
+def test_a_port_that_does_not_run_is_written_all_the_same(
+    nets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from parity.porting import port as module_of_port
+    from parity.porting.written import WrittenPort
+
+    text = '"""A port."""\n\n\ndef build():\n    raise RuntimeError("[not] yet")\n'
+    monkeypatch.setattr(module_of_port, "_written", lambda *rest: WrittenPort(text, {}))
+    arguments = ["--torch", "nets.py:Net", "--input", "2x9x9x3", "-o", "a.py", "--weights", "a.weights.h5"]
+    assert main(["port", *arguments]) == 1
+    assert "NOT proved equal" in (nets / "a.py").read_text(encoding="utf-8")
+    said = capsys.readouterr().out
+    assert "RuntimeError: [not] yet" in said
+    assert "a.weights.h5: not written" in said
+    assert not (nets / "a.weights.h5").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -263,3 +265,62 @@ def test_proofs_do_not_break_the_docstring() -> None:
     scope: dict[str, Any] = {}
     exec(compile(text, "port.py", "exec"), scope)
     assert scope["x"] == 1
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("    model = Net()\n", "    model = Nett()\n", "build() raised NameError"),
+        (
+            "x = self.stage2(self.stage1(x))",
+            "x = self.stage2(self.stage3(x))",
+            "build() raised",
+        ),
+        ("self.head(self.drop(", "self.head(self.head(", "build() raised"),
+        ("self.stage1 = Stage(6)", "self.stage1 = Stage(7)", "PairingError"),
+    ],
+)
+def test_a_port_that_does_not_run_is_no_traceback(right: str, wrong: str, said: str, tmp_path: Path) -> None:
+    proofs = list(prove(Net().eval(), written(tmp_path, right, wrong), inputs()))
+    assert [proof.verdict for proof in proofs] == [Verdict.INCONCLUSIVE]
+    assert said in proofs[0].text
+
+
+def test_a_check_that_raises_is_not_left_out(tmp_path: Path) -> None:
+    text = "    def call(self, x):\n        x = self.stage2("
+    change = text.replace("x):", "x, training=False):\n        assert not training")
+    proofs = {
+        one.name: one for one in prove(Net().eval(), written(tmp_path, text, change), inputs(), steps=1)
+    }
+    assert proofs["outputs"].verdict is Verdict.EQUAL
+    assert proofs["training"].verdict is not Verdict.EQUAL
+
+
+SECOND_TIME = """
+COUNT = sys.__dict__.setdefault("_made_ports", [])
+
+
+def build():
+    COUNT.append(1)
+    model = Net() if len(COUNT) == 1 else Stage(6)
+"""
+
+
+def test_as_many_tensors_come_back_as_were_saved(tmp_path: Path) -> None:
+    file = written(tmp_path, "\n\ndef build():\n    model = Net()\n", SECOND_TIME)
+    file.write_text(
+        file.read_text(encoding="utf-8").replace("import keras\n", "import sys\n\nimport keras\n", 1),
+        encoding="utf-8",
+    )
+    try:
+        found = {one.name: one for one in prove(Net().eval(), file, inputs(), quick=True)}
+    finally:
+        vars(sys).pop("_made_ports", None)
+    assert found["outputs"].verdict is Verdict.EQUAL
+    assert found["reload"].verdict is not Verdict.EQUAL
+
+
+def test_names_cannot_end_the_docstring() -> None:
+    source = 'nets.py:Net(text=\'""" + open("/dev/null").read() + """\\\')'
+    text = with_proofs('"""A port."""\n\nx = 1\n', source, [PortCheck("outputs", Verdict.EQUAL, "fine")], {})
+    assert [type(node).__name__ for node in ast.parse(text).body] == ["Expr", "Assign"]

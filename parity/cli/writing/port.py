@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 
-from rich.markup import escape
 from rich.text import Text
 
 from parity.adapters.frameworks import import_frameworks
-from parity.adapters.spec import load_model, read_spec
+from parity.adapters.spec import read_spec
 from parity.cli.inputs import inputs_of
 from parity.cli.terminal import COLOURS, Screen, waiting
 from parity.core.errors import UsageError
@@ -28,13 +27,12 @@ def run(options: argparse.Namespace) -> int:
     screen = Screen()
     with waiting(spec):
         import_frameworks()
-        load_model(spec, "torch" if options.torch else "keras")
         made = port(
             spec,
             wanted,
             output=None if options.dry_run else options.output,
             weights=None if options.dry_run else options.weights,
-            library=options.library,
+            to="keras" if options.torch else "torch",
             layout=options.layout,
             proved=not options.dry_run,
             quick=options.quick,
@@ -91,13 +89,14 @@ def _lines(made: Port, options: argparse.Namespace) -> list[Text]:
         lines.append(Text("nothing was written (--dry-run)"))
     else:
         lines.append(Text.assemble(f"{options.output}: ", (str(made.verdict), COLOURS[made.verdict])))
-        if options.weights and not made.unwritten:
-            lines.append(Text(f"{options.weights}: the weights of the source"))
+        if options.weights:
+            said = f"not written, because {made.unsaved}" if made.unsaved else "the weights of the source"
+            lines.append(Text(f"{options.weights}: {said}", "bold yellow" if made.unsaved else ""))
     return lines
 
 
 def _line(verdict: Verdict, text: str) -> Text:
-    return Text.assemble((f"{verdict}  ", COLOURS[verdict]), escape(text))
+    return Text.assemble((f"{verdict}  ", COLOURS[verdict]), text)
 
 
 def to_dict(made: Port, options: argparse.Namespace) -> dict[str, object]:
@@ -105,7 +104,7 @@ def to_dict(made: Port, options: argparse.Namespace) -> dict[str, object]:
     return {
         "source": made.source,
         "port": None if options.dry_run else str(options.output),
-        "weights": str(options.weights) if options.weights and not made.unwritten else None,
+        "weights": str(options.weights) if options.weights and not made.unsaved else None,
         "verdict": str(made.verdict),
         "classes": dict(made.written.classes),
         "proofs": [

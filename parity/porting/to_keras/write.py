@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from parity.adapters.recording.records import Recording
+from parity.porting.formatting import formatted
 from parity.porting.to_keras.assembly import assembled
 from parity.porting.to_keras.bodies.reading import read
 from parity.porting.to_keras.bodies.texts import texts_of
-from parity.porting.to_keras.formatting import formatted
 from parity.porting.to_keras.making.made import make
 from parity.porting.written import WrittenPort
 
@@ -20,7 +20,6 @@ def write(
     inputs: Any,
     *,
     second_inputs: Any = None,
-    library: bool = False,
     name: str | None = None,
 ) -> WrittenPort:
     """Record a torch model and write its port.
@@ -29,12 +28,10 @@ def write(
         build: makes the model; it is called twice.
         inputs: tensors that the model takes, images as N, C, H, W.
         second_inputs: the same with other sizes and another batch.
-        library: whether the port may import tf_impl.layers instead of bringing helpers along.
         name: what the file calls the model; the name of its class where it is not given.
     """
     from parity.adapters.torch.recording import record
 
-    del library  # every port brings its helpers along so far
     recording = record(build, inputs, second_inputs)
     return written(recording, name)
 

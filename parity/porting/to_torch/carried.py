@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
-from typing import Any
 
 import parity.adapters
 from parity.porting.to_torch.emission.classes import TorchClass
@@ -15,12 +14,12 @@ from parity.porting.to_torch.use import literal
 HELPERS = Path(parity.adapters.__file__).parent / "torch" / "helpers"
 
 
-def carried(classes: list[TorchClass], title: str, model: Any, library: bool) -> str:
-    """The text of the file."""
-    del library
+def carried(classes: list[TorchClass], title: str) -> tuple[str, tuple[str, ...]]:
+    """(the text of the file, the names of the helpers in it)."""
     root = classes[-1]
     names = {name for written in classes for name in written.helpers} - {written.name for written in classes}
-    helpers = _helpers(names)
+    named = _helpers(names)
+    helpers = [line for text in named.values() for line in ("", "", text)]
     made = made_of(root.bodies[0])
     given = ", ".join(f"{key}={literal(value)}" for key, value in made.arguments.items())
     body = [line for written in classes for line in ["", "", *written.lines]]
@@ -48,19 +47,18 @@ def carried(classes: list[TorchClass], title: str, model: Any, library: bool) ->
     if not any("nn" in line and "from" in line for line in used):
         used.append("from torch import nn")
     head = [line for line in head if line or head.index(line) == 1] + used
-    del model
-    return "\n".join(head) + "\n" + text.replace("\n\n\n\n", "\n\n\n") + "\n"
+    return "\n".join(head) + "\n" + text.replace("\n\n\n\n", "\n\n\n") + "\n", tuple(named)
 
 
-def _helpers(names: set[str]) -> list[str]:
-    """The source of the helpers, each behind those that it needs."""
+def _helpers(names: set[str]) -> dict[str, str]:
+    """The source of the helpers by name, each behind those that it needs."""
     homes: dict[str, tuple[ast.stmt, str]] = {}
     for path in sorted(HELPERS.glob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.parse(text).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
                 homes[node.name] = (node, ast.get_source_segment(text, node) or "")
-    found: list[str] = []
+    found: dict[str, str] = {}
     done: set[str] = set()
 
     def visit(name: str) -> None:
@@ -71,7 +69,7 @@ def _helpers(names: set[str]) -> list[str]:
         for used in ast.walk(node):
             if isinstance(used, ast.Name) and used.id != name:
                 visit(used.id)
-        found.extend(["", "", text])
+        found[name] = text
 
     for name in sorted(names):
         visit(name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from parity.adapters.keras.recording.modes import training_alone
 from parity.adapters.keras.recording.ports import attributes_of, recorded
+from parity.porting.formatting import formatted
 from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
 from parity.porting.to_torch.carried import carried
 from parity.porting.to_torch.emission.classes import written
@@ -18,17 +19,13 @@ from parity.porting.to_torch.values import is_tensor, kinds
 from parity.porting.written import Unwritten, WrittenPort
 
 
-def write(
-    model: Any, inputs: Any, *, library: bool = False, name: str | None = None, source: Any = None
-) -> WrittenPort:
+def write(model: Any, inputs: Any, *, name: str | None = None) -> WrittenPort:
     """Write a Keras model as torch source that a person could have written.
 
     Args:
         model: a functional, sequential or subclassed Keras 3 model, built or not.
         inputs: what the model takes, in Keras' layout: an array, or a structure of arrays.
-        library: whether the port imports torch_impl.layers where these have what it needs.
         name: the name of the model's class; None takes the source's.
-        source: unused where the model's own classes have their source at hand.
 
     Returns:
         The text, and what could not be written.
@@ -52,10 +49,9 @@ def write(
     title = name or first.title()
     body = Translation(record, first, title, named).run()
     classes = written(body)
-    text = carried(classes, title, model, library)
+    text, helpers = carried(classes, title)
     mapping = {c.bodies[0].title: c.name for c in classes if c.bodies[0].owner is not None}
-    del source
-    return WrittenPort(text, mapping, (*record.unwritten, *lost), ())
+    return WrittenPort(formatted(text), mapping, (*record.unwritten, *lost), (), helpers)
 
 
 def _in_training(model: Any, inputs: Any, first: Any) -> list[Unwritten]:
