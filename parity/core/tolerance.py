@@ -77,6 +77,12 @@ class Difference:
         )
 
 
+def seen(value: Array) -> Array:
+    """The values with zeros where they are too small to count: what a comparison can see of them."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(np.abs(value) < FLUSHED, 0.0, value))
+
+
 def limits(value: Array, spread: Array | None = None) -> Array:
     """How far two sides may differ at each element, in float64: by the element's own rounding, and by its spread.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from parity.core.store import Store
+from parity.core.tolerance import seen
 from parity.core.trace import Node, NodeObserver, Source, Trace, Values
 from parity.core.types import Array
 
@@ -172,7 +173,7 @@ class HiddenSearch:
             return 0.0
         if after is None or after.shape != value.shape:
             return 1.0
-        return float(np.mean(value != after))
+        return float(np.mean(seen(value) != seen(after)))
 
     def _still(self, source: Source) -> bool:
         """Whether (nearly) nothing in a tensor moves, or it holds no floating numbers at all."""

@@ -12,6 +12,7 @@ from parity.adapters.inputs.padding import masks_zero
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import in_a_line
+from parity.core.tolerance import FLUSHED
 from parity.core.tolerance import limits as rounding
 from parity.core.types import Array, Side
 from parity.probes.change import Change, changed_inputs, drawn_like, in_words, is_mask, named, resized, shapes
@@ -121,13 +122,13 @@ def held(
         limits, agree = limits_of(outputs["keras"], outputs["torch"], of_steps)
         agree = agree and (measured.known or draw < 0 or _within(outputs["torch"], measured.plain, moved))
         if agree or not limits:
-            return HeldOutputs(limits, agree, all(value.any() for value in moved))
+            return HeldOutputs(limits, agree, all((value > FLUSHED).any() for value in moved))
     limits, agree = limits_of(
         outputs["keras"],
         outputs["torch"],
         lambda side: [*spreads(keras if side == "keras" else torch, inputs[side])][-1],
     )
-    return HeldOutputs(limits, agree, all(value.any() for value in moved))
+    return HeldOutputs(limits, agree, all((value > FLUSHED).any() for value in moved))
 
 
 def _within(outputs: Outputs, again: Outputs, spreads: Sequence[Array]) -> bool:

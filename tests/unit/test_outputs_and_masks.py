@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from keras import layers as L
+from keras import ops
 from torch import nn
 
 import parity
@@ -117,3 +118,38 @@ def test_a_mask_stays_a_mask_in_every_probe() -> None:
             assert fresh[:, 0].all(), "the first token is never masked"
     _, fresh = changed_inputs([ids, mask], Change(scale=8.0, sign="negated"), {}, [(), ()], tokens=60)
     assert not np.array_equal(fresh, mask)
+
+
+class Saturated(nn.Module):
+    """Scores far apart, and what a last step makes of them."""
+
+    def __init__(self, last: str, epsilon: float) -> None:
+        super().__init__()
+        self.last = last
+        self.bn = nn.BatchNorm2d(3, eps=epsilon)
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.fc = nn.Linear(8, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores = 700 * self.fc(torch.relu(self.conv(self.bn(x))).mean((2, 3)))
+        return scores.softmax(-1) if self.last == "softmax" else getattr(scores, self.last)()
+
+
+def saturated(last: str) -> Any:
+    x = image = keras.Input((None, None, 3))
+    x = L.Conv2D(8, 3, activation="relu", name="conv")(L.BatchNormalization(epsilon=1e-5, name="bn")(x))
+    x = 700 * L.Dense(6, name="fc")(L.GlobalAveragePooling2D()(x))
+    return keras.Model(image, getattr(ops, last)(x))
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("last", ["softmax", "sigmoid", "tanh"])
+@pytest.mark.parametrize("epsilon", [1e-5, 1.001e-5, 1e-2])
+def test_probabilities_that_are_zero_and_one_hide_the_network(last: str, epsilon: float, quick: bool) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 12, 15, 3)).astype("float32")
+    module, model = Saturated(last, epsilon).eval(), saturated(last)
+    randomise(adapt(module), 0)
+    parity.transfer(module, model, inputs=x)
+    report = parity.compare(model, module, x, quick=quick)
+    assert bool(report) == (epsilon == 1e-5), str(report)
+    assert report.max_rel_diff < 1e-30, "this case shows nothing: its outputs are not at their ends"
