@@ -24,11 +24,14 @@ def with_proofs(text: str, source: str, proofs: Sequence[PortCheck], environment
     """
     if not proofs:
         return text
-    first = ast.parse(text).body[0]
-    own = ast.get_docstring(ast.parse(text), clean=False) or ""
+    paragraph = "\n".join(_paragraph(source, proofs, environment))
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # it has no docstring then
+        return "".join(f"# {line}\n" for line in paragraph.splitlines()) + text
+    first, own = tree.body[0], ast.get_docstring(tree, clean=False) or ""
     lines = text.splitlines(keepends=True)
     rest = "".join(lines[first.end_lineno :])
-    paragraph = "\n".join(_paragraph(source, proofs, environment))
     said = f"{own.rstrip()}\n\n{paragraph}\n".replace("\\", "\\\\").replace(
         '"""', "'''"
     )  # names may hold either

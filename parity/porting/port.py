@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,7 @@ def port(
             if proved:
                 spec = source if isinstance(source, str) and not quick else ""
                 _prove(made, model, file, values, taken, steps or 3, seed, spec=spec, quick=quick)
+                _place(made, file, str(output or "port.py"))
             if output is not None:
                 _save(Path(output), made.text)
             if weights:
@@ -152,6 +154,23 @@ def port(
         for path, value in own.items():
             adapt(model).write(path, value)
     return made
+
+
+def _place(made: Port, file: Path, name: str) -> None:
+    """Let what was found name the port's own file, and its lines behind the docstring that says what was found."""
+    at = re.compile(rf"{re.escape(str(file))}(?::(\d+))?")
+    proofs, modules, shift = made.proofs, made.modules, 0
+    for _ in range(4):  # the docstring may grow by the digits of the lines that it names
+
+        def placed(text: str, shift: int = shift) -> str:
+            return at.sub(lambda found: f"{name}:{int(found[1]) + shift}" if found[1] else name, text)
+
+        made.proofs = [replace(one, text=placed(one.text)) for one in proofs]
+        made.modules = [replace(one, text=placed(one.text)) for one in modules]
+        grown = made.text.count("\n") - made.written.text.count("\n")
+        if grown == shift:
+            return
+        shift = grown
 
 
 def _writable(output: str | Path | None, weights: str | Path | None, target: Side) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Unwritten:
     """One operation of the source that has no counterpart here, and where it stands."""
 
-    operation: str  # as its framework spells it: torch.fft.fft2, keras.layers.Hashing
+    operation: str  # as its framework spells it (keras.layers.Hashing), or the source's statement
     module: str  # the path of the module or layer that holds it; empty for the model itself
     file: str  # the user's file, as it was given
     line: int  # 0 where the file is not known

@@ -8,41 +8,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.public.process import row_of_process
 from tests.public.table import PAIRS
 
 LIMIT = 300.0
 """Seconds that one pair may take."""
 DIRECTIONS = ("torch-to-keras", "keras-to-torch")
-QUIET = {
-    "OMP_NUM_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "HF_HUB_OFFLINE": "1",
-}
 
 
 def measured(name: str, direction: str, limit: float) -> dict[str, Any]:
     """The row of one pair; where its process died or was stopped, what it said last."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "tests.public.one", name, "--direction", direction]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit, check=False, env={**os.environ, **QUIET}
-        )
-        lines = [line for line in done.stdout.splitlines() if line.startswith("ROW ")]
-        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        died = {"transfer": "error", "message": f"exit code {done.returncode}: {last}"}
-        row: dict[str, Any] = json.loads(lines[-1][4:]) if lines else died
-    except subprocess.TimeoutExpired:
-        row = {"transfer": "no end", "message": f"stopped after {limit:.0f} s"}
+    row = row_of_process(["tests.public.one", name, "--direction", direction], limit, "transfer")
     plain = {"name": name, "direction": direction, "wanted": PAIRS[name].verdict, "right": False}
     return {**plain, **row, "seconds": round(time.perf_counter() - started, 1)}
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.public.__main__ import QUIET
 from tests.public.ports import KERAS, TORCH
+from tests.public.process import row_of_process
 
 LIMIT = 900.0
 PROMISED = {"to Keras": 36, "to torch": 17}
@@ -27,19 +25,8 @@ PROMISED = {"to Keras": 36, "to torch": 17}
 def row_of(name: str, keep: Path | None, limit: float, flags: Sequence[str]) -> dict[str, Any]:
     """The row of one port; where its process died or was stopped, what it said last."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "tests.public.port_one", name]
-    command += ["--keep", str(keep)] if keep else []
-    command += flags
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit, check=False, env={**os.environ, **QUIET}
-        )
-        lines = [line for line in done.stdout.splitlines() if line.startswith("ROW ")]
-        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        died = {"verdict": "error", "message": f"exit code {done.returncode}: {last}"}
-        row: dict[str, Any] = json.loads(lines[-1][4:]) if lines else died
-    except subprocess.TimeoutExpired:
-        row = {"verdict": "no end", "message": f"stopped after {limit:.0f} s"}
+    kept = ["--keep", str(keep)] if keep else []
+    row = row_of_process(["tests.public.port_one", name, *kept, *flags], limit, "verdict")
     return {"name": name, **row, "seconds": round(time.perf_counter() - started, 1)}
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +243,22 @@ def test_a_model_gets_its_weights_back_whatever_happens(nets: Path, monkeypatch:
         del sys.modules["nets"]
 
 
+def test_a_port_that_is_no_python_is_written_all_the_same(
+    nets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from parity.porting import port as module_of_port
+    from parity.porting.formatting import formatted
+    from parity.porting.written import WrittenPort
+
+    text = formatted('"""A port."""\n\n\ndef build(a=1, b):\n    return a\n')
+    monkeypatch.setattr(module_of_port, "_written", lambda *rest: WrittenPort(text, {}))
+    assert main(["port", "--torch", "nets.py:Net", "--input", "2x9x9x3", "-o", "a.py"]) == 1
+    found = (nets / "a.py").read_text(encoding="utf-8")
+    assert found.endswith(text)
+    assert found.startswith("# NOT proved equal to nets.py:Net")
+    assert "SyntaxError" in found
+
+
 def test_a_port_that_does_not_run_is_written_all_the_same(
     nets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,3 +274,23 @@ def test_a_port_that_does_not_run_is_written_all_the_same(
     assert "RuntimeError: [not] yet" in said
     assert "a.weights.h5: not written" in said
     assert not (nets / "a.weights.h5").exists()
+
+
+def test_what_is_found_names_the_line_of_the_port(nets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from parity.porting import port as module_of_port
+
+    write = module_of_port._written
+
+    def wrong(*arguments: Any) -> Any:
+        made = write(*arguments)
+        assert "x = x + self.body(x)" in made.text
+        return replace(made, text=made.text.replace("x = x + self.body(x)", "x = x - self.body(x)"))
+
+    monkeypatch.setattr(module_of_port, "_written", wrong)
+    assert main(["port", "--torch", "nets.py:Net", "--input", "2x9x9x3", "-o", "a.py", "--quick"]) == 1
+    text = (nets / "a.py").read_text(encoding="utf-8")
+    assert "parity-port-" not in text
+    lines = text.splitlines()
+    named = {int(number) for number in re.findall(r"a\.py:(\d+)", " ".join(lines[:30]))}
+    assert named
+    assert any("self.body(x)" in lines[number - 1] for number in named), named

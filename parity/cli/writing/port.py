@@ -80,7 +80,8 @@ def _lines(made: Port, options: argparse.Namespace) -> list[Text]:
         lines.append(Text(f"{right} of {len(made.modules)} modules are equal alone"))
     lines += [_line(one.verdict, f"{one.name} at {one.path or 'the root'}: {one.text}") for one in made.wrong]
     if made.unwritten:
-        lines.append(Text(f"{len(made.unwritten)} steps have no counterpart:", "bold yellow"))
+        some = "1 step has" if len(made.unwritten) == 1 else f"{len(made.unwritten)} steps have"
+        lines.append(Text(f"{some} no counterpart:", "bold yellow"))
         lines += [Text(f"  {one}") for one in made.unwritten[:SHOWN]]
         if len(made.unwritten) > SHOWN:
             lines.append(Text(f"  and {len(made.unwritten) - SHOWN} more (--json holds all)"))

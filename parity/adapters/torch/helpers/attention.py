@@ -7,6 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def masked(scores: Tensor, attention_mask: Tensor | None, use_causal_mask: bool) -> Tensor:
+    """Scores (N, heads, T, S), as low as Keras makes them where a query may not look."""
+    mask = None
+    if attention_mask is not None:
+        mask = attention_mask.bool()
+        mask = mask[:, None] if mask.ndim == 3 else mask
+    if use_causal_mask:
+        causal = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+        mask = causal if mask is None else mask & causal
+    return scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min / 2)
+
+
 class MultiHeadAttention(nn.Module):
     """Attention with sizes of its own for queries, keys, values and outputs.
 
@@ -47,16 +59,7 @@ class MultiHeadAttention(nn.Module):
             for layer, x in ((self.query, query), (self.key, key), (self.value, value))
         )
         scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
-        mask = None
-        if attention_mask is not None:
-            mask = attention_mask.bool()
-            mask = mask[:, None] if mask.ndim == 3 else mask
-        if use_causal_mask:
-            size = scores.shape[-2:]
-            causal = torch.ones(size, dtype=torch.bool, device=scores.device).tril()
-            mask = causal if mask is None else mask & causal
-        if mask is not None:
-            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min / 2)
+        scores = masked(scores, attention_mask, use_causal_mask)
         weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
         x = self.output((weights @ v).transpose(1, 2).flatten(2))
         return (x, weights) if need_weights else x
@@ -102,13 +105,6 @@ class GroupQueryAttention(nn.Module):
         )
         k, v = (x.repeat_interleave(self.groups, dim=1) for x in (k, v))
         scores = q @ k.transpose(-2, -1) / self.head_dim**0.5
-        if attention_mask is not None:
-            mask = attention_mask.bool()
-            mask = mask[:, None] if mask.ndim == 3 else mask
-            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min / 2)
-        if use_causal_mask:
-            size = scores.shape[-2:]
-            causal = torch.ones(size, dtype=torch.bool, device=scores.device).tril()
-            scores = scores.masked_fill(~causal, torch.finfo(scores.dtype).min / 2)
+        scores = masked(scores, attention_mask, use_causal_mask)
         weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
         return self.output((weights @ v).transpose(1, 2).flatten(2))

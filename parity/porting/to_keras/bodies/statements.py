@@ -36,7 +36,7 @@ class Statements:
         self.source = written.function.source
         self.parents = parents_of(written.function)
         self.ran = ways.ran.get(written.function, set())
-        self.stubs: list[tuple[str, int]] = []  # (why, line) of what raises NotImplementedError
+        self.stubs: list[tuple[str, str, int]] = []  # (source, why, line) of what raises NotImplementedError
         self.lines = self.source.text.splitlines()
 
     def text(self, name: str | None = None) -> str:
@@ -152,8 +152,9 @@ class Statements:
         return True
 
     def _stub(self, node: ast.stmt, why: str) -> list[str]:
-        self.stubs.append((why, node.lineno))
-        comment = [f"# torch: {line}" for line in self._plain(node).splitlines()]
+        plain = self._plain(node).splitlines()
+        self.stubs.append((plain[0], why, node.lineno))
+        comment = [f"# torch: {line}" for line in plain]
         quoted = why.replace("\\", "\\\\").replace('"', "'")
         return [*comment, f'raise NotImplementedError("{quoted}")']
 

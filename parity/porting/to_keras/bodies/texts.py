@@ -134,8 +134,7 @@ def _problems(
     function: UserFunction = body.function
     path = next((call.path for call in body.calls if call.path), "") or ""
     found = [
-        Unwritten(why, path, function.source.file, line, "it has no counterpart here yet")
-        for why, line in statements.stubs
+        Unwritten(source, path, function.source.file, line, why) for source, why, line in statements.stubs
     ]
     for node, (first, second) in body.clashes.items():
         texts = [settled(text, everything, dict(stands)) for text in (first, second)]

@@ -36,14 +36,20 @@ def reduced(step: BodyStep, keras_name: str) -> Operand:
         text += f", keepdims={keep.text}"
     if axes is None and not step.value.shape:
         return step.gives(f"ops.{keras_name}({text})", AxisLayout(()))
-    rank = len(tensor.value.shape)
+    layout = _left(tensor, dims, keep)
+    return step.gives(f"ops.{keras_name}({text})", layout)
+
+
+def _left(tensor: Operand, dims: Operand | None, keep: Operand | None) -> AxisLayout:
+    """How what is left lies, where the axes `dims` are gone, or 1 long."""
+    layout = tensor.layout or AxisLayout(tensor.order)
+    if keep is not None and keep.value:
+        return layout.into(tensor.order)
     if dims is None or dims.value is None:
-        gone = list(range(rank))
+        gone = list(range(len(tensor.value.shape)))
     else:
         gone = [dims.value] if isinstance(dims.value, int) else list(dims.value)
-    layout = tensor.layout or AxisLayout(tensor.order)
-    order = tensor.order if keep is not None and keep.value else without(tensor.order, gone)
-    return step.gives(f"ops.{keras_name}({text})", layout.into(order))
+    return layout.into(without(tensor.order, gone))
 
 
 RULES.update({name: _reduction(keras_name) for name, keras_name in REDUCED.items()})
@@ -66,17 +72,11 @@ def variance(step: BodyStep) -> Operand:
     text = (
         tensor.text + ("" if axes is None else f", axis={axes}") + (f", keepdims={keep.text}" if keep else "")
     )
-    rank = len(tensor.value.shape)
-    if dims is None or dims.value is None:
-        gone = list(range(rank))
-    else:
-        gone = [dims.value] if isinstance(dims.value, int) else list(dims.value)
-    layout = tensor.layout or AxisLayout(tensor.order)
-    order = tensor.order if keep is not None and keep.value else without(tensor.order, gone)
+    layout = _left(tensor, dims, keep)
     if biased:
-        return step.gives(f"ops.{step.name}({text})", layout.into(order))
+        return step.gives(f"ops.{step.name}({text})", layout)
     step.helpers.add(f"unbiased_{step.name}")
-    return step.gives(f"unbiased_{step.name}({text})", layout.into(order))
+    return step.gives(f"unbiased_{step.name}({text})", layout)
 
 
 @rule("softmax", "log_softmax")
