@@ -15,7 +15,7 @@ import networkx as nx
 
 SWEEPS = 24
 BEND = 5.0  # pixels of a row that a passing arrow takes
-GAP = 8.0  # pixels between two boxes of a row
+GAP = 7.0  # pixels between two boxes of a row
 PORT = 13.0  # pixels between two arrows on a box's edge
 STRAIGHT = 4.0  # how much more a bend's place weighs than a box's: long arrows run straight
 

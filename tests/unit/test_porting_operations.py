@@ -129,4 +129,5 @@ def test_a_change_of_a_part_that_cannot_be_written_is_refused() -> None:
             return y
 
     port = write(Added, torch.rand(2, 3, 8, 8))
-    assert [problem.operation for problem in port.unwritten] == ["a change of a part of a tensor"]
+    assert [problem.operation for problem in port.unwritten] == ["y[:, 1:] += x[:, :-1]"]
+    assert [problem.reason for problem in port.unwritten] == ["a change of a part of a tensor"]
