@@ -14,7 +14,8 @@ from parity.causes.cells.explain import explain_cell
 from parity.causes.kernels.explain import explain_kernel
 from parity.causes.norms.explain import explain_batchnorm, explain_grouped
 from parity.causes.steps.compare import StepPair, explain_steps
-from parity.causes.steps.identify import IDENTITY, Step, candidates, permutation, same
+from parity.causes.steps.equality import same
+from parity.causes.steps.identify import IDENTITY, Step, candidates, permutation
 from parity.core.finding import Fix
 from parity.core.layout import aligned
 from parity.core.types import RECURRENT, Array

@@ -11,7 +11,7 @@ import numpy as np
 
 from parity.causes.case import Hypothesis
 from parity.causes.steps.budget import spend
-from parity.causes.steps.identify import same
+from parity.causes.steps.equality import same
 from parity.core.adapter import Adapter, Observer
 from parity.core.layout import activation_to_torch, aligned
 from parity.core.store import Store

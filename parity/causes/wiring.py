@@ -15,7 +15,8 @@ import numpy as np
 from parity.causes.case import Explanation
 from parity.causes.cells.sequences import explain_sequence
 from parity.causes.steps.compare import StepPair, explain_steps
-from parity.causes.steps.identify import IDENTITY, Step, activation, candidates, elementwise, same
+from parity.causes.steps.equality import same
+from parity.causes.steps.identify import IDENTITY, Step, activation, candidates, elementwise
 from parity.core.finding import Fix
 from parity.core.types import Array
 

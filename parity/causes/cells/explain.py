@@ -10,7 +10,7 @@ import numpy as np
 from parity.causes.case import Case, Explanation
 from parity.causes.cells.reference import ACTIVATIONS, Way, run
 from parity.causes.cells.sequences import lengths_of
-from parity.causes.steps.identify import same
+from parity.causes.steps.equality import same
 from parity.core.finding import Fix
 from parity.core.types import Array
 

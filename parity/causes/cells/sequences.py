@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from parity.causes.case import Explanation
-from parity.causes.steps.identify import same
+from parity.causes.steps.equality import same
 from parity.core.finding import Fix
 from parity.core.types import Array
 

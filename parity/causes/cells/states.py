@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from parity.causes.case import Explanation
-from parity.causes.steps.identify import same
+from parity.causes.steps.equality import same
 from parity.core.finding import Fix
 from parity.core.types import Array
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from parity.causes.steps.identify import numbers, same
+from parity.causes.steps.equality import same
+from parity.causes.steps.pooling import numbers
 from parity.core.tolerance import STRUCTURE, difference
 from parity.core.types import Array
 

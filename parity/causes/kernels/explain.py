@@ -13,7 +13,7 @@ from parity.causes.kernels.computation import Computation, agreement, hypers_of
 from parity.causes.kernels.convolution import describe_convolution
 from parity.causes.kernels.dense import describe_dense
 from parity.causes.kernels.transposed import describe_transposed
-from parity.causes.steps.identify import numbers
+from parity.causes.steps.pooling import numbers
 from parity.causes.table import CAUSES
 from parity.core.finding import Fix
 from parity.core.layout import aligned

@@ -9,7 +9,7 @@ from itertools import product
 from parity.adapters.torch import reference
 from parity.causes.kernels.computation import FEW, Computation, Hyper, Mistakes, computation, constant
 from parity.causes.kernels.variants import kernel_variants
-from parity.causes.steps.identify import same
+from parity.causes.steps.equality import same
 from parity.core.types import Array
 
 

@@ -8,7 +8,8 @@ from itertools import permutations
 
 import numpy as np
 
-from parity.causes.steps.identify import fitted, same
+from parity.causes.steps.equality import same
+from parity.causes.steps.identify import fitted
 from parity.core.types import Array
 
 ROLES = ("weight", "bias", "running_mean", "running_var")

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from parity.adapters.torch import reference
-from parity.causes.steps.budget import spend
-from parity.core.tolerance import FLUSHED, difference
+from parity.causes.steps.equality import same
+from parity.causes.steps.pooling import poolings
+from parity.core.tolerance import FLUSHED
 from parity.core.types import Array
 
 SAMPLE = 128
@@ -28,8 +28,6 @@ ELEMENT = 1e-12
 
 FLOOR = 3e-14
 """The same relative to the greatest element that goes in."""
-
-POOL_KERNELS = (2, 3, 4, 5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -60,12 +58,6 @@ FORMS = {
     "hard swish 0.2x+0.5": "hard swish",
 }
 """Activations that go by one name and have two forms."""
-
-
-def same(a: Array, b: Array) -> bool:
-    """Equal to the structural bound, in every element, and something to compare; infinities have no scale."""
-    spend(a.size)
-    return a.shape == b.shape and difference(a, b).within() and bool(np.isfinite(a).all())
 
 
 def every_element(x: Array, y: Array, value: Array) -> bool:
@@ -100,7 +92,8 @@ def candidates(x: Array, y: Array, hints: tuple[dict[str, Any], ...] = ()) -> It
     if x.ndim > 2 and y.ndim == 2 and x[0].size == y[0].size:
         yield from _flatten(x, y)
     if x.ndim > 2 and x.ndim == y.ndim and x.shape[:2] == y.shape[:2]:
-        yield from _pool(x, y, hints)
+        for name, settings, apply in poolings(x, y, hints):
+            yield Step("pool", name, settings, apply)
         yield from _resize(x, y)
 
 
@@ -233,77 +226,6 @@ def _flatten(x: Array, y: Array) -> Iterator[Step]:
 
 def _flattened(x: Array, last: bool) -> Array:
     return (np.moveaxis(x, 1, -1) if last else x).reshape(len(x), -1)
-
-
-def _pooled(x: Array, arguments: tuple[Any, ...]) -> Array:
-    return reference.pool(x, *arguments)
-
-
-def _pool(x: Array, y: Array, hints: tuple[dict[str, Any], ...]) -> Iterator[Step]:
-    rank = x.ndim - 2
-    few_x, few_y = x[:1, :1], y[:1, :1]
-    # A maximum is one of the values, or a zero of the padding; an average is none of them.
-    picked = bool((np.isin(few_y, few_x) | (few_y == 0.0)).all())
-    kinds = [(("max" if picked else "avg"), False), (("max" if picked else "avg"), True)]
-    for kernel, stride in _pool_sizes(x.shape[2:], y.shape[2:], hints):
-        starts = [range(min(k - 1, 4) + 1) for k in kernel]
-        for begins in product(*starts) if rank < 3 else zip(*starts, strict=False):
-            pads = [((b), (out - 1) * s + k - n - b) for b, out, s, k, n in
-                    zip(begins, y.shape[2:], stride, kernel, x.shape[2:], strict=True)]  # fmt: skip
-            if any(end > k or end <= -s for (_, end), k, s in zip(pads, kernel, stride, strict=True)):
-                continue  # padding as wide as a window, or rows left over that would have made another window
-            for kind, count in kinds:
-                if count and not any(b > 0 or e > 0 for b, e in pads):
-                    continue
-                arguments = (kind, kernel, stride, pads, count)
-                if same(few_y, reference.pool(few_x, *arguments)) and same(y, reference.pool(x, *arguments)):
-                    settings = {"pool": kind, "kernel": kernel, "stride": stride, "pads": pads, "count": count,
-                                "size": y.shape[2:]}  # fmt: skip
-                    counted = (
-                        ("zeros counted" if kind == "max" else "padding counted")
-                        if count
-                        else "padding left out"
-                    )
-                    name = f"{kind} pooling {kernel} by {stride}, padding {pads}, {counted}"
-                    yield Step("pool", name, settings, partial(_pooled, arguments=arguments))
-                    return
-
-
-def _pool_sizes(
-    before: tuple[int, ...], after: tuple[int, ...], hints: tuple[dict[str, Any], ...]
-) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """(kernel, stride) to try: those of the layers' settings, then small ones that give about the size."""
-    rank, seen = len(before), set()
-
-    def once(
-        kernel: tuple[int, ...], stride: tuple[int, ...]
-    ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-        if (kernel, stride) not in seen and len(kernel) == len(stride) == rank and min(kernel + stride) > 0:
-            seen.add((kernel, stride))
-            yield kernel, stride
-
-    for settings in hints:
-        kernel = numbers(settings.get("pool_size", settings.get("kernel_size")), rank)
-        stride = numbers(settings.get("strides", settings.get("stride")), rank) or kernel
-        if kernel and stride:
-            yield from once(kernel, stride)
-    if any(b < a for b, a in zip(before, after, strict=True)):
-        return
-    ratio = max(round(before[0] / after[0]), 1)
-    for step in sorted({1, 2, 3, ratio, max(before[0] // after[0], 1)}, key=lambda value: value != ratio):
-        for width in POOL_KERNELS:
-            sizes = [(n - 1) // step + 1 for n in before]
-            if all(abs(size - out) <= width for size, out in zip(sizes, after, strict=True)):
-                yield from once((width,) * rank, (step,) * rank)
-
-
-def numbers(value: Any, rank: int) -> tuple[int, ...] | None:
-    """A setting as `rank` whole numbers, where it is one."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return (value,) * rank
-    if isinstance(value, list | tuple) and value and all(isinstance(item, int) for item in value):
-        return tuple(value) if len(value) == rank else (value[0],) * rank if len(value) == 1 else None
-    return None
 
 
 def _resize(x: Array, y: Array) -> Iterator[Step]:
