@@ -53,7 +53,7 @@ def test_windows_computed_once_change_nothing(case: Any, monkeypatch: pytest.Mon
     (step,) = poolings(x, y, ())
     np.testing.assert_allclose(step[2](x), y, rtol=1e-12, atol=1e-12)
     assert step[1]["pool"] == kind
-    monkeypatch.setattr(pooling._Windows, "may_be", lambda *arguments: True)
+    monkeypatch.setattr(pooling._InnerWindows, "may_be", lambda *arguments: True)
     assert found(x, y) == quick
 
 
@@ -65,7 +65,7 @@ def test_what_is_no_pooling_is_none_and_costs_no_pooling(monkeypatch: pytest.Mon
     quick = found(x, y)
     assert quick[0] == []
     assert len(calls) <= len(pooling.POOL_KERNELS), "one for each kernel"
-    monkeypatch.setattr(pooling._Windows, "may_be", lambda *arguments: True)
+    monkeypatch.setattr(pooling._InnerWindows, "may_be", lambda *arguments: True)
     assert found(x, y) == quick
     assert len(calls) > 100
 

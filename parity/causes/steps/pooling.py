@@ -25,7 +25,7 @@ Pooling = tuple[str, dict[str, Any], Callable[[Array], Array]]
 """Its name, its settings, and the function itself."""
 
 
-class _Windows:
+class _InnerWindows:
     """The windows of one image that touch no padding, by kernel.
 
     Args:
@@ -73,7 +73,7 @@ def poolings(x: Array, y: Array, hints: tuple[dict[str, Any], ...]) -> Iterator[
     few_x, few_y = x[:1, :1], y[:1, :1]
     # A maximum is one of the values, or a zero of the padding; an average is none of them.
     kind = "max" if (np.isin(few_y, few_x) | (few_y == 0.0)).all() else "avg"
-    windows = _Windows(few_x, few_y, kind)
+    windows = _InnerWindows(few_x, few_y, kind)
     for kernel, stride in _pool_sizes(x.shape[2:], y.shape[2:], hints):
         starts = [range(min(k - 1, 4) + 1) for k in kernel]
         for begins in product(*starts) if rank < 3 else zip(*starts, strict=False):
