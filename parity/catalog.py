@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 
@@ -30,6 +31,7 @@ class Entry:
         input: (N, H, W, C) of a real picture to check it on.
         mapping: {Keras path: torch path} where names differ.
         quick: "(arguments)" that `--all` checks instead, where the network as it is takes minutes.
+        parameters: trainable ones of the torch side; None where the pair must be built to count them.
     """
 
     name: str
@@ -40,13 +42,61 @@ class Entry:
     input: tuple[int, ...]
     mapping: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     quick: str = ""
+    parameters: int | None = None
+
+
+PARAMETERS: Mapping[str, int] = {
+    "mUnet": 6_999_109,
+    "mUnet-depth8": 4_040_773,
+    "mUnet-no-skip": 4_040_773,
+    "mUnet-printed": 4_040_773,
+    "mUnet-intended": 4_043_013,
+    "FCN-ResNet18": 12_993_642,
+    "FCN-ResNet18-v2": 12_991_978,
+    "FCN-32s": 134_346_581,
+    "FCN-16s": 134_357_354,
+    "FCN-8s": 134_362_751,
+    "U-Net": 31_030_658,
+    "U-Net-padded": 31_038_933,
+    "DeepLab-v2": 44_048_532,
+    "DeepLab-v2-VGG16": 37_877_652,
+    "DeepLab-v2-lecture": 11_576_667,
+    "DeepLab-v3": 39_638_869,
+    "DeepLab-v3-multi-grid": 58_630_997,
+    "FCN-ResNet50": 32_957_013,
+    "DeepLab-v3+": 40_352_181,
+    "DeepLab-v3+-separable": 12_338_629,
+    "BuildingNet": 18_595_141,
+    "ASPP": 4_128,
+    "ASPP-separable": 1_584,
+    "AtrousBranches": 1_395,
+    "ResNet-18": 11_689_512,
+    "ResNet-18-v2": 11_687_848,
+    "SkipBlockDN": 1_200,
+    "SkipBlockDN-down": 1_272,
+    "SkipBlockDN-grow": 2_400,
+    "SkipBlockUP": 1_200,
+    "SkipBlockUP-up": 1_272,
+    "SkipBlockUP-shrink": 2_352,
+    "Conv2d": 368,
+    "BatchNorm2d": 10,
+    "MaxPool2d": 0,
+    "ConvTranspose2d": 112,
+    "ConvTranspose2d-atrous": 275,
+    "ConvTranspose2d-general": 76,
+    "Conv2DTranspose-valid": 112,
+    "Conv2DTranspose-same": 112,
+    "UpSampling2d-nearest": 0,
+    "UpSampling2d-bilinear": 0,
+}
+"""Trainable parameters of our own pairs: `parity models` builds none. tests/unit/test_catalog.py counts them."""
 
 
 def _own(
     name: str, generation: str, source: str, attribute: str, shape: tuple[int, ...], quick: str = ""
 ) -> Entry:
     keras, torch = f"tf_impl.{attribute}", f"torch_impl.{attribute}"
-    return Entry(name, generation, source, keras, torch, shape, quick=quick)
+    return Entry(name, generation, source, keras, torch, shape, quick=quick, parameters=PARAMETERS[name])
 
 
 _IMAGE = (2, 72, 104, 3)
@@ -157,6 +207,15 @@ def entries() -> dict[str, Entry]:
     return known
 
 
+def unknown(name: str, known: Sequence[str]) -> UsageError:
+    """The error for a pair that nothing names, with the nearest names that are known."""
+    near = difflib.get_close_matches(name, known, 5, 0.5) or list(known)[:5]
+    return UsageError(
+        f"a pair must be in the catalogue, or in [tool.parity] of pyproject.toml; got {name!r}. "
+        f"Nearest: {', '.join(near)}. `parity models` lists the catalogue."
+    )
+
+
 def find(name: str) -> Entry:
     """The entry of that name; "mUnet(depth=4)" is the entry mUnet with other arguments.
 
@@ -166,13 +225,14 @@ def find(name: str) -> Entry:
     plain, arguments = split_call(name)
     entry = entries().get(plain)
     if entry is None:
-        raise UsageError(f"a pair must be in the catalogue; got {name!r}. Known: {', '.join(entries())}.")
+        raise unknown(name, list(entries()))
     if arguments is None:
         return entry
     call = name[len(plain) :]
     return replace(
         entry,
         name=name,
+        parameters=None,
         keras=entry.keras.partition("(")[0] + call,
         torch=entry.torch.partition("(")[0] + call,
     )

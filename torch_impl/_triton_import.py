@@ -10,15 +10,19 @@ loads it with the first optimizer, so `import keras`, `import torch`, `torch.opt
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # a command that needs none of this starts at once
+    from importlib.abc import Loader, MetaPathFinder
+else:
+    Loader = MetaPathFinder = object
 
 LIBRARIES = "triton._C."
 TOO_LATE = (
@@ -92,6 +96,8 @@ def _allocator_is_replaced() -> bool:
 
     A library bound to itself would free with the one what the other gave: "double free or corruption".
     """
+    import ctypes
+
     process, c_library = ctypes.CDLL(None), ctypes.CDLL("libc.so.6")
     used, own = (ctypes.cast(library.malloc, ctypes.c_void_p).value for library in (process, c_library))
     return used != own

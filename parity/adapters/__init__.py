@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from parity.adapters.held import is_exported, opened
-from parity.core.adapter import Adapter
 from parity.core.errors import UsageError
+
+if TYPE_CHECKING:  # NumPy is behind it
+    from parity.core.adapter import Adapter
 
 P = ParamSpec("P")
 T = TypeVar("T")

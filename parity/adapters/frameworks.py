@@ -63,7 +63,7 @@ def _without_stderr() -> Iterator[None]:
         os.dup2(said.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # not an interruption, of which the frameworks say much
             said.seek(0)
             os.write(kept, said.read())
             raise

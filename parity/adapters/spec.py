@@ -130,7 +130,15 @@ def _of(module: Any, spec: str, location: str, name: str, arguments: Arguments |
         value = getattr(value, part)
     if arguments is not None or (callable(value) and side_of(value) is None):
         positional, named = arguments or ([], {})
-        value = value(*positional, **named)
+        try:
+            value = value(*positional, **named)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:  # raised further in
+                raise
+            raise UsageError(
+                f"{spec!r} must be called with the arguments that it takes; got {error}. "
+                f"Give them as literals, as in {location}:{name}(8, bias=False)."
+            ) from error
     return value
 
 

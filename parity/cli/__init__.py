@@ -1,21 +1,23 @@
-"""The command line: parity check | port | repro | convert | models | causes | doctor.
+"""The command line: parity check | port | repro | convert | models | causes | doctor | completion.
 
 Exit codes: 0 equal or done; 1 diverged; 2 usage error, or a comparison that could not be made; 130 interrupted.
+
+This file imports next to nothing: what the keyboard interrupts while the rest loads ends in one line too.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import traceback
-from collections.abc import Sequence
-from contextlib import suppress
 
-from parity.cli.exits import FAILED, INTERRUPTED
-from parity.cli.parser import parser
-from parity.cli.supervisor import supervised
-from parity.cli.terminal import complain, open_standard_files
-from parity.core.errors import UsageError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+INTERRUPTED = 130
+"""From the keyboard; it is what shells give for a process that SIGINT ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,28 +29,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if arguments is not None:
         return run(arguments)
+    before = _ending_at_once()
+    from parity.cli.parser import parser
+    from parity.cli.supervisor import supervised
+    from parity.cli.terminal import complain, open_standard_files
+
     open_standard_files()
     options = parser().parse_args(None)
     try:
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
         return supervised(sys.argv[1:]) if options.models_run else run(None)
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
+    finally:
+        _ending_at_once()  # nothing is left to do that an interruption could leave undone
 
 
 def run(arguments: Sequence[str] | None) -> int:
     """Run one command in this process; returns the exit code, whatever the models' own code raises."""
-    options = parser().parse_args(arguments)
+    from parity.cli.commands import carried_out
+    from parity.cli.parser import parser
+
+    return carried_out(parser().parse_args(arguments), sys.argv[1:] if arguments is None else arguments)
+
+
+def _ending_at_once() -> Callable[[int, FrameType | None], object] | None:
+    """From now on an interruption ends the process with one line, wherever it comes; returns what was done before.
+
+    An exception would be swallowed, or shown with its traceback, by whatever is being imported.
+    """
     try:
-        return int(options.run(options))
-    except (UsageError, OSError) as error:
-        complain(str(error) or type(error).__name__)
-    except SystemExit as error:  # the models' code, not ours: argparse has done its work before
-        complain(
-            f"the models' own code must not end the process; got sys.exit({error.code!r}) before a verdict."
-        )
-    except Exception as error:  # a model's own code raises what it likes: its traceback says where
-        with suppress(OSError, ValueError):
-            traceback.print_exc()
-        complain(f"could not go on; got {type(error).__name__}: {error}")
-    return FAILED
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background job ignores it
+            signal.signal(signal.SIGINT, _end)
+            return signal.default_int_handler
+    except ValueError:  # not the main thread
+        pass
+    return None
+
+
+def _end(number: int, frame: object) -> None:
+    try:
+        os.write(2, b"parity: interrupted\n")
+    finally:
+        os._exit(INTERRUPTED)

@@ -10,12 +10,14 @@ from typing import Any
 
 from parity import catalog, samples
 from parity.adapters.spec import read_spec
-from parity.check import BOTH
 from parity.cli.inputs import inputs_of, layout_of
 from parity.core.errors import UsageError
 from parity.core.files.json_file import read_json
 from parity.report.text import short
 from parity.training.requests import hyperparameters_of, loss_checked
+
+DIRECTIONS = ("torch-to-keras", "keras-to-torch")
+"""Ways to copy weights before a comparison, as `check_pair` takes them."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         UsageError: an optimizer or loss that is not known, or an option that would be ignored.
     """
     asked: dict[str, Any] = {
-        "directions": BOTH if options.transfer == "both" else (options.transfer,),
+        "directions": DIRECTIONS if options.transfer == "both" else (options.transfer,),
         "dtype": options.dtype,
         "device": options.device,
         "seed": options.seed,

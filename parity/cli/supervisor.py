@@ -26,15 +26,21 @@ REPORT = "PARITY_EXIT_CODE_FILE"
 
 
 CHILD = """
-import json, sys
-sys.path[:] = json.loads(sys.argv.pop(1))
 try:
+    import signal, sys
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    import json
+    sys.path[:] = json.loads(sys.argv.pop(1))
     from parity.cli.child import main
 except KeyboardInterrupt:
     sys.exit(130)
 sys.exit(main())
 """
-"""What the child runs: with the paths of this process, so that it finds the same parity and the same models."""
+"""What the child runs: with the paths of this process, so that it finds the same parity and the same models.
+
+It starts with the keyboard's signal held back, and takes it once an interruption ends it in order.
+"""
 ENDS = ("SIGTERM", "SIGHUP")
 """Signals that ask this process to end: the child ends with it."""
 
@@ -50,7 +56,8 @@ def supervised(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         report = Path(folder) / "exit-code"
         child = [sys.executable, "-P", "-c", CHILD, json.dumps(sys.path), *arguments]
-        process = subprocess.Popen(child, env={**os.environ, REPORT: str(report)}, **_replaced())
+        with _held_back():
+            process = subprocess.Popen(child, env={**os.environ, REPORT: str(report)}, **_replaced())
         interrupted = False
         with _ending_together(process):
             while True:
@@ -78,6 +85,19 @@ def _replaced() -> dict[str, Any]:
             if stream.name == os.devnull and stream.fileno() != number:
                 found[name] = subprocess.DEVNULL
     return found
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """While this is open, the keyboard's signal waits; a process that is started here inherits that."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

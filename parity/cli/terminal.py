@@ -5,24 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.constrain import Constrain
 from rich.padding import Padding
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from parity.core.finding import Finding
 from parity.core.verdict import Verdict
-from parity.report.data import Result
-from parity.report.groups import CauseGroup
-from parity.report.rests import first, rests_on
-from parity.report.text import listed, parted, proven_lines
 from parity.verdict.runs.progress import heard
 
 ANY = 100_000
@@ -64,19 +58,62 @@ def keep_output() -> None:
         _KEPT.append(kept)
 
 
+@contextmanager
+def output_for_data() -> Iterator[Callable[[str], None]]:
+    """While this is open, whatever is printed goes to standard error; gives a function that writes to standard output.
+
+    So standard output holds the data alone, whatever the models' code prints, also from compiled parts.
+    """
+    data = _KEPT[-1] if _KEPT else sys.stdout
+    copy = None
+    with suppress(AttributeError, OSError, ValueError):  # a test's has no number
+        if data is sys.stdout:
+            data = open(  # noqa: SIM115  (closed below)
+                os.dup(sys.stdout.fileno()), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors
+            )
+            copy = data
+
+    def write(text: str) -> None:
+        try:
+            data.write(text)
+            data.flush()
+        except BrokenPipeError:  # the reader has seen enough; the exit code tells the verdict
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), data.fileno())
+
+    number = None
+    with suppress(AttributeError, OSError, ValueError):
+        number = os.dup(1)
+        os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield write
+    finally:
+        if number is not None:
+            os.dup2(number, 1)
+            os.close(number)
+        if copy is not None:
+            copy.close()
+
+
 class Screen(Console):
-    """Standard output.
+    """Standard output, or standard error.
+
+    Args:
+        errors: whether it is standard error, because standard output holds data.
 
     Attributes:
         watched: whether it is a terminal, so that a person reads it.
     """
 
-    def __init__(self) -> None:
-        output = _KEPT[-1] if _KEPT else sys.stdout
+    def __init__(self, errors: bool = False) -> None:
+        kept = _KEPT[-1] if _KEPT and not errors else None
+        output = kept or (sys.stderr if errors else sys.stdout)
         self.watched = output is not None and output.isatty()
         width, height = (None, None) if self.watched else (ANY, 100)
         super().__init__(
-            file=_KEPT[-1] if _KEPT else None,
+            file=kept,
+            stderr=errors,
             width=width,
             height=height,
             highlight=False,
@@ -158,58 +195,6 @@ def coloured(verdict: Verdict) -> Text:
     return Text(verdict.value, COLOURS[verdict])
 
 
-def findings(found: Sequence[Finding], screen: Screen) -> RenderableType:
-    """A dozen causes: each in a line or two for a pipe, each as a block for a person."""
-    if not screen.watched:
-        return Text("\n".join(listed(found)))
-    single, rest = parted(found)
-    blocks = [_block(group) for group in single]
-    return Constrain(Group(*blocks, *(Padding(Text(line), (0, 0, 0, 2)) for line in rest)), READABLE)
-
-
-def _block(group: CauseGroup) -> RenderableType:
-    """Place and cause, what was measured, other places, and the fix, indented under their number."""
-    number, finding = group.number, group.main
-    head = Text.assemble(f"{finding.kind} at ", (finding.place, "bold"))
-    if finding.cause:
-        head.append(f" [{finding.cause}]", "bold magenta")
-    measured = Table.grid(padding=(0, 1, 0, 0))
-    measured.add_column(style="dim")
-    measured.add_column(overflow="fold")
-    for part in finding.evidence.split("; "):
-        measured.add_row("·", Text(part))
-    if group.also:
-        measured.add_row("·", Text(f"{len(group.findings)} places: {group.also}"))
-    parts: list[RenderableType] = [head, measured]
-    if finding.fix:
-        tried = " (verified)" if finding.fix_verified else ""
-        parts.append(Text.assemble((f"Fix{tried}:", "bold green"), f" {finding.fix}"))
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(justify="right", width=5, style="dim")
-    grid.add_column(overflow="fold")
-    grid.add_row(f"{number}.", Group(*parts))
-    return Padding(grid, (0, 0, 1, 0))
-
-
-def proven(result: Result, screen: Screen, whole: bool) -> list[RenderableType]:
-    """What an EQUAL verdict rests on, in a line; and what it does not rest on, a line each, where all is asked for."""
-    line = rests_on(result)
-    if not line:
-        return []
-    if not screen.watched:
-        return [Text("\n".join(proven_lines(result) if whole else proven_lines(result)[:1]))]
-    shown, more = first(result.unproven) if whole else ([], "")
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row("rests on", line)
-    for i, entry in enumerate(shown):
-        grid.add_row("" if i else "unproven", Text(entry, "yellow"))
-    if more:
-        grid.add_row("", Text(more, "dim"))
-    return [Constrain(Padding(grid, (0, 0, 1 if whole else 0, 2)), READABLE)]
-
-
 def complain(message: str) -> None:
     """Say on standard error why a command stops."""
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -226,6 +211,8 @@ def waiting(text: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     with open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding) as stream:
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         progress = Progress(

@@ -42,7 +42,16 @@ def write_json(path: str | Path, reports: Comparison | Sequence[Result]) -> None
         _store(path.with_suffix(suffix), item.findings, values)
     whole = written if isinstance(reports, Sequence) else written[0]
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(whole, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        partial.write_text(_dumped(whole), encoding="utf-8")
+
+
+def json_text(results: Sequence[Result]) -> str:
+    """What `write_json` writes of results, without the tensors, which lie next to a file."""
+    return _dumped([plain(result) for result in results])
+
+
+def _dumped(values: Any) -> str:
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
 def write_html(path: str | Path, reports: Comparison | Sequence[Result]) -> None:

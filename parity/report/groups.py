@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 
 NEARLY = 0.5
 """Share of the greatest effect that is shown as well as the greatest."""
@@ -44,6 +44,16 @@ class CauseGroup:
         return max(map(effect, self.findings))
 
     @property
+    def severity(self) -> str:
+        """ "error" where a difference is proven or a side raised, "warning" where equality could not be proven."""
+        return "error" if self.main.kind.proves or self.main.kind is Kind.ERROR else "warning"
+
+    @property
+    def name(self) -> str:
+        """The cause's name, or the kind's where no cause is known."""
+        return self.main.cause or self.main.kind.value
+
+    @property
     def rest(self) -> list[Finding]:
         """All findings but the main one."""
         return [finding for finding in self.findings if finding is not self.main]
@@ -73,7 +83,10 @@ def effect(finding: Finding) -> float:
 
 
 def groups(findings: Sequence[Finding]) -> list[CauseGroup]:
-    """One entry for each cause, the greatest effect first. A finding without a known cause is an entry of its own."""
+    """One entry for each cause: errors first, and the greatest effect first.
+
+    A finding without a known cause is an entry of its own.
+    """
     found: dict[object, list[int]] = {}
     for number, finding in enumerate(findings, 1):
         key = number if finding.cause is None else (finding.kind, finding.cause, _general(finding))
@@ -81,7 +94,7 @@ def groups(findings: Sequence[Finding]) -> list[CauseGroup]:
     entries = [
         CauseGroup(tuple(numbers), tuple(findings[i - 1] for i in numbers)) for numbers in found.values()
     ]
-    return sorted(entries, key=lambda entry: -entry.effect)
+    return sorted(entries, key=lambda entry: (entry.severity != "error", -entry.effect))
 
 
 def _general(finding: Finding) -> str:

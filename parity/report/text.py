@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Kind
 from parity.pairing.problems.grouped import counted
 from parity.report.data import Comparison, Result
 from parity.report.groups import CauseGroup, groups
@@ -39,22 +39,49 @@ def proven_lines(report: Comparison | Result) -> list[str]:
     ]
 
 
-def listed(findings: Sequence[Finding]) -> list[str]:
+def listed(findings: Sequence[Finding], every: bool = False) -> list[str]:
     """The causes, the greatest effect first: a dozen of them, and what is unmatched by kind and counted.
 
-    The numbers are those of the findings in execution order.
+    The numbers are those of the findings in execution order. No line is wrapped.
+
+    Args:
+        findings: of one comparison or pair.
+        every: all of them, each with its own evidence.
     """
-    single, rest = parted(findings)
+    single, rest = parted(findings, every)
     lines = []
     for group in single:
-        lines.append(f"  {group.number}. {group.main}")
-        if group.also:
-            lines.append(f"     {len(group.findings)} x {group.main.cause}: {group.also}")
+        severity = "" if group.main.kind is Kind.ERROR else f"{group.severity}: "
+        lines += [f"  {group.number}. {severity}{headline(group)}", *(f"     {line}" for line in said(group))]
     return [*lines, *(f"  {line}" for line in rest)]
 
 
-def parted(findings: Sequence[Finding]) -> tuple[list[CauseGroup], list[str]]:
-    """The causes that are shown one by one, and lines on all others."""
+def headline(group: CauseGroup) -> str:
+    """One line on a cause: kind, place, where that is written, and the cause's name."""
+    finding = group.main
+    written = f" ({finding.written})" if finding.written else ""
+    return f"{finding.kind} at {finding.place}{written}{f' [{finding.cause}]' if finding.cause else ''}"
+
+
+def said(group: CauseGroup) -> list[str]:
+    """What was measured, a line each; the other places; and the fix."""
+    lines = evidence_parts(group.main.evidence)
+    if group.also:
+        lines.append(f"{len(group.findings)} x {group.main.cause}: {group.also}")
+    if group.main.fix:
+        lines.append(f"Fix{' (verified)' if group.main.fix_verified else ''}: {group.main.fix}")
+    return lines
+
+
+def evidence_parts(evidence: str) -> list[str]:
+    """The statements of a finding's evidence."""
+    return evidence.split("; ")
+
+
+def parted(findings: Sequence[Finding], every: bool = False) -> tuple[list[CauseGroup], list[str]]:
+    """The causes that are shown one by one, and lines on all others; every finding by itself where that is asked for."""
+    if every:
+        return [CauseGroup((number,), (finding,)) for number, finding in enumerate(findings, 1)], []
     unmatched = [finding.problem for finding in findings if finding.problem is not None]
     few = len(unmatched) <= FEW_UNMATCHED
     single = [group for group in groups(findings) if few or group.main.problem is None]

@@ -57,8 +57,10 @@ def test_all_takes_the_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [pair.name for pair in asked.pairs(options)] == ["MaxPool2d"]
 
 
-def test_an_unknown_name_lists_the_known() -> None:
+def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(UsageError, match="SkipBlockDN"):
+        catalog.find("skipblockDN")
+    with pytest.raises(UsageError, match="parity models"):
         catalog.find("nothing")
 
 

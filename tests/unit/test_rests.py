@@ -10,7 +10,8 @@ import pytest
 
 import parity
 from parity.cli import check
-from parity.cli.terminal import Screen, proven
+from parity.cli.shown.blocks import proven
+from parity.cli.terminal import Screen
 from parity.core.errors import ParityError
 from parity.core.verdict import Verdict
 from parity.report.page.html import page

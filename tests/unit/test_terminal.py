@@ -16,7 +16,8 @@ from rich.cells import cell_len
 
 from parity.cli import check, main
 from parity.cli.asked import Pair
-from parity.cli.terminal import Screen, findings, named
+from parity.cli.shown.blocks import findings
+from parity.cli.terminal import Screen, named
 from parity.core.finding import Finding, Kind
 from parity.core.verdict import Verdict
 from parity.report.result import Result
@@ -58,7 +59,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """A function that runs `parity check` with RESULTS as what is found; it returns the exit code."""
-    monkeypatch.setattr(check, "_results", lambda pairs, settings, jobs: iter(RESULTS))
+    monkeypatch.setattr(check, "_results", lambda pairs, settings, jobs, quiet: iter(RESULTS))
     pairs = [Pair(result.name, "k:m", "t:m", {}, {}) for result in RESULTS]
     monkeypatch.setattr(check.asked, "pairs", lambda options: pairs)
     monkeypatch.setattr(check.asked, "settings", lambda options: {})
@@ -94,7 +95,7 @@ def test_a_terminal_gets_lines_that_fit_and_colours(
     assert max(map(cell_len, lines)) <= min(columns, 100)
     assert ("parameters" in lines[0]) == (columns >= 80)
     text = " ".join(" ".join(lines).split())
-    assert "1. layer at down [same-padding-asymmetry]" in text
+    assert "1. error: layer at down [same-padding-asymmetry]" in text
     assert "· [bold]the rest[/bold] agrees" in text
     assert ":warning: what arrives differs" in text
     assert text.count("pad explicitly") == 20

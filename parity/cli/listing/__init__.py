@@ -1,0 +1,1 @@
+"""What parity knows: its pairs, its causes, its environment, and its own command line."""

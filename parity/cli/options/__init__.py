@@ -1,0 +1,1 @@
+"""The arguments of every command, read before anything else is imported."""
