@@ -1,6 +1,7 @@
 """Parity: weight transfer and proof of equality between any Keras model and any torch module."""
 
 from parity.adapters.triton_import import watch_triton
+from parity.core import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` alone takes longer than all that a command needs to refuse its arguments
@@ -17,7 +18,6 @@ if TYPE_CHECKING:  # `typing` alone takes longer than all that a command needs t
 
 watch_triton()  # here, so that it holds in every import order
 
-__version__ = "0.2.0"
 __all__ = [
     "CheckpointError",
     "Finding",

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-INTERRUPTED = 130
-"""From the keyboard; it is what shells give for a process that SIGINT ended."""
+_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return supervised(sys.argv[1:]) if options.models_run else run(None)
     except KeyboardInterrupt:
         complain("interrupted")
-        return INTERRUPTED
+        return _INTERRUPTED
     finally:
         _ending_at_once()  # nothing is left to do that an interruption could leave undone
 
@@ -73,4 +72,4 @@ def _end(number: int, frame: object) -> None:
     try:
         os.write(2, b"parity: interrupted\n")
     finally:
-        os._exit(INTERRUPTED)
+        os._exit(_INTERRUPTED)

@@ -13,7 +13,6 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from parity import __version__
 from parity.adapters.frameworks import import_frameworks
 from parity.cli import asked
 from parity.cli.shown.amount import Amount, details
@@ -27,6 +26,7 @@ from parity.cli.terminal import (
     table,
     waiting,
 )
+from parity.core import __version__
 from parity.core.verdict import Verdict, verdict_of
 from parity.report import files
 from parity.report.data import Result

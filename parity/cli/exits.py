@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from parity.cli import INTERRUPTED
 from parity.core.verdict import Verdict
-
-__all__ = ["DONE", "FAILED", "INTERRUPTED"]
 
 DONE = Verdict.EQUAL.exit_code
 FAILED = Verdict.INCONCLUSIVE.exit_code
+INTERRUPTED = 130
+"""From the keyboard; it is what shells give for a process that SIGINT ended."""

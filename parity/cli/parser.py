@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from parity import __version__
 from parity.cli.options.check import add_check
 from parity.cli.options.writing import add_convert, add_port, add_repro
+from parity.core import __version__
 
 COMMANDS = {
     "check": (
