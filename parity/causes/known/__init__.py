@@ -1,1 +1,1 @@
-"""What is told of each known cause beyond its row of the table: its fix on either side, and its picture."""
+"""What each known cause has beyond its row of the table: its fix on either side, and its picture."""

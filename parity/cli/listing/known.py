@@ -65,7 +65,9 @@ def causes(options: argparse.Namespace) -> int:
     if _to_output(options.json, rows):
         return DONE
     screen = Screen()
-    for row in rows:
+    for number, row in enumerate(rows):
+        if number and options.names:
+            screen.show("")
         screen.show(Text(row["name"], "bold"))
         if options.names:
             _explain(row, screen)

@@ -21,6 +21,8 @@ SEVERITIES: Mapping[str, str] = {"error": "bold red", "warning": "bold yellow"}
 MARGIN = (0, 0, 0, 2)
 WIDE = 72
 """Columns from which the causes' lines have the places too."""
+WIDEST = 96
+"""Columns from which they have the files and lines as well."""
 
 
 def findings(found: Sequence[Finding], screen: Screen, every: bool = False) -> RenderableType:
@@ -42,9 +44,9 @@ def findings(found: Sequence[Finding], screen: Screen, every: bool = False) -> R
 
 
 def causes(groups: Sequence[CauseGroup], width: int) -> RenderableType:
-    """A line for each cause: severity, number, name, effect, and as far as it fits the place."""
+    """A line for each cause: severity, number, name, effect, and as far as they fit the place, the file and the line."""
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for style, no_wrap in (("", True), ("dim", True), ("", False), ("", True), ("", False)):
+    for style, no_wrap in (("", True), ("dim", True), ("", False), ("", True), ("", False), ("", False)):
         grid.add_column(style=style, no_wrap=no_wrap, overflow="fold")
     for group in groups:
         cells: list[Text] = [
@@ -56,6 +58,8 @@ def causes(groups: Sequence[CauseGroup], width: int) -> RenderableType:
         if width >= WIDE:
             more = f" and {len(group.findings) - 1} more" if len(group.findings) > 1 else ""
             cells.append(Text(f"{group.main.place}{more}"))
+        if width >= WIDEST:
+            cells.append(Text(group.main.written, "cyan"))
         grid.add_row(*cells)
     return grid
 

@@ -32,7 +32,7 @@ def picture_of(name: str) -> Picture:
 def drawing(picture: Picture, plain: bool = False) -> list[str]:
     """Keras, torch and their difference side by side, in at most 76 columns.
 
-    Darker is greater. The sides share one scale. In the difference a dot says that the values are equal.
+    Denser is greater. The sides share one scale. In the difference a dot says that the values are equal.
 
     Args:
         picture: both sides.
@@ -60,7 +60,7 @@ def drawing(picture: Picture, plain: bool = False) -> list[str]:
     for i in range(height):
         lines.append("".join(f"{panel[i] if i < len(panel) else '':<{PANEL}}  " for panel in panels))
     equal = "" if difference is None else f"; {(PLAIN_EQUAL if plain else EQUAL).strip()} is equal"
-    legend = f"rows: {picture.rows}, columns: {picture.columns}; darker is greater{equal}"
+    legend = f"rows: {picture.rows}, columns: {picture.columns}; denser is greater{equal}"
     return [line.rstrip() for line in lines] + [legend]
 
 
