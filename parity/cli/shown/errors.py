@@ -10,7 +10,7 @@ from parity.core.finding import in_a_line
 
 TRACEBACK = "SEGPARITY_TRACEBACK"
 """Environment variable: when it is not empty, tracebacks are shown."""
-OURS = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def told(error: BaseException) -> str:
@@ -24,7 +24,7 @@ def told(error: BaseException) -> str:
     place = _of_the_user(error)
     if place:
         return f"the models' own code must run; got {said} at {place}. --verbose shows the traceback."
-    return f"could not go on; got {said} at {_ours(error)}. --verbose shows the traceback."
+    return f"could not go on; got {said} at {_of_parity(error)}. --verbose shows the traceback."
 
 
 def _of_the_user(error: BaseException) -> str:
@@ -37,16 +37,16 @@ def _of_the_user(error: BaseException) -> str:
         path = path.resolve()
         if {"site-packages", "dist-packages"} & set(path.parts):
             continue
-        if path.is_relative_to(OURS) or any(path.is_relative_to(folder) for folder in installed):
+        if path.is_relative_to(PACKAGE) or any(path.is_relative_to(folder) for folder in installed):
             continue
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         return f"{shown}:{frame.lineno}" + (f" ({frame.line})" if frame.line else "")
     return ""
 
 
-def _ours(error: BaseException) -> str:
+def _of_parity(error: BaseException) -> str:
     """The innermost of our own lines that it came through."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if str(OURS) in frame.filename]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if str(PACKAGE) in frame.filename]
     if not frames:
         return "an unknown place"
-    return f"parity/{Path(frames[-1].filename).resolve().relative_to(OURS).as_posix()}:{frames[-1].lineno}"
+    return f"parity/{Path(frames[-1].filename).resolve().relative_to(PACKAGE).as_posix()}:{frames[-1].lineno}"

@@ -14,7 +14,7 @@ LINE = re.compile(r"(.+?):(\d+)(?: or .*)?")
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceLine:
     """A line of a file.
 
     Attributes:
@@ -28,7 +28,7 @@ class Place:
     line: int
 
 
-def places(finding: Finding, reference: str | None = None) -> list[Place]:
+def places(finding: Finding, reference: str | None = None) -> list[SourceLine]:
     """The lines that a finding names; the one to change comes first.
 
     Args:
@@ -39,7 +39,7 @@ def places(finding: Finding, reference: str | None = None) -> list[Place]:
     for side, text in (("keras", finding.keras_at), ("torch", finding.torch_at)):
         known = LINE.fullmatch(text or "")
         if known is not None:
-            found.append(Place(side, relative(known[1]), int(known[2])))
+            found.append(SourceLine(side, relative(known[1]), int(known[2])))
     return sorted(found, key=lambda place: place.side == reference)
 
 

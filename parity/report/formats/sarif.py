@@ -11,7 +11,7 @@ from parity.causes.table import CAUSES
 from parity.core.files.whole_file import whole_file
 from parity.core.finding import Kind
 from parity.report.data import Result
-from parity.report.formats.places import Place, places
+from parity.report.formats.places import SourceLine, places
 from parity.report.groups import CauseGroup, groups
 from parity.report.text import said
 
@@ -90,7 +90,7 @@ def _result(result: Result, group: CauseGroup, rules: Sequence[str], reference: 
     return made
 
 
-def _location(place: Place) -> dict[str, Any]:
+def _location(place: SourceLine) -> dict[str, Any]:
     return {
         "physicalLocation": {
             "artifactLocation": {"uri": place.file},

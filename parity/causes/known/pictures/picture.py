@@ -9,11 +9,11 @@ import numpy as np
 
 from parity.core.types import Array
 
-Draw = Callable[[], "Picture"]
+Made = Callable[[], "Signature"]
 
 
 @dataclass(frozen=True)
-class Picture:
+class Signature:
     """Both sides of one small example.
 
     Attributes:
@@ -44,9 +44,9 @@ KERNEL = np.array([[1.0, 3.0, 1.0], [0.0, 2.0, 0.0], [-1.0, -1.0, -2.0]])
 CHANNELS = drawn(6, 10, seed=1)
 
 
-def channels(keras: Array, torch: Array, columns: str = "position") -> Picture:
+def channels(keras: Array, torch: Array, columns: str = "position") -> Signature:
     """A picture whose rows are channels."""
-    return Picture(keras, torch, "channel", columns)
+    return Signature(keras, torch, "channel", columns)
 
 
 def correlated(

@@ -7,8 +7,8 @@ import numpy as np
 from parity.causes.known.pictures.picture import (
     IMAGE,
     KERNEL,
-    Draw,
-    Picture,
+    Made,
+    Signature,
     channels,
     correlated,
     drawn,
@@ -80,52 +80,52 @@ def _shuffled(blocks: Array, channels_first: bool) -> Array:
     return order.transpose(0, 2, 1, 3).reshape(6, 10)
 
 
-PICTURES: dict[str, Draw] = {
-    "same-padding-asymmetry": lambda: Picture(
+PICTURES: dict[str, Made] = {
+    "same-padding-asymmetry": lambda: Signature(
         correlated(WIDE, KERNEL, 2, (0, 1)), correlated(WIDE, KERNEL, 2, (1, 0))
     ),
-    "padding-size": lambda: Picture(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, pad=(0, 0))),
-    "stride-value": lambda: Picture(correlated(IMAGE, KERNEL, 2), correlated(IMAGE, KERNEL)),
-    "dilation-value": lambda: Picture(
+    "padding-size": lambda: Signature(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, pad=(0, 0))),
+    "stride-value": lambda: Signature(correlated(IMAGE, KERNEL, 2), correlated(IMAGE, KERNEL)),
+    "dilation-value": lambda: Signature(
         correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, pad=(2, 2), dilation=2)
     ),
-    "stride-placement": lambda: Picture(
+    "stride-placement": lambda: Signature(
         correlated(WIDE[::2, ::2], KERNEL), correlated(WIDE, KERNEL)[::2, ::2]
     ),
-    "transpose-crop-offset": lambda: Picture(
+    "transpose-crop-offset": lambda: Signature(
         transposed(SMALL, KERNEL)[:6, :10], transposed(SMALL, KERNEL)[1:, 1:]
     ),
-    "output-padding": lambda: Picture(
+    "output-padding": lambda: Signature(
         np.pad(transposed(SMALL, KERNEL), ((0, 1), (0, 1)))[1:7, 1:11], transposed(SMALL, KERNEL)[1:6, 1:10]
     ),
-    "transpose-padding-is-crop": lambda: Picture(
+    "transpose-padding-is-crop": lambda: Signature(
         transposed(SMALL[:2, :3], KERNEL)[1:-1, 1:-1], transposed(np.pad(SMALL[:2, :3], 1), KERNEL)
     ),
-    "dilation-stride-grid": lambda: Picture(
+    "dilation-stride-grid": lambda: Signature(
         transposed(SMALL, KERNEL, 2, 2)[:6, :10], transposed(SMALL, KERNEL, 2, 1)[:6, :10]
     ),
-    "kernel-flip": lambda: Picture(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL[::-1, ::-1])),
-    "kernel-hw-swap": lambda: Picture(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL.T)),
+    "kernel-flip": lambda: Signature(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL[::-1, ::-1])),
+    "kernel-hw-swap": lambda: Signature(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL.T)),
     "kernel-io-swap": lambda: channels(drawn(6, 6) @ IMAGE, drawn(6, 6).T @ IMAGE),
     "depthwise-multiplier-order": lambda: channels(
         IMAGE, IMAGE.reshape(3, 2, 10).swapaxes(0, 1).reshape(6, 10)
     ),
     "group-layout": lambda: channels(IMAGE, np.roll(IMAGE, 2, 0)),
-    "pool-count-include-pad": lambda: Picture(_pooled(np.abs(IMAGE), False), _pooled(np.abs(IMAGE), True)),
-    "pool-ceil-mode": lambda: Picture(
+    "pool-count-include-pad": lambda: Signature(_pooled(np.abs(IMAGE), False), _pooled(np.abs(IMAGE), True)),
+    "pool-ceil-mode": lambda: Signature(
         _pooled(WIDE[:7, :19], True)[::2, ::2], _pooled(WIDE[:7, :19], True)[:6:2, :18:2]
     ),
-    "pool-kind": lambda: Picture(
+    "pool-kind": lambda: Signature(
         WIDE.reshape(4, 2, 10, 2).max((1, 3)), WIDE.reshape(4, 2, 10, 2).mean((1, 3))
     ),
-    "pool-bins": lambda: Picture(_binned(IMAGE, False), _binned(IMAGE, True), columns="window"),
-    "resize-align-corners": lambda: Picture(_resized(SMALL, 10), _resized(SMALL, 10, aligned=True)),
-    "resize-antialias": lambda: Picture(_smoothed(IMAGE), _resized(IMAGE, 5)),
-    "resize-mode": lambda: Picture(_resized(SMALL, 10), _resized(SMALL, 10, nearest=True)),
-    "cubic-coefficient": lambda: Picture(_cubic(SMALL, -0.5), _cubic(SMALL, -0.75)),
-    "depth-to-space-order": lambda: Picture(
+    "pool-bins": lambda: Signature(_binned(IMAGE, False), _binned(IMAGE, True), columns="window"),
+    "resize-align-corners": lambda: Signature(_resized(SMALL, 10), _resized(SMALL, 10, aligned=True)),
+    "resize-antialias": lambda: Signature(_smoothed(IMAGE), _resized(IMAGE, 5)),
+    "resize-mode": lambda: Signature(_resized(SMALL, 10), _resized(SMALL, 10, nearest=True)),
+    "cubic-coefficient": lambda: Signature(_cubic(SMALL, -0.5), _cubic(SMALL, -0.75)),
+    "depth-to-space-order": lambda: Signature(
         _shuffled(drawn(3, 5, 4), False), _shuffled(drawn(3, 5, 4), True)
     ),
-    "padding-mode": lambda: Picture(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, mode="reflect")),
+    "padding-mode": lambda: Signature(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, mode="reflect")),
 }
 """By the cause's name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from parity.causes.known.pictures.picture import CHANNELS, Draw, Picture, drawn, softmax
+from parity.causes.known.pictures.picture import CHANNELS, Made, Signature, drawn, softmax
 from parity.core.types import Array
 
 STEPS = 10
@@ -13,12 +13,12 @@ START = drawn(6, seed=22)
 RATES = np.array([0.1] * 5 + [0.01] * 5)
 
 
-def _steps(keras: Array, torch: Array) -> Picture:
-    return Picture(keras, torch, "weight", "training step")
+def _steps(keras: Array, torch: Array) -> Signature:
+    return Signature(keras, torch, "weight", "training step")
 
 
-def _gradient(keras: Array, torch: Array, rows: str = "output") -> Picture:
-    return Picture(keras, torch, rows, "example")
+def _gradient(keras: Array, torch: Array, rows: str = "output") -> Signature:
+    return Signature(keras, torch, rows, "example")
 
 
 def _momentum(rate_in_buffer: bool) -> Array:
@@ -49,16 +49,16 @@ def _dice_gradient(axes: tuple[int, ...]) -> Array:
     return np.asarray(2 * (truth * total - both) / total**2)
 
 
-PICTURES: dict[str, Draw] = {
+PICTURES: dict[str, Made] = {
     "shared-layer-duplicated": lambda: _steps(
         START[:, None] - 0.1 * np.cumsum(GRADIENTS + GRADIENTS[::-1], 1), START[:, None] - 0.1 * np.cumsum(GRADIENTS, 1)
     ),
     "loss-reduction": lambda: _gradient(CHANNELS, CHANNELS / 10),
     "loss-axes": lambda: _gradient(_dice_gradient((0, 1)), _dice_gradient((1,)), "example"),
-    "loss-broadcast": lambda: Picture(
+    "loss-broadcast": lambda: Signature(
         np.abs(START[:, None] - START[None]), np.abs(START - START[::-1])[:, None], "output", "target"
     ),
-    "gradient-stopped": lambda: Picture(
+    "gradient-stopped": lambda: Signature(
         GRADIENTS, GRADIENTS * (np.arange(6) >= 3)[:, None], "layer", "weight"
     ),
     "sgd-learning-rate-in-buffer": lambda: _steps(_momentum(True), _momentum(False)),
