@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from parity.causes.known.pictures.picture import CHANNELS, IMAGE, Made, Signature, channels, drawn, softmax
+from parity.causes.known.pictures.picture import CHANNELS, IMAGE, Made, SmallExample, channels, drawn, softmax
 from parity.core.types import Array
 
 VARIANCES = np.array([1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])[:, None]
@@ -72,7 +72,7 @@ PICTURES: dict[str, Made] = {
     "batchnorm-slots-swapped": lambda: channels(GAMMA * CHANNELS + BETA, BETA * CHANNELS + GAMMA),
     "batchnorm-frozen": lambda: channels(CHANNELS * 0.7 + BETA, _standard(CHANNELS * 0.7 + BETA, 1)),
     "train-mode-left-on": lambda: channels(CHANNELS, _dropped(0.5)),
-    "layernorm-epsilon": lambda: Signature(_normal(SCALED, 1e-3), _normal(SCALED, 1e-5), "token", "feature"),
+    "layernorm-epsilon": lambda: SmallExample(_normal(SCALED, 1e-3), _normal(SCALED, 1e-5), "token", "feature"),
     "groupnorm-epsilon": lambda: channels(_grouped(1e-3), _grouped(1e-5)),
     "dropout-rate": lambda: channels(_dropped(0.2), _dropped(0.5)),
     "dropout-kind": lambda: channels(_dropped(0.5, (6, 1)), _dropped(0.5)),
@@ -80,19 +80,19 @@ PICTURES: dict[str, Made] = {
     "activation-kind": lambda: channels(np.maximum(CHANNELS, 0), CHANNELS / (1 + np.exp(-CHANNELS))),
     "leaky-relu-slope": lambda: channels(_leaky(0.3), _leaky(0.01)),
     "shared-axes": lambda: channels(_leaky(np.abs(IMAGE)), _leaky(np.abs(GAMMA))),
-    "gelu-approximation": lambda: Signature(_gelu(RISING), _gelu_tanh(RISING), "x from -5", "to 5"),
-    "softplus-threshold": lambda: Signature(
+    "gelu-approximation": lambda: SmallExample(_gelu(RISING), _gelu_tanh(RISING), "x from -5", "to 5"),
+    "softplus-threshold": lambda: SmallExample(
         np.log1p(np.exp(4 * RISING + 20)), np.where(4 * RISING > 0, 4 * RISING + 20, np.log1p(np.exp(4 * RISING + 20))),
         "x from 0", "to 40",
     ),
-    "hard-sigmoid-form": lambda: Signature(
+    "hard-sigmoid-form": lambda: SmallExample(
         np.clip(RISING / 6 + 0.5, 0, 1), np.clip(0.2 * RISING + 0.5, 0, 1), "x from -5", "to 5"
     ),
-    "softmax-axis": lambda: Signature(softmax(CHANNELS), softmax(CHANNELS, 0), "position", "class"),
-    "double-softmax": lambda: Signature(softmax(3 * CHANNELS), softmax(softmax(3 * CHANNELS)), "position", "class"),
+    "softmax-axis": lambda: SmallExample(softmax(CHANNELS), softmax(CHANNELS, 0), "position", "class"),
+    "double-softmax": lambda: SmallExample(softmax(3 * CHANNELS), softmax(softmax(3 * CHANNELS)), "position", "class"),
     "normalised-axes": lambda: channels(_standard(CHANNELS, 1), _standard(CHANNELS, 0)),
     "variance-correction": lambda: channels(_standard(CHANNELS, 1), _standard(CHANNELS, 1, 1)),
-    "rmsnorm-epsilon": lambda: Signature(_normal(SCALED, 1e-3), _normal(SCALED, 1e-6), "token", "feature"),
+    "rmsnorm-epsilon": lambda: SmallExample(_normal(SCALED, 1e-3), _normal(SCALED, 1e-6), "token", "feature"),
     "epsilon-value": lambda: channels(SCALED / (np.sqrt(VARIANCES) + 1e-2), SCALED / (np.sqrt(VARIANCES) + 1e-3)),
     "epsilon-place": lambda: channels(SCALED / np.sqrt(VARIANCES + 1e-3), SCALED / (np.sqrt(VARIANCES) + 1e-3)),
     "constant-value": lambda: channels(CHANNELS * 0.125, CHANNELS * 0.1),
@@ -100,6 +100,6 @@ PICTURES: dict[str, Made] = {
     "step-missing": lambda: channels(CHANNELS - CHANNELS.mean(1, keepdims=True), CHANNELS),
     "float32-cast": lambda: channels(CHANNELS, CHANNELS.astype(np.float32).astype(np.float64)),
     "tf32": lambda: channels(CHANNELS, _ten_bits(CHANNELS)),
-    "input-scaling": lambda: Signature(np.abs(IMAGE) * 255, np.abs(IMAGE)),
+    "input-scaling": lambda: SmallExample(np.abs(IMAGE) * 255, np.abs(IMAGE)),
 }  # fmt: skip
 """By the cause's name."""

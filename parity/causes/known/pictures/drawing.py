@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from parity.causes.known.pictures import channelwise, sequences, spatial, training
-from parity.causes.known.pictures.picture import Signature
+from parity.causes.known.pictures.picture import SmallExample
 from parity.core.types import Array
 
 SHADES = " ░▒▓█"
@@ -16,7 +16,7 @@ PANEL = 22
 """Columns of each of the three panels at most."""
 
 
-def picture_of(name: str) -> Signature:
+def picture_of(name: str) -> SmallExample:
     """Both sides of a small example of a cause, computed in NumPy.
 
     Args:
@@ -29,7 +29,7 @@ def picture_of(name: str) -> Signature:
     return known[name]()
 
 
-def drawing(picture: Signature, plain: bool = False) -> list[str]:
+def drawing(picture: SmallExample, plain: bool = False) -> list[str]:
     """Keras, torch and their difference side by side, in at most 76 columns.
 
     Denser is greater. The sides share one scale. In the difference a dot says that the values are equal.

@@ -9,11 +9,11 @@ import numpy as np
 
 from parity.core.types import Array
 
-Made = Callable[[], "Signature"]
+Made = Callable[[], "SmallExample"]
 
 
 @dataclass(frozen=True)
-class Signature:
+class SmallExample:
     """Both sides of one small example.
 
     Attributes:
@@ -44,9 +44,9 @@ KERNEL = np.array([[1.0, 3.0, 1.0], [0.0, 2.0, 0.0], [-1.0, -1.0, -2.0]])
 CHANNELS = drawn(6, 10, seed=1)
 
 
-def channels(keras: Array, torch: Array, columns: str = "position") -> Signature:
+def channels(keras: Array, torch: Array, columns: str = "position") -> SmallExample:
     """A picture whose rows are channels."""
-    return Signature(keras, torch, "channel", columns)
+    return SmallExample(keras, torch, "channel", columns)
 
 
 def correlated(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from parity.causes.known.pictures.picture import CHANNELS, IMAGE, Made, Signature, channels, drawn, softmax
+from parity.causes.known.pictures.picture import CHANNELS, IMAGE, Made, SmallExample, channels, drawn, softmax
 from parity.core.types import Array
 
 QUERIES, KEYS, VALUES = (drawn(6, 8, seed=seed) for seed in (11, 12, 13))
@@ -14,16 +14,16 @@ INPUT, STATE, RESET = (drawn(6, n, seed=15 + n) * 0.8 for n in (3, 6, 7))
 LOWER = np.tril(np.ones((6, 6), bool))
 
 
-def _shares(keras: Array, torch: Array) -> Signature:
-    return Signature(keras, torch, "query", "key")
+def _shares(keras: Array, torch: Array) -> SmallExample:
+    return SmallExample(keras, torch, "query", "key")
 
 
-def _tokens(keras: Array, torch: Array) -> Signature:
-    return Signature(keras, torch, "token", "feature")
+def _tokens(keras: Array, torch: Array) -> SmallExample:
+    return SmallExample(keras, torch, "token", "feature")
 
 
-def _steps(keras: Array, torch: Array) -> Signature:
-    return Signature(keras, torch, "unit", "time step")
+def _steps(keras: Array, torch: Array) -> SmallExample:
+    return SmallExample(keras, torch, "unit", "time step")
 
 
 def _heads(count: int) -> Array:
@@ -91,10 +91,10 @@ PICTURES: dict[str, Made] = {
     ),
     "axis-order": lambda: _tokens(IMAGE, IMAGE.reshape(10, 6).T),
     "axis-value": lambda: channels(np.cumsum(CHANNELS, 1), np.cumsum(CHANNELS, 0)),
-    "stft-window": lambda: Signature(_frames(_hann(True)), _frames(_hann(False)), "frequency", "frame"),
-    "stft-frames": lambda: Signature(_frames(_hann(True)), _frames(_hann(True), 5), "frequency", "frame"),
-    "slice-offset": lambda: Signature(IMAGE[:, :9], IMAGE[:, 1:]),
-    "flatten-order": lambda: Signature(IMAGE, IMAGE.T.reshape(6, 10), "vector", "value"),
+    "stft-window": lambda: SmallExample(_frames(_hann(True)), _frames(_hann(False)), "frequency", "frame"),
+    "stft-frames": lambda: SmallExample(_frames(_hann(True)), _frames(_hann(True), 5), "frequency", "frame"),
+    "slice-offset": lambda: SmallExample(IMAGE[:, :9], IMAGE[:, 1:]),
+    "flatten-order": lambda: SmallExample(IMAGE, IMAGE.T.reshape(6, 10), "vector", "value"),
     "concat-order": lambda: channels(IMAGE, np.concatenate([IMAGE[2:], IMAGE[:2]])),
     "skip-missing": lambda: channels(IMAGE + CHANNELS, IMAGE),
     "channel-order": lambda: channels(IMAGE[:3], IMAGE[2::-1]),
@@ -104,6 +104,6 @@ PICTURES: dict[str, Made] = {
     "initial-state": lambda: _steps(_cell(start=0.9), _cell()),
     "sequence-mask": lambda: _steps(_cell(steps=6), _cell()),
     "sequence-direction": lambda: _steps(_cell(), _cell()[:, ::-1]),
-    "sequence-step": lambda: Signature(_cell()[:, 5:6].T, _cell()[:, 9:].T, "example", "unit"),
+    "sequence-step": lambda: SmallExample(_cell()[:, 5:6].T, _cell()[:, 9:].T, "example", "unit"),
 }
 """By the cause's name."""

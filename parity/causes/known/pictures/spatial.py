@@ -8,7 +8,7 @@ from parity.causes.known.pictures.picture import (
     IMAGE,
     KERNEL,
     Made,
-    Signature,
+    SmallExample,
     channels,
     correlated,
     drawn,
@@ -81,51 +81,55 @@ def _shuffled(blocks: Array, channels_first: bool) -> Array:
 
 
 PICTURES: dict[str, Made] = {
-    "same-padding-asymmetry": lambda: Signature(
+    "same-padding-asymmetry": lambda: SmallExample(
         correlated(WIDE, KERNEL, 2, (0, 1)), correlated(WIDE, KERNEL, 2, (1, 0))
     ),
-    "padding-size": lambda: Signature(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, pad=(0, 0))),
-    "stride-value": lambda: Signature(correlated(IMAGE, KERNEL, 2), correlated(IMAGE, KERNEL)),
-    "dilation-value": lambda: Signature(
+    "padding-size": lambda: SmallExample(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, pad=(0, 0))),
+    "stride-value": lambda: SmallExample(correlated(IMAGE, KERNEL, 2), correlated(IMAGE, KERNEL)),
+    "dilation-value": lambda: SmallExample(
         correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, pad=(2, 2), dilation=2)
     ),
-    "stride-placement": lambda: Signature(
+    "stride-placement": lambda: SmallExample(
         correlated(WIDE[::2, ::2], KERNEL), correlated(WIDE, KERNEL)[::2, ::2]
     ),
-    "transpose-crop-offset": lambda: Signature(
+    "transpose-crop-offset": lambda: SmallExample(
         transposed(SMALL, KERNEL)[:6, :10], transposed(SMALL, KERNEL)[1:, 1:]
     ),
-    "output-padding": lambda: Signature(
+    "output-padding": lambda: SmallExample(
         np.pad(transposed(SMALL, KERNEL), ((0, 1), (0, 1)))[1:7, 1:11], transposed(SMALL, KERNEL)[1:6, 1:10]
     ),
-    "transpose-padding-is-crop": lambda: Signature(
+    "transpose-padding-is-crop": lambda: SmallExample(
         transposed(SMALL[:2, :3], KERNEL)[1:-1, 1:-1], transposed(np.pad(SMALL[:2, :3], 1), KERNEL)
     ),
-    "dilation-stride-grid": lambda: Signature(
+    "dilation-stride-grid": lambda: SmallExample(
         transposed(SMALL, KERNEL, 2, 2)[:6, :10], transposed(SMALL, KERNEL, 2, 1)[:6, :10]
     ),
-    "kernel-flip": lambda: Signature(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL[::-1, ::-1])),
-    "kernel-hw-swap": lambda: Signature(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL.T)),
+    "kernel-flip": lambda: SmallExample(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL[::-1, ::-1])),
+    "kernel-hw-swap": lambda: SmallExample(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL.T)),
     "kernel-io-swap": lambda: channels(drawn(6, 6) @ IMAGE, drawn(6, 6).T @ IMAGE),
     "depthwise-multiplier-order": lambda: channels(
         IMAGE, IMAGE.reshape(3, 2, 10).swapaxes(0, 1).reshape(6, 10)
     ),
     "group-layout": lambda: channels(IMAGE, np.roll(IMAGE, 2, 0)),
-    "pool-count-include-pad": lambda: Signature(_pooled(np.abs(IMAGE), False), _pooled(np.abs(IMAGE), True)),
-    "pool-ceil-mode": lambda: Signature(
+    "pool-count-include-pad": lambda: SmallExample(
+        _pooled(np.abs(IMAGE), False), _pooled(np.abs(IMAGE), True)
+    ),
+    "pool-ceil-mode": lambda: SmallExample(
         _pooled(WIDE[:7, :19], True)[::2, ::2], _pooled(WIDE[:7, :19], True)[:6:2, :18:2]
     ),
-    "pool-kind": lambda: Signature(
+    "pool-kind": lambda: SmallExample(
         WIDE.reshape(4, 2, 10, 2).max((1, 3)), WIDE.reshape(4, 2, 10, 2).mean((1, 3))
     ),
-    "pool-bins": lambda: Signature(_binned(IMAGE, False), _binned(IMAGE, True), columns="window"),
-    "resize-align-corners": lambda: Signature(_resized(SMALL, 10), _resized(SMALL, 10, aligned=True)),
-    "resize-antialias": lambda: Signature(_smoothed(IMAGE), _resized(IMAGE, 5)),
-    "resize-mode": lambda: Signature(_resized(SMALL, 10), _resized(SMALL, 10, nearest=True)),
-    "cubic-coefficient": lambda: Signature(_cubic(SMALL, -0.5), _cubic(SMALL, -0.75)),
-    "depth-to-space-order": lambda: Signature(
+    "pool-bins": lambda: SmallExample(_binned(IMAGE, False), _binned(IMAGE, True), columns="window"),
+    "resize-align-corners": lambda: SmallExample(_resized(SMALL, 10), _resized(SMALL, 10, aligned=True)),
+    "resize-antialias": lambda: SmallExample(_smoothed(IMAGE), _resized(IMAGE, 5)),
+    "resize-mode": lambda: SmallExample(_resized(SMALL, 10), _resized(SMALL, 10, nearest=True)),
+    "cubic-coefficient": lambda: SmallExample(_cubic(SMALL, -0.5), _cubic(SMALL, -0.75)),
+    "depth-to-space-order": lambda: SmallExample(
         _shuffled(drawn(3, 5, 4), False), _shuffled(drawn(3, 5, 4), True)
     ),
-    "padding-mode": lambda: Signature(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, mode="reflect")),
+    "padding-mode": lambda: SmallExample(
+        correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, mode="reflect")
+    ),
 }
 """By the cause's name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from parity.causes.known.pictures.picture import CHANNELS, Made, Signature, drawn, softmax
+from parity.causes.known.pictures.picture import CHANNELS, Made, SmallExample, drawn, softmax
 from parity.core.types import Array
 
 STEPS = 10
@@ -13,12 +13,12 @@ START = drawn(6, seed=22)
 RATES = np.array([0.1] * 5 + [0.01] * 5)
 
 
-def _steps(keras: Array, torch: Array) -> Signature:
-    return Signature(keras, torch, "weight", "training step")
+def _steps(keras: Array, torch: Array) -> SmallExample:
+    return SmallExample(keras, torch, "weight", "training step")
 
 
-def _gradient(keras: Array, torch: Array, rows: str = "output") -> Signature:
-    return Signature(keras, torch, rows, "example")
+def _gradient(keras: Array, torch: Array, rows: str = "output") -> SmallExample:
+    return SmallExample(keras, torch, rows, "example")
 
 
 def _momentum(rate_in_buffer: bool) -> Array:
@@ -55,10 +55,10 @@ PICTURES: dict[str, Made] = {
     ),
     "loss-reduction": lambda: _gradient(CHANNELS, CHANNELS / 10),
     "loss-axes": lambda: _gradient(_dice_gradient((0, 1)), _dice_gradient((1,)), "example"),
-    "loss-broadcast": lambda: Signature(
+    "loss-broadcast": lambda: SmallExample(
         np.abs(START[:, None] - START[None]), np.abs(START - START[::-1])[:, None], "output", "target"
     ),
-    "gradient-stopped": lambda: Signature(
+    "gradient-stopped": lambda: SmallExample(
         GRADIENTS, GRADIENTS * (np.arange(6) >= 3)[:, None], "layer", "weight"
     ),
     "sgd-learning-rate-in-buffer": lambda: _steps(_momentum(True), _momentum(False)),
