@@ -189,7 +189,7 @@ def _carry(made: Port, model: Any, file: Path, values: Any, own: dict[str, Array
         return "the port has steps that are not written"
     try:
         last = built(file, values)
-        carried(model, last, values, own)
+        carried(model, last, values, own, made.written.layouts or None)
         weights.parent.mkdir(parents=True, exist_ok=True)
         save_weights(last, weights)
     except Exception as error:  # the port's own code raises what it likes
@@ -211,7 +211,8 @@ def _prove(
 ) -> None:
     """Add the proofs; where the whole is not equal, or not whole, each class alone."""
     if not made.unwritten:
-        made.proofs += prove(model, file, values, steps=steps, seed=seed, quick=quick)
+        layout = made.written.layouts or None
+        made.proofs += prove(model, file, values, steps=steps, seed=seed, quick=quick, layout=layout)
         if made.verdict is Verdict.EQUAL and spec and made.side == "keras":
             progress.at("backends")
             made.proofs += further_backends(spec, file, values, seed)
@@ -221,7 +222,7 @@ def _prove(
         try:
             whole = load_model(f"{file}:build")
             if copied:
-                carried(model, whole, values, state(model))
+                carried(model, whole, values, state(model), made.written.layouts or None)
         except (
             Exception
         ) as error:  # a port that cannot even be made has no parts to try; the first proof says so

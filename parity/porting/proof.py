@@ -47,7 +47,14 @@ class PortCheck:
 
 
 def prove(
-    source: Any, port: Path, inputs: Any, *, steps: int = 3, seed: int = 0, quick: bool = False
+    source: Any,
+    port: Path,
+    inputs: Any,
+    *,
+    steps: int = 3,
+    seed: int = 0,
+    quick: bool = False,
+    layout: Sequence[str] | None = None,
 ) -> Iterator[PortCheck]:
     """Everything that is proved of a port in this process, one proof after the other.
 
@@ -61,6 +68,7 @@ def prove(
         steps: of Adam, in training mode.
         seed: of the random weights.
         quick: the outputs on the one input alone, without further probes, and no training.
+        layout: of each input on the torch side, as `parity.compare` takes it; None finds it.
     """
     with plain_weights(source):
         randomise(adapt(source), seed)
@@ -69,14 +77,14 @@ def prove(
         except Exception as error:  # the port's own code raises what it likes
             yield PortCheck("outputs", Verdict.INCONCLUSIVE, f"build() raised {raised(error)}")
             return
-        first = tried("outputs", lambda: _outputs(source, made, inputs, quick=quick))
+        first = tried("outputs", lambda: _outputs(source, made, inputs, layout, quick=quick))
         assert first is not None
         yield first
         if first.verdict is not Verdict.EQUAL:
             return
         more = [
-            tried("training", lambda: None if quick else _training(source, made, inputs, steps)),
-            tried("second size", lambda: _further_size(source, made, inputs)),
+            tried("training", lambda: None if quick else _training(source, made, inputs, layout, steps)),
+            tried("second size", lambda: _further_size(source, made, inputs, layout)),
             tried("reload", lambda: _reloaded(made, port, inputs)),
         ]
         yield from (check for check in more if check is not None)
@@ -102,17 +110,17 @@ def built(port: Path, inputs: Any) -> Any:
     return model
 
 
-def _outputs(source: Any, port: Any, inputs: Any, *, quick: bool) -> PortCheck:
+def _outputs(source: Any, port: Any, inputs: Any, layout: Any, *, quick: bool) -> PortCheck:
     """Weights copied, outputs compared on the input and, unless it is to be quick, on further probes."""
     progress.at("copying weights")
-    copied = transfer(source, port, inputs=inputs)
-    report = compare(*in_order(source, port), inputs, quick=quick)
+    copied = transfer(source, port, inputs=inputs, layout=layout)
+    report = compare(*in_order(source, port), inputs, quick=quick, layout=layout)
     probes = "one probe, " if quick else ""
     text = f"{probes}{len(copied.pairs)} layers, {report.elements} elements, greatest difference {report.max_rel_diff:.1e}"
     return PortCheck("outputs", report.verdict, text if report else told(report), report)
 
 
-def _training(source: Any, port: Any, inputs: Any, steps: int) -> PortCheck:
+def _training(source: Any, port: Any, inputs: Any, layout: Any, steps: int) -> PortCheck:
     """Gradients and steps of Adam in training mode, by one rule where the frameworks' own rules differ."""
     progress.at("training")
     report = compare(
@@ -123,12 +131,13 @@ def _training(source: Any, port: Any, inputs: Any, steps: int) -> PortCheck:
         train_steps=steps,
         optimizer="adam",
         match_rules=True,
+        layout=layout,
     )
     text = f"gradients and {steps} steps of Adam, by torch's rule where the frameworks' rules differ"
     return PortCheck("training", report.verdict, text if report else told(report), report)
 
 
-def _further_size(source: Any, port: Any, inputs: Any) -> PortCheck | None:
+def _further_size(source: Any, port: Any, inputs: Any, layout: Any) -> PortCheck | None:
     """The same weights on another size and batch, where the source takes them."""
     progress.at("second size")
     values = as_list(inputs)
@@ -139,7 +148,7 @@ def _further_size(source: Any, port: Any, inputs: Any) -> PortCheck | None:
         return None
     back = [np.moveaxis(value, 1, -1) if torch_side and value.ndim > 3 else value for value in more]
     given: Any = dict(zip(inputs, back, strict=True)) if isinstance(inputs, Mapping) else back
-    report = compare(*in_order(source, port), given, quick=True)
+    report = compare(*in_order(source, port), given, quick=True, layout=layout)
     text = ", ".join("x".join(map(str, value.shape)) for value in back)
     return PortCheck("second size", report.verdict, text if report else told(report), report)
 
@@ -187,12 +196,14 @@ def _whole_model(port: Any, path: Path, inputs: Any) -> str:
     return "" if same else "the model that was saved and loaded gives other outputs"
 
 
-def carried(source: Any, port: Any, inputs: Any, values: Mapping[str, Array]) -> None:
+def carried(
+    source: Any, port: Any, inputs: Any, values: Mapping[str, Array], layout: Sequence[str] | None = None
+) -> None:
     """Give the source its own values back, and carry them to the port."""
     adapter = adapt(source)
     for path, value in values.items():
         adapter.write(path, value)
-    transfer(source, port, pairing=pair(source, port, inputs=inputs))
+    transfer(source, port, pairing=pair(source, port, inputs=inputs, layout=layout))
 
 
 def state(model: Any) -> dict[str, Array]:

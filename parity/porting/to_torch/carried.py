@@ -32,7 +32,15 @@ def carried(classes: list[TorchClass], title: str) -> tuple[str, tuple[str, ...]
     ]
     text = "\n".join([*helpers, *body, *build])
     head = [f'"""{title}, ported from Keras."""', ""]
-    plain = [line for line in ("import math",) if re.search(r"\bmath\.", text)]
+    plain = [
+        line
+        for line, name in (
+            ("import math", r"\bmath\."),
+            ("from collections.abc import Callable", r"\bCallable\b"),
+            ("from typing import Any", r"\bAny\b"),
+        )
+        if re.search(name, text)
+    ]
     if plain:
         head += [*plain, ""]
     head.append("import torch" if re.search(r"\btorch\.", text) else "")
@@ -41,11 +49,16 @@ def carried(classes: list[TorchClass], title: str) -> tuple[str, tuple[str, ...]
         for line, name in (
             ("import torch.nn.functional as F", r"\bF\."),
             ("from torch import Tensor, nn", r"\bTensor\b"),
+            ("from torch import nn", r""),
+            (
+                "from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence",
+                r"\bpack_padded_sequence\b",
+            ),
         )
         if re.search(name, text)
     ]
-    if not any("nn" in line and "from" in line for line in used):
-        used.append("from torch import nn")
+    if "from torch import Tensor, nn" in used:
+        used.remove("from torch import nn")
     head = [line for line in head if line or head.index(line) == 1] + used
     return "\n".join(head) + "\n" + text.replace("\n\n\n\n", "\n\n\n") + "\n", tuple(named)
 

@@ -64,7 +64,7 @@ def compare(one: Any, two: Any, shapes: dict[int, tuple[int, ...]]) -> bool:
 def _note(one: Any, two: Any, shapes: dict[int, tuple[int, ...]]) -> None:
     for first, second in zip(flat(one), flat(two), strict=False):
         if is_tensor(first) and is_tensor(second):
-            shapes[id(first)] = paired(tuple(map(int, first.shape)), tuple(map(int, second.shape)))
+            shapes[id(first)] = paired(tuple(first.shape), tuple(second.shape))
 
 
 def formula(pair: tuple[int, int], shape: tuple[int, ...], *, alone: bool = False) -> str | None:

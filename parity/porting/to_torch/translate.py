@@ -196,7 +196,7 @@ class Translation:
 
     def _name(self, step: Any) -> str:
         """A step's name: the attribute that holds the layer, or what it is called."""
-        known = self.attributes.get(id(step.operation))
+        known = self.attributes.get(id(step.operation), "").removesuffix(".layer") or None
         if known is None:
             known = identifier(step.short or self._within(step.name))
             if not is_layer(step.operation) and step.scope is None:

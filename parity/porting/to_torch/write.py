@@ -51,7 +51,9 @@ def write(model: Any, inputs: Any, *, name: str | None = None) -> WrittenPort:
     classes = written(body)
     text, helpers = carried(classes, title)
     mapping = {c.bodies[0].title: c.name for c in classes if c.bodies[0].owner is not None}
-    return WrittenPort(formatted(text), mapping, (*record.unwritten, *lost), (), helpers)
+    layouts = tuple("".join(map(str, record.layouts[id(tensor)].order)) for _, tensor in named)
+    unwritten = (*record.unwritten, *lost)
+    return WrittenPort(formatted(text), mapping, unwritten, layouts=layouts, helpers=helpers)
 
 
 def _in_training(model: Any, inputs: Any, first: Any) -> list[Unwritten]:

@@ -13,6 +13,7 @@ import keras
 from keras.src.layers import layer as layer_module
 
 from parity.adapters.keras.layers import is_functional
+from parity.adapters.keras.recording.inlined import inlined, is_inlined, known_spec
 from parity.adapters.keras.recording.scope import CallPlace, CallScope, RecordedCall
 from parity.adapters.keras.recording.variables import recorded_weights
 from parity.adapters.patching import restored
@@ -59,6 +60,8 @@ def is_scope(operation: Any) -> bool:
         return False
     if is_functional(operation) or isinstance(operation, keras.Sequential):
         return True
+    if isinstance(operation, keras.layers.Attention):
+        return True  # AdditiveAttention too: steps of keras.ops, with a weight or two
     if isinstance(operation, keras.layers.BatchNormalization):
         return False  # whatever its rule for the statistics: the layer has two modes, which one call does not show
     for cls in type(operation).__mro__:
@@ -101,10 +104,12 @@ class _Recorder:
         def symbolic_call(operation: Any, *args: Any, **kwargs: Any) -> Any:
             if recorder.quiet:
                 return operation.compute_output_spec(*args, **kwargs)
+            if is_inlined(operation):
+                return inlined(operation, args, kwargs)
             if is_scope(operation):
                 return recorder.enter(operation, args, kwargs)
             with recorder.silent():
-                outputs = operation.compute_output_spec(*args, **kwargs)
+                outputs = known_spec(operation, args, kwargs)
             return recorder.record(operation, args, kwargs, outputs)
 
         with ExitStack() as stack:

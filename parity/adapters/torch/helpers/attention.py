@@ -97,7 +97,8 @@ class GroupQueryAttention(nn.Module):
         key: Tensor,
         attention_mask: Tensor | None = None,
         use_causal_mask: bool = False,
-    ) -> Tensor:
+        need_weights: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Attend; the mask (N, T, S) or (T, S) is true where a query may look."""
         q, k, v = (
             layer(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
@@ -107,4 +108,5 @@ class GroupQueryAttention(nn.Module):
         scores = q @ k.transpose(-2, -1) / self.head_dim**0.5
         scores = masked(scores, attention_mask, use_causal_mask)
         weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
-        return self.output((weights @ v).transpose(1, 2).flatten(2))
+        x = self.output((weights @ v).transpose(1, 2).flatten(2))
+        return (x, weights) if need_weights else x

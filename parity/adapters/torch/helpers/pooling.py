@@ -42,6 +42,37 @@ def avg_pool1d_same(x: Tensor, pool_size: int, stride: int = 0) -> Tensor:
     return total / F.avg_pool1d(pad_same(inside, (pool_size,), (step,), (1,)), pool_size, step)
 
 
+def max_pool3d_same(x: Tensor, pool_size: int | tuple[int, ...], stride: int | tuple[int, ...] = 0) -> Tensor:
+    """The greatest value of each window of (N, C, D, H, W), padded to ceil(size / stride)."""
+    window = (pool_size,) * 3 if isinstance(pool_size, int) else pool_size
+    step = (stride,) * 3 if isinstance(stride, int) else stride
+    step = step if all(step) else window
+    return F.max_pool3d(pad_same(x, window, step, (1, 1, 1), float("-inf")), window, step)
+
+
+def avg_pool3d_same(x: Tensor, pool_size: int | tuple[int, ...], stride: int | tuple[int, ...] = 0) -> Tensor:
+    """The mean of each window of (N, C, D, H, W) without the padding."""
+    window = (pool_size,) * 3 if isinstance(pool_size, int) else pool_size
+    step = (stride,) * 3 if isinstance(stride, int) else stride
+    step = step if all(step) else window
+    total = F.avg_pool3d(pad_same(x, window, step, (1, 1, 1)), window, step)
+    inside = torch.ones_like(x[:1, :1])
+    return total / F.avg_pool3d(pad_same(inside, window, step, (1, 1, 1)), window, step)
+
+
+def masked_mean(x: Tensor, mask: Tensor, keepdim: bool = False) -> Tensor:
+    """The mean over time of the steps of (N, T, C) where the mask (N, T) is true."""
+    inside = mask.bool()[..., None]
+    total = torch.where(inside, x, 0.0).sum(1, keepdim=keepdim)
+    return total / inside.to(x.dtype).sum(1, keepdim=keepdim)
+
+
+def center_crop(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle of (N, C, H, W), half of an odd rest less at the start."""
+    top, left = (x.shape[2] - size[0]) // 2, (x.shape[3] - size[1]) // 2
+    return x[:, :, top : top + size[0], left : left + size[1]]
+
+
 def depth_to_space(x: Tensor, block_size: int) -> Tensor:
     """Channels to blocks of pixels, (N, b * b * C, H, W) -> (N, C, b * H, b * W).
 

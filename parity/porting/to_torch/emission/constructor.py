@@ -8,10 +8,11 @@ from typing import Any
 from parity.porting.to_torch.emission.arguments import ABSENT, ClassArgument, ClassArguments
 from parity.porting.to_torch.emission.expressions import value_of
 from parity.porting.to_torch.emission.merge import made_of, merged
-from parity.porting.to_torch.emission.modules import making
+from parity.porting.to_torch.emission.modules import default, making
 from parity.porting.to_torch.emission.source import ClassSource
 from parity.porting.to_torch.naming import identifier
 from parity.porting.to_torch.piece import ClassBody
+from parity.porting.to_torch.use import literal
 
 
 class Constructor:
@@ -105,13 +106,15 @@ class Constructor:
 
     def _making(self, mades: list[Any], attribute: str, owner: Any) -> tuple[str, list[str]]:
         known = next(made for made in mades if made is not None)
-        if known.kind == "nn.Sequential":
+        if known.inside:
             inner = []
             for key in known.inside:
                 parts = [made_of(made.inside[key]) if made is not None else None for made in mades]
                 inner.append(making(parts, f"{attribute}_{key}", self.arguments, lambda *_: None)[0])
                 self._note([part for part in parts if part is not None])
-            return f"nn.Sequential({', '.join(repeated(inner))})", []
+            inner = repeated(inner) + [f"{key}={literal(value)}" for key, value in known.arguments.items()
+                                       if default(known.kind, key) != value]  # fmt: skip
+            return f"{known.kind}({', '.join(inner)})", []
         self._note([made for made in mades if made is not None])
 
         def expression(name: str, values: list[Any]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import textwrap
 
 WIDTH = 88
 
@@ -12,6 +13,8 @@ def statement(text: str, indent: int) -> list[str]:
     line = " " * indent + text
     if len(line) <= WIDTH:
         return [line]
+    if text.startswith("#"):
+        return textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent + "# ")
     broken = _broken(text, indent)
     return broken if broken is not None else [line]
 

@@ -16,7 +16,9 @@ DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 OF_KIND: dict[str, dict[str, Any]] = {
     "nn.BatchNorm": {"eps": 1e-5, "momentum": 0.1}, "nn.LayerNorm": {"eps": 1e-5}, "nn.GroupNorm": {"eps": 1e-5},
-    "SeparableConv": {"padding": "valid"}, "ConvLSTM": {"padding": "valid", "return_sequences": False},
+    "nn.utils.parametrizations.spectral_norm": {"n_power_iterations": 1}, "Looped": {"recurrent_dropout": 0.0},
+    "ResetFirst": {"recurrent_dropout": 0.0}, "SeparableConv": {"padding": "valid"},
+    "ConvLSTM": {"padding": "valid", "return_sequences": False},
 }  # fmt: skip
 
 

@@ -93,23 +93,56 @@ def transposed(use: StepUse) -> None:
     """Conv1DTranspose, Conv2DTranspose, Conv3DTranspose."""
     rank, channels = checked(use)
     layer, axes = use.layer, images(len(use.x.shape))
-    kernel, strides = tuple(layer.kernel_size), tuple(layer.strides)
-    if layer.output_padding is not None or any(spread != 1 for spread in layer.dilation_rate):
-        raise RefusedError("a transposed convolution with output_padding or dilation")
-    gaps = [size - step for size, step in zip(kernel, strides, strict=True)]
-    kind, found = f"nn.ConvTranspose{rank}d", {"stride": short(strides), "padding": 0, "output_padding": 0}
-    if layer.padding == "same":
-        if all(gap >= 0 and gap % 2 == 0 for gap in gaps):
-            found["padding"] = short(tuple(gap // 2 for gap in gaps))
-        else:
-            kind, found = f"ConvTranspose{rank}dSame", {"stride": short(strides)}
-    elif any(gap < 0 for gap in gaps):
-        found["output_padding"] = short(tuple(max(-gap, 0) for gap in gaps))
+    kernel, strides, dilation = (tuple(v) for v in (layer.kernel_size, layer.strides, layer.dilation_rate))
+    cuts = crops(kernel, strides, dilation, layer.padding, layer.output_padding)
+    found: dict[str, Any] = {
+        "stride": short(strides), "padding": 0, "output_padding": short(tuple(max(-cut, 0) for cut in cuts)),
+        "dilation": short(dilation),
+    }  # fmt: skip
+    kind, behind = f"nn.ConvTranspose{rank}d", ""
+    if all(cut % 2 == 0 or cut < 0 for cut in cuts):
+        found["padding"] = short(tuple(max(cut, 0) // 2 for cut in cuts))
+    elif layer.output_padding is None and all(spread == 1 for spread in dilation):
+        del found["padding"], found["dilation"]
+        kind = f"ConvTranspose{rank}dSame"
+    else:
+        behind = cropped(cuts)
     made = use.module(
         kind, POSITIONAL, in_channels=channels, out_channels=int(layer.filters), kernel_size=short(kernel), **found,
-        bias=bool(layer.use_bias), sources={key: SOURCES[key] for key in ("out_channels", "kernel_size", "stride", "bias")},
+        bias=bool(layer.use_bias),
+        sources={key: SOURCES[key] for key in ("out_channels", "kernel_size", "stride", "dilation", "bias")},
     )  # fmt: skip
-    use.give(applied(use, f"{made}({use.as_images(use.x)})", layer.activation, axes), axes)
+    text = f"{made}({use.as_images(use.x)})"
+    use.give(applied(use, f"F.pad({text}, {behind})" if behind else text, layer.activation, axes), axes)
+
+
+def crops(
+    kernel: tuple[int, ...], strides: tuple[int, ...], dilation: tuple[int, ...], padding: str, more: Any
+) -> list[int]:
+    """How many pixels Keras cuts off what a transposed convolution gives, along each axis; fewer than none: adds.
+
+    The smaller half of an odd number is cut at the start.
+    """
+    extra = [more] * len(kernel) if more is None or isinstance(more, int) else list(more)
+    found = []
+    for size, step, spread, added in zip(kernel, strides, dilation, extra, strict=True):
+        reach = (size - 1) * spread + 1
+        if padding == "same":
+            cut = reach - step if added is None else reach - reach % 2 - added
+        else:
+            cut = min(reach - step, 0) if added is None else -added
+        if cut < 0 and -cut >= max(step, spread):
+            raise RefusedError(
+                f"a transposed convolution with {-cut} pixels behind its output: torch adds fewer than its stride"
+            )
+        found.append(cut)
+    return found
+
+
+def cropped(cuts: list[int]) -> str:
+    """The pads, the last axis first, that cut the smaller half off the start and the larger one off the end."""
+    pads = [n for cut in reversed(cuts) for n in (-(max(cut, 0) // 2), -(max(cut, 0) - max(cut, 0) // 2))]
+    return f"({', '.join(map(str, pads))})"
 
 
 RULES = {

@@ -6,8 +6,11 @@ from typing import Any
 
 from parity.porting.to_torch.axes import TorchAxes, images, plain
 from parity.porting.to_torch.leaves.activations import applied
+from parity.porting.to_torch.piece import ModuleText
 from parity.porting.to_torch.use import RefusedError, StepUse
 from parity.porting.to_torch.values import kinds
+
+SPECTRAL = "nn.utils.parametrizations.spectral_norm"
 
 
 def dense(use: StepUse) -> None:
@@ -54,7 +57,9 @@ def batch_norm(use: StepUse) -> None:
     layer, rank = use.layer, len(use.x.shape)
     axis = layer.axis % rank
     if use.kwargs.get("mask") is not None:
-        raise RefusedError("a BatchNormalization with a mask")
+        raise RefusedError("a BatchNormalization with a mask: its statistics leave masked steps out")
+    if use.get("renorm"):
+        raise RefusedError("a BatchNormalization with renorm=True")
     if rank == 2:
         axes = use.axes(use.x)
     else:
@@ -83,11 +88,14 @@ def layer_norm(use: StepUse) -> None:
     layer, rank = use.layer, len(use.x.shape)
     along = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     along = sorted(axis % rank for axis in along)
-    if along != list(range(along[0], rank)):
-        raise RefusedError("a normalisation over axes that are not the last ones")
+    axes = TorchAxes((*(axis for axis in range(rank) if axis not in along), *along))
     sizes = tuple(int(use.x.shape[axis]) for axis in along)
     shape: Any = sizes[0] if len(sizes) == 1 else sizes
-    if "RMSNormalization" in kinds(layer) or getattr(layer, "rms_scaling", False):
+    if getattr(layer, "rms_scaling", False):
+        raise RefusedError(
+            "a LayerNormalization with rms_scaling=True: it divides by the standard deviation alone"
+        )
+    if "RMSNormalization" in kinds(layer):
         made = use.module(
             "nn.RMSNorm", ("normalized_shape",), normalized_shape=shape, eps=float(layer.epsilon)
         )
@@ -100,15 +108,15 @@ def layer_norm(use: StepUse) -> None:
         elif not layer.center:
             settings["bias"] = False
         made = use.module("nn.LayerNorm", ("normalized_shape",), normalized_shape=shape, **settings)
-    use.give(f"{made}({use.plainly(use.x)})", plain(rank))
+    use.give(f"{made}({use.take(use.x, axes)})", axes)
 
 
 def group_norm(use: StepUse) -> None:
     """GroupNormalization of channels."""
     layer, rank = use.layer, len(use.x.shape)
-    if layer.axis % rank != rank - 1:
-        raise RefusedError("a GroupNormalization along an axis that is not the last one")
-    channels = int(use.x.shape[-1])
+    axis = layer.axis % rank
+    axes = TorchAxes((0, axis, *(n for n in range(1, rank) if n != axis)))
+    channels = int(use.x.shape[axis])
     groups = channels if layer.groups == -1 else int(layer.groups)
     settings: dict[str, Any] = {"eps": float(layer.epsilon), "affine": bool(layer.scale or layer.center)}
     if layer.scale != layer.center:
@@ -117,7 +125,7 @@ def group_norm(use: StepUse) -> None:
         "nn.GroupNorm", ("num_groups", "num_channels"), num_groups=groups, num_channels=channels, **settings,
         sources={"num_groups": "groups"},
     )  # fmt: skip
-    use.give(f"{made}({use.as_images(use.x)})", images(rank))
+    use.give(f"{made}({use.take(use.x, axes)})", axes)
 
 
 def unit_norm(use: StepUse) -> None:
@@ -126,6 +134,23 @@ def unit_norm(use: StepUse) -> None:
     along = use.layer.axis if isinstance(use.layer.axis, list | tuple) else [use.layer.axis]
     dims = tuple(sorted(axes.torch(axis) for axis in along))
     use.give(f"F.normalize({use.take(use.x)}, dim={dims[0] if len(dims) == 1 else dims}, eps=1e-6)", axes)
+
+
+def spectral_norm(use: StepUse) -> None:
+    """SpectralNormalization around a layer that is one module in torch."""
+    from parity.porting.to_torch.leaves.table import RULES as LAYERS
+
+    wrapper, steps = use.layer, int(use.layer.power_iterations)
+    use.layer = wrapper.layer
+    kind = next((kind for kind in kinds(use.layer) if kind in LAYERS), "")
+    if not kind:
+        raise RefusedError(f"a SpectralNormalization of the layer {type(use.layer).__name__}")
+    LAYERS[kind](use)
+    if len(use.piece.members) != 1 or not use.piece.members[0].made.kind.startswith("nn."):
+        raise RefusedError(f"a SpectralNormalization of a {kind} that is no module of torch's own")
+    inner = use.piece.members[0].made
+    settings = {"n_power_iterations": steps}
+    use.piece.members[0].made = ModuleText(SPECTRAL, settings, inside={"module": inner})
 
 
 def dropout(use: StepUse) -> None:
@@ -138,6 +163,8 @@ def dropout(use: StepUse) -> None:
         made = use.module("nn.Dropout", ("p",), p=rate, sources={"p": "rate"})
     elif shape[0] in (None, "batch") and all(n == 1 for n in shape[1:]):
         made = use.module("DropPath", ("p",), p=rate, sources={"p": "rate"})
+    elif 2 < len(shape) < 6 and all(n == 1 for n in shape[1:-1]) and shape[-1] in (None, use.x.shape[-1]):
+        return spatial_dropout(use)
     else:
         raise RefusedError(f"a Dropout with the noise shape {shape}")
     use.give(f"{made}({use.take(use.x)})", axes)
@@ -176,6 +203,7 @@ RULES = {
     "Dense": dense, "EinsumDense": einsum_dense, "Embedding": embedding, "BatchNormalization": batch_norm,
     "LayerNormalization": layer_norm, "RMSNormalization": layer_norm, "GroupNormalization": group_norm,
     "UnitNormalization": unit_norm, "Dropout": dropout, "GaussianNoise": noise, "GaussianDropout": noise,
+    "SpectralNormalization": spectral_norm, "ReversibleEmbedding": embedding,
     "AlphaDropout": noise, "Identity": unchanged, "ActivityRegularization": unchanged,
     **{f"SpatialDropout{n}D": spatial_dropout for n in (1, 2, 3)},
 }  # fmt: skip

@@ -42,11 +42,36 @@ def _flat(values: Any) -> list[Any]:
     return list(values) if isinstance(values, list | tuple) else [values]
 
 
+def merged(use: StepUse, atom: bool = False) -> tuple[list[str], TorchAxes]:
+    """The texts of what a merging layer takes: those of a lower rank get axes behind the batch."""
+    rank = max(len(tensor.shape) for tensor in use.tensors)
+    if all(len(tensor.shape) == rank for tensor in use.tensors):
+        return aligned(use, use.tensors, atom)
+    if any(len(tensor.shape) < 2 for tensor in use.tensors):
+        raise RefusedError("a merging layer with a tensor that has a batch alone")
+    axes = next(use.axes(tensor) for tensor in use.tensors if len(tensor.shape) == rank)
+    axes = plain(rank) if axes.flat else axes
+    return [_grown(use, tensor, axes, atom) for tensor in use.tensors], axes
+
+
+def _grown(use: StepUse, tensor: Any, axes: TorchAxes, atom: bool) -> str:
+    """The text of a tensor whose axes are the last ones of `axes`, the missing ones behind its batch."""
+    missing = axes.rank - len(tensor.shape)
+    if not missing:
+        return use.take(tensor, axes, atom)
+    held = [axis for axis in axes.order if axis == 0 or axis > missing]
+    order = TorchAxes(tuple(axis - missing if axis else 0 for axis in held))
+    keys = [":" if axis in held else "None" for axis in axes.order]
+    while len(keys) > 1 and keys[-1] == ":":
+        keys.pop()
+    return f"{use.take(tensor, order, atom=True)}[{', '.join(keys)}]"
+
+
 def joined(sign: str) -> Any:
     """Tensors with an operator between them."""
 
     def rule(use: StepUse) -> None:
-        texts, axes = aligned(use, use.tensors, atom=True)
+        texts, axes = merged(use, atom=True)
         use.give(f" {sign} ".join(texts), axes, atom=False)
 
     return rule
@@ -54,7 +79,7 @@ def joined(sign: str) -> Any:
 
 def average(use: StepUse) -> None:
     """Average."""
-    texts, axes = aligned(use, use.tensors, atom=True)
+    texts, axes = merged(use, atom=True)
     use.give(f"({' + '.join(texts)}) / {len(texts)}", axes, atom=False)
 
 
@@ -62,7 +87,7 @@ def chosen(function: str) -> Any:
     """The greatest or smallest of several tensors."""
 
     def rule(use: StepUse) -> None:
-        texts, axes = aligned(use, use.tensors)
+        texts, axes = merged(use)
         text = texts[0]
         for more in texts[1:]:
             text = f"torch.{function}({text}, {more})"
@@ -84,14 +109,15 @@ def dot(use: StepUse) -> None:
     """Dot along one axis of each tensor."""
     first, second = use.tensors
     along = use.layer.axes if isinstance(use.layer.axes, list | tuple) else (use.layer.axes,) * 2
-    if use.layer.normalize:
-        raise RefusedError("a Dot that normalises")
     left = list("abcdef"[: len(first.shape)])
     right = ["a", *"uvwxyz"[: len(second.shape) - 1]]
     left[along[0] % len(left)] = right[along[1] % len(right)] = "k"
     result = [letter for letter in left if letter != "k"] + [letter for letter in right[1:] if letter != "k"]
     text = f'torch.einsum("{"".join(left)},{"".join(right)}->{"".join(result)}", '
-    text += f"{use.plainly(first)}, {use.plainly(second)})"
+    texts = [use.plainly(tensor) for tensor in (first, second)]
+    if use.layer.normalize:
+        texts = [f"F.normalize({t}, dim={axis}, eps=1e-6)" for t, axis in zip(texts, along, strict=True)]
+    text += f"{texts[0]}, {texts[1]})"
     if len(result) == 1:
         return use.give(f"{text}[:, None]", plain(2))
     return use.give(text, plain(len(result)))

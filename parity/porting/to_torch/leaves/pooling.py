@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from parity.porting.to_torch.axes import images
+from parity.porting.to_torch.axes import images, plain
 from parity.porting.to_torch.use import RefusedError, StepUse, literal
 from parity.porting.to_torch.values import short
 
@@ -34,20 +34,35 @@ def pooling(use: StepUse) -> None:
     return use.give(f"{use.helper(f'{kind}_pool{rank}d_same')}({text}, {numbers})", axes)
 
 
+def adaptive(use: StepUse) -> None:
+    """AdaptiveAveragePooling and AdaptiveMaxPooling of any rank."""
+    if use.get("data_format") == "channels_first":
+        raise RefusedError("the layer computes channels first")
+    rank = len(use.x.shape) - 2
+    kind = "max" if "Max" in use.piece.kind else "avg"
+    size = use.layer.output_size
+    size = (size,) * rank if isinstance(size, int) else tuple(size)
+    numbers = use.constant("output_size", short(size))
+    use.give(f"F.adaptive_{kind}_pool{rank}d({use.as_images(use.x)}, {numbers})", images(rank + 2))
+
+
 def global_pooling(use: StepUse) -> None:
     """GlobalAveragePooling and GlobalMaxPooling of any rank."""
     rank = len(use.x.shape)
-    if use.kwargs.get("mask") is not None:
-        raise RefusedError("a global pooling with a mask")
     if use.get("data_format") == "channels_first":
         raise RefusedError("the layer computes channels first")
+    mask = use.args[1] if len(use.args) > 1 else use.kwargs.get("mask")
+    if mask is not None and "Average" in use.piece.kind:
+        keep = ", keepdim=True" if use.get("keepdims") else ""
+        text = f"{use.helper('masked_mean')}({use.plainly(use.x)}, {use.plainly(mask)}{keep})"
+        return use.give(text, plain(3 if keep else 2))
     axes = use.axes(use.x)
     dims = tuple(sorted(axes.torch(axis) for axis in range(1, rank - 1)))
     keep = ", keepdim=True" if use.get("keepdims") else ""
     function = "amax" if "Max" in use.piece.kind else "mean"
     given = dims[0] if len(dims) == 1 else dims
     text = use.take(use.x, atom=True)
-    use.give(f"{text}.{function}({literal(given)}{keep})", axes if keep else images(2))
+    return use.give(f"{text}.{function}({literal(given)}{keep})", axes if keep else images(2))
 
 
 def zero_padding(use: StepUse) -> None:
@@ -91,10 +106,20 @@ def resizing(use: StepUse) -> None:
     use.give(f'F.interpolate({text}, size={size}, mode="{modes[mode]}"{antialias})', images(4))
 
 
+def center_crop(use: StepUse) -> None:
+    """CenterCrop, of pictures that are large enough."""
+    size = (int(use.layer.height), int(use.layer.width))
+    if any(have < want for have, want in zip(use.x.shape[1:3], size, strict=True)):
+        raise RefusedError("a CenterCrop of a picture that is smaller: it is resized")
+    use.give(f"{use.helper('center_crop')}({use.as_images(use.x)}, {size})", images(4))
+
+
 RULES = {
     **{f"{kind}Pooling{n}D": pooling for kind in ("Max", "Average") for n in (1, 2, 3)},
     **{f"Global{kind}Pooling{n}D": global_pooling for kind in ("Max", "Average") for n in (1, 2, 3)},
     **{f"{kind}{n}D": zero_padding for kind in ("ZeroPadding", "Cropping") for n in (1, 2, 3)},
     **{f"UpSampling{n}D": upsampling for n in (1, 2, 3)},
+    **{f"Adaptive{kind}Pooling{n}D": adaptive for kind in ("Max", "Average") for n in (1, 2, 3)},
     "Resizing": resizing,
+    "CenterCrop": center_crop,
 }

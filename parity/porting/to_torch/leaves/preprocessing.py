@@ -54,11 +54,16 @@ def _fraction(value: float) -> str:
 def normalization(use: StepUse) -> None:
     """Normalization along the last axis, with statistics that were given or adapted."""
     layer, rank = use.layer, len(use.x.shape)
+    mean, variance = (_values(getattr(layer, name)) for name in ("mean", "variance"))
+    if not layer._keep_axis and len(mean) == len(variance) == 1:
+        std, text = max(variance[0] ** 0.5, 1e-7), use.take(use.x, atom=True)
+        text = f"{text} * {literal(std)} + {literal(mean[0])}" if use.get("invert") else (
+            f"({text} - {literal(mean[0])}) / {literal(std)}")  # fmt: skip
+        return use.give(text, use.axes(use.x), atom=False)
     if use.get("invert") or tuple(layer._keep_axis) not in ((rank - 1,), (-1,)):
         raise RefusedError("a Normalization of axes that are not the last one, or turned round")
-    mean, variance = (_values(getattr(layer, name)) for name in ("mean", "variance"))
     made = use.module("Normalization", ("mean", "variance"), mean=mean, variance=variance)
-    use.give(f"{made}({use.as_images(use.x)})", images(rank))
+    return use.give(f"{made}({use.as_images(use.x)})", images(rank))
 
 
 def _values(tensor: Any) -> tuple[float, ...]:

@@ -1,161 +1,189 @@
-"""Recurrent layers and attention."""
+"""Recurrent layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from parity.porting.to_torch.axes import frames, images, plain
-from parity.porting.to_torch.use import RefusedError, StepUse
-from parity.porting.to_torch.values import kinds
+from parity.porting.to_torch.leaves.activations import FUNCTIONS
+from parity.porting.to_torch.piece import Name
+from parity.porting.to_torch.use import RefusedError, StepUse, flat
+from parity.porting.to_torch.values import is_tensor, kinds
 
 DEFAULTS = {"LSTM": ("tanh", "sigmoid"), "GRU": ("tanh", "sigmoid"), "SimpleRNN": ("tanh", None)}
+STATES = {"LSTM": 2, "GRU": 1, "SimpleRNN": 1}
 
 
-def _kind(layer: Any) -> str:
-    return next((name for name in kinds(layer) if name in DEFAULTS), "")
-
-
-def _arguments(use: StepUse, layer: Any) -> dict[str, Any]:
-    """The arguments of torch's recurrent module; refused where torch computes something else."""
-    kind = _kind(layer)
-    if not kind:
-        raise RefusedError(f"the recurrent layer {type(layer).__name__} has no counterpart in torch")
-    activation, gate = DEFAULTS[kind]
-    used = (
-        getattr(layer.activation, "__name__", ""),
-        getattr(getattr(layer, "recurrent_activation", None), "__name__", None),
+def _kind(cell: Any) -> str:
+    return next(
+        (name.removesuffix("Cell") for name in kinds(cell) if name.removesuffix("Cell") in DEFAULTS), ""
     )
-    if used != (activation, gate) and not (kind == "SimpleRNN" and used[0] == "relu"):
-        raise RefusedError(f"torch's {kind} has tanh and sigmoid; the layer has {used[0]} and {used[1]}")
-    if layer.dropout or layer.recurrent_dropout:
-        raise RefusedError("dropout of a recurrent layer's inputs or state")
-    if kind == "GRU" and not layer.reset_after:
-        raise RefusedError("a GRU with reset_after=False: torch resets behind the product")
-    if use.kwargs.get("mask") is not None:
-        raise RefusedError("a mask in a recurrent layer")
+
+
+def _module(use: StepUse, cell: Any, size: int, suffix: str = "", **more: Any) -> str:
+    """The text of the module of one cell along a sequence; a helper where torch's own computes something else."""
+    kind = _kind(cell)
+    if not kind:
+        raise RefusedError(f"the recurrent cell {type(cell).__name__} has no counterpart in torch")
+    used = tuple(
+        getattr(getattr(cell, n, None), "__name__", None) for n in ("activation", "recurrent_activation")
+    )
+    found: dict[str, Any] = {"input_size": size, "hidden_size": int(cell.units)}
+    looped = used != DEFAULTS[kind] and used != ("relu", None)
+    looped = looped or (kind == "GRU" and not cell.reset_after) or bool(cell.recurrent_dropout)
+    sources = {"hidden_size": "units"}
+    if looped:
+        if more or kind == "SimpleRNN" or any(name not in FUNCTIONS for name in used):
+            raise RefusedError(
+                f"a {kind} with the activations {used[0]} and {used[1]}, recurrent dropout, or both ways"
+            )
+        for name, function, usual in zip(("activation", "gate"), used, DEFAULTS[kind], strict=True):
+            if function != usual:
+                found[name] = Name(FUNCTIONS[str(function)])
+        found |= {"recurrent_dropout": float(cell.recurrent_dropout), "bias": bool(cell.use_bias)}
+        helper = "ResetFirstGRU" if kind == "GRU" and not cell.reset_after else f"Looped{kind}"
+        return use.module(helper, ("input_size", "hidden_size"), suffix, **found, sources=sources)
+    if used == ("relu", None):
+        found["nonlinearity"] = "relu"
+    found |= {"bias": bool(cell.use_bias), "batch_first": True, **more}
+    name = "RNN" if kind == "SimpleRNN" else kind
+    return use.module(f"nn.{name}", ("input_size", "hidden_size"), suffix, **found, sources=sources)
+
+
+def _call(use: StepUse) -> tuple[Any, list[Any]]:
+    """(the mask, the first states) that the layer is called with."""
+    layer = use.layer
     if getattr(layer, "stateful", False):
         raise RefusedError("a stateful recurrent layer")
-    found: dict[str, Any] = {"input_size": int(use.x.shape[-1]), "hidden_size": int(layer.units)}
-    if kind == "SimpleRNN" and used[0] == "relu":
-        found["nonlinearity"] = "relu"
-    return {**found, "bias": bool(layer.use_bias), "batch_first": True}
+    states = use.args[1] if len(use.args) > 1 else use.kwargs.get("initial_state")
+    mask = use.args[2] if len(use.args) > 2 else use.kwargs.get("mask")
+    return mask, [value for value in flat(states) if is_tensor(value)]
+
+
+def _inputs(use: StepUse, cell: Any, backwards: bool) -> str:
+    """The text of the sequence, with the dropout of its features in front."""
+    text = use.plainly(use.x, atom=backwards)
+    text = f"{text}.flip(1)" if backwards else text
+    if cell.dropout:
+        made = use.module("StepDropout", ("p",), "_dropout", p=float(cell.dropout), sources={"p": "dropout"})
+        text = f"{made}({text})"
+    return text
 
 
 def recurrent(use: StepUse) -> None:
-    """LSTM, GRU, SimpleRNN."""
+    """LSTM, GRU, SimpleRNN, and RNN around their cells."""
     layer = use.layer
-    if len(use.tensors) > 1:
-        raise RefusedError("a recurrent layer with a first state")
-    found = _arguments(use, layer)
-    kind = "RNN" if _kind(layer) == "SimpleRNN" else _kind(layer)
-    made = use.module(f"nn.{kind}", ("input_size", "hidden_size"), **found, sources={"hidden_size": "units"})
-    text = use.plainly(use.x, atom=layer.go_backwards)
-    text = f"{made}({text}.flip(1))" if layer.go_backwards else f"{made}({text})"
+    cells = list(getattr(layer.cell, "cells", None) or [layer.cell])
+    mask, states = _call(use)
+    if len(cells) > 1:
+        return _stacked(use, cells, mask, states)
+    cell, kind = cells[0], _kind(cells[0])
+    made = _module(use, cell, int(use.x.shape[-1]))
+    given = [made] if mask is not None else []
+    given.append(_inputs(use, cell, layer.go_backwards))
+    if mask is not None:
+        if getattr(layer, "zero_output_for_mask", False) or not use.piece.members[0].made.kind.startswith(
+            "nn."
+        ):
+            raise RefusedError("a mask in a recurrent layer that torch's module does not compute")
+        given.append(use.plainly(mask, atom=layer.go_backwards) + (".flip(1)" if layer.go_backwards else ""))
+    if states:
+        texts = [f"{use.plainly(state, atom=True)}[None]" for state in states]
+        given.append(f"({', '.join(texts)})" if kind == "LSTM" else texts[0])
+    text = f"{made if mask is None else use.helper('masked_rnn')}({', '.join(given)})"
     if layer.return_state:
         _with_state(use, text, kind, bool(layer.return_sequences))
     elif layer.return_sequences:
         use.give(f"{text}[0]", plain(3))
     else:
         use.give(f"{text}[0][:, -1]", plain(2))
+    return None
+
+
+def _stacked(use: StepUse, cells: list[Any], mask: Any, states: list[Any]) -> None:
+    """Cells one above the other."""
+    layer = use.layer
+    if (
+        mask is not None
+        or states
+        or layer.return_state
+        or layer.go_backwards
+        or any(c.dropout for c in cells)
+    ):
+        raise RefusedError("cells one above the other with a mask, states, dropout or go_backwards")
+    text, size = use.plainly(use.x), int(use.x.shape[-1])
+    for number, cell in enumerate(cells):
+        text = f"{_module(use, cell, size, f'_{number + 1}')}({text})[0]"
+        size = int(cell.units)
+    use.give(text if layer.return_sequences else f"{text}[:, -1]", plain(3 if layer.return_sequences else 2))
 
 
 def _with_state(use: StepUse, text: str, kind: str, sequences: bool) -> None:
     """The outputs and the last state, as Keras gives them."""
     helper = use.helper("lstm_states" if kind == "LSTM" else "rnn_states")
     flag = "" if sequences else ", sequences=False"
-    states = 2 if kind == "LSTM" else 1
     use.piece.unpacked = True
-    use.give(f"{helper}({text}{flag})", plain(3 if sequences else 2), *[plain(2)] * states)
+    use.give(f"{helper}({text}{flag})", plain(3 if sequences else 2), *[plain(2)] * STATES[kind])
 
 
 def bidirectional(use: StepUse) -> None:
-    """Bidirectional around a recurrent layer, with its two results joined."""
+    """Bidirectional around a recurrent layer: one module of torch, its two results merged."""
     layer = use.layer
     forward, backward = layer.forward_layer, layer.backward_layer
-    if layer.merge_mode != "concat" or forward.return_state or _kind(forward) != _kind(backward):
-        raise RefusedError(f"Bidirectional with merge_mode={layer.merge_mode!r} or return_state")
-    found = _arguments(use, forward)
-    kind = "RNN" if _kind(forward) == "SimpleRNN" else _kind(forward)
-    made = use.module(f"nn.{kind}", ("input_size", "hidden_size"), **found, bidirectional=True)
-    text = f"{made}({use.plainly(use.x)})"
-    if forward.return_sequences:
-        return use.give(f"{text}[0]", plain(3))
-    state = f"{text}[1][0]" if kind == "LSTM" else f"{text}[1]"
-    return use.give(f"torch.cat(tuple({state}), dim=1)", plain(2))
-
-
-def attention(use: StepUse) -> None:
-    """MultiHeadAttention: torch's own where it has the same sizes and masks, else a helper."""
-    layer = use.layer
-    query = use.args[0] if use.args else use.kwargs["query"]
-    value = use.args[1] if len(use.args) > 1 else use.kwargs["value"]
-    key = use.args[2] if len(use.args) > 2 else use.kwargs.get("key")
-    key = value if key is None else key
-    mask = use.kwargs.get("attention_mask")
-    asked = use.kwargs.get("return_attention_scores")
-    if any(use.kwargs.get(f"{name}_mask") is not None for name in ("query", "key", "value")):
-        raise RefusedError("masks that attention gets from the layers in front")
-    if len(query.shape) != 3 or len(layer._attention_axes) != 1:
-        raise RefusedError("attention over several axes")
-    width, depth = int(query.shape[-1]), int(layer.num_heads * layer.key_dim)
-    widths = [int(tensor.shape[-1]) for tensor in (query, key, value)]
-    out = layer._output_shape
-    plain_sizes = width == depth and layer.key_dim == (layer.value_dim or layer.key_dim)
-    simple = plain_sizes and out in (None, (width,), [width]) and mask is None
-    simple = simple and not use.kwargs.get("use_causal_mask") and not asked
-    simple = simple and len(set(widths)) == 1
-    texts = [use.plainly(tensor) for tensor in (query, key, value)]
-    if simple:
-        made = use.module(
-            "nn.MultiheadAttention", ("embed_dim", "num_heads"), embed_dim=width, num_heads=int(layer.num_heads),
-            dropout=float(layer.dropout), bias=bool(layer._use_bias), batch_first=True,
-            sources={"num_heads": "num_heads", "dropout": "dropout"},
-        )  # fmt: skip
-        return use.give(f"{made}({', '.join(texts)}, need_weights=False)[0]", plain(3))
-    output = width if out is None else int(out[0] if isinstance(out, list | tuple) else out)
-    made = use.module(
-        "MultiHeadAttention", ("num_heads", "key_dim"), num_heads=int(layer.num_heads), key_dim=int(layer.key_dim),
-        value_dim=int(layer.value_dim or layer.key_dim), query_size=width, key_size=widths[1], value_size=widths[2],
-        output_size=output, dropout=float(layer.dropout), bias=bool(layer._use_bias),
-        sources={"num_heads": "num_heads", "key_dim": "key_dim", "value_dim": "value_dim", "dropout": "dropout"},
-    )  # fmt: skip
-    more = [f"attention_mask={use.plainly(mask)}"] if mask is not None else []
-    more += ["use_causal_mask=True"] if use.kwargs.get("use_causal_mask") else []
-    if asked:
+    cell, kind = forward.cell, _kind(forward.cell)
+    mask, states = _call(use)
+    same = kind == _kind(backward.cell) and cell.units == backward.cell.units
+    if not same or not backward.go_backwards or getattr(cell, "dropout", 0) != backward.cell.dropout:
+        raise RefusedError("Bidirectional around two layers of different kinds or sizes")
+    made = _module(use, cell, int(use.x.shape[-1]), bidirectional=True)
+    given = [_inputs(use, cell, False)]
+    if mask is not None:
+        given = [made, *given, use.plainly(mask)]
+    if states:
+        half = len(states) // 2
+        texts = [f"torch.stack(({use.plainly(a)}, {use.plainly(b)}))"
+                 for a, b in zip(states[:half], states[half:], strict=True)]  # fmt: skip
+        given.append(f"({', '.join(texts)})" if kind == "LSTM" else texts[0])
+    text = f"{made if mask is None else use.helper('masked_rnn')}({', '.join(given)})"
+    sequences, merging = bool(forward.return_sequences), layer.merge_mode
+    if forward.return_state:
+        if merging != "concat" or mask is not None:
+            raise RefusedError(f"Bidirectional with return_state, and merge_mode={merging!r} or a mask")
+        flag = "" if sequences else ", sequences=False"
         use.piece.unpacked = True
-        return use.give(f"{made}({', '.join([*texts, *more])}, need_weights=True)", plain(3), plain(4))
-    return use.give(f"{made}({', '.join([*texts, *more])})", plain(3))
-
-
-def grouped_attention(use: StepUse) -> None:
-    """GroupQueryAttention: several queries share a key and a value."""
-    layer = use.layer
-    query = use.args[0]
-    value = use.args[1]
-    key = use.args[2] if len(use.args) > 2 and use.args[2] is not None else value
-    mask = use.kwargs.get("attention_mask")
-    if use.kwargs.get("return_attention_scores"):
-        raise RefusedError("the scores of a GroupQueryAttention")
-    sizes = [int(tensor.shape[-1]) for tensor in (query, key, value)]
-    made = use.module(
-        "GroupQueryAttention", ("head_dim", "num_query_heads", "num_key_value_heads"), head_dim=int(layer.head_dim),
-        num_query_heads=int(layer.num_query_heads), num_key_value_heads=int(layer.num_key_value_heads),
-        query_size=sizes[0], key_size=sizes[1], value_size=sizes[2], dropout=float(layer.dropout),
-        bias=bool(layer.use_bias),
-    )  # fmt: skip
-    texts = [use.plainly(tensor) for tensor in (query, key, value)]
-    texts += [f"attention_mask={use.plainly(mask)}"] if mask is not None else []
-    texts += ["use_causal_mask=True"] if use.kwargs.get("use_causal_mask") else []
-    use.give(f"{made}({', '.join(texts)})", plain(3))
+        rest = [plain(2)] * (2 * STATES[kind])
+        return use.give(
+            f"{use.helper('bidirectional_states')}({text}{flag})", plain(3 if sequences else 2), *rest
+        )
+    last = f"{text}[1][0]" if kind == "LSTM" else f"{text}[1]"
+    text = f"{text}[0]"
+    if sequences and mask is not None:  # Keras gives zeros there
+        text = f"{text} * {use.plainly(mask, atom=True)}[..., None]"
+        if merging != "concat":
+            raise RefusedError(f"Bidirectional with merge_mode={merging!r} and a mask")
+        return use.give(text, plain(3), atom=False)
+    if merging is None:
+        use.piece.unpacked = True
+        both = f"{text}.chunk(2, dim=-1)" if sequences else f"{last}.unbind(0)"
+        return use.give(both, *[plain(3 if sequences else 2)] * 2)
+    if merging != "concat":
+        how = {"sum": "sum", "ave": "mean", "mul": "prod"}[merging]
+        both = f"{text}.unflatten(-1, (2, -1)).{how}(2)" if sequences else f"{last}.{how}(0)"
+        return use.give(both, plain(3 if sequences else 2))
+    if sequences:
+        return use.give(text, plain(3))
+    return use.give(f"torch.cat(tuple({last}), dim=1)", plain(2))
 
 
 def conv_lstm(use: StepUse) -> None:
-    """ConvLSTM2D, as a helper that keeps Keras' gates."""
+    """ConvLSTM1D, ConvLSTM2D and ConvLSTM3D, as helpers that keep Keras' gates."""
     layer = use.layer
     rank = len(use.x.shape)
     gates = getattr(layer.activation, "__name__", ""), getattr(layer.recurrent_activation, "__name__", "")
     plain_settings = (
-        layer.strides == (1, 1) and layer.dilation_rate == (1, 1) and layer.padding in ("same", "valid")
+        all(n == 1 for n in (*layer.strides, *layer.dilation_rate))
+        and layer.padding in ("same", "valid")
+        and not layer.go_backwards
     )
     if (
         gates != ("tanh", "sigmoid")
@@ -164,9 +192,11 @@ def conv_lstm(use: StepUse) -> None:
         or layer.dropout
         or layer.recurrent_dropout
     ):
-        raise RefusedError(f"a ConvLSTM2D with the activations {gates}, strides, dilation, state or dropout")
+        raise RefusedError(
+            f"a ConvLSTM with the activations {gates}, strides, dilation, state, dropout or go_backwards"
+        )
     made = use.module(
-        "ConvLSTM2d", ("in_channels", "out_channels", "kernel_size"), in_channels=int(use.x.shape[-1]),
+        f"ConvLSTM{rank - 3}d", ("in_channels", "out_channels", "kernel_size"), in_channels=int(use.x.shape[-1]),
         out_channels=int(layer.filters), kernel_size=tuple(layer.kernel_size), padding=layer.padding,
         bias=bool(layer.use_bias), return_sequences=bool(layer.return_sequences),
         sources={"out_channels": "filters", "kernel_size": "kernel_size", "return_sequences": "return_sequences"},
@@ -176,6 +206,6 @@ def conv_lstm(use: StepUse) -> None:
 
 
 RULES = {
-    **dict.fromkeys(DEFAULTS, recurrent), "Bidirectional": bidirectional, "MultiHeadAttention": attention,
-    "GroupQueryAttention": grouped_attention, "GroupedQueryAttention": grouped_attention, "ConvLSTM2D": conv_lstm,
+    **dict.fromkeys((*DEFAULTS, "RNN"), recurrent), "Bidirectional": bidirectional,
+    **{f"ConvLSTM{n}D": conv_lstm for n in (1, 2, 3)},
 }  # fmt: skip

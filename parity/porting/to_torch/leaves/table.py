@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from parity.porting.to_torch.leaves import (
     activations,
+    attention,
     convolutions,
     dense,
     merging,
@@ -17,6 +18,6 @@ from parity.porting.to_torch.leaves import (
 from parity.porting.to_torch.use import StepUse
 
 RULES: dict[str, Callable[[StepUse], None]] = {
-    **activations.RULES, **convolutions.RULES, **dense.RULES, **merging.RULES, **pooling.RULES,
+    **activations.RULES, **attention.RULES, **convolutions.RULES, **dense.RULES, **merging.RULES, **pooling.RULES,
     **preprocessing.RULES, **sequences.RULES, **shaping.RULES,
 }  # fmt: skip

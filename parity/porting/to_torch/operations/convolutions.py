@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from parity.porting.to_torch.axes import TorchAxes, images
+from parity.porting.to_torch.leaves.convolutions import cropped, crops
 from parity.porting.to_torch.use import RefusedError, StepUse, literal
 from parity.porting.to_torch.values import is_variable, short
 
@@ -94,26 +95,16 @@ def transposed(use: StepUse) -> None:
     rank, kernel = _last(use), _operand(use, 1, "kernel")
     steps, dilation = each(use.get("strides") or 1, rank), each(use.get("dilation_rate") or 1, rank)
     size = tuple(map(int, kernel.shape[:rank]))
-    given = use.get("output_padding")
-    if (given is not None and any(each(given, rank))) or any(spread != 1 for spread in dilation):
-        raise RefusedError("conv_transpose of keras.ops with output_padding or dilation")
-    gaps = [k - step for k, step in zip(size, steps, strict=True)]
+    cuts = crops(size, steps, dilation, str(use.get("padding")), use.get("output_padding"))
     text = use.as_images(use.x, atom=True)
     weight = _kernel(use, kernel, TorchAxes((rank + 1, rank, *range(rank))))
-    function, settings = f"F.conv_transpose{rank}d", {"stride": short(steps)}
-    if use.get("padding") == "same" and given is None:
-        if all(gap >= 0 and gap % 2 == 0 for gap in gaps):
-            settings["padding"] = short(tuple(gap // 2 for gap in gaps))
-        else:
-            whole = f"{function}({text}, {weight}{_more(**settings)})"
-            cut = use.helper("crop_same")
-            use.give(f"{cut}({whole}, {literal(size)}, {literal(steps)}, {text}.shape[2:])", images(rank + 2))
-            return
-    elif use.get("padding") == "same" or (given is not None and min(gaps) < 0):
-        raise RefusedError("conv_transpose of keras.ops with output_padding")
-    else:
-        settings["output_padding"] = short(tuple(max(-gap, 0) for gap in gaps))
-    use.give(f"{function}({text}, {weight}{_more(**settings)})", images(rank + 2))
+    function, settings = f"F.conv_transpose{rank}d", {"stride": short(steps), "dilation": short(dilation)}
+    settings["output_padding"] = short(tuple(max(-cut, 0) for cut in cuts))
+    even = all(cut % 2 == 0 or cut < 0 for cut in cuts)
+    if even:
+        settings["padding"] = short(tuple(max(cut, 0) // 2 for cut in cuts))
+    whole = f"{function}({text}, {weight}{_more(**settings)})"
+    use.give(whole if even else f"F.pad({whole}, {cropped(cuts)})", images(rank + 2))
 
 
 def pooled(kind: str) -> Callable[[StepUse], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from parity.porting.to_torch.axes import plain
+from parity.porting.to_torch.leaves.activations import relu
 from parity.porting.to_torch.leaves.merging import aligned
 from parity.porting.to_torch.piece import Name
 from parity.porting.to_torch.use import RefusedError, StepUse, literal
@@ -97,6 +98,24 @@ def thresholded(use: StepUse) -> None:
     use.give(f"F.threshold({use.take(use.x)}, {numbers})", use.axes(use.x))
 
 
+def helped(name: str) -> Callable[[StepUse], None]:
+    """A function of one tensor that the port brings with it."""
+
+    def rule(use: StepUse) -> None:
+        use.give(f"{use.helper(name)}({use.take(use.x)})", use.axes(use.x))
+
+    return rule
+
+
+def sparsemax(use: StepUse) -> None:
+    """sparsemax along one axis."""
+    axes = use.axes(use.x)
+    axes = plain(axes.rank) if axes.flat else axes
+    use.give(
+        f"{use.helper('sparsemax')}({use.take(use.x, axes)}, dim={axes.torch(use.get('axis', -1))})", axes
+    )
+
+
 def gated(use: StepUse) -> None:
     """GLU: one half of an axis weighs the half before it."""
     axes = use.axes(use.x)
@@ -158,6 +177,7 @@ RULES = {
     "Elu": sloped("elu", "alpha"), "Celu": sloped("celu", "alpha"),
     "SoftShrink": sloped("softshrink", "threshold"),
     "HardShrink": sloped("hardshrink", "threshold"), "Glu": gated,
-    "Threshold": thresholded, "Clip": clip, "Cast": cast, "Where": where,
+    "Threshold": thresholded, "ReLU": relu, "Squareplus": helped("squareplus"), "SparsePlus": helped("sparse_plus"),
+    "SparseSigmoid": helped("sparse_sigmoid"), "Sparsemax": sparsemax, "Clip": clip, "Cast": cast, "Where": where,
     "ConvertToTensor": unchanged, "Copy": unchanged, "StopGradient": detached, "DivideNoNan": divide_no_nan,
 }  # fmt: skip

@@ -87,7 +87,7 @@ def triangle(name: str) -> Callable[[StepUse], None]:
 def normalized(use: StepUse) -> None:
     """normalize: to length one."""
     axes = use.axes(use.x)
-    order, epsilon = use.get("order", 2), float(use.get("epsilon", 1e-12))
+    order, epsilon = use.get("order", 2), float(use.get("epsilon") or 1e-12)
     if order != 2:
         raise RefusedError("normalize with another order than 2")
     dim = axes.torch(int(use.get("axis", -1)))
