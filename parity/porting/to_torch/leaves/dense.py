@@ -6,11 +6,8 @@ from typing import Any
 
 from parity.porting.to_torch.axes import TorchAxes, images, plain
 from parity.porting.to_torch.leaves.activations import applied
-from parity.porting.to_torch.piece import ModuleText
 from parity.porting.to_torch.use import RefusedError, StepUse
 from parity.porting.to_torch.values import kinds
-
-SPECTRAL = "nn.utils.parametrizations.spectral_norm"
 
 
 def dense(use: StepUse) -> None:
@@ -136,23 +133,6 @@ def unit_norm(use: StepUse) -> None:
     use.give(f"F.normalize({use.take(use.x)}, dim={dims[0] if len(dims) == 1 else dims}, eps=1e-6)", axes)
 
 
-def spectral_norm(use: StepUse) -> None:
-    """SpectralNormalization around a layer that is one module in torch."""
-    from parity.porting.to_torch.leaves.table import RULES as LAYERS
-
-    wrapper, steps = use.layer, int(use.layer.power_iterations)
-    use.layer = wrapper.layer
-    kind = next((kind for kind in kinds(use.layer) if kind in LAYERS), "")
-    if not kind:
-        raise RefusedError(f"a SpectralNormalization of the layer {type(use.layer).__name__}")
-    LAYERS[kind](use)
-    if len(use.piece.members) != 1 or not use.piece.members[0].made.kind.startswith("nn."):
-        raise RefusedError(f"a SpectralNormalization of a {kind} that is no module of torch's own")
-    inner = use.piece.members[0].made
-    settings = {"n_power_iterations": steps}
-    use.piece.members[0].made = ModuleText(SPECTRAL, settings, inside={"module": inner})
-
-
 def dropout(use: StepUse) -> None:
     """Dropout; with a noise shape, one number decides for several places."""
     rate, axes = float(use.layer.rate), use.axes(use.x)
@@ -203,7 +183,7 @@ RULES = {
     "Dense": dense, "EinsumDense": einsum_dense, "Embedding": embedding, "BatchNormalization": batch_norm,
     "LayerNormalization": layer_norm, "RMSNormalization": layer_norm, "GroupNormalization": group_norm,
     "UnitNormalization": unit_norm, "Dropout": dropout, "GaussianNoise": noise, "GaussianDropout": noise,
-    "SpectralNormalization": spectral_norm, "ReversibleEmbedding": embedding,
+    "ReversibleEmbedding": embedding,
     "AlphaDropout": noise, "Identity": unchanged, "ActivityRegularization": unchanged,
     **{f"SpatialDropout{n}D": spatial_dropout for n in (1, 2, 3)},
 }  # fmt: skip
