@@ -21,7 +21,7 @@ KERAS_ALONE = {
     "training/gradient.py",  # three backends, three ways to differentiate
     "training/making.py",  # a Keras optimizer in float64 is a new one
     *(
-        f"recording/{name}.py" for name in ("modes", "ports", "record", "scope", "variables")
+        f"recording/{name}.py" for name in ("inlined", "modes", "ports", "record", "scope", "variables")
     ),  # a call, for ports from Keras
     *(  # layers that ports from torch carry with them
         f"helpers/{name}.py"
@@ -46,7 +46,7 @@ KERAS_ALONE = {
 TORCH_ALONE = {
     *(
         f"helpers/{name}.py"
-        for name in ("attention", "layers", "padding", "pooling", "recurrence", "statistics")
+        for name in ("activations", "attention", "layers", "padding", "pooling", "recurrence", "statistics")
     ),  # of ports to torch
     "recording/passes.py",  # how a torch model is recorded for a port
     "recording/snapshots.py",

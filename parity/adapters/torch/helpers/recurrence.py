@@ -31,8 +31,8 @@ def bidirectional_states(
     result: tuple[Tensor, Tensor | tuple[Tensor, Tensor]], sequences: bool = True
 ) -> tuple[Tensor, ...]:
     """What a module gives that runs both ways, as Keras gives it: outputs, then the last states, those forwards first."""
-    x, states = result
-    states = states if isinstance(states, tuple) else (states,)
+    x, last = result
+    states = last if isinstance(last, tuple) else (last,)
     x = x if sequences else torch.cat(tuple(states[0]), dim=1)
     return x, *(state[way] for way in (0, 1) for state in states)
 
@@ -211,7 +211,7 @@ class ConvLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run along the frames."""
-        size = self.kernel.kernel_size
+        size: tuple[int, ...] = self.kernel.kernel_size  # type: ignore[assignment]
         hidden = cell = torch.zeros((), dtype=x.dtype, device=x.device)
         frames = []
         for frame in x.unbind(1):
