@@ -16,7 +16,15 @@ from parity.core.store import Store
 from parity.core.tolerance import Difference, difference, limits, seen
 from parity.core.trace import Node, NodeObserver, Source, Trace, Values
 from parity.core.types import Array
-from parity.replay.hiding_steps import ROUNDING, Hidden, HiddenSearch, HiddenTensor, StepKeeper
+from parity.replay.hiding_steps import (
+    ROUNDING,
+    Hidden,
+    HiddenSearch,
+    HiddenTensor,
+    StepKeeper,
+    at_ends,
+    hides_by_shape,
+)
 from parity.replay.spread import DRAWS, Shaker, movement, shaken, weights_shaken
 
 NUDGE = 1e-7
@@ -24,14 +32,19 @@ NUDGE = 1e-7
 
 
 class _Kinds(NodeObserver):
-    """Notes which results are floating."""
+    """Notes which results are floating, and which steps are at their ends."""
 
     def __init__(self) -> None:
         self.floating: dict[int, list[bool]] = {}
+        self.ended: set[int] = set()
 
     def after(self, node: Node, outputs: Values) -> None:
         """Note one step's."""
         self.floating[node.id] = outputs.floating()
+        if node.sort in {"op", "layer"} and self.floating[node.id] and all(self.floating[node.id]):
+            values = outputs()
+            if all(map(at_ends, values)) and not hides_by_shape(node, values):
+                self.ended.add(node.id)
 
 
 @dataclass(frozen=True)
@@ -42,11 +55,13 @@ class TracedRun:
         outputs: by name; of a model that cannot be traced, those of a plain run.
         trace: None where the model cannot be traced.
         floating: for each step, which of its results are floating.
+        ended: steps whose results are two values at most.
     """
 
     outputs: list[tuple[str, Array]]
     trace: Trace | None = None
     floating: Mapping[int, Sequence[bool]] = field(default_factory=dict)
+    ended: frozenset[int] = frozenset()
 
 
 def traced_run(model: Adapter, inputs: Sequence[Array]) -> TracedRun:
@@ -61,17 +76,21 @@ def traced_run(model: Adapter, inputs: Sequence[Array]) -> TracedRun:
         outputs, trace = model.trace(inputs, kinds)
     except Exception:  # any model, any error: it cannot be looked into
         return TracedRun(model.forward(inputs))
-    return TracedRun(outputs, trace, kinds.floating)
+    return TracedRun(outputs, trace, kinds.floating, frozenset(kinds.ended))
 
 
 def has_hiding_steps(run: TracedRun) -> bool:
-    """Whether an output, or a step on the way to one, holds whole numbers, truth values or rounded values."""
+    """Whether an output, or a step on the way to one, holds whole numbers, truth values, rounded values or two values."""
     if any(value.dtype.kind not in "fc" for _, value in run.outputs):
         return True
     if run.trace is None:
         return False
     wanted = _ancestors(run.trace)
-    return any(_is_discrete(node, run.floating) for node in run.trace.nodes if node.id in wanted)
+    return any(
+        _is_discrete(node, run.floating) or _first_at_ends(node, run)
+        for node in run.trace.nodes
+        if node.id in wanted
+    )
 
 
 def stands_still(model: Adapter, inputs: Sequence[Array], outputs: Sequence[tuple[str, Array]]) -> bool:
@@ -124,6 +143,13 @@ def _is_discrete(node: Node, floating: Mapping[int, Sequence[bool]]) -> bool:
     fed = any(taken) or not all(source.node in floating for source in node.inputs)
     whole = any(not is_float for is_float in floating.get(node.id, ()))
     return fed and (whole or node.kind.replace("_", "") in {kind.replace("_", "") for kind in ROUNDING})
+
+
+def _first_at_ends(node: Node, run: TracedRun) -> bool:
+    """Whether a step is at its ends, and something floating that it took is not."""
+    return node.id in run.ended and any(
+        source.node not in run.ended and any(run.floating.get(source.node, [True])) for source in node.inputs
+    )
 
 
 def hidden(model: Adapter, inputs: Sequence[Array]) -> Hidden:

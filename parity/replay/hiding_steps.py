@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from parity.core.store import Store
-from parity.core.tolerance import seen
+from parity.core.tolerance import FLUSHED, seen
 from parity.core.trace import Node, NodeObserver, Source, Trace, Values
 from parity.core.types import Array
 
@@ -20,8 +20,41 @@ ROUNDING = {"round", "rint", "floor", "ceil", "trunc", "fix", "sign", "heaviside
 """Kinds of steps whose floating results are whole numbers, or as coarse."""
 
 
+FIXED = {"oneslike", "zeroslike", "fulllike", "newones", "newzeros", "newfull"}
+"""Kinds of steps that take no more than the shape of their operand."""
+
 COUNTING = {"pack_sequence"}
 """Kinds of steps whose whole numbers do not depend on the floating operand: the lengths of sequences."""
+
+SAMPLE = 256
+"""Values of a tensor that are looked at first."""
+
+DIGITS = 13
+"""Decimals, relative to the greatest value, that count where a step gives two values."""
+
+
+def at_ends(value: Array) -> bool:
+    """Whether a floating tensor holds two values at most in every digit that counts, and not zeros alone.
+
+    Such are the results of a softmax, a sigmoid or a clip whose operand is far out.
+    """
+    if value.dtype.kind != "f" or value.size == 0:
+        return False
+    flat = value.reshape(-1)
+    greatest = float(np.abs(flat).max())
+    if not FLUSHED < greatest < np.inf:
+        return False
+    for some in (flat[:: 1 + flat.size // SAMPLE], flat):
+        different = np.unique(np.round(some / greatest, DIGITS)).size
+        if different > 2:
+            return False
+    return different < flat.size or greatest == flat.size == 1
+
+
+def hides_by_shape(node: Node, values: Sequence[Array]) -> bool:
+    """Whether a step gives the same for every operand of this shape: ones like it, or a softmax over one value."""
+    kind = node.kind.replace("_", "")
+    return kind in FIXED or ("softmax" in kind and all((value == 1.0).all() for value in values))
 
 
 @dataclass(frozen=True)
@@ -192,6 +225,9 @@ class HiddenSearch:
         if any(self._value(r) is not None and not self._is_floating(r) for r in results):
             return True
         coarse = node.kind.replace("_", "") in {kind.replace("_", "") for kind in ROUNDING}
+        values = [value for r in results if (value := self._value(r)) is not None]
+        if values and all(map(at_ends, values)) and all(map(self._still, results)):
+            return not hides_by_shape(node, values)
         return coarse and all(self._share_moved(r) < PASSED_ON * max(shares) for r in results)
 
     def _origin(self, source: Source, value: Array) -> Source | None:

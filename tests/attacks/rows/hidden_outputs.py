@@ -40,6 +40,32 @@ COARSE: dict[str, Callable[[Any, Any], Any]] = {
     "hard sigmoid far out": lambda xp, v: xp.clip(v * 1e6 + 0.5, 0.0, 1.0),
 }
 
+FAR = 1e6
+"""What brings scores to where a sigmoid gives 0 and 1 in every digit that counts."""
+
+
+def pooled(xp: Any, v: Any) -> Any:
+    return xp.mean(v, axis=(xp.H, xp.W))
+
+
+ENDS: dict[str, Callable[[Any, Any], Any]] = {
+    "a softmax at its ends": lambda xp, v: xp.softmax(pooled(xp, v), axis=-1),
+    "a softmax of pixels at its ends": lambda xp, v: xp.softmax(v, axis=xp.C),
+    "a sigmoid at its ends": lambda xp, v: xp.sigmoid(pooled(xp, v)),
+    "a sigmoid of pixels at its ends": lambda xp, v: xp.sigmoid(v),
+    "a tanh at its ends": lambda xp, v: xp.tanh(pooled(xp, v)),
+    "a tanh of pixels at its ends": lambda xp, v: xp.tanh(v),
+    "a hard sigmoid at its ends": lambda xp, v: xp.clip(pooled(xp, v) / 6.0 + 0.5, 0.0, 1.0),
+    "a clip at its ends": lambda xp, v: xp.clip(pooled(xp, v), -1.0, 1.0),
+    "a sigmoid written out, at its ends": lambda xp, v: 1.0 / (1.0 + xp.exp(-xp.clip(v, -300.0, 300.0))),
+    "half of one less a tanh at its ends": lambda xp, v: 0.5 - 0.5 * xp.tanh(v),
+    "the greatest of a sigmoid at its ends": lambda xp, v: xp.max(xp.sigmoid(v), axis=xp.C),
+    "a sigmoid near its end": lambda xp, v: xp.sigmoid(36.0 + 0.1 * xp.tanh(v / FAR)),
+    "a mean of sigmoids at their ends": lambda xp, v: pooled(xp, xp.sigmoid(v)),
+    "a mean of softmaxes at their ends": lambda xp, v: pooled(xp, xp.softmax(v, axis=xp.C)),
+    "a mean of tanhs at their ends": lambda xp, v: pooled(xp, xp.tanh(v)),
+}
+
 
 def with_tail(tail: Callable[[Any, Any], Any], factor: float = 1.0) -> Written:
     return Written(lambda xp, m, x: tail(xp, m.c(x) * factor), {"c": conv()})
@@ -73,8 +99,45 @@ def rows() -> Iterator[Attempt]:
         for f in (1.0, 1.3)
     ]
     yield from attempts(KIND, "labels next to an honest output", *both)
+    yield from ends()
     thirds = [
         Written(lambda xp, m, x, f=f: [xp.round(m.c(x) * f / 1000.0), m.d(x)], {"c": conv(), "d": conv()})
         for f in (1.0, 1.3)
     ]
     yield from attempts(KIND, "rounded zeros next to an honest output", *thirds)
+
+
+def ends() -> Iterator[Attempt]:
+    """Probabilities that are 0 and 1 in every digit that counts."""
+    for name, tail in ENDS.items():
+        yield from attempts(KIND, f"{name}; 30 % more", with_tail(tail, FAR), with_tail(tail, 1.3 * FAR))
+    for name in ("a softmax at its ends", "a sigmoid at its ends", "a mean of sigmoids at their ends"):
+        honest, fault = (
+            Written(
+                lambda xp, m, x, tail=ENDS[name]: tail(xp, m.n(m.c(x)) * FAR),
+                {"c": conv(), "n": batch_norm(eps=eps)},
+            )
+            for eps in (1e-5, 1e-3)
+        )
+        yield from attempts(KIND, f"{name}; another epsilon", honest, fault)
+    two = [
+        Written(
+            lambda xp, m, x, f=f: [m.d(x), xp.softmax(pooled(xp, m.c(x)) * f, axis=-1)],
+            {"c": conv(), "d": conv()},
+        )
+        for f in (FAR, 1.3 * FAR)
+    ]
+    yield from attempts(KIND, "a softmax at its ends next to an honest output", *two)
+    behind = [
+        Written(
+            lambda xp, m, x, f=f: m.d(xp.sigmoid(m.c(x) * f)),
+            {"c": conv(out=3), "d": conv()},
+        )
+        for f in (FAR, 1.3 * FAR)
+    ]
+    yield from attempts(KIND, "a layer behind sigmoids at their ends", *behind)
+    gates = [
+        Written(lambda xp, m, x, f=f: m.d(x) * xp.sigmoid(m.c(x) * f), {"c": conv(), "d": conv()})
+        for f in (FAR, 1.3 * FAR)
+    ]
+    yield from attempts(KIND, "a gate that is open or shut", *gates)
