@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env parity test check bench zoo gpu gpu-wheels docs lint types clean
+.PHONY: env parity test check bench zoo gpu gpu-wheels wheel docs lint types clean
 
 $(VENV)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -87,6 +87,14 @@ gpu-wheels:
 gpu:
 	$(PYTHON) benchmarks/gpu/wheels.py install $(WHEELS) $(GPU_OUT)/site
 	PYTHONPATH=$(GPU_OUT)/site $(PYTHON) -m benchmarks.gpu --device $(DEVICE) --budget $(BUDGET) --out $(GPU_OUT) $(if $(SMOKE),--smoke)
+
+# The wheel, in dist/: the same bytes from the same commit, wherever and whenever it is built.
+wheel: env
+	rm -rf build/wheel-source dist
+	git archive --prefix=build/wheel-source/ HEAD | tar x
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --wheel --no-isolation --outdir dist build/wheel-source
+	$(BIN)/twine check --strict dist/*
+	sha256sum dist/*
 
 # The pages of the networks, and the figures and the picture of docs/architecture.md.
 docs: env

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from dataclasses import dataclass
+from pathlib import Path
 
 from parity.adapters.frameworks import triton_state
+from parity.around import Check, around
 from parity.core.environment import environment, jax_tf32, torch_tf32
 
 OPTIONAL = {
@@ -24,16 +25,6 @@ TRITON = (
 )
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at: whether it is well, what was found, and what to do."""
-
-    ok: bool
-    subject: str
-    found: str
-    advice: str = ""
-
-
 def examine() -> tuple[dict[str, str], list[Check]]:
     """The environment's facts, after importing both frameworks, and every check."""
     checks = [
@@ -41,8 +32,9 @@ def examine() -> tuple[dict[str, str], list[Check]]:
         _framework("keras", "pip install 'segparity[tf]'"),
     ]
     usable = all(check.ok for check in checks)
+    checks += around(Path.cwd())
     if usable:
-        checks += [_triton(), _keras_backend(), _float64(), _torchvision(), _reduced_precision()]
+        checks += [_triton(), _keras_backend(), _float64(), _torchvision(), _build(), _reduced_precision()]
     for name, use in OPTIONAL.items():
         checks.append(_optional(name, use))
     return environment(), checks
@@ -119,9 +111,21 @@ def _torchvision() -> Check:
         importlib.import_module("torchvision")
     except Exception as error:  # its compiled part fails in several ways
         text = " ".join(str(error).split())[:120]
-        advice = "uninstall it, or install the build that fits torch"
+        advice = "uninstall it, or install the build that fits torch; torchmetrics and Lightning import it"
         return Check(False, "torchvision", f"installed but fails to import: {text}", advice)
     return Check(True, "torchvision", "importable")
+
+
+def _build() -> Check:
+    """PyTorch's CUDA build takes 3.5 GB more of disk than the CPU build, and brings triton."""
+    import torch
+
+    if torch.version.cuda is None or torch.cuda.is_available():
+        return Check(True, "torch's build", f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU")
+    return Check(
+        True, "torch's build", f"CUDA {torch.version.cuda}, and no GPU is found",
+        "the CPU build takes 3.5 GB less of disk: PyTorch's install page gives its command",
+    )  # fmt: skip
 
 
 def _reduced_precision() -> Check:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from tf_impl._shared.own_datasets import reach
+
+reach()
+
 # A name's module loads when the name is first used: modules that are commands too must not load before.
 _HOME = {
     "SkipBlockDN": "blocks",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from torch_impl._shared.own_datasets import reach
 from torch_impl._triton_import import watch_triton
 
+reach()
 watch_triton()  # TensorFlow may be in the same process: a user of both halves
 
 # A name's module loads when the name is first used: modules that are commands too must not load before.

@@ -1,8 +1,10 @@
-"""`datasets` is a namespace package: it needs NumPy alone, and lives beside Hugging Face's package of that name."""
+"""The wheel; and `datasets`, a namespace package that lives with Hugging Face's package of that name."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,21 +44,72 @@ def run(python: Path | str, code: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(folder: Path) -> Path:
     """The wheel, built from a copy of the sources: the build leaves files behind, and would take in stale ones."""
-    folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "source"
-    copy.mkdir()
+    copy.mkdir(parents=True)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
+        (copy / name).write_bytes((ROOT / name).read_bytes())  # with the time of now
     for name in PACKAGES:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(copy)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    (built,) = folder.glob("*.whl")
-    return built
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.mktemp("wheel"))
+
+
+def test_two_builds_are_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
+    """`make wheel` sets SOURCE_DATE_EPOCH to the commit's time."""
+    assert (
+        hashlib.sha256(built(tmp_path).read_bytes()).digest() == hashlib.sha256(wheel.read_bytes()).digest()
+    )
+
+
+def test_the_wheel_is_fit_for_a_package_index(wheel: Path) -> None:
+    pytest.importorskip("twine")
+    done = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", str(wheel)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_wheel_holds_licence_types_and_nothing_of_others(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    names = archive.namelist()
+    for package in ("parity", "tf_impl", "torch_impl", *(f"datasets/{each}" for each in own_packages())):
+        assert f"{package}/py.typed" in names, package
+    assert "datasets/py.typed" not in names  # it would speak for Hugging Face's package in the same folder
+    (licence,) = (name for name in names if name.endswith("/licenses/LICENSE"))
+    assert archive.read(licence) == (ROOT / "LICENSE").read_bytes()
+    (metadata,) = (archive.read(name).decode() for name in names if name.endswith("dist-info/METADATA"))
+    assert "License-Expression: Apache-2.0" in metadata
+    assert "Classifier: Typing :: Typed" in metadata
+    extras = set(re.findall(r"^Provides-Extra: (.*)$", metadata, re.MULTILINE))
+    assert {"tf", "torch", "jax", "train", "tiles", "report", "export", "docs", "dev"} <= extras
+    shipped = {Path(name).suffix for name in names if ".dist-info/" not in name}
+    assert shipped == {".py", ".css", ".js", ".typed"}  # all written here: one licence
+
+
+def own_packages() -> list[str]:
+    return [path.parent.name for path in (ROOT / "datasets").glob("*/__init__.py")]
+
+
+def test_the_citation_names_this_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version
+    assert f"\nversion: {version[1]}\n" in text
+    assert "\nlicense: Apache-2.0\n" in text
 
 
 def test_the_sources_hold_no_init_file() -> None:
