@@ -9,7 +9,7 @@ from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from parity.core.own_datasets import FOLDER, OURS, own_names
+from parity.own_datasets import FOLDER, OURS, own_names
 
 PACKAGES = ("numpy", "torch", "keras", "tensorflow", "jax", "parity", "tf_impl", "torch_impl")
 HUGGING_FACE = "arrow_dataset"

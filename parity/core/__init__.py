@@ -1,6 +1,6 @@
 """What every room shares: types, the trace, layouts, tolerances, findings and the rule for the verdict. NumPy only."""
 
-from parity.core.own_datasets import reach
+from parity.own_datasets import reach
 
 __version__ = "0.2.0"
 

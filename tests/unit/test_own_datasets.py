@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIES = ("parity/core", "tf_impl/_shared", "torch_impl/_shared")
+COPIES = ("parity", "tf_impl/_shared", "torch_impl/_shared")
 
 PROJECTS = {
     "a package": {"datasets/__init__.py": "mine = 1\n", "datasets/loader.py": "kept = 2\n"},

@@ -16,7 +16,9 @@ if TYPE_CHECKING:  # `parity --version` imports this file: nothing here may take
     from typing import Any
 
 NAME = "datasets"
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+ROOT = os.path.realpath(__file__)
+for _ in __name__.split("."):  # parity.own_datasets lies one folder deep, tf_impl._shared.own_datasets two
+    ROOT = os.path.dirname(ROOT)
 FOLDER = os.path.join(ROOT, NAME)
 OURS = tuple(os.path.join(ROOT, name, "") for name in (NAME, "parity", "tf_impl", "torch_impl"))
 
