@@ -42,6 +42,7 @@ def check_pair(
     layout: Any = None,
     ignore: Any = (),
     reference: Side | None = None,
+    tolerance: float | None = None,
     **training: Any,
 ) -> Result:
     """Check one pair of models.
@@ -61,6 +62,7 @@ def check_pair(
         layout: the order of axes in which torch takes the inputs, as for `compare`; None finds it.
         ignore: patterns of paths that are left out, as for `compare`.
         reference: the side that is right, as for `compare`.
+        tolerance: in the dtype, as for `compare`; with dtype None in float32.
         quick: no further probes; without it the first picture of the first direction has them. The weights of the second
             direction are others on the same two models: every tensor is compared, and every picture evaluated.
         training: gradients, train_steps, loss, optimizer, match_rules and initialisers of `compare`, for the first
@@ -95,6 +97,7 @@ def check_pair(
                     quick=quick or turn > 0 or number > 0,
                     layout=layout,
                     reference=reference,
+                    tolerance=tolerance,
                     **(training if number == 0 else {}),
                 )
                 _add(result, f"{direction}, {picture}", report, dtype)

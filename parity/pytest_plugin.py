@@ -1,4 +1,7 @@
-"""A pytest plugin: the fixture `assert_parity`, and options for its device, precision and reports.
+"""A pytest plugin: the fixture `assert_parity`, options for its device, precision and reports, and a project's pairs.
+
+The pairs of [tool.parity] in pyproject.toml are tests, `pyproject.toml::NAME`. They run where pytest is called without
+files or folders, or with pyproject.toml or its folder.
 
 Every pytest run where segparity is installed loads it. So it imports neither framework, and the rest of parity
 only when the fixture is used.
@@ -7,7 +10,7 @@ only when the fixture is used.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +42,89 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--parity-strict", action="store_true",
         help="assert_parity fails too where the verdict is EQUAL and something stays unproven",
     )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where `testpaths` says what is collected, the project's own file is collected too."""
+    file = config.rootpath / "pyproject.toml"
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and file.is_file():
+        from parity.cli.project.file import read
+
+        project = read(file)
+        if project is not None and project.pairs:
+            config.args.append(str(file))
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The pairs of a pyproject.toml."""
+    if file_path.name != "pyproject.toml":
+        return None
+    from parity.cli.project.file import read
+
+    project = read(file_path)
+    if project is None or not project.pairs:
+        return None
+    made: PairFile = PairFile.from_parent(parent, path=file_path)
+    return made
+
+
+class PairFile(pytest.File):
+    """A pyproject.toml with pairs."""
+
+    def collect(self) -> Iterator[PairTest]:
+        """A test for each pair."""
+        from parity.cli.project.file import read
+
+        project = read(self.path)
+        assert project is not None
+        for name in project.pairs:
+            yield PairTest.from_parent(self, name=name)
+
+
+class PairTest(pytest.Item):
+    """One pair of a project, checked as `parity check NAME` does."""
+
+    def runtest(self) -> None:
+        """Check it.
+
+        Raises:
+            ParityError: it is not equal, or not proven whole where it must be.
+            UsageError: a key or a value is not one that can be.
+        """
+        from parity.adapters.frameworks import import_frameworks
+        from parity.cli.asked import of_project
+        from parity.cli.project.file import read
+        from parity.core.errors import ParityError
+        from parity.report.rests import rests_on, tolerated, too_little
+        from parity.report.text import listed
+
+        project = read(self.path)
+        assert project is not None
+        pair = of_project(self.name, project)
+        import_frameworks()
+        from parity.check import check_pair
+
+        result = check_pair(
+            pair.name, pair.keras, pair.torch, pair.pictures, mapping=pair.mapping, **(pair.settings or {})
+        )
+        lines = [f"{result.verdict}: {rests_on(result)}".rstrip(": "), *tolerated(result)]
+        strict = pair.strict or self.config.getoption("--parity-strict")
+        lacking = too_little(result) if strict else ""
+        if result.verdict != "EQUAL" or lacking:
+            raise ParityError("\n".join([*lines, *listed(result.findings), *([lacking] if lacking else [])]))
+        self.add_report_section("call", "parity", "\n".join(lines))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What is wrong, without the lines of parity that found it."""
+        from parity.core.errors import ParityError, UsageError
+
+        if isinstance(excinfo.value, ParityError | UsageError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """What a failure is called."""
+        return self.path, None, f"pair {self.name}"
 
 
 @pytest.fixture

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from parity import catalog, samples
-from parity.adapters.spec import read_spec
+from parity.adapters.inputs.wanted import Wanted
+from parity.adapters.spec import read_spec, split_call
 from parity.cli.inputs import inputs_of, layout_of
+from parity.cli.options.given import given as said_itself
+from parity.cli.options.given import pair_options
+from parity.cli.project.file import Project, project_of
+from parity.cli.project.keys import as_arguments, mapping_of, parsed, range_of
 from parity.core.errors import UsageError
 from parity.core.files.json_file import read_json
 from parity.report.text import short
-from parity.training.requests import hyperparameters_of, loss_checked
+from parity.training.requests import hyperparameters_of, loss_checked, tolerance_checked
 
 DIRECTIONS = ("torch-to-keras", "keras-to-torch")
 """Ways to copy weights before a comparison, as `check_pair` takes them."""
@@ -30,6 +36,8 @@ class Pair:
         torch: "module:attribute" of the torch module.
         pictures: inputs in the Keras layout by name, or what is wanted of them; None draws random ones.
         mapping: {Keras path: torch path} where names differ.
+        settings: its own ones, in the place of those of the command line; None leaves these.
+        strict: whether it must be proven whole; None leaves that to the command line.
     """
 
     name: str
@@ -37,6 +45,8 @@ class Pair:
     torch: str
     pictures: Mapping[str, Any]
     mapping: Mapping[str, Any]
+    settings: Mapping[str, Any] | None = None
+    strict: bool | None = None
 
     @property
     def short(self) -> str:
@@ -45,7 +55,7 @@ class Pair:
 
 
 def pairs(options: argparse.Namespace) -> list[Pair]:
-    """The pairs that the command line names.
+    """The pairs that the command line names: its own models, pairs of the project, or of the catalogue.
 
     Raises:
         UsageError: the options name no pair, or contradict one another.
@@ -62,18 +72,63 @@ def pairs(options: argparse.Namespace) -> list[Pair]:
             read_spec(spec)
         name = f"{options.keras} ~ {options.torch}"
         return [Pair(name, options.keras, options.torch, _given(options), mapping)]
-    names = options.names
     if options.all:
         names = [entry.name + entry.quick for entry in catalog.entries().values()]
+        return [_of_catalogue(catalog.find(name), options, mapping) for name in names]
+    project = project_of()
+    names = options.names or list(project.pairs)
     if not names:
         raise UsageError(
-            "check needs something to check; got no name. Give names, --all, or --keras and --torch."
+            "check needs something to check; got no name. Give names, --all, or --keras and --torch; or name pairs in "
+            "[tool.parity.pairs.NAME] of pyproject.toml."
         )
-    entries = [catalog.find(name) for name in names]
     return [
-        Pair(entry.name, entry.keras, entry.torch, _pictures(entry, options), mapping or entry.mapping)
-        for entry in entries
+        of_project(name, project, options)
+        if name in project.pairs
+        else _named(name, project, options, mapping)
+        for name in names
     ]
+
+
+def _named(name: str, project: Project, options: argparse.Namespace, mapping: Mapping[str, Any]) -> Pair:
+    try:
+        return _of_catalogue(catalog.find(name), options, mapping)
+    except UsageError:
+        known = catalog.entries()
+        if not project.pairs or split_call(name)[0] in known:
+            raise
+        raise catalog.unknown(name, [*project.pairs, *known]) from None
+
+
+def _of_catalogue(entry: catalog.Entry, options: argparse.Namespace, mapping: Mapping[str, Any]) -> Pair:
+    return Pair(entry.name, entry.keras, entry.torch, _pictures(entry, options), mapping or entry.mapping)
+
+
+def of_project(name: str, project: Project, options: argparse.Namespace | None = None) -> Pair:
+    """A pair of pyproject.toml; what the command line says itself goes before what the file says.
+
+    Args:
+        name: of the pair.
+        project: that has it.
+        options: of the command line; None where there is none.
+
+    Raises:
+        UsageError: a key that is not known, or a value of another form.
+    """
+    keys, where = project.pairs[name], f"[tool.parity.pairs.{name}] in {project.file}"
+    own = parsed(as_arguments(name, project), pair_options, where)
+    said = said_itself(getattr(options, "arguments", ("check",))) if options is not None else {}
+    for key, value in said.items():
+        setattr(own, key, value)
+    if str(project.folder) not in sys.path:
+        sys.path.insert(0, str(project.folder))
+    for spec in (own.keras, own.torch):
+        read_spec(spec)
+    mapping = (
+        read_mapping(own.mapping) if "mapping" in said else mapping_of(keys, project.folder, read_mapping)
+    )
+    pictures = _given(own, None if "input" in said else range_of(keys, where))
+    return Pair(name, own.keras, own.torch, pictures, mapping, settings(own), own.strict)
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -92,6 +147,9 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "ignore": tuple(options.ignore),
         "reference": options.reference,
     }
+    if getattr(options, "tolerance", None) is not None:
+        tolerance_checked(options.tolerance, options.dtype)
+        asked["tolerance"] = options.tolerance
     optimizer: dict[str, Any] = {"name": options.optimizer or "sgd"}
     if options.lr is not None:
         optimizer["lr"] = options.lr
@@ -158,8 +216,26 @@ def _pictures(entry: catalog.Entry, options: argparse.Namespace) -> dict[str, An
     return pictures if photograph is None else {**pictures, "photograph": photograph}
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """The inputs asked for, under the name that the report gives them; None leaves them to the model's own."""
+def _given(options: argparse.Namespace, span: tuple[float, float] | None = None) -> dict[str, Any]:
+    """The inputs asked for, under the name that the report gives them; None leaves them to the model's own.
+
+    Args:
+        options: of the pair.
+        span: the range of random floating inputs that have none of their own.
+    """
     wanted = inputs_of(options.input or ())
+    if span is not None:
+        wanted = [_within(one, span) for one in wanted]
+        if not wanted:
+            raise UsageError(
+                "a range needs inputs that are drawn; got no inputs. Give their sizes, as in 2x64x96x3."
+            )
     name = "given input" if any(one.array is not None for one in wanted) else "random input"
     return {name: wanted or None}
+
+
+def _within(wanted: Wanted, span: tuple[float, float]) -> Wanted:
+    """An input that is drawn from a range, where it says no other."""
+    if wanted.array is not None or wanted.least is not None or wanted.dtype == "bool":
+        return wanted
+    return replace(wanted, dtype=wanted.dtype or "float32", least=span[0], below=span[1])

@@ -33,7 +33,7 @@ from parity.report.data import Result
 from parity.report.formats.annotations import annotated
 from parity.report.formats.junit import write_junit
 from parity.report.formats.sarif import write_sarif
-from parity.report.rests import unproven_of
+from parity.report.rests import tolerated, unproven_of
 from parity.report.text import short
 
 FIGURES = (
@@ -77,7 +77,12 @@ def _run(
             for part in _more(result, screen, amount, whole=len(pairs) == 1 or options.strict):
                 screen.show(part)
         results.append(result)
-    lacking = [result for result in results if options.strict and unproven_of(result)]
+    strict = [options.strict if getattr(pair, "strict", None) is None else pair.strict for pair in pairs]
+    lacking = [
+        result
+        for result, all_of_it in zip(results, strict, strict=False)
+        if all_of_it and unproven_of(result)
+    ]
     _write(options, results, lacking, screen, write)
     if amount is not Amount.QUIET:
         for pair in pairs:
@@ -89,6 +94,7 @@ def _run(
 def _more(result: Result, screen: Screen, amount: Amount, whole: bool) -> Iterator[RenderableType]:
     """What is shown of a pair under its line."""
     every = amount is Amount.VERBOSE
+    yield from (Text(f"  {line}", "yellow") for line in tolerated(result))
     if result.findings:
         yield findings(result.findings, screen, every)
     yield from proven(result, screen, whole=whole or every)
@@ -198,4 +204,5 @@ def _checked(pair: asked.Pair, settings: Mapping[str, Any]) -> Result:
     import_frameworks()
     from parity.check import check_pair
 
+    settings = settings if pair.settings is None else pair.settings
     return check_pair(pair.name, pair.keras, pair.torch, pair.pictures, mapping=pair.mapping, **settings)

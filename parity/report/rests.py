@@ -32,6 +32,27 @@ COUNTED: Mapping[UnprovenKind, tuple[str, str]] = {
 """How entries of a kind are counted, one and several."""
 
 
+def tolerated(item: Comparison | Result) -> list[str]:
+    """What a tolerance of the user's did for the verdict, a line each; nothing where none was given."""
+    reports = item.reports.values() if isinstance(item, Result) else [item]
+    lines = []
+    for report in reports:
+        figures = report.precision
+        if "tolerance" not in figures:
+            continue
+        sides = [side for side in ("keras", "torch") if figures.get(f"{side}_needs_tolerance")]
+        used = "rounding alone explains both sides, so nothing rests on it"
+        if sides:
+            errors = " and ".join(
+                f"the {side} side needs it, being {figures[f'{side}_error']:.2g} of the scale off "
+                f"({figures[f'{side}_roundoffs']:.3g} roundoffs)"
+                for side in sides
+            )
+            used = f"{errors}; rounding does not explain that"
+        lines.append(f"tolerance {figures['tolerance']:g} for {report.dtype}: {used}")
+    return list(dict.fromkeys(lines))
+
+
 def rests_on(item: Comparison | Result) -> str:
     """One line: "102 of 102 tensors moved the outputs, 31 of 33 branches taken, 4 probes; not taken: model.py:88".
 

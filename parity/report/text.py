@@ -9,7 +9,7 @@ from parity.core.finding import Finding, Kind
 from parity.pairing.problems.grouped import counted
 from parity.report.data import Comparison, Result
 from parity.report.groups import CauseGroup, groups
-from parity.report.rests import first, rests_on
+from parity.report.rests import first, rests_on, tolerated
 
 SHOWN = 12
 FEW_UNMATCHED = 3
@@ -23,7 +23,8 @@ def summary(report: Comparison) -> str:
         f"{report.max_abs_diff:.3g} absolute, {report.max_rel_diff:.3g} relative to the output's scale ({report.dtype})"
     )
     notes = [f"  note: {note}" for note in report.notes]
-    return "\n".join([head, *listed(report.findings), *notes, *proven_lines(report)])
+    given = [f"  {line}" for line in tolerated(report)]
+    return "\n".join([head, *given, *listed(report.findings), *notes, *proven_lines(report)])
 
 
 def proven_lines(report: Comparison | Result) -> list[str]:
@@ -108,6 +109,7 @@ def screen(report: Comparison, hint: Sequence[str] = (), height: int = 20, width
     head = [
         f"{report.verdict} ({report.dtype})",
         figures if report.elements else "no outputs could be compared",
+        *textwrap.wrap("; ".join(tolerated(report)), width, max_lines=3, placeholder=" ..."),
         *_unproven(report, width),
     ]
     room = height - len(hint) - len(head) - 1

@@ -29,6 +29,30 @@ COMMON = (
 """Options of every algorithm, by the names that Keras gives them."""
 
 
+def tolerance_checked(tolerance: Any, dtype: str | None) -> None:
+    """Refuse a tolerance that is none, or that would be one of the structure.
+
+    Args:
+        tolerance: relative to the output's greatest magnitude; None for none.
+        dtype: that is judged in; None for float64 and float32.
+
+    Raises:
+        UsageError: it is no number between 0 and 1, or the dtype is float64.
+    """
+    if tolerance is None:
+        return
+    number = isinstance(tolerance, int | float) and not isinstance(tolerance, bool)
+    if not number or not 0.0 < float(tolerance) < 1.0:
+        raise UsageError(
+            f"a tolerance must be a number between 0 and 1, a share of the output's greatest magnitude; got {tolerance!r}."
+        )
+    if dtype == "float64":
+        raise UsageError(
+            "a tolerance is for what rounding does in float32, float16 or bfloat16; got dtype 'float64', in which the "
+            "structure is judged. Structure has no tolerance: leave it out, or choose another dtype."
+        )
+
+
 def optimizer_checked(wanted: Any) -> None:
     """Refuse an optimizer that is not known, before anything is evaluated.
 

@@ -21,7 +21,7 @@ from parity.report.rests import too_little
 from parity.report.result import Report
 from parity.training.findings import add_training
 from parity.training.initial.findings import add_initialisers
-from parity.training.requests import loss_checked, optimizer_checked
+from parity.training.requests import loss_checked, optimizer_checked, tolerance_checked
 from parity.verdict.judging.comparison import PairComparison
 from parity.verdict.runs import progress
 from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides, taking
@@ -47,6 +47,7 @@ def compare(
     layout: Any = None,
     ignore: Any = (),
     reference: Side | None = None,
+    tolerance: float | None = None,
 ) -> Report:
     """Evaluate both models on the same inputs with the weights that they have, and compare the outputs.
 
@@ -81,6 +82,8 @@ def compare(
             counterpart, and stand in `report.unproven`.
         reference: "keras" or "torch", the side that is right: fixes are written for the other one alone, with the file
             and line where it is written. None says what to change on either side.
+        tolerance: for a dtype other than float64, how far from its own float64 result a side may be where rounding does
+            not explain it, relative to the output's greatest magnitude. The report says so. Structure has none.
 
     Returns:
         The report; `bool(report)` is True for EQUAL alone.
@@ -94,6 +97,7 @@ def compare(
     loss_checked(loss)
     if reference not in (None, "keras", "torch"):
         raise UsageError(f"reference must be 'keras' or 'torch', the side that is right; got {reference!r}.")
+    tolerance_checked(tolerance, dtype)
     started = time.perf_counter()
     sides = adapters_of(keras_model, torch_module, inputs, device)
     keras, torch = sorted_sides(*sides)
@@ -107,7 +111,7 @@ def compare(
         candidates, refused = taking(keras, torch, inputs, mapping, layout)
         for values in candidates:
             paired = pair_models(keras, torch, mapping, values, ignore=ignore) if pairing is None else pairing
-            comparison = PairComparison(keras, torch, paired, values, dtype, quick)
+            comparison = PairComparison(keras, torch, paired, values, dtype, quick, tolerance)
             report = comparison.report()
             # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
             raised = any(finding.kind is Kind.ERROR for finding in report.findings)

@@ -54,12 +54,14 @@ class Precision:
         max_abs: greatest absolute difference between the sides.
         max_rel: the same relative to the output's greatest magnitude.
         findings: a side that is less exact than its dtype allows, and the like.
+        tolerated: sides that are so and within the tolerance that was given.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
     max_abs: float = float("inf")
     max_rel: float = float("inf")
     findings: list[Finding] = field(default_factory=list)
+    tolerated: list[Side] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def compare_in(
     sides: tuple[Adapter, Adapter],
     inputs: Mapping[Side, Sequence[Array]],
     exact: dict[Side, Outputs],
+    tolerance: float | None = None,
 ) -> Precision:
     """Evaluate both sides in the dtype, and judge every element by the spread that this dtype's rounding gives it.
 
@@ -87,6 +90,8 @@ def compare_in(
         sides: both sides, Keras first.
         inputs: the inputs of each side, in its own layout.
         exact: the outputs of each side, in float64.
+        tolerance: how far from its own float64 result a side may be that rounding does not explain, relative to the
+            output's greatest magnitude; None allows rounding alone.
     """
     found = Precision()
     rounded: dict[Side, Outputs] = {}
@@ -105,7 +110,11 @@ def compare_in(
     off: dict[Side, Roundoffs] = {}
     for model in sides:
         off[model.side] = spreads[model.side].roundoffs(exact[model.side], rounded[model.side])
-        if not overflow and not off[model.side].within(TOLERATED[dtype]):
+        if overflow or off[model.side].within(TOLERATED[dtype]):
+            continue
+        if tolerance is not None and greatest(exact[model.side], rounded[model.side])[1] <= tolerance:
+            found.tolerated.append(model.side)
+        else:
             found.findings.append(
                 _imprecise(dtype, model, inputs[model.side], exact, rounded, spreads[model.side])
             )
@@ -119,6 +128,9 @@ def compare_in(
         "keras_roundoffs": off["keras"].element,
         "torch_roundoffs": off["torch"].element,
     }
+    if tolerance is not None:
+        found.figures["tolerance"] = tolerance
+        found.figures |= {f"{side}_needs_tolerance": float(side in found.tolerated) for side in off}
     return found
 
 

@@ -54,9 +54,9 @@ def test_layers_whose_names_stand_in_other_words_are_one_entry_too() -> None:
 
 def test_the_text_names_every_place_once() -> None:
     lines = listed(FOUND)
-    assert lines[1].startswith("  3. ")
+    assert [line[:5] for line in lines if line[2].isdigit()][1] == "  3. "
     place = next(i for i, line in enumerate(lines) if line.startswith("  1. "))
-    assert lines[place + 1] == "     2 x batchnorm-epsilon: the same at bn1"
+    assert "     2 x batchnorm-epsilon: the same at bn1" in lines[place:]
     assert sum("bn1" in line for line in lines) == 1
 
 

@@ -67,6 +67,13 @@ def add_check(command: argparse.ArgumentParser) -> None:
         "--dtype", choices=("float64", "float32", "float16", "bfloat16"), help="default: float64 and float32"
     )
     how.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="X",
+        help="in float32, float16 or bfloat16, how far from its own float64 result a side may be where rounding does "
+        "not explain it, relative to the output's scale; structure has none",
+    )
+    how.add_argument(
         "--device", choices=("cpu", "gpu"), default="cpu", help="where both sides run; default: %(default)s"
     )
     how.add_argument(

@@ -41,9 +41,17 @@ class PairComparison:
     """One comparison of the outputs: the two sides, their pairing, and the input."""
 
     def __init__(
-        self, keras: Adapter, torch: Adapter, pairing: Pairing, values: list[Array], dtype: str, quick: bool
+        self,
+        keras: Adapter,
+        torch: Adapter,
+        pairing: Pairing,
+        values: list[Array],
+        dtype: str,
+        quick: bool,
+        tolerance: float | None = None,
     ) -> None:
         self.sides, self.pairing, self.dtype, self.quick = (keras, torch), pairing, dtype, quick
+        self.tolerance = tolerance
         self.inputs: dict[Side, list[Array]] = {"keras": values, "torch": to_torch_inputs(values, keras)}
         self.noisy: set[Side] = set()
         self.limits: Limits = {}
@@ -84,7 +92,7 @@ class PairComparison:
         equal = bool(outputs) and all(finding.kind is Kind.UNMATCHED for finding in self.findings)
         precision = Precision(max_abs=structure[0], max_rel=structure[1])
         if equal and self.dtype != "float64":
-            precision = compare_in(self.dtype, self.sides, self.inputs, outputs)
+            precision = compare_in(self.dtype, self.sides, self.inputs, outputs, self.tolerance)
             self.findings += precision.findings
         return Report(
             verdict=verdict_of(self.findings, evaluated=bool(outputs), noisy=self.noisy),

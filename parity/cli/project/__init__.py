@@ -1,0 +1,1 @@
+"""A project's own pairs, which [tool.parity] of pyproject.toml names."""
