@@ -16,7 +16,7 @@ from parity.cli.inputs import inputs_of, layout_of
 from parity.cli.options.given import given as said_itself
 from parity.cli.options.given import pair_options
 from parity.cli.project.file import Project, project_of
-from parity.cli.project.keys import as_arguments, mapping_of, parsed, range_of
+from parity.cli.project.keys import as_arguments, checked_keys, mapping_of, parsed, range_of
 from parity.core.errors import UsageError
 from parity.core.files.json_file import read_json
 from parity.report.text import short
@@ -76,6 +76,7 @@ def pairs(options: argparse.Namespace) -> list[Pair]:
         names = [entry.name + entry.quick for entry in catalog.entries().values()]
         return [_of_catalogue(catalog.find(name), options, mapping) for name in names]
     project = project_of()
+    checked_keys(project.common, f"[tool.parity] of {project.file}")
     names = options.names or list(project.pairs)
     if not names:
         raise UsageError(

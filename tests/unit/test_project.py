@@ -162,13 +162,20 @@ def test_what_cannot_be_is_refused_by_name(
         "[tool]\nparity = 3",
         "[tool.parity]\npairs = 3",
         "[tool.parity.pairs]\na = 3",
-        "[tool.parity]\nstrct = 1",
     ],
 )
 def test_tables_of_another_form_are_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(content)
     with pytest.raises(UsageError):
         read(tmp_path / "pyproject.toml")
+
+
+def test_a_wrong_key_for_all_pairs_is_refused_without_pairs_too(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "pyproject.toml").write_text("[tool.parity]\nstrct = true\n")
+    assert main(["check"]) == 2
+    assert "got 'strct'. Did you mean 'strict'" in capsys.readouterr().err
 
 
 def test_the_nearest_project_that_names_parity_is_taken(folder: Path) -> None:

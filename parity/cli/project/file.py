@@ -22,10 +22,12 @@ class Project:
     Attributes:
         file: it; None where there is none.
         pairs: the keys of each pair by its name, those for all pairs included.
+        common: the keys for all pairs.
     """
 
     file: Path | None = None
     pairs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    common: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -83,8 +85,4 @@ def read(file: Path) -> Project | None:
                 f"Write [tool.parity.pairs.{name}] with keras = and torch = in it."
             )
         pairs[name] = {**common, **keys}
-    if not pairs and common:
-        from parity.cli.project.keys import checked_keys
-
-        checked_keys(common, f"[tool.parity] of {file}")
-    return Project(file, pairs)
+    return Project(file, pairs, common)

@@ -14,6 +14,7 @@ from parity.report.groups import groups
 from parity.report.page.layers import graphs, layer_table
 from parity.report.page.pictures import Pictures, not_installed, pictures
 from parity.report.page.proven import proven
+from parity.report.rests import tolerated
 
 UNFOLDED = 5
 """Findings that are shown without a click."""
@@ -32,7 +33,7 @@ def section(number: int, item: Result, unfolded: bool) -> str:
     findings = item.findings
     traced, layers = _traced(item)
     listed = "".join(_finding(number, i, entry, i <= UNFOLDED) for i, entry in enumerate(findings, 1))
-    notes = "".join(f"<p class=dim>{escape(note)}</p>" for note in _notes(item))
+    notes = "".join(f"<p class=dim>{escape(note)}</p>" for note in [*tolerated(item), *_notes(item)])
     return (
         f'<details class=pair id="pair-{number}"{" open" if unfolded else ""}>'
         f'<summary><h2>{escape(item.name)} <span class="v {item.verdict}">{item.verdict}</span></h2></summary>'
