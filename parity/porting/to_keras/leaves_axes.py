@@ -27,6 +27,14 @@ def torch_name(module: Any) -> str | None:
     return None
 
 
+def is_sequence(cls: Any) -> bool:
+    """Whether a class is nn.Sequential, or one that keeps its forward."""
+    base = next(
+        (b for b in cls.__mro__ if b.__name__ == "Sequential" and b.__module__.startswith("torch.nn")), None
+    )
+    return base is not None and cls.forward is base.forward
+
+
 def leaf_order(module: Any, order: HeldOrder, rank_after: int) -> tuple[HeldOrder, HeldOrder]:
     """(the order that a layer needs of its first input, the order of what it gives)."""
     name = torch_name(module) or type(module).__name__

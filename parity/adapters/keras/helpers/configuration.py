@@ -13,9 +13,10 @@ class Configurable:
         layer = super().__new__(cls, *args, **kwargs)
         bound = inspect.signature(cls.__init__).bind(layer, *args, **kwargs)
         given = dict(list(bound.arguments.items())[1:])
-        given.update(given.pop("kwargs", {}))
+        for name in [p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD]:
+            given.update(given.pop(name, {}))
         vars(layer)["_given"] = {
-            name: value for name, value in given.items() if name not in ("name", "dtype")
+            name: value for name, value in given.items() if name not in ("name", "dtype", "trainable")
         }
         return layer
 
@@ -28,7 +29,12 @@ class Configurable:
     @classmethod
     def from_config(cls, config):
         config = {name: _unpacked(value) for name, value in config.items()}
-        return cls(*config.pop("args", ()), **config)
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        last = next((k for k, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
+        if last is None or parameters[last].name not in config:
+            return cls(**config)
+        spread = config.pop(parameters[last].name)
+        return cls(*(config.pop(p.name) for p in parameters[:last]), *spread, **config)
 
 
 def _packed(value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor, SeenValue
@@ -81,6 +82,8 @@ class Calls:
             return Operand(seen.value, repr(seen.value))
         if hasattr(callee, "forward") and not isinstance(callee, type):
             return self._module(body, seen, nodes)
+        if (called := self._forward_of_another(body, callee)) is not None:
+            return self._module(body, replace(seen, callee=called), nodes)
         inner = self.state.children.get((body.call, node), [])
         if inner and not _of_torch(callee):
             return self._of_user(body, seen, nodes)
@@ -104,6 +107,13 @@ class Calls:
         return nodes.with_items(
             seen.value, self.ruled(body, step_of(self.state, body, seen, name, operands, named), node)
         )
+
+    @staticmethod
+    def _forward_of_another(body: Body, callee: Any) -> Any | None:
+        """The layer whose `forward` is called by name; None for the own one's and for all else."""
+        module = getattr(callee, "__self__", None)
+        named = getattr(callee, "__name__", "") == "forward" and hasattr(module, "forward")
+        return module if named and module is not body.call.module else None
 
     def _own_norm(self, body: Body, seen: SeenValue, name: str) -> Operand:
         """The call of the Keras layer that the class derives from."""
@@ -201,6 +211,10 @@ class Calls:
             body.keep(argument, Operand(operand.value, text, operand.layout))
             body.written.texts[argument] = body.operands[argument]
             body.written.clashes.pop(argument, None)
+        if isinstance(node.func, ast.Attribute) and body.operand(node.func).value is not module:
+            layer = body.operand(node.func.value)  # Keras builds a layer where it is called itself
+            body.operands[node.func] = body.written.texts[node.func] = layer
+            body.written.clashes.pop(node.func, None)
         text = body.edited(node)
         if self.state.of_user(module):
             text = self._by_name(body, seen, text)

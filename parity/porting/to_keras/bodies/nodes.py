@@ -10,7 +10,7 @@ from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.calls import Calls, step_of
 from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, tensors
-from parity.porting.to_keras.leaves_axes import torch_name, weight_of
+from parity.porting.to_keras.leaves_axes import is_sequence, torch_name, weight_of
 from parity.porting.to_keras.names import attribute, method
 from parity.porting.to_keras.operations.broadcast import together
 from parity.porting.to_keras.operations.indexing import Index, shape_part, subscript
@@ -95,7 +95,7 @@ class Nodes:
 
     def _container(self, body: Body, node: ast.AST, operand: Operand) -> Operand:
         """keras.Sequential has its layers as an attribute where torch's is one with them."""
-        if torch_name(operand.value) != "Sequential":
+        if not is_sequence(type(operand.value)):
             return operand
         parent: Any = body.parents.get(node)
         walked = isinstance(parent, ast.For | ast.comprehension) and parent.iter is node
@@ -124,6 +124,8 @@ class Nodes:
             return Operand(value, "keras.config.floatx()" if "float" in name else f'"{name}"')
         if isinstance(value, type) and value.__module__.startswith("torch.nn") and value.__name__ in CLASSES:
             return Operand(value, CLASSES[value.__name__])
+        if is_sequence(type(base.value)) and node.attr in base.value._modules:
+            return self.state.operand(value, f'{base.text}.get_layer("{node.attr}")')
         text = body.edited(node)
         is_self = hasattr(base.value, "forward") or base.text == "super()"
         if is_self:

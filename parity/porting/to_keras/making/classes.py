@@ -7,11 +7,13 @@ import builtins
 from typing import Any
 
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
+from parity.porting.to_keras.leaves_axes import is_sequence
 from parity.porting.to_keras.making.constructor import WrittenClass, class_constants, is_constant
-from parity.porting.to_keras.making.groups import PortClass, is_sequence
+from parity.porting.to_keras.making.expressions import PLACES
+from parity.porting.to_keras.making.groups import PortClass
 from parity.porting.to_keras.making.statements import MakingStatements
 from parity.porting.to_keras.making.values import FunctionValues
-from parity.porting.to_keras.making.workshop import Workshop
+from parity.porting.to_keras.making.workshop import KERAS_OWN, Workshop
 
 PLAIN = "keras.layers.Layer"
 """The base that keeps plain arguments in its config by itself; models and layers with a config of their own do not."""
@@ -42,8 +44,8 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[t
         values = FunctionValues(*known)
         reads = shop.reads_of({type(call.module) for call in values.calls})
         statements = MakingStatements(values, shop, reads, is_sequence(cls))
-        lines = statements.lines()
-        head = f"def __init__({shop.signature(values, ['**kwargs'])}):"
+        lines, added = with_own_arguments(statements.lines(), values, is_sequence(cls))
+        head = f"def __init__({shop.signature(values, added)}):"
         text = "\n".join([head, *(f"    {line}" for line in lines or ["pass"])])
     owner = (cls.__module__, cls.__name__)
     unknown = _unknown([text, *shop.methods.get(owner, {}).values()], shop) if text else set()
@@ -62,6 +64,54 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[t
         bases = f"Configurable, {bases}"
     methods = shop.methods.get(owner, {})
     return WrittenClass(port, bases, text, methods, [], (owner,), True, class_constants(cls))
+
+
+def with_own_arguments(
+    lines: list[str], values: FunctionValues, sequential: bool
+) -> tuple[list[str], list[str]]:
+    """(the lines of a constructor, the arguments that it has besides the source's).
+
+    Keras gives a layer its name, type and whether it trains. A `**` of the source's own that the constructor reads
+    must not hold these.
+    """
+    own = values.function.node.args.kwarg
+    text = "\n".join(lines)
+    if own is None or KERAS_OWN not in text:
+        return lines, ["**kwargs"] if own is None else []
+    read = any(isinstance(node, ast.Name) and node.id == own.arg for node in ast.walk(ast.parse(text)))
+    if not read and all(call.arguments.get(own.arg, {}).keys() <= PLACES for call in values.calls):
+        return text.replace(KERAS_OWN, "**kwargs").splitlines(), ["**kwargs"]
+    names = {"name": "None", "trainable": "True"} | ({} if sequential else {"dtype": "None"})
+    given = ", ".join(f"{name}={name}" for name in names)
+    star = [] if values.function.node.args.vararg or values.function.node.args.kwonlyargs else ["*"]
+    return text.replace(KERAS_OWN, given).splitlines(), [*star, *(f"{n}={d}" for n, d in names.items())]
+
+
+def in_order(classes: list[WrittenClass]) -> list[WrittenClass]:
+    """The classes, each behind those that its bases, its constants and the defaults of its arguments name."""
+    by_name = {written.group.name: written for written in classes}
+    found: dict[str, WrittenClass] = {}
+
+    def take(written: WrittenClass, around: tuple[str, ...] = ()) -> None:
+        name = written.group.name
+        if name in found or name in around:
+            return
+        texts = [written.constructor, *written.methods.values()]
+        tree = [ast.parse(text).body[0] for text in texts if text]
+        defaults = [d for f in tree if isinstance(f, ast.FunctionDef) for d in _defaults(f.args)]
+        named = [ast.parse(f"({written.bases},)", mode="eval"), *map(ast.parse, written.constants), *defaults]
+        for node in (part for one in named for part in ast.walk(one)):
+            if isinstance(node, ast.Name) and node.id in by_name:
+                take(by_name[node.id], (*around, name))
+        found[name] = written
+
+    for written in classes:
+        take(written)
+    return list(found.values())
+
+
+def _defaults(arguments: ast.arguments) -> list[ast.expr]:
+    return [default for default in (*arguments.defaults, *arguments.kw_defaults) if default is not None]
 
 
 def _unknown(texts: list[str], shop: Workshop) -> set[str]:

@@ -18,6 +18,8 @@ from parity.porting.to_keras.names import attribute
 
 PLACES = frozenset({"device", "dtype"})
 """Arguments that say where and how torch keeps weights: Keras' layers have no such ones."""
+LONGEST = 400
+"""Letters of a constant that may stand for an expression."""
 _MISSING = object()
 PLAIN = (bool, int, float, str, type(None))
 
@@ -41,7 +43,14 @@ class Expressions:
         try:
             return self._text(node)
         except NoCounterpartError as error:
-            return self.by_value(node, error)
+            try:
+                return self.by_value(node)
+            except NoCounterpartError:  # what came first says more
+                raise error from None
+
+    def changing(self, node: ast.Call) -> str:
+        """The text of a call that is there for what it changes, which its value does not say."""
+        return self._call(node)
 
     def _text(self, node: ast.AST) -> str:
         if isinstance(node, ast.Name):
@@ -52,6 +61,8 @@ class Expressions:
             return self._call(node)
         if isinstance(node, ast.IfExp | ast.BoolOp):
             return self._choice(node)
+        if isinstance(node, ast.Dict):
+            return self._dictionary(node)
         return self.spliced(node)
 
     def spliced(self, node: ast.AST) -> str:
@@ -66,15 +77,15 @@ class Expressions:
                 at = last
         return "".join([*pieces, self.source.text[at:end]])
 
-    def by_value(self, node: ast.AST, error: NoCounterpartError) -> str:
-        """The text of what an expression was in all calls."""
+    def by_value(self, node: ast.AST) -> str:
+        """The text of what an expression was in all calls.
+
+        Raises:
+            NoCounterpartError: it never ran, or its values cannot be written.
+        """
         values = self.values.of(node)
         if not values or any(_holds_tensors(value) for value in values):
-            raise error
-        if isinstance(node, ast.Call) and all(
-            value is None for value in values
-        ):  # it is there for what it changes
-            raise error
+            raise NoCounterpartError(f"{self.source.of(node)} is not known before the model runs")
         names = self.values.around(node)
         scope = Scope(names, self.shop.naming)
         if any(_is_module(value) for value in values):
@@ -92,8 +103,8 @@ class Expressions:
             else "value"
         )
         text = scope.text(values, hint)
-        if len(text) > 400:
-            raise error
+        if len(text) > LONGEST:
+            raise NoCounterpartError(f"{self.source.of(node)} is a long constant")
         return text
 
     def _name(self, node: ast.Name) -> str:
@@ -136,6 +147,23 @@ class Expressions:
         raise NoCounterpartError(
             f"{self.source.of(node)} is an attribute of something that the port does not have"
         )
+
+    def _dictionary(self, node: ast.Dict) -> str:
+        """A dictionary without what says where torch keeps weights."""
+        kept = [
+            (key, value)
+            for key, value in zip(node.keys, node.values, strict=True)
+            if not (self.only_places(value) if key is None else _is_place(key))
+        ]
+        if len(kept) == len(node.keys):
+            return self.spliced(node)
+        texts = [
+            f"**{_bracketed(self.text(value), ast.Starred())}"
+            if key is None
+            else f"{self.text(key)}: {self.text(value)}"
+            for key, value in kept
+        ]
+        return f"{{{', '.join(texts)}}}"
 
     def _choice(self, node: ast.IfExp | ast.BoolOp) -> str:
         """Both ways of a condition; the one that was always taken, where the other cannot be written."""
@@ -194,6 +222,8 @@ class Expressions:
     def _sequence(self, node: ast.Call) -> str:
         values = self.values.of(node)
         empty = bool(values) and any(not len(value._modules) for value in values)
+        if not node.args and not empty and values:  # its layers are added later
+            return "keras.Sequential()"
         if not node.args or (values and all(not len(value._modules) for value in values)):
             return "keras.layers.Identity()"
         numbered = bool(values) and all(key.isdigit() for value in values for key in value._modules)
@@ -224,7 +254,7 @@ class Expressions:
         named = {}
         for keyword in node.keywords:
             if keyword.arg is None:
-                if self._only_places(keyword.value):
+                if self.only_places(keyword.value):
                     continue
                 raise NoCounterpartError("settings that are given as a dictionary")
             if keyword.arg in PLACES or keyword.arg == "inplace":
@@ -249,6 +279,9 @@ class Expressions:
         receiver = getattr(callee, "__self__", None)
         if isinstance(node.func, ast.Attribute) and isinstance(receiver, list | dict | str | tuple | set):
             return f"{self.text(node.func.value)}.{node.func.attr}({arguments()})"
+        if isinstance(node.func, ast.Attribute) and is_container(type(receiver), LISTS):
+            if node.func.attr in ("append", "extend", "insert"):  # the port has a list there
+                return f"{self.text(node.func.value)}.{node.func.attr}({arguments()})"
         module = getattr(callee, "__module__", None) or ""
         if module.startswith("torch") or isinstance(receiver, SeenTensor):
             raise NoCounterpartError(f"{self.source.of(node.func)} is torch's")
@@ -263,14 +296,17 @@ class Expressions:
         parts = [self.text(arg) for arg in node.args]
         for keyword in node.keywords:
             if keyword.arg is None:
-                if not self._only_places(keyword.value):
+                if not self.only_places(keyword.value):
                     parts.append(f"**{self.text(keyword.value)}")
             elif keyword.arg not in PLACES:
                 parts.append(f"{keyword.arg}={self.text(keyword.value)}")
         return ", ".join(part[1:-1] if _is_generator(part) and len(parts) == 1 else part for part in parts)
 
-    def _only_places(self, node: ast.AST) -> bool:
+    def only_places(self, node: ast.AST) -> bool:
+        """Whether a dictionary that is spread over arguments says only where torch keeps weights, or nothing."""
         values = self.values.of(node)
+        if isinstance(node, ast.Name) and self._changed(node.id):
+            return False
         if values or not isinstance(node, ast.Name):
             return bool(values) and all(
                 isinstance(value, dict) and value.keys() <= PLACES for value in values
@@ -283,6 +319,22 @@ class Expressions:
         ]
         known = [value for one in made for value in self.values.of(one)]
         return bool(known) and all(isinstance(value, dict) and value.keys() <= PLACES for value in known)
+
+    def _changed(self, name: str) -> bool:
+        """Whether the function puts something into what a name holds."""
+        for part in ast.walk(self.values.function.node):
+            holder: Any = None
+            if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store):
+                holder = part.value
+            elif isinstance(part, ast.Attribute) and part.attr in ("update", "setdefault"):
+                holder = part.value
+            if isinstance(holder, ast.Name) and holder.id == name:
+                return True
+        return False
+
+
+def _is_place(key: ast.expr) -> bool:
+    return isinstance(key, ast.Constant) and key.value in PLACES
 
 
 def _identity(callee: Any) -> Any:

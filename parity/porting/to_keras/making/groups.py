@@ -8,6 +8,7 @@ from typing import Any
 
 from parity.adapters.recording.records import FunctionCall, MadeModule, Recording
 from parity.porting.to_keras.leaves.table import base_leaf, leaf_class
+from parity.porting.to_keras.leaves_axes import is_sequence
 from parity.porting.to_keras.making.settings import setting_of
 
 SEQUENCES, LISTS, NAMED = ("Sequential",), ("ModuleList",), ("ModuleDict",)
@@ -47,12 +48,6 @@ class PortClass:
     def leaf(self) -> type | None:
         """The layer of torch that it derives from, with a forward of its own."""
         return base_leaf(self.cls)
-
-
-def is_sequence(cls: type) -> bool:
-    """Whether a class is nn.Sequential, or one that keeps its forward."""
-    base = next((b for b in cls.__mro__ if b.__name__ in SEQUENCES and _is_torch(b)), None)
-    return base is not None and cls.forward is base.forward  # type: ignore[attr-defined]
 
 
 def is_container(cls: type, names: tuple[str, ...]) -> bool:

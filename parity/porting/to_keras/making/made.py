@@ -11,13 +11,17 @@ from typing import Any
 from parity.adapters.recording.records import Recording, SeenTensor
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, Settings
 from parity.porting.to_keras.leaves.table import TABLE
-from parity.porting.to_keras.making.classes import from_source, user_base
+from parity.porting.to_keras.making.classes import from_source, in_order, user_base
 from parity.porting.to_keras.making.constructor import WrittenClass, constructor_of
 from parity.porting.to_keras.making.groups import PortClass, classes_of, split
 from parity.porting.to_keras.making.instances import Makers
 from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.workshop import Workshop
 from parity.porting.written import Unwritten
+
+
+REGISTERED = '@keras.saving.register_keras_serializable(package="port")'
+"""What lets a config hold a class or function by its name."""
 
 
 @dataclass(eq=False)
@@ -91,11 +95,14 @@ def _made(recording: Recording, shop: Workshop) -> Making:
     except NoCounterpartError as error:
         expression = "None"
         unwritten.append(Unwritten(type(recording.module).__qualname__, "", "", 0, str(error)))
-    functions = {name: _factory(name, cls, shop) for name, cls in shop.factories.items()} | shop.functions
+    functions = {name: _factory(name, cls, shop) for name, cls in shop.factories.items()} | {
+        name: f"{REGISTERED}\n{text}" if name in shop.as_values else text
+        for name, text in shop.functions.items()
+    }
     for one in classes:  # a method that another class's constructor asked for later
         one.methods = shop.methods.get(one.owners[-1], {}) if one.syntactic else one.methods
     return Making(
-        classes,
+        in_order(classes),
         functions,
         expression,
         frozenset(makers.helpers),
@@ -147,10 +154,11 @@ def _factory(name: str, cls: Any, shop: Workshop) -> str:
             signature.append(key if required else f"{key}={parameter.default!r}")
         else:
             found[key] = Argument(repr(None if required else parameter.default), (parameter.default,))
+    if not found:  # nn.Identity takes what it is given, and reads none of it
+        signature = ["*_"] * bool(count) + ["**_"] * bool(given)
     leaf = TABLE[name](Settings(name, found))
     shop.makers.helpers |= leaf.helpers
-    decorator = '@keras.saving.register_keras_serializable(package="port")'
-    return f"{decorator}\ndef {name}({', '.join(signature)}):\n    return {leaf.text}"
+    return f"{REGISTERED}\ndef {name}({', '.join(signature)}):\n    return {leaf.text}"
 
 
 def _unwritten(group: PortClass, problem: str) -> Unwritten:

@@ -86,7 +86,7 @@ class Scope:
             return known
         if same:
             return self.named.text(first)
-        made = self._formula(values) or self._tuple(values, hint)
+        made = self._formula(values, hint) or self._tuple(values, hint)
         if made is not None:
             return made
         if self.add is None:
@@ -109,7 +109,7 @@ class Scope:
             fitting = [name for name in fitting if name == hint or not plain]
         return (hint if hint in fitting else fitting[0]) if fitting else None
 
-    def _formula(self, values: Sequence[Any]) -> str | None:
+    def _formula(self, values: Sequence[Any], hint: str) -> str | None:
         """A simple formula of one or two arguments."""
         if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             return self._condition(values)
@@ -118,17 +118,23 @@ class Scope:
             for name, known in self.names.items()
             if all(isinstance(value, int | float) and not isinstance(value, bool) for value in known)
         }
+        # A padding goes by the size of its kernel, whatever else has the same numbers.
+        numbers = dict(sorted(numbers.items(), key=lambda item: hint != "padding" or "kernel" not in item[0]))
         for name, known in numbers.items():
             for text, formula in _ONE:
                 found = [formula(value) for value in known]
                 if all(map(equal, found, values)):
                     return text.format(name)
-            factors = {v / k for v, k in zip(values, known, strict=True) if k}
+        for name, known in numbers.items():
+            pairs = list(zip(values, known, strict=True))
+            factors = {v / k for v, k in pairs if k}
             if len(factors) == 1 and (factor := factors.pop()) >= 2 and factor == int(factor):
-                return f"{name} * {int(factor)}"
-            factors = {k / v for v, k in zip(values, known, strict=True) if v}
+                if all(equal(v, k * int(factor)) for v, k in pairs):
+                    return f"{name} * {int(factor)}"
+            factors = {k / v for v, k in pairs if v}
             if len(factors) == 1 and (factor := factors.pop()) >= 2 and factor == int(factor):
-                return f"{name} // {int(factor)}"
+                if all(equal(v, k // int(factor)) for v, k in pairs):
+                    return f"{name} // {int(factor)}"
         for name, known in numbers.items():
             for more, second in numbers.items():
                 for text, join in _TWO:

@@ -179,6 +179,8 @@ class MakingStatements:
             return f"return {in_one(self.expressions.text(node.value))}"
         if isinstance(statement, ast.Expr):
             text = self._called(node.value)
+            if _is_super(node.value):  # it may be several statements
+                return text
             return "" if text == "None" else in_one(text)
         if isinstance(statement, ast.AugAssign):
             operator = self.source.of(node)[len(self.source.of(node.target)) :].split("=")[0].strip()
@@ -249,9 +251,20 @@ class MakingStatements:
             return self._weight(weight, value, held)
         if on_self and function.attr == "append" and self.sequential:
             return f"self.add({self.expressions.text(call.args[0])})"
-        if function.attr == "add_module" or (function.attr == "append" and self._is_sequence(function.value)):
-            raise NoCounterpartError("layers that are added to a sequence later")
-        return self.expressions.text(call)
+        if function.attr in ("add_module", "append") and self._is_sequence(function.value):
+            return self._added_later(call, function)
+        return self.expressions.changing(call)
+
+    def _added_later(self, call: ast.Call, function: ast.Attribute) -> str:
+        """A layer that is added to a sequence which an attribute or a local name holds."""
+        holder = self.expressions.text(function.value)
+        if function.attr == "append":
+            return f"{holder}.add({self.expressions.text(call.args[0])})"
+        name, module = _given(call, "name", "module")
+        if all(str(value).isdigit() for value in self.values.of(name)):
+            return f"{holder}.add({self.expressions.text(module)})"
+        added = self._added(self.expressions.text(module), self.expressions.text(name))
+        return holder + added.removeprefix("self")
 
     def _is_sequence(self, node: ast.AST) -> bool:
         return any(type(value).__name__ == "Sequential" for value in self.values.of(node))

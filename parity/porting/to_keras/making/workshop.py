@@ -12,14 +12,17 @@ from typing import Any
 from parity.adapters.recording.records import FunctionCall, Recording, SeenValue, UserFunction
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, bound
 from parity.porting.to_keras.leaves.table import TABLE, base_leaf, leaf_class
+from parity.porting.to_keras.leaves_axes import is_sequence
 from parity.porting.to_keras.making.expressions import PLACES, Expressions
-from parity.porting.to_keras.making.groups import PortClass, is_sequence
+from parity.porting.to_keras.making.groups import PortClass
 from parity.porting.to_keras.making.instances import Makers
 from parity.porting.to_keras.making.scope import Naming
 from parity.porting.to_keras.making.statements import MakingStatements
 from parity.porting.to_keras.making.values import FunctionValues
 
 ClassPlace = tuple[str, str]
+KERAS_OWN = "**keras_own"
+"""What a constructor with a `**` of its own gives to Keras, until it is known whether it reads that."""
 
 
 class Workshop:
@@ -34,6 +37,7 @@ class Workshop:
         self.functions: dict[str, str] = {}
         self.methods: dict[ClassPlace, dict[str, str]] = {}
         self.factories: dict[str, Any] = {}
+        self.as_values: set[str] = set()  # functions that are values, which configs hold by their names
         self.uses: dict[str, tuple[int, set[str]]] = {}  # of torch's classes as values: how they are called
         self._calls: dict[Any, tuple[UserFunction, list[FunctionCall]]] = {}
         self._names: dict[UserFunction, str] = {}
@@ -63,7 +67,9 @@ class Workshop:
             if port is not None:
                 return port.name
         if (user := self.user_function(value)) is not None:
-            return self.function(user)
+            name = self.function(user)
+            self.as_values.add(name)
+            return name
         module = getattr(value, "__module__", "") or ""
         if (
             self.is_library(module)
@@ -130,13 +136,8 @@ class Workshop:
         """The name of the port's function for one of the user's, which is written where it is not yet."""
         if user not in self._names:
             node = user.node
-            if (
-                isinstance(node, ast.Lambda)
-                or "<locals>" in user.qualname
-                or node.args.kwarg
-                or node.args.vararg
-            ):
-                raise NoCounterpartError(f"{user.qualname} passes arguments on as they come")
+            if isinstance(node, ast.Lambda) or "<locals>" in user.qualname:
+                raise NoCounterpartError(f"{user.qualname} is a function inside a function")
             self._names[user] = user.name
             try:
                 values = FunctionValues(user, self._calls[user.function.__code__][1])
@@ -205,7 +206,10 @@ class Workshop:
             parts.append("*")
         named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         parts += [self._argument(a.arg, d, expressions) for a, d in named if a.arg not in PLACES]
-        parts += [f"**{arguments.kwarg.arg}"] if arguments.kwarg else list(added)
+        parts += [
+            *added,
+            *([f"**{arguments.kwarg.arg}"] if arguments.kwarg and "**kwargs" not in added else []),
+        ]
         return ", ".join(parts)
 
     def _argument(self, name: str, default: ast.expr | None, expressions: Expressions) -> str:
@@ -225,10 +229,11 @@ class Workshop:
                 f"{values.function.qualname} continues in another class in other instances"
             )
         own = values.function.node.args.kwarg
-        last = [] if own else ["**kwargs"]
+        last = [KERAS_OWN] if own else ["**kwargs"]
         explicit = ast.Call(call.func, [a for a in call.args if not _is_self(a)], call.keywords)
         if not cls.__module__.startswith("torch.nn"):
             text = expressions.arguments(explicit)
+            last = [] if own and f"**{own.arg}" in text else last  # they hold what Keras' layers take
             return f"super().__init__({', '.join([*([text] if text else []), *last])})"
         if is_sequence(cls) and cls.__name__ == "Sequential":
             parts = [
@@ -241,7 +246,17 @@ class Workshop:
             children = (
                 parts[0][1:] if len(parts) == 1 and parts[0].startswith("*") else f"[{', '.join(parts)}]"
             )
-            return f"super().__init__({', '.join([*([children] if parts else []), *last])})"
+            if not parts or all(is_sequence(type(call.module)) for call in values.calls):
+                return f"super().__init__({', '.join([*([children] if parts else []), *last])})"
+            lines = [f"super().__init__({', '.join(last)})", f"for index, layer in enumerate({children}):"]
+            return "\n".join([*lines, "    setattr(self, str(index), layer)"])
+        if cls.__name__ in ("ModuleDict", "ModuleList") and explicit.args:
+            held = expressions.text(explicit.args[0])
+            named = cls.__name__ == "ModuleDict"
+            each = f"name, layer in {held}.items()" if named else f"index, layer in enumerate({held})"
+            place = "name" if named else "str(index)"
+            lines = [f"super().__init__({', '.join(last)})", f"for {each}:"]
+            return "\n".join([*lines, f"    setattr(self, {place}, layer)"])
         leaf: Any = base_leaf(type(values.calls[0].module))  # BatchNorm2d has its constructor from a base
         if leaf is not None:
             return f"super().__init__({', '.join([*self._base_leaf(leaf, explicit, statements).arguments, *last])})"
@@ -257,7 +272,8 @@ class Workshop:
         def argument(node: ast.expr) -> Argument:
             return Argument(expressions.text(node), tuple(values.of(node)))
 
-        if any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords):
+        spread = any(k.arg is None and not expressions.only_places(k.value) for k in call.keywords)
+        if spread or any(isinstance(a, ast.Starred) for a in call.args):
             raise NoCounterpartError("settings that are given as a list")
         named = {k.arg: argument(k.value) for k in call.keywords if k.arg and k.arg not in PLACES}
         leaf = TABLE[cls.__name__](bound(cls.__name__, cls, [argument(a) for a in call.args], named))

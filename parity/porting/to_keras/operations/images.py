@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from parity.porting.to_keras.layout.axes import channels_last, slot, with_axis
-from parity.porting.to_keras.layout.operands import AxisLayout, Operand, numbers
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, numbers
 from parity.porting.to_keras.operations.step import RULES, BodyStep, NoRuleError, rule
 
 
@@ -203,7 +203,7 @@ def pad(step: BodyStep) -> Operand:
     texts = (
         [item.text for item in pads.items]
         if pads.items is not None
-        else [f"{pads.text}[{k}]" for k in range(len(values))]
+        else [f"{atom(pads.text)}[{k}]" for k in range(len(values))]
     )
     pairs = {rank - 1 - k // 2: f"({texts[k]}, {texts[k + 1]})" for k in range(0, len(values), 2)}
     widths = numbers([pairs.get(axis, "(0, 0)") for axis in tensor.order])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parity.porting.to_keras.layout.axes import HeldOrder, place_of_new, slot, with_axis, without
-from parity.porting.to_keras.layout.operands import AxisLayout, Operand, numbers
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, numbers
 from parity.porting.to_keras.operations.step import BodyStep, NoRuleError, rule
 
 
@@ -69,15 +69,10 @@ def split(step: BodyStep) -> Operand:
         1, "chunks", "split_size_or_sections", "split_size", "indices_or_sections", "sections"
     )
     if len(set(sizes)) == 1:
-        if step.name == "chunk" and given is not None:
+        if step.name in ("chunk", "tensor_split") and given is not None and isinstance(given.value, int):
             count = given.text
-        elif (
-            given is not None
-            and isinstance(given.value, int)
-            and step.name != "chunk"
-            and not given.text.isdigit()
-        ):
-            count = f"{step.named_text(tensor.text)}.shape[{axis}] // {given.text}"
+        elif given is not None and isinstance(given.value, int) and not given.text.isdigit():
+            count = f"{step.named_text(tensor.text)}.shape[{axis}] // {atom(given.text)}"
             tensor = Operand(tensor.value, step.named_text(tensor.text), tensor.layout)
         else:
             count = str(total // sizes[0])
@@ -87,7 +82,7 @@ def split(step: BodyStep) -> Operand:
         return step.gives(f"split_sizes({tensor.text}, {given.text}, axis={axis})")
     bounds = [sum(sizes[: k + 1]) for k in range(len(sizes) - 1)]
     if given is not None and given.items is not None:
-        texts = [item.text for item in given.items]
+        texts = [atom(item.text) for item in given.items]
         bounds = [" + ".join(texts[: k + 1]) for k in range(len(texts) - 1)]  # type: ignore[misc]
     return step.gives(f"ops.split({tensor.text}, [{', '.join(map(str, bounds))}], axis={axis})")
 

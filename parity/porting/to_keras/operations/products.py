@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from parity.porting.to_keras.layout.axes import HeldOrder, identity
-from parity.porting.to_keras.layout.operands import AxisLayout, Operand, RewriteError
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, RewriteError, atom
 from parity.porting.to_keras.operations.step import BodyStep, NoRuleError, rule
 
 
@@ -83,7 +83,7 @@ def linear(step: BodyStep) -> Operand:
     kernel = weight.text if weight.order == (1, 0) else f"ops.transpose({weight.text})"
     text = f"ops.matmul({step.into(tensor, order)}, {kernel})"
     if bias is not None and bias.value is not None:
-        text += f" + {bias.text}"
+        text += f" + {atom(bias.text)}"
     return step.gives(text, AxisLayout(order, step.debts(tensor)))
 
 
