@@ -59,6 +59,28 @@ def leaf_order(module: Any, order: HeldOrder, rank_after: int) -> tuple[HeldOrde
     return identity(rank), identity(rank_after)
 
 
+def setting_text(module: Any, name: str) -> str | None:
+    """What a body reads of the Keras layer where it reads a setting of torch's; None where that is no plain setting.
+
+    A setting that Keras' layer has not is the number itself.
+    """
+    kind, value = torch_name(module) or "", getattr(module, name, None)
+    plain = isinstance(value, int | float | str) or (
+        isinstance(value, tuple) and all(isinstance(item, int | float | str) for item in value)
+    )
+    if not plain or name == "training":
+        return None
+    if kind == "Linear" and name in ("in_features", "out_features"):
+        return "units" if name == "out_features" else "kernel.shape[0]"
+    if re.fullmatch(r"Conv\dd", kind) and name == "out_channels" and module.groups == 1:
+        return "filters"
+    if re.match(r"(Batch|Layer|Group)Norm", kind) and name == "eps":
+        return "epsilon"
+    if kind == "Embedding" and name in ("num_embeddings", "embedding_dim"):
+        return "input_dim" if name == "num_embeddings" else "output_dim"
+    return repr(value)
+
+
 _NORMS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
 

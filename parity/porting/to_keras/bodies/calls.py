@@ -10,7 +10,7 @@ from parity.adapters.recording.records import SeenTensor, SeenValue
 from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, SourcePlace, atom, tensors
-from parity.porting.to_keras.leaves_axes import leaf_order, torch_name
+from parity.porting.to_keras.leaves_axes import is_sequence, leaf_order, torch_name
 from parity.porting.to_keras.operations.indexing import shape_part
 from parity.porting.to_keras.operations.step import BodyStep, NoRuleError
 from parity.porting.to_keras.operations.table import RULES
@@ -199,6 +199,9 @@ class Calls:
         path = self.state.paths.get(id(module), "")
         name = torch_name(module)
         edits: dict[ast.AST, str] = {}
+        forwarded = isinstance(node.func, ast.Attribute) and body.operand(node.func).value is not module
+        if forwarded:
+            self._forwarded(body, seen, path)
         if name is not None and not self.state.of_user(module) and name not in ("Sequential", "Flatten"):
             wanted = self.state.leaf_orders.get(path, set())
             if node.args and not isinstance(node.args[0], ast.Starred):
@@ -211,7 +214,7 @@ class Calls:
             body.keep(argument, Operand(operand.value, text, operand.layout))
             body.written.texts[argument] = body.operands[argument]
             body.written.clashes.pop(argument, None)
-        if isinstance(node.func, ast.Attribute) and body.operand(node.func).value is not module:
+        if forwarded:
             layer = body.operand(node.func.value)  # Keras builds a layer where it is called itself
             body.operands[node.func] = body.written.texts[node.func] = layer
             body.written.clashes.pop(node.func, None)
@@ -219,6 +222,18 @@ class Calls:
         if self.state.of_user(module):
             text = self._by_name(body, seen, text)
         return nodes.with_items(seen.value, self.state.operand(seen.value, text))
+
+    def _forwarded(self, body: Body, seen: SeenValue, path: str) -> None:
+        """Layouts around a layer of torch's whose `forward` is called, which is no call that was recorded of it."""
+        node: Any = seen.node
+        if self.state.of_user(seen.callee) or is_sequence(type(seen.callee)) or not node.args:
+            return
+        tensor = body.operand(node.args[0])
+        if tensor.is_tensor and isinstance(seen.value, SeenTensor):
+            wanted, after = leaf_order(seen.callee, tensor.order, len(seen.value.shape))
+            self.state.leaf_orders.setdefault(path, set()).add(wanted)
+            debts = tensor.layout.debts if tensor.layout is not None and wanted == tensor.order else ()
+            self.state.layouts[seen.value.key] = AxisLayout(after, debts)
 
     def _by_name(self, body: Body, seen: SeenValue, text: str) -> str:
         """A call of a layer in which only tensors are positional, as Keras wants it."""

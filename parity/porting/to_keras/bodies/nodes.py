@@ -10,7 +10,7 @@ from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.calls import Calls, step_of
 from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, tensors
-from parity.porting.to_keras.leaves_axes import is_sequence, torch_name, weight_of
+from parity.porting.to_keras.leaves_axes import is_sequence, setting_text, torch_name, weight_of
 from parity.porting.to_keras.names import attribute, method
 from parity.porting.to_keras.operations.broadcast import together
 from parity.porting.to_keras.operations.indexing import Index, shape_part, subscript
@@ -126,6 +126,11 @@ class Nodes:
             return Operand(value, CLASSES[value.__name__])
         if is_sequence(type(base.value)) and node.attr in base.value._modules:
             return self.state.operand(value, f'{base.text}.get_layer("{node.attr}")')
+        if torch_name(base.value) is not None and base.value is not body.call.module:
+            setting = setting_text(base.value, node.attr)
+            if setting is not None:
+                named = setting.partition(".")[0].isidentifier()
+                return Operand(value, f"{base.text}.{setting}" if named else setting)
         text = body.edited(node)
         is_self = hasattr(base.value, "forward") or base.text == "super()"
         if is_self:

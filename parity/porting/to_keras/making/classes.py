@@ -13,7 +13,7 @@ from parity.porting.to_keras.making.expressions import PLACES
 from parity.porting.to_keras.making.groups import PortClass
 from parity.porting.to_keras.making.statements import MakingStatements
 from parity.porting.to_keras.making.values import FunctionValues
-from parity.porting.to_keras.making.workshop import KERAS_OWN, Workshop
+from parity.porting.to_keras.making.workshop import KERAS_OWN, Workshop, keras_name
 
 PLAIN = "keras.layers.Layer"
 """The base that keeps plain arguments in its config by itself; models and layers with a config of their own do not."""
@@ -77,10 +77,11 @@ def with_own_arguments(
     own = values.function.node.args.kwarg
     text = "\n".join(lines)
     if own is None or KERAS_OWN not in text:
-        return lines, ["**kwargs"] if own is None else []
+        return lines, [f"**{keras_name(values)}"] if own is None else []
     read = any(isinstance(node, ast.Name) and node.id == own.arg for node in ast.walk(ast.parse(text)))
     if not read and all(call.arguments.get(own.arg, {}).keys() <= PLACES for call in values.calls):
-        return text.replace(KERAS_OWN, "**kwargs").splitlines(), ["**kwargs"]
+        spread = f"**{keras_name(values)}"
+        return text.replace(KERAS_OWN, spread).splitlines(), [spread]
     names = {"name": "None", "trainable": "True"} | ({} if sequential else {"dtype": "None"})
     given = ", ".join(f"{name}={name}" for name in names)
     star = [] if values.function.node.args.vararg or values.function.node.args.kwonlyargs else ["*"]

@@ -279,9 +279,8 @@ class Expressions:
         receiver = getattr(callee, "__self__", None)
         if isinstance(node.func, ast.Attribute) and isinstance(receiver, list | dict | str | tuple | set):
             return f"{self.text(node.func.value)}.{node.func.attr}({arguments()})"
-        if isinstance(node.func, ast.Attribute) and is_container(type(receiver), LISTS):
-            if node.func.attr in ("append", "extend", "insert"):  # the port has a list there
-                return f"{self.text(node.func.value)}.{node.func.attr}({arguments()})"
+        if _adds(node.func) and is_container(type(receiver), LISTS):  # the port has a list there
+            return f"{self.text(node.func.value)}.{node.func.attr}({arguments()})"  # type: ignore[attr-defined]
         module = getattr(callee, "__module__", None) or ""
         if module.startswith("torch") or isinstance(receiver, SeenTensor):
             raise NoCounterpartError(f"{self.source.of(node.func)} is torch's")
@@ -302,35 +301,43 @@ class Expressions:
                 parts.append(f"{keyword.arg}={self.text(keyword.value)}")
         return ", ".join(part[1:-1] if _is_generator(part) and len(parts) == 1 else part for part in parts)
 
-    def only_places(self, node: ast.AST) -> bool:
+    def only_places(self, node: ast.AST | None, known: frozenset[str] = frozenset()) -> bool:
         """Whether a dictionary that is spread over arguments says only where torch keeps weights, or nothing."""
-        values = self.values.of(node)
-        if isinstance(node, ast.Name) and self._changed(node.id):
-            return False
-        if values or not isinstance(node, ast.Name):
-            return bool(values) and all(
-                isinstance(value, dict) and value.keys() <= PLACES for value in values
+        if isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            return all(self.only_places(v, known) if k is None else _is_place(k) for k, v in pairs)
+        if isinstance(node, ast.Call):
+            plain = isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args
+            return plain and all(
+                self.only_places(k.value, known) if k.arg is None else k.arg in PLACES for k in node.keywords
             )
+        if not isinstance(node, ast.Name) or self._changed(node.id):
+            return False
+        own = self.values.function.node.args.kwarg
+        if own is not None and node.id == own.arg:
+            return all(call.arguments.get(own.arg, {}).keys() <= PLACES for call in self.values.calls)
         made = [
             part.value
             for part in ast.walk(self.values.function.node)
             if isinstance(part, ast.Assign)
             and any(isinstance(t, ast.Name) and t.id == node.id for t in part.targets)
         ]
-        known = [value for one in made for value in self.values.of(one)]
-        return bool(known) and all(isinstance(value, dict) and value.keys() <= PLACES for value in known)
+        given = node.id in self.values.function.argument_names or node.id in known
+        return bool(made) and not given and all(self.only_places(one, known | {node.id}) for one in made)
 
     def _changed(self, name: str) -> bool:
         """Whether the function puts something into what a name holds."""
         for part in ast.walk(self.values.function.node):
-            holder: Any = None
-            if isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store):
-                holder = part.value
-            elif isinstance(part, ast.Attribute) and part.attr in ("update", "setdefault"):
-                holder = part.value
+            stored = isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store)
+            updated = isinstance(part, ast.Attribute) and part.attr in ("update", "setdefault")
+            holder = part.value if stored or updated else None  # type: ignore[attr-defined]
             if isinstance(holder, ast.Name) and holder.id == name:
                 return True
         return False
+
+
+def _adds(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and function.attr in ("append", "extend", "insert")
 
 
 def _is_place(key: ast.expr) -> bool:

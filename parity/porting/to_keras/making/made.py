@@ -19,7 +19,6 @@ from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.workshop import Workshop
 from parity.porting.written import Unwritten
 
-
 REGISTERED = '@keras.saving.register_keras_serializable(package="port")'
 """What lets a config hold a class or function by its name."""
 

@@ -127,14 +127,12 @@ class Scope:
                     return text.format(name)
         for name, known in numbers.items():
             pairs = list(zip(values, known, strict=True))
-            factors = {v / k for v, k in pairs if k}
-            if len(factors) == 1 and (factor := factors.pop()) >= 2 and factor == int(factor):
-                if all(equal(v, k * int(factor)) for v, k in pairs):
-                    return f"{name} * {int(factor)}"
-            factors = {k / v for v, k in pairs if v}
-            if len(factors) == 1 and (factor := factors.pop()) >= 2 and factor == int(factor):
-                if all(equal(v, k // int(factor)) for v, k in pairs):
-                    return f"{name} // {int(factor)}"
+            factor = _factor({v / k for v, k in pairs if k})
+            if factor and all(equal(v, k * factor) for v, k in pairs):
+                return f"{name} * {factor}"
+            factor = _factor({k / v for v, k in pairs if v})
+            if factor and all(equal(v, k // factor) for v, k in pairs):
+                return f"{name} // {factor}"
         for name, known in numbers.items():
             for more, second in numbers.items():
                 for text, join in _TWO:
@@ -179,6 +177,12 @@ _TWO: tuple[tuple[str, Callable[[Any, Any], Any]], ...] = (
     ("{} - {}", lambda a, b: a - b),
     ("({} - 1) // 2 * {}", lambda a, b: (a - 1) // 2 * b),
 )
+
+
+def _factor(factors: set[float]) -> int:
+    """The whole number from two on that all factors are; 0 where they are none."""
+    one = factors.pop() if len(factors) == 1 else 0.0
+    return int(one) if one >= 2 and one == int(one) else 0
 
 
 def _safe(join: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:

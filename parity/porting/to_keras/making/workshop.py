@@ -206,10 +206,8 @@ class Workshop:
             parts.append("*")
         named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         parts += [self._argument(a.arg, d, expressions) for a, d in named if a.arg not in PLACES]
-        parts += [
-            *added,
-            *([f"**{arguments.kwarg.arg}"] if arguments.kwarg and "**kwargs" not in added else []),
-        ]
+        spread = any(part.startswith("**") for part in added)
+        parts += [*added, *([f"**{arguments.kwarg.arg}"] if arguments.kwarg and not spread else [])]
         return ", ".join(parts)
 
     def _argument(self, name: str, default: ast.expr | None, expressions: Expressions) -> str:
@@ -229,7 +227,7 @@ class Workshop:
                 f"{values.function.qualname} continues in another class in other instances"
             )
         own = values.function.node.args.kwarg
-        last = [KERAS_OWN] if own else ["**kwargs"]
+        last = [KERAS_OWN] if own else [f"**{keras_name(values)}"]
         explicit = ast.Call(call.func, [a for a in call.args if not _is_self(a)], call.keywords)
         if not cls.__module__.startswith("torch.nn"):
             text = expressions.arguments(explicit)
@@ -285,6 +283,13 @@ class Workshop:
     def base_callees(self) -> dict[UserFunction, str]:
         """By constructor, the layer of Keras that a class derives from."""
         return {}
+
+
+def keras_name(values: FunctionValues) -> str:
+    """What a constructor calls the arguments that Keras gives a layer."""
+    own = values.function.node.args.kwarg
+    taken = "kwargs" in values.local and (own is None or own.arg != "kwargs")
+    return "layer_kwargs" if taken else "kwargs"
 
 
 def _is_self(node: ast.AST) -> bool:

@@ -1,0 +1,166 @@
+"""Constructors as models of other people write them: settings passed on, containers of their own, further methods."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("keras")
+
+import parity  # noqa: E402
+from parity.adapters.torch.recording import record  # noqa: E402
+from parity.porting.to_keras.making.made import make  # noqa: E402
+
+nn = torch.nn
+
+
+def proved(build, size=(2, 9, 12, 3)):
+    """The port of a model, which must be whole and equal, at another size too, and saved and loaded."""
+    image = np.random.default_rng(0).normal(size=size).astype("float32")
+    made = parity.port(build, image, quick=True)
+    assert made.unwritten == ()
+    assert str(made.verdict) == "EQUAL", [str(one) for one in made.proofs]
+    return made.written.text
+
+
+class Normed(nn.BatchNorm2d):
+    def __init__(self, width, eps=1e-5, device=None, dtype=None):
+        kwargs = {"device": device, "dtype": dtype}
+        super().__init__(width, eps=eps, **kwargs)
+
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+class Squeeze(nn.Module):
+    def __init__(self, width, **_):
+        super().__init__()
+        self.gate = nn.Conv2d(width, width, 1)
+
+    def forward(self, x):
+        return x * self.gate(x).sigmoid()
+
+
+class Widths(nn.Module):
+    def __init__(self, width, conv_kwargs=None, device=None, dtype=None, **more):
+        dd = {"device": device, "dtype": dtype}
+        conv_kwargs = {**dd, **(conv_kwargs or {})}
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, more.get("size", 3), padding=1, **dd)
+        self.norm = Normed(width, **conv_kwargs)
+
+    def forward(self, x):
+        return self.norm(self.conv(x))
+
+
+class Gathering(nn.Sequential):
+    def __init__(self, *parts):
+        super().__init__(*parts)
+
+    def forward(self, x):
+        found = [x]
+        for part in self:
+            found.append(part(found[-1]))
+        return torch.cat(found, 1)
+
+
+class Net(nn.Module):
+    def __init__(self, width=6, depth=2):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 1)
+        self.blocks = nn.Sequential()
+        for i in range(depth):
+            self.blocks.add_module(str(i), Widths(width, size=3))
+        self.gathering = Gathering(*[Squeeze(width, unused=i) for i in range(depth)])
+        self.head = nn.Sequential(OrderedDict([("act", nn.ReLU()), ("last", nn.Conv2d(3 * width, 4, 1))]))
+
+    def forward(self, x):
+        y = self.blocks(self.stem(x))
+        left, right = y.split(self.stem.out_channels // 2, dim=1)
+        y = self.gathering(torch.cat([right, left], 1))
+        return self.head.last(self.head.act.forward(y))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:`build:UserWarning"
+)  # Keras builds no Sequential whose layers alone are called
+def test_what_passes_through_a_constructor_reaches_the_layers() -> None:
+    text = proved(Net)
+    assert "self.blocks = keras.Sequential()" in text
+    assert "self.blocks.add(Widths(width, size=3))" in text
+    assert "setattr(self, str(index), layer)" in text
+    assert "super().__init__(name=name, trainable=trainable, dtype=dtype)" in text
+    assert "conv_kwargs = {**(conv_kwargs or {})}" in text
+    assert 'self.head.get_layer("last")(self.head.get_layer("act")(y))' in text
+
+
+class First(nn.Module):
+    def __init__(self, width, norm=Normed):
+        super().__init__()
+        self.norm = norm(width)
+
+    def forward(self, x):
+        return self.norm(x)
+
+
+class Wider(Normed):
+    pass
+
+
+class Second(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = First(3, Wider)
+        self.last = Normed(3)
+
+    def forward(self, x):
+        return self.last(self.first(x))
+
+
+def test_a_class_stands_behind_those_that_its_defaults_name() -> None:
+    names = [written.group.name for written in make(record(Second, torch.rand(2, 3, 5, 4))).classes]
+    assert names.index("Normed") < names.index("First")
+
+
+class Picked(nn.ModuleDict):
+    def __init__(self, model, last):
+        layers = OrderedDict()
+        for name, module in model.named_children():
+            layers[name] = module
+            if name == last:
+                break
+        super().__init__(layers)
+
+    def forward(self, x):
+        for layer in self.values():
+            x = layer(x)
+        return x
+
+
+def test_the_first_layers_of_another_model() -> None:
+    text = proved(lambda: Picked(Net(), "blocks"))
+    assert "def __init__(self, last, **kwargs):" in text or "def __init__(self, **kwargs):" in text
+
+
+class Padded(nn.Module):
+    def __init__(self, width, size=1):
+        super().__init__()
+        self.conv = padded(width, width * 2, size)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+def padded(inputs, outputs, size, pad="", **kwargs):
+    """A convolution whose padding is computed from a word."""
+    widths = {"": (size - 1) // 2}
+    return nn.Conv2d(inputs, outputs, size, padding=widths[pad], **kwargs)
+
+
+def test_a_formula_fits_everywhere() -> None:
+    """The inputs are three times the padding of the first, and the second has none."""
+    text = proved(lambda: nn.Sequential(Padded(3, 3), Padded(6, 1)))
+    assert "// 3" not in text
