@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: env parity test check bench zoo gpu gpu-wheels wheel docs lint types clean
+.PHONY: env parity test check bench zoo gpu gpu-wheels wheel docs notebooks lint types clean
 
 $(VENV)/.made: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -100,6 +100,10 @@ wheel: env
 docs: env
 	$(BIN)/python docs/build.py
 	$(BIN)/python docs/rooms.py --draw
+
+# The notebooks of examples/notebooks, run, as .ipynb and .html in build/notebooks.
+notebooks: env
+	$(BIN)/python docs/notebooks.py
 
 clean:
 	rm -rf .venv .venv-cuda build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
