@@ -7,9 +7,11 @@ the command with its traceback, and nothing is written for that notebook.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "examples" / "notebooks"
@@ -20,6 +22,10 @@ ORDER = (
 """The notebooks in the order in which they are read; each name is a file in SOURCES."""
 LIMIT = 600
 """Seconds that one cell may take."""
+
+NATIVE = re.compile(
+    r"[IWE]\d{4} \d\d|WARNING: All log messages before absl|To enable the following instructions"
+)
 
 
 def write(name: str, out: Path) -> list[Path]:
@@ -44,12 +50,22 @@ def write(name: str, out: Path) -> list[Path]:
     NotebookClient(
         notebook, timeout=LIMIT, kernel_name="python3", resources={"metadata": {"path": SOURCES}}
     ).execute()
+    for cell in notebook.cells:
+        cell["outputs"] = [each for each in map(_without_native_log, cell.get("outputs", ())) if each]
     out.mkdir(parents=True, exist_ok=True)
     files = [out / f"{name}.ipynb", out / f"{name}.html"]
     jupytext.write(notebook, files[0])
     page, _ = HTMLExporter(template_name="lab", embed_images=True).from_notebook_node(notebook)
     files[1].write_text(page, encoding="utf-8")
     return files
+
+
+def _without_native_log(output: Any) -> Any:
+    """A cell's output without the lines that TensorFlow's own runtime writes; None if nothing is left."""
+    if output.get("name") != "stderr":
+        return output
+    lines = [line for line in output["text"].splitlines(keepends=True) if not NATIVE.match(line)]
+    return {**output, "text": "".join(lines)} if lines else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

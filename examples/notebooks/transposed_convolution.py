@@ -27,7 +27,7 @@ plt.rcParams["animation.html"] = "jshtml"  # a player in the notebook
 # A 2 x 3 image and a 2 x 2 kernel. The output has 2 + 2 - 1 rows and 3 + 2 - 1 columns.
 
 # %%
-image = np.array([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
+image = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 kernel = np.array([[1.0, 2.0], [3.0, 4.0]])
 
 

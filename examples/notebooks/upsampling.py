@@ -41,7 +41,6 @@ kernels = (2, 3, 4, 5)
 figure, axes = plt.subplots(1, len(kernels), figsize=(10, 3), layout="constrained")
 for each, size in zip(axes, kernels, strict=True):
     counted = overlaps(size)
-    inside = counted[size:-size, size:-size] if counted.shape[0] > 2 * size else counted
     each.imshow(counted, cmap="magma", vmin=0)
     each.set_title(f"kernel {size}, stride 2: {counted.min():.0f} to {counted.max():.0f}", fontsize=10)
     each.set_axis_off()
@@ -64,14 +63,15 @@ for row, twin in zip(in_torch, in_keras, strict=True):
     assert np.allclose(row.seeded, twin.seeded, rtol=0, atol=1e-12)
 
 # %% [markdown]
-# The pictures: an input of ones with equal weights, the same with random weights, and a picture with random weights.
+# The pictures: an input of ones with equal weights, the same with random weights, and a picture with random weights. An
+# even grey is a pixel value of 1.
 
 # %%
 titles = ("ones, equal weights", "ones, random weights", "a picture, random weights")
 figure, axes = plt.subplots(3, len(in_keras), figsize=(13, 6.5), layout="constrained")
 for column, row in zip(axes.T, in_keras, strict=True):
-    for each, pixels in zip(column, row.pictures, strict=True):
-        each.imshow(pixels, cmap="gray", interpolation="nearest")
+    for each, pixels, white in zip(column, row.pictures, (2, 2, 1.2), strict=True):
+        each.imshow(pixels, cmap="gray", vmin=0, vmax=white, interpolation="nearest")
         each.set_xticks([])
         each.set_yticks([])
     column[0].set_title(row.name.replace(" kernel", "\nkernel").replace(" and", "\nand"), fontsize=9)
