@@ -21,7 +21,8 @@ KERAS_ALONE = {
     "training/gradient.py",  # three backends, three ways to differentiate
     "training/making.py",  # a Keras optimizer in float64 is a new one
     *(
-        f"recording/{name}.py" for name in ("inlined", "modes", "ports", "record", "scope", "variables")
+        f"recording/{name}.py"
+        for name in ("inlined", "modes", "ports", "record", "scope", "tensorflow_calls", "variables")
     ),  # a call, for ports from Keras
     *(  # layers that ports from torch carry with them
         f"helpers/{name}.py"

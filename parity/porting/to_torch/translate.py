@@ -100,6 +100,8 @@ class Translation:
                 if axes.flat or not (axes.same or axes.images or axes == frames(axes.rank))
                 else axes
             )
+            if wanted.rank == 3 and wanted.images and any(len(t.shape) > 3 for _, t in self.inputs):
+                wanted = plain(3)  # an image that became tokens
             wanted = self._crossing(value, wanted)
             self.record.layouts[id(value)] = wanted
             before = self.record.layouts
@@ -168,7 +170,9 @@ class Translation:
     def _child(self, use: StepUse, step: Any) -> None:
         """A layer or group of steps that becomes a class of its own."""
         if is_layer(step.operation) and as_convolution(use):
-            return
+            return None
+        if not step.scope.steps and is_tensor(step.outputs) and any(step.outputs is v for v in use.tensors):
+            return use.give(use.take(step.outputs), self.layout(step.outputs), alias=True)
         tensors: list[tuple[str, Any]] = []
         for name, value in step.scope.inputs_named():
             if (
@@ -192,14 +196,14 @@ class Translation:
         outs = [value for value in flat(step.outputs) if is_tensor(value)]
         use.piece.unpacked = isinstance(step.outputs, list | tuple)
         use.piece.mapping = isinstance(step.outputs, dict) and list(step.outputs)  # type: ignore[attr-defined]
-        use.give(f"{place}({', '.join(texts)})", *(self.layout(value) for value in outs))
+        return use.give(f"{place}({', '.join(texts)})", *(self.layout(value) for value in outs))
 
     def _name(self, step: Any) -> str:
         """A step's name: the attribute that holds the layer, or what it is called."""
         known = self.attributes.get(id(step.operation), "").removesuffix(".layer") or None
         if known is None:
             known = identifier(step.short or self._within(step.name))
-            if not is_layer(step.operation) and step.scope is None:
+            if not is_layer(step.operation) and step.scope is None and step.short != "mask":
                 known = snake(kinds(step.operation)[0])
         known = f"layer{known}" if known[0].isdigit() else known
         before = self.named.get(known)

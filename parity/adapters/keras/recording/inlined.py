@@ -43,6 +43,8 @@ def _each_step(layer: Any, x: Any, training: bool | None = None, mask: Any = Non
 
 def known_spec(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The symbolic outputs of an operation, their sizes known even where it does not say them (EinsumDense)."""
+    if type(operation).__name__ == "ConvertToTensor" and isinstance(args[0], keras.Variable):
+        return keras.KerasTensor(args[0].shape, args[0].dtype)
     outputs = operation.compute_output_spec(*args, **kwargs)
     if any(None in tensor.shape for tensor in keras.tree.flatten(outputs) if hasattr(tensor, "shape")):
         return keras.src.backend.compute_output_spec(operation.call, *args, **kwargs)

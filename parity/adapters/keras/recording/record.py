@@ -15,6 +15,7 @@ from keras.src.layers import layer as layer_module
 from parity.adapters.keras.layers import is_functional
 from parity.adapters.keras.recording.inlined import inlined, is_inlined, known_spec
 from parity.adapters.keras.recording.scope import CallPlace, CallScope, RecordedCall
+from parity.adapters.keras.recording.tensorflow_calls import tensorflow_as_ops
 from parity.adapters.keras.recording.variables import recorded_weights
 from parity.adapters.patching import restored
 
@@ -85,7 +86,9 @@ class _Recorder:
 
     def record(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Any:
         """Write a step down, and give its outputs."""
-        self.scopes[-1].steps.append(RecordedCall(operation, args, kwargs, outputs, tuple(_places())))
+        step = RecordedCall(operation, args, kwargs, outputs, tuple(_places()))
+        step.short = "" if step.places else "mask" if _in_mask() else ""
+        self.scopes[-1].steps.append(step)
         return outputs
 
     @contextmanager
@@ -117,6 +120,7 @@ class _Recorder:
             stack.enter_context(restored(keras.layers.Layer, "symbolic_call", symbolic_call))
             stack.enter_context(restored(layer_module, "Node", lambda *_, **__: None))
             stack.enter_context(recorded_weights(self))
+            stack.enter_context(tensorflow_as_ops(self))
             yield
 
     def enter(self, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -132,12 +136,26 @@ class _Recorder:
         return scope.outputs
 
 
+def _in_mask() -> bool:
+    """Whether a layer is computing the mask of what it gives."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "compute_mask":
+            return True
+        if frame.f_code.co_name == "call":
+            return False
+        frame = frame.f_back
+    return False
+
+
 def _places() -> Iterator[CallPlace]:
     """Where in the user's code the running call is written, the innermost function first, up to the layer's `call`."""
     frame: FrameType | None = sys._getframe(1)
     here = str(Path(__file__).parent)
     while frame is not None:
         file = frame.f_code.co_filename
+        if frame.f_code.co_name == "compute_mask":
+            return  # of the layer: no statement of the call gives it its name
         users = not file.startswith(KERAS) or file.startswith(APPLICATIONS)
         if users and not file.startswith(here):
             positions = list(frame.f_code.co_positions())[frame.f_lasti // 2]

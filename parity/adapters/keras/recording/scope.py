@@ -71,6 +71,8 @@ class CallScope:
         """The arguments of the call by name, structures taken apart; the first one comes first."""
         graph = getattr(self.owner, "inputs", None)
         if graph and hasattr(self.owner, "_nodes_by_depth"):
+            if isinstance(self.args[0], dict):
+                return [(re.sub(r"\W", "_", str(name)), value) for name, value in self.args[0].items()]
             return list(zip(_graph_names(graph), _leaves(self.args), strict=False))
         if type(self.owner).__name__ == "Sequential":
             return [("x", self.args[0])]

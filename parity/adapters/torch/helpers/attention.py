@@ -7,8 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def masked(scores: Tensor, attention_mask: Tensor | None, use_causal_mask: bool) -> Tensor:
-    """Scores (N, heads, T, S), as low as Keras makes them where a query may not look."""
+def attended(
+    scores: Tensor, attention_mask: Tensor | None, use_causal_mask: bool, zeros: bool, dropout: float
+) -> Tensor:
+    """Weights of (N, heads, T, S) scores: none where a query may not look.
+
+    Of a query that may look nowhere, the weights are all alike; with `zeros`, they are zero.
+    """
     mask = None
     if attention_mask is not None:
         mask = attention_mask.bool()
@@ -16,7 +21,10 @@ def masked(scores: Tensor, attention_mask: Tensor | None, use_causal_mask: bool)
     if use_causal_mask:
         causal = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         mask = causal if mask is None else mask & causal
-    return scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min / 2)
+    if mask is None:
+        return F.dropout(scores.softmax(-1), dropout)
+    weights = scores.masked_fill(~mask, torch.finfo(scores.dtype).min / 2).softmax(-1)
+    return F.dropout(weights.masked_fill(~mask, 0.0) if zeros else weights, dropout)
 
 
 class MultiHeadAttention(nn.Module):
@@ -59,8 +67,9 @@ class MultiHeadAttention(nn.Module):
             for layer, x in ((self.query, query), (self.key, key), (self.value, value))
         )
         scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
-        scores = masked(scores, attention_mask, use_causal_mask)
-        weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
+        rate = self.dropout if self.training else 0.0
+        zeros = need_weights or self.dropout > 0  # Keras has two ways to compute it
+        weights = attended(scores, attention_mask, use_causal_mask, zeros, rate)
         x = self.output((weights @ v).transpose(1, 2).flatten(2))
         return (x, weights) if need_weights else x
 
@@ -106,7 +115,8 @@ class GroupQueryAttention(nn.Module):
         )
         k, v = (x.repeat_interleave(self.groups, dim=1) for x in (k, v))
         scores = q @ k.transpose(-2, -1) / self.head_dim**0.5
-        scores = masked(scores, attention_mask, use_causal_mask)
-        weights = F.dropout(scores.softmax(-1), self.dropout, self.training)
+        rate = self.dropout if self.training else 0.0
+        zeros = need_weights or self.dropout > 0  # Keras has two ways to compute it
+        weights = attended(scores, attention_mask, use_causal_mask, zeros, rate)
         x = self.output((weights @ v).transpose(1, 2).flatten(2))
         return (x, weights) if need_weights else x

@@ -73,6 +73,13 @@ def center_crop(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x[:, :, top : top + size[0], left : left + size[1]]
 
 
+def extract_patches(x: Tensor, size: tuple[int, int], strides: tuple[int, int] | None = None) -> Tensor:
+    """Patches as channels, (N, C, H, W) -> (N, h * w * C, H', W'): rows and columns come before the channels."""
+    down, right = strides or size
+    x = x.unfold(2, size[0], down).unfold(3, size[1], right)
+    return x.permute(0, 4, 5, 1, 2, 3).flatten(1, 3)
+
+
 def depth_to_space(x: Tensor, block_size: int) -> Tensor:
     """Channels to blocks of pixels, (N, b * b * C, H, W) -> (N, C, b * H, b * W).
 

@@ -199,11 +199,14 @@ class ConvLSTM(nn.Module):
         out_channels: int,
         kernel_size: tuple[int, ...],
         padding: str = "valid",
+        activation: Callable[[Tensor], Tensor] = torch.tanh,
+        gate: Callable[[Tensor], Tensor] = torch.sigmoid,
         bias: bool = True,
         return_sequences: bool = False,
     ) -> None:
         super().__init__()
         self.padding, self.return_sequences = padding, return_sequences
+        self.activation, self.gate = activation, gate
         self.kernel = self.convolution(in_channels, 4 * out_channels, kernel_size, bias=bias)
         self.recurrent = self.convolution(
             out_channels, 4 * out_channels, kernel_size, padding="same", bias=False
@@ -220,8 +223,8 @@ class ConvLSTM(nn.Module):
             gates = self.kernel(frame)
             gates = gates if hidden.ndim == 0 else gates + self.recurrent(hidden)
             i, f, c, o = gates.chunk(4, dim=1)
-            cell = f.sigmoid() * cell + i.sigmoid() * c.tanh()
-            hidden = o.sigmoid() * cell.tanh()
+            cell = self.gate(f) * cell + self.gate(i) * self.activation(c)
+            hidden = self.gate(o) * self.activation(cell)
             frames.append(hidden)
         return torch.stack(frames, dim=1) if self.return_sequences else hidden
 

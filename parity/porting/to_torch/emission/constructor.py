@@ -110,8 +110,7 @@ class Constructor:
             inner = []
             for key in known.inside:
                 parts = [made_of(made.inside[key]) if made is not None else None for made in mades]
-                inner.append(making(parts, f"{attribute}_{key}", self.arguments, lambda *_: None)[0])
-                self._note([part for part in parts if part is not None])
+                inner.append(self._making(parts, f"{attribute}_{key}", None)[0])
             inner = repeated(inner) + [f"{key}={literal(value)}" for key, value in known.arguments.items()
                                        if default(known.kind, key) != value]  # fmt: skip
             return f"{known.kind}({', '.join(inner)})", []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from parity.porting.to_torch.emission.merge import MergedBody, Ref
 from parity.porting.to_torch.naming import identifier
-from parity.porting.to_torch.piece import filled
+from parity.porting.to_torch.piece import HOLE, filled
 
 MERGES = {"Add", "Multiply", "Concatenate", "Average", "Maximum", "Subtract", "Minimum"}
 LONGEST = 62
@@ -37,6 +37,7 @@ class Lines:
     atoms: dict[Ref, bool] = field(default_factory=dict)
     left: dict[Ref, list[str]] = field(default_factory=dict)
     short_cuts: set[str] = field(default_factory=set)
+    pending: str = ""  # the expression that is about to be written
 
     def write(self) -> list[tuple[str, str]]:
         """Every statement with its condition, and the return."""
@@ -73,6 +74,7 @@ class Lines:
         if not piece.stub:
             self._save(name, flag)
         text, depth = self._fill(name)
+        self.pending = text
         for taken in self.merged.takes[name]:
             self.left[taken].remove(name)
         ref: Ref = (name, 0)
@@ -142,6 +144,14 @@ class Lines:
             return (nested if nested is not None else True) and len(text) < LONGEST and not flag
         if self.flag(user) != flag or self.merged.piece(user).stub:
             return False
+        places = [n for n, ref in enumerate(self.merged.takes[user]) if ref == (name, 0)]
+        read = sum(
+            int(number) in places
+            for kind, number in HOLE.findall(self.merged.piece(user).template)
+            if kind in "ia"
+        )
+        if read > 1:
+            return False  # what is computed once is written once
         if name in self.short_cuts:
             return False
         said = self.nested(name, user)
@@ -160,6 +170,8 @@ class Lines:
         stand_in = self.merged.stand_in.get(name)
         if stand_in is not None:
             return self._stand_in(name, stand_in)
+        if name.split("#")[0] == "mask":
+            return self._unused("mask")
         if name in self.short_cuts:
             return self._unused("shortcut")
         takes = self.merged.takes[name]
@@ -190,6 +202,8 @@ class Lines:
         users = {user.strip("=") for ref in holders for user in self.left[ref]}
         kinds = {self.merged.piece(user).kind for user in users if user in self.merged.order}
         saved = self._unused("shortcut" if kinds == {"Add"} else "skip")
+        while re.search(rf"\b{saved}\b", self.pending):  # what is about to be written reads that name
+            saved = self._unused(f"{saved}_")
         self.lines.append(("", f"{saved} = {wanted}"))
         for ref in holders:
             self.text[ref] = saved

@@ -24,6 +24,8 @@ def inner_bodies(body: ClassBody) -> list[ClassBody]:
 
 def in_stages(body: ClassBody) -> None:
     """Put blocks that run behind one another into rows: conv2_block1 to conv2_block3 are the row conv2."""
+    if type(body.owner).__name__ == "Sequential":
+        return  # a row itself
     used = Counter(key for piece in body.pieces for key in piece.inputs) + Counter(body.returned)
     calls = Counter(
         id(member.owner) for piece in body.pieces for member in piece.members if member.owner is not None

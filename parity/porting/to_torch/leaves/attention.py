@@ -25,6 +25,8 @@ def _mask(use: StepUse) -> str:
     keys = [":, :, None", ":, None", ":, None"]
     for name, key in zip(("query_mask", "value_mask", "key_mask"), keys, strict=True):
         mask = _given(use, name)
+        if name == "key_mask" and (_given(use, "key") is None or _given(use, "key") is _given(use, "value")):
+            continue  # as Keras does
         text = f"{use.plainly(mask, atom=True)}[{key}]" if is_tensor(mask) else ""
         if text and text not in texts:
             texts.append(text)
@@ -42,6 +44,8 @@ def attention(use: StepUse) -> None:
     key = value if key is None else key
     mask = _mask(use)
     asked = use.kwargs.get("return_attention_scores")
+    if getattr(layer, "_sliding_window", None) is not None or getattr(layer, "_use_gate", False):
+        raise RefusedError("attention with a sliding window or a gate")
     if len(query.shape) != 3 or len(layer._attention_axes) != 1:
         raise RefusedError("attention over several axes")
     width, depth = int(query.shape[-1]), int(layer.num_heads * layer.key_dim)

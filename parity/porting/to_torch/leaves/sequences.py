@@ -179,25 +179,25 @@ def conv_lstm(use: StepUse) -> None:
     """ConvLSTM1D, ConvLSTM2D and ConvLSTM3D, as helpers that keep Keras' gates."""
     layer = use.layer
     rank = len(use.x.shape)
-    gates = getattr(layer.activation, "__name__", ""), getattr(layer.recurrent_activation, "__name__", "")
+    used = tuple(
+        getattr(function, "__name__", "") for function in (layer.activation, layer.recurrent_activation)
+    )
     plain_settings = (
         all(n == 1 for n in (*layer.strides, *layer.dilation_rate))
         and layer.padding in ("same", "valid")
         and not layer.go_backwards
     )
-    if (
-        gates != ("tanh", "sigmoid")
-        or not plain_settings
-        or layer.return_state
-        or layer.dropout
-        or layer.recurrent_dropout
-    ):
-        raise RefusedError(
-            f"a ConvLSTM with the activations {gates}, strides, dilation, state, dropout or go_backwards"
-        )
+    if not plain_settings or layer.return_state or layer.dropout or layer.recurrent_dropout:
+        raise RefusedError("a ConvLSTM with strides, dilation, state, dropout or go_backwards")
+    if any(name not in FUNCTIONS for name in used):
+        raise RefusedError(f"a ConvLSTM with the activations {used[0]} and {used[1]}")
+    names = zip(("activation", "gate"), used, DEFAULTS["LSTM"], strict=True)
+    more: dict[str, Any] = {
+        name: Name(FUNCTIONS[function]) for name, function, usual in names if function != usual
+    }
     made = use.module(
         f"ConvLSTM{rank - 3}d", ("in_channels", "out_channels", "kernel_size"), in_channels=int(use.x.shape[-1]),
-        out_channels=int(layer.filters), kernel_size=tuple(layer.kernel_size), padding=layer.padding,
+        out_channels=int(layer.filters), kernel_size=tuple(layer.kernel_size), padding=layer.padding, **more,
         bias=bool(layer.use_bias), return_sequences=bool(layer.return_sequences),
         sources={"out_channels": "filters", "kernel_size": "kernel_size", "return_sequences": "return_sequences"},
     )  # fmt: skip

@@ -138,6 +138,15 @@ def made(use: StepUse) -> None:
     """arange, ones, zeros, full and eye: tensors of numbers alone."""
     name = use.layer.name
     numbers = [value for value in use.args if isinstance(value, int | float)] or list(flat(use.args))
+    if name == "arange":
+        ends = {**dict(zip(("start", "stop", "step"), numbers, strict=False)), **use.kwargs}
+        stop, step = ends.get("stop"), ends.get("step") or 1
+        numbers = (
+            [ends["start"]]
+            if stop is None
+            else [ends.get("start") or 0, stop, *([step] if step != 1 else [])]
+        )
+        numbers = numbers[1:] if len(numbers) == 2 and numbers[0] == 0 else numbers
     dtype = str(use.step.outputs.dtype)
     where = ", device=" + use.body.device(use)
     if name == "arange":
@@ -152,6 +161,12 @@ def made(use: StepUse) -> None:
         return use.give(
             f"torch.{name}({sizes}{kind}{where})" if rank else f"torch.{name}(()){where}", plain(rank)
         )
+    if name == "full":
+        value = use.args[1] if len(use.args) > 1 else use.kwargs["fill_value"]
+        if not isinstance(value, int | float):
+            raise RefusedError("keras.ops.full of a tensor")
+        kind = "" if dtype.startswith("float") else f", dtype=torch.{dtype}"
+        return use.give(f"torch.full(({sizes},), {literal(value)}{kind}{where})", plain(rank))
     if name == "eye":
         return use.give(f"torch.eye({sizes}{where})", plain(rank))
     raise RefusedError(f"a tensor made by keras.ops.{name}")

@@ -213,7 +213,40 @@ def space_to_depth(use: StepUse) -> None:
     use.give(f"{use.helper('space_to_depth')}({use.as_images(use.x)}, {use.get('block_size')})", images(4))
 
 
+def sliced(use: StepUse) -> None:
+    """slice: a start and a size for each axis."""
+    values = [*use.args, *use.kwargs.values()]
+    starts, sizes = [*values[1]], use.sizes(use.step.outputs)
+    texts = []
+    for start, size, whole in zip(starts, sizes, use.sizes(use.x), strict=True):
+        if not isinstance(start, int):
+            raise RefusedError("a slice that begins at a tensor")
+        full = start == 0 and int(size) == int(whole)
+        end = use.size(size) if start == 0 else f"{start} + {use.size(size)}"
+        texts.append(":" if full else f"{start or ''}:{end}")
+    while len(texts) > 1 and texts[-1] == ":":
+        texts.pop()
+    use.give(f"{use.plainly(use.x, atom=True)}[{', '.join(texts)}]", plain(len(use.x.shape)))
+
+
+def patches(use: StepUse) -> None:
+    """extract_patches: the rows and columns of a patch are counted before the channels."""
+    size = use.get("size")
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    strides = use.get("strides") or size
+    strides = (strides, strides) if isinstance(strides, int) else tuple(strides)
+    dilation, first = use.get("dilation_rate", 1), use.get("data_format") == "channels_first"
+    if len(size) != 2 or dilation not in (1, (1, 1), [1, 1]) or first:
+        raise RefusedError("extract_patches with a dilation, of volumes, or channels first")
+    text = use.as_images(use.x)
+    if use.get("padding") == "same":
+        text = f"{use.helper('pad_same')}({text}, {size}, {strides}, (1, 1))"
+    more = f", {strides}" if strides != size else ""
+    use.give(f"{use.helper('extract_patches')}({text}, {size}{more})", images(4))
+
+
 RULES = {
+    "Slice": sliced, "ExtractPatches": patches,
     "Reshape": reshape, "Ravel": reshape, "View": reshape, "Transpose": transpose, "Swapaxes": swapped,
     "Moveaxis": moved, "ExpandDims": expanded, "Squeeze": squeezed, "Split": split, "Stack": stacked,
     "Unstack": unstacked, "GetItem": item, "Pad": padded, "Repeat": repeated, "Tile": tiled, "BroadcastTo": broadcast,
