@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -164,3 +166,70 @@ def test_a_formula_fits_everywhere() -> None:
     """The inputs are three times the padding of the first, and the second has none."""
     text = proved(lambda: nn.Sequential(Padded(3, 3), Padded(6, 1)))
     assert "// 3" not in text
+
+
+@dataclass
+class Config:
+    """What a network is made of."""
+
+    width: int = 6  # of each layer
+    depth: int = 2
+    act: type = nn.ReLU
+    sizes: list = field(default_factory=lambda: [3, 1])
+    dropout: float = 0.0
+
+
+class Options:
+    def __init__(self, width, wide):
+        self.width = width * 2 if wide else width
+        self.stride = 1
+
+
+class Inner(nn.Module):
+    def __init__(self, config, options):
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(
+            nn.Conv2d(
+                options.width if i == 0 else config.width, config.width, size, options.stride, size // 2
+            )
+            for i, size in enumerate(config.sizes)
+        )
+        self.act = config.act()
+        self.add = options.stride == 1 and options.width == config.width
+
+    def forward(self, x):
+        y = x
+        for layer in self.layers:
+            y = self.act(layer(y))
+        return (x + y if self.add else y) * self.config.depth
+
+
+class Configured(nn.Module):
+    def __init__(self, config, options):
+        super().__init__()
+        self.stem = nn.Conv2d(3, options.width, 1)
+        blocks = []
+        for _ in range(config.depth):
+            own = copy.copy(options)
+            if blocks:
+                own.width = config.width
+            else:
+                own.stride = 2
+            blocks.append(Inner(config, own))
+        self.blocks = nn.Sequential(*blocks)
+
+    def forward(self, x):
+        return self.blocks(self.stem(x))
+
+
+def test_objects_of_plain_values_stay_objects() -> None:
+    """A configuration keeps its class, its fields and their comments, and is saved with the layers."""
+    text = proved(lambda: Configured(Config(depth=2, sizes=[3, 3]), Options(2, wide=True)))
+    assert "class Config(Attributes):" in text
+    assert "    width: int = 6  # of each layer" in text
+    assert "sizes: object = field(default_factory=lambda: [3, 1])" in text or "sizes: list = " in text
+    assert "own = copy.copy(options)" in text
+    assert "own.width = config.width" in text
+    assert "self.add = options.stride == 1 and options.width == config.width" in text
+    assert "Configured(Config(sizes=[3, 3]), Options(width=4, stride=1))" in text

@@ -43,7 +43,7 @@ def _packed(value):
         return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
     if isinstance(value, type) or inspect.isfunction(value):
         return {"registered": keras.saving.get_registered_name(value)}
-    if isinstance(value, keras.layers.Layer):
+    if hasattr(value, "get_config"):  # a layer, or an object of plain values
         return keras.saving.serialize_keras_object(value)
     if isinstance(value, dict):
         return {name: _packed(item) for name, item in value.items()}
@@ -61,3 +61,19 @@ def _unpacked(value):
     if isinstance(value, dict):
         return {name: _unpacked(item) for name, item in value.items()}
     return type(value)(map(_unpacked, value)) if isinstance(value, list | tuple) else value
+
+
+class Attributes:
+    """An object of plain values, which Keras saves with the layers that are given it."""
+
+    def __init__(self, **values):
+        vars(self).update(values)
+
+    def get_config(self):
+        return {name: _packed(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_config(cls, config):
+        made = cls.__new__(cls)
+        vars(made).update({name: _unpacked(value) for name, value in config.items()})
+        return made

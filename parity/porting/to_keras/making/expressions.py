@@ -15,6 +15,7 @@ from parity.porting.to_keras.making.groups import LISTS, NAMED, SEQUENCES, is_co
 from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.values import FunctionValues
 from parity.porting.to_keras.names import attribute
+from parity.porting.to_keras.plain_objects import attributes_of, is_plain_object
 
 PLACES = frozenset({"device", "dtype"})
 """Arguments that say where and how torch keeps weights: Keras' layers have no such ones."""
@@ -142,6 +143,8 @@ class Expressions:
             raise NoCounterpartError(
                 f"{self.source.of(node)}: Keras' layers do not know it before they are built"
             )
+        if values and all(is_plain_object(v) and node.attr in attributes_of(v, (node.attr,)) for v in values):
+            return f"{self.text(holder)}.{node.attr}"
         if values and all(isinstance(value, (type, list, dict, str, tuple, set, *PLAIN)) for value in values):
             return f"{self.text(holder)}.{node.attr}"
         raise NoCounterpartError(
@@ -158,7 +161,7 @@ class Expressions:
         if len(kept) == len(node.keys):
             return self.spliced(node)
         texts = [
-            f"**{_bracketed(self.text(value), ast.Starred())}"
+            f"**{_bracketed(self.text(value), ast.Starred(value, ast.Load()))}"
             if key is None
             else f"{self.text(key)}: {self.text(value)}"
             for key, value in kept

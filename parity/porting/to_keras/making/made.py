@@ -16,11 +16,8 @@ from parity.porting.to_keras.making.constructor import WrittenClass, constructor
 from parity.porting.to_keras.making.groups import PortClass, classes_of, split
 from parity.porting.to_keras.making.instances import Makers
 from parity.porting.to_keras.making.scope import Scope
-from parity.porting.to_keras.making.workshop import Workshop
+from parity.porting.to_keras.making.workshop import REGISTERED, Workshop
 from parity.porting.written import Unwritten
-
-REGISTERED = '@keras.saving.register_keras_serializable(package="port")'
-"""What lets a config hold a class or function by its name."""
 
 
 @dataclass(eq=False)
@@ -94,10 +91,12 @@ def _made(recording: Recording, shop: Workshop) -> Making:
     except NoCounterpartError as error:
         expression = "None"
         unwritten.append(Unwritten(type(recording.module).__qualname__, "", "", 0, str(error)))
-    functions = {name: _factory(name, cls, shop) for name, cls in shop.factories.items()} | {
+    functions = {name: _factory(name, cls, shop) for name, cls in shop.factories.items()}
+    functions |= {
         name: f"{REGISTERED}\n{text}" if name in shop.as_values else text
         for name, text in shop.functions.items()
     }
+    functions |= shop.objects  # the defaults of their fields may be among the functions
     for one in classes:  # a method that another class's constructor asked for later
         one.methods = shop.methods.get(one.owners[-1], {}) if one.syntactic else one.methods
     return Making(

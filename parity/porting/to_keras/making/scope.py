@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
+from parity.porting.to_keras.plain_objects import attributes_of, is_plain_object
 
 SMALL = (0, 1, 2, 3, 4)
 """Numbers that are equal to an argument by chance alone, where there is only one instance."""
@@ -19,6 +20,7 @@ class Naming:
     """How classes and functions that are values are called in the port, and what must be imported for it."""
 
     of_class: Callable[[Any], str]
+    of_object: Callable[[Any], str] | None = None
     imports: set[str] = field(default_factory=set)
 
     def text(self, value: Any) -> str:
@@ -47,6 +49,8 @@ class Naming:
                 if key not in ("device", "dtype")
             ]
             return f"partial({', '.join([self.of_class(value.func), *positional, *named])})"
+        if self.of_object is not None and is_plain_object(value):
+            return self.of_object(value)
         if callable(value):
             return self.of_class(value)
         raise NoCounterpartError(f"a value of the class {type(value).__name__} cannot be written")
@@ -68,6 +72,17 @@ class Scope:
     names: Mapping[str, Sequence[Any]]
     named: Naming
     add: Callable[[str, Sequence[Any]], str] | None = None
+
+    def __post_init__(self) -> None:
+        """What plain objects hold has names too: cnf.stride."""
+        more: dict[str, Sequence[Any]] = {}
+        for name, values in self.names.items():
+            if "." not in name and values and all(map(is_plain_object, values)):
+                held = [attributes_of(value) for value in values]
+                for key in held[0]:
+                    if all(key in one for one in held):
+                        more[f"{name}.{key}"] = [one[key] for one in held]
+        self.names = {**more, **self.names}
 
     def text(self, values: Sequence[Any], hint: str = "value") -> str:
         """An expression that has these values in the instances.

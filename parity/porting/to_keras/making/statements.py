@@ -13,6 +13,7 @@ from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.values import FunctionValues
 from parity.porting.to_keras.making.weights import weight_text
 from parity.porting.to_keras.names import attribute, in_one
+from parity.porting.to_keras.plain_objects import is_plain_object
 
 Simple = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.Return
 _MARKS = re.compile(r"#\s*(noqa|type:|pylint|fmt)")
@@ -47,7 +48,7 @@ class MakingStatements:
         kept = {node for node in simple if self._essential(node)}
         while True:
             needed = self._needed(body, kept)
-            more = {node for node in simple if node not in kept and _defines(node) & needed}
+            more = {node for node in simple if node not in kept and self._defines(node) & needed}
             if not more:
                 break
             kept |= more
@@ -201,7 +202,21 @@ class MakingStatements:
             return ", ".join(map(self._target, node.elts))
         if isinstance(node, ast.Name):
             return node.id
+        if self._of_object(node):
+            return f"{self.expressions.text(node.value)}.{node.attr}"
         raise NoCounterpartError(f"an assignment to {self.source.of(node)}")
+
+    def _of_object(self, node: ast.AST) -> bool:
+        """Whether a node is an attribute of a plain object that a local name holds."""
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+            return False
+        held = self.values.of(node.value)
+        return bool(held) and all(map(is_plain_object, held))
+
+    def _defines(self, node: Any) -> set[str]:
+        """The local names that a statement sets, or whose objects it changes."""
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        return _defines(node) | {target.value.id for target in targets if self._of_object(target)}
 
     def _assigned(self, name: str, value: ast.expr) -> str:
         modules = [call.module for call in self.values.calls]

@@ -19,7 +19,10 @@ from parity.porting.to_keras.making.instances import Makers
 from parity.porting.to_keras.making.scope import Naming
 from parity.porting.to_keras.making.statements import MakingStatements
 from parity.porting.to_keras.making.values import FunctionValues
+from parity.porting.to_keras.plain_objects import BASE, class_text, object_text, reads_of_objects
 
+REGISTERED = '@keras.saving.register_keras_serializable(package="port")'
+"""What lets a config hold a class or function by its name."""
 ClassPlace = tuple[str, str]
 KERAS_OWN = "**keras_own"
 """What a constructor with a `**` of its own gives to Keras, until it is known whether it reads that."""
@@ -30,7 +33,8 @@ class Workshop:
 
     def __init__(self, recording: Recording, makers: Makers, reads: Mapping[type, Iterable[str]]) -> None:
         self.recording, self.makers, self.reads = recording, makers, reads
-        self.naming = Naming(self.callable_name)
+        self.naming = Naming(self.callable_name, self.object_text)
+        self.objects: dict[str, str] = {}  # the classes of plain objects, by name
         self.by_class: dict[type, PortClass] = {}  # with a constructor from the source's own text
         self.open: set[type] = set()  # being written
         self.wanted: dict[type, set[str]] = {}  # attributes that constructors read of modules
@@ -79,6 +83,21 @@ class Workshop:
             self.naming.imports.add(f"from {module.lstrip('_')} import {name}")
             return name
         raise NoCounterpartError(f"{getattr(value, '__qualname__', value)} has no counterpart as a value")
+
+    def object_text(self, value: Any) -> str:
+        """The expression that makes an object of plain values, whose class is part of the port from here on."""
+        cls, read = type(value), self.reads_of_objects
+        text = object_text(value, read.get(cls, ()), self.naming.text)
+        if cls.__name__ not in self.objects:
+            self.objects[cls.__name__], imports = class_text(cls, self.naming.text, REGISTERED)
+            self.naming.imports |= imports
+            self.makers.helpers.add(BASE)
+        return text
+
+    @functools.cached_property
+    def reads_of_objects(self) -> dict[type, set[str]]:
+        """The attributes that are read of plain objects, by class."""
+        return reads_of_objects(self.recording)
 
     def value_text(self, value: Any) -> str:
         """A value of the source's module as text: a constant, a class, a function, or a module of Python's own."""
