@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import numpy as np
 from parity.adapters import adapt, plain_weights
 from parity.adapters.inputs.wanted import Wanted, arrays_of
 from parity.adapters.probe import build, randomise
-from parity.adapters.spec import load_model
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Side
@@ -21,6 +21,7 @@ from parity.report.result import Report, Result
 from parity.training.requests import loss_checked, optimizer_checked
 from parity.verdict.compare import compare
 from parity.weights.models import pair
+from parity.weights.saved.load import load_side
 from parity.weights.transfer import transfer
 
 BOTH = DIRECTIONS = ("torch-to-keras", "keras-to-torch")
@@ -43,14 +44,16 @@ def check_pair(
     ignore: Any = (),
     reference: Side | None = None,
     tolerance: float | None = None,
+    weights: Mapping[Side, Path] | None = None,
+    kept: Collection[str] = (),
     **training: Any,
 ) -> Result:
     """Check one pair of models.
 
     Args:
         name: for the report.
-        keras_spec: "module:attribute" of the Keras model.
-        torch_spec: "module:attribute" of the torch module.
+        keras_spec: "module:attribute" of the Keras model, or a file or folder that holds one (parity.weights.saved).
+        torch_spec: the same of the torch module.
         pictures: inputs in the Keras layout by name, as `compare` takes them or as lists of what is wanted
             (`parity.adapters.inputs.wanted`); a value None draws random input from the model's own specification.
         directions: "torch-to-keras", "keras-to-torch" or "none" (the weights stay as they are). Before
@@ -65,13 +68,17 @@ def check_pair(
         tolerance: in the dtype, as for `compare`; with dtype None in float32.
         quick: no further probes; without it the first picture of the first direction has them. The weights of the second
             direction are others on the same two models: every tensor is compared, and every picture evaluated.
+        weights: a file of weights for a side, which is read into it.
+        kept: sides that keep their weights, where a transfer copies these and not random ones.
         training: gradients, train_steps, loss, optimizer, match_rules and initialisers of `compare`, for the first
             picture of each direction.
     """
     optimizer_checked(training.get("optimizer"))
     loss_checked(training.get("loss"))
     started = time.perf_counter()
-    torch_module, keras_model = load_model(torch_spec, "torch"), load_model(keras_spec, "keras")
+    weights = weights or {}
+    torch_module = load_side(torch_spec, "torch", weights.get("torch"))
+    keras_model = load_side(keras_spec, "keras", weights.get("keras"))
     pictures = {key: _made(value, keras_model, seed) for key, value in pictures.items()}
     first = next(iter(pictures.values()), None)
     build(keras_model, first)
@@ -81,7 +88,8 @@ def check_pair(
         for turn, direction in enumerate(directions):
             if direction != "none":
                 source = torch_module if direction == "torch-to-keras" else keras_model
-                randomise(adapt(source), seed + DIRECTIONS.index(direction))
+                if direction.partition("-")[0] not in kept:
+                    randomise(adapt(source), seed + DIRECTIONS.index(direction))
             pairing = pairing or pair(keras_model, torch_module, mapping, first, layout=layout, ignore=ignore)
             if direction != "none":
                 target = keras_model if source is torch_module else torch_module

@@ -11,7 +11,7 @@ from typing import Any
 
 from parity import catalog, samples
 from parity.adapters.inputs.wanted import Wanted
-from parity.adapters.spec import read_spec, split_call
+from parity.adapters.spec import split_call
 from parity.cli.inputs import inputs_of, layout_of
 from parity.cli.options.given import given as said_itself
 from parity.cli.options.given import pair_options
@@ -19,8 +19,10 @@ from parity.cli.project.file import Project, project_of
 from parity.cli.project.keys import as_arguments, checked_keys, mapping_of, parsed, range_of
 from parity.core.errors import UsageError
 from parity.core.files.json_file import read_json
+from parity.core.types import Side
 from parity.report.text import short
 from parity.training.requests import hyperparameters_of, loss_checked, tolerance_checked
+from parity.weights.saved.kinds import read_side, saved_kind
 
 DIRECTIONS = ("torch-to-keras", "keras-to-torch")
 """Ways to copy weights before a comparison, as `check_pair` takes them."""
@@ -68,8 +70,7 @@ def pairs(options: argparse.Namespace) -> list[Pair]:
             raise UsageError(
                 "--keras and --torch name one pair; got catalogue names too. Use one or the other."
             )
-        for spec in (options.keras, options.torch):
-            read_spec(spec)
+        _read_sides(options)
         name = f"{options.keras} ~ {options.torch}"
         return [Pair(name, options.keras, options.torch, _given(options), mapping)]
     if options.all:
@@ -123,8 +124,7 @@ def of_project(name: str, project: Project, options: argparse.Namespace | None =
         setattr(own, key, value)
     if str(project.folder) not in sys.path:
         sys.path.insert(0, str(project.folder))
-    for spec in (own.keras, own.torch):
-        read_spec(spec)
+    _read_sides(own)
     mapping = (
         read_mapping(own.mapping) if "mapping" in said else mapping_of(keys, project.folder, read_mapping)
     )
@@ -139,7 +139,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         UsageError: an optimizer or loss that is not known, or an option that would be ignored.
     """
     asked: dict[str, Any] = {
-        "directions": DIRECTIONS if options.transfer == "both" else (options.transfer,),
+        "directions": _directions(options),
         "dtype": options.dtype,
         "device": options.device,
         "seed": options.seed,
@@ -148,6 +148,10 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "ignore": tuple(options.ignore),
         "reference": options.reference,
     }
+    kept = _kept(options)
+    if kept:
+        asked["kept"] = tuple(kept)
+        asked["weights"] = {side: file for side, file in kept.items() if file is not None}
     if getattr(options, "tolerance", None) is not None:
         tolerance_checked(options.tolerance, options.dtype)
         asked["tolerance"] = options.tolerance
@@ -169,6 +173,35 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "optimizer": optimizer,
         "loss": options.loss,
     }
+
+
+def _read_sides(options: argparse.Namespace) -> None:
+    """See that both sides name something."""
+    read_side(options.keras, "keras", options.keras_weights)
+    read_side(options.torch, "torch", options.torch_weights)
+
+
+def _kept(options: argparse.Namespace) -> dict[Side, Path | None]:
+    """The sides whose weights come from a file, and that file where it holds weights alone."""
+    found: dict[Side, Path | None] = {}
+    sides: tuple[tuple[Side, str | None], ...] = (("keras", options.keras), ("torch", options.torch))
+    for side, spec in sides:
+        weights = getattr(options, f"{side}_weights", None)
+        if weights is not None or (spec and saved_kind(spec, side) is not None):
+            found[side] = weights
+    return found
+
+
+def _directions(options: argparse.Namespace) -> tuple[str, ...]:
+    """Ways to copy weights: as asked; else none where both sides have their own, or from the side that has."""
+    if options.transfer not in (None, "both"):
+        return (options.transfer,)
+    kept = _kept(options)
+    if options.transfer == "both" or not kept:
+        return DIRECTIONS
+    return (
+        ("none",) if len(kept) > 1 else tuple(one for one in DIRECTIONS if one.startswith(next(iter(kept))))
+    )
 
 
 def _used(options: argparse.Namespace) -> None:

@@ -125,6 +125,27 @@ def _check_readable(path: Path) -> None:
         ) from error
 
 
+def check_whole_keras(path: Path) -> None:
+    """See that a file of Keras' can be read to its end, and holds its tensors itself, before a library opens it here.
+
+    Raises:
+        CheckpointError: it cannot.
+        OSError: it cannot be read.
+    """
+    _check_start(path)
+    _check_readable(path)
+
+
+def is_weights_alone(path: Path) -> bool:
+    """Whether an .h5 file has weights and no configuration of a model."""
+    if path.suffix == ".keras":
+        return False
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return "model_config" not in file.attrs
+
+
 def _member(path: Path) -> str:
     """Where the weights are in an archive; nothing where the file itself has them."""
     return "model.weights.h5" if path.suffix == ".keras" else ""

@@ -13,9 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from parity.adapters.frameworks import import_frameworks
+from parity.around import Check
 from parity.cli.exits import DONE, FAILED
 from parity.cli.terminal import READABLE, Screen, waiting
-from parity.doctor import Check, examine
+from parity.doctor import examine
 
 WORDS = {True: Text("ok", "green"), False: Text("FAIL", "bold red")}
 

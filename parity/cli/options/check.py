@@ -21,9 +21,23 @@ def add_check(command: argparse.ArgumentParser) -> None:
         "--all", action="store_true", help="every pair of the catalogue, the largest with fewer channels"
     )
     what.add_argument(
-        "--keras", metavar="M:A", help="Keras model: module:attribute, file.py:attribute, ...:Name(depth=8)"
+        "--keras",
+        metavar="M:A",
+        help="Keras model: module:attribute, file.py:attribute, ...:Name(depth=8); "
+        "or .keras, .h5, or a folder of Hugging Face or keras-hub",
     )
-    what.add_argument("--torch", metavar="M:A", help="torch module, named in the same way")
+    what.add_argument(
+        "--torch",
+        metavar="M:A",
+        help="torch module, named in the same way; or .pt2, or a Hugging Face folder",
+    )
+    for side, forms in (("keras", ".weights.h5 .h5 .keras"), ("torch", ".pt .pth .safetensors")):
+        what.add_argument(
+            f"--{side}-weights",
+            type=Path,
+            metavar="F",
+            help=f"weights that are read into the {side} side: {forms}",
+        )
     what.add_argument(
         "--mapping", type=Path, metavar="F", help="JSON file {Keras path: torch path} for names that differ"
     )
@@ -37,8 +51,8 @@ def add_check(command: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--transfer",
         choices=("both", "torch-to-keras", "keras-to-torch", "none"),
-        default="both",
-        help="which way to copy random weights first; none compares the weights that both sides have",
+        help="which way to copy weights first, random ones unless the source has its own from a file; none compares the "
+        "weights that both sides have. Default: none where both have files, from the side that has one, else both",
     )
     what.add_argument(
         "--reference",
