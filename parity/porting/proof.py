@@ -21,7 +21,7 @@ from parity.verdict.compare import compare
 from parity.verdict.runs import progress
 from parity.weights.checkpoint import load_weights, save_weights
 from parity.weights.models import pair
-from parity.weights.transfer import transfer
+from parity.weights.transfer import TransferResult, transfer
 
 SUFFIXES = {"keras": ".weights.h5", "torch": ".safetensors"}
 
@@ -113,11 +113,19 @@ def built(port: Path, inputs: Any) -> Any:
 def _outputs(source: Any, port: Any, inputs: Any, layout: Any, *, quick: bool) -> PortCheck:
     """Weights copied, outputs compared on the input and, unless it is to be quick, on further probes."""
     progress.at("copying weights")
-    copied = transfer(source, port, inputs=inputs, layout=layout)
+    copied, idle = _copied(source, port, inputs, layout)
     report = compare(*in_order(source, port), inputs, quick=quick, layout=layout)
     probes = "one probe, " if quick else ""
     text = f"{probes}{len(copied.pairs)} layers, {report.elements} elements, greatest difference {report.max_rel_diff:.1e}"
+    text += f"; {idle} layers of the source never run, and have no weights here" if idle else ""
     return PortCheck("outputs", report.verdict, text if report else told(report), report)
+
+
+def _copied(source: Any, port: Any, inputs: Any, layout: Any) -> tuple[TransferResult, int]:
+    """(what was copied, how many layers of the source never run, so that the port has no weights for them)."""
+    pairing = pair(source, port, inputs=inputs, layout=layout)
+    copied = transfer(source, port, pairing=pairing, strict=bool(pairing.open))
+    return copied, len({tensor.layer for problem in pairing.problems for tensor in problem.held})
 
 
 def _training(source: Any, port: Any, inputs: Any, layout: Any, steps: int) -> PortCheck:
@@ -203,7 +211,7 @@ def carried(
     adapter = adapt(source)
     for path, value in values.items():
         adapter.write(path, value)
-    transfer(source, port, pairing=pair(source, port, inputs=inputs, layout=layout))
+    _copied(source, port, inputs, layout)
 
 
 def state(model: Any) -> dict[str, Array]:

@@ -49,6 +49,7 @@ TORCH_ALONE = {
         f"helpers/{name}.py"
         for name in ("activations", "attention", "layers", "padding", "pooling", "recurrence", "statistics")
     ),  # of ports to torch
+    "recording/derived.py",  # layers of the user that compute what torch's compute
     "recording/passes.py",  # how a torch model is recorded for a port
     "recording/snapshots.py",
     "influence.py",  # which weights move the outputs, by one backward pass: one side suffices

@@ -173,6 +173,7 @@ class Recording:
     inputs: dict[str, tuple[Any, ...]]  # by phase: the `SeenTensor`s that the model was called with
     outputs: dict[str, Any]  # by phase
     notes: list[str]  # what could not be recorded, a sentence each
+    same: frozenset[type] = frozenset()  # classes of the user's that ran as the layer that they derive from
 
     def calls_of(self, function: UserFunction, phase: str | None = None) -> Iterator[FunctionCall]:
         """The calls of one function, of all phases or of one."""

@@ -6,20 +6,26 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from parity.adapters.recording.records import Recording
 from parity.porting.to_keras.bodies.texts import BodyTexts
-from parity.porting.to_keras.building import build_function, building_of_unrun
+from parity.porting.to_keras.building import build_function, building_by_run, building_of_unrun
+from parity.porting.to_keras.constants import (
+    constant_text,
+    is_constant,
+    is_named_tuple,
+    named_tuple_text,
+)
 from parity.porting.to_keras.containers import container_methods
 from parity.porting.to_keras.leaves.carried import carried, helper_names
 from parity.porting.to_keras.making.constructor import WrittenClass
 from parity.porting.to_keras.making.made import Making
+from parity.porting.to_keras.names import within_torch
 from parity.porting.written import Unwritten, WrittenPort
 
 INDENT = "    "
-CONSTANT = (bool, int, float, str, bytes, type(None))
 ALWAYS = ("import keras", "from keras import ops", "from keras import layers", "import math")
 PYTHON = {"math", "functools", "itertools", "collections", "operator", "typing", "copy"}
 """Modules of Python's own that a port may import names from."""
@@ -35,16 +41,18 @@ def assembled(recording: Recording, bodies: BodyTexts, making: Making, name: str
         name: what the file calls the model.
     """
     functions = {**making.functions, **bodies.functions}
-    classes = [_class_text(written, bodies) for written in making.classes]
+    classes = [_class_text(written, bodies, recording) for written in making.classes]
     helpers = {*making.helpers, *bodies.helpers}
     unknown = helpers - helper_names()
     missing = [Unwritten(helper, "", "", 0, "the helper for it is missing") for helper in sorted(unknown)]
     helper_text, helper_imports = carried(helpers - unknown)
-    constants, imports, problems = _globals(bodies, {*functions, *(w.group.name for w in making.classes)})
+    known = {*functions, *(w.group.name for w in making.classes)}
+    constants, imports, problems = _globals(bodies, known, making.constants)
     unwritten = (*making.unwritten, *bodies.unwritten, *missing, *problems)
     body = _blocks(
         helper_text,
-        "\n".join(constants),
+        *(text for text in constants if text.startswith("class ")),
+        "\n".join(text for text in constants if not text.startswith("class ")),
         *functions.values(),
         *classes,
         build_function(recording, bodies.inputs, making.root, called=not unwritten),
@@ -90,14 +98,22 @@ def _import_key(line: str) -> tuple[bool, str]:
     return line.startswith("from"), line.lower()
 
 
-def _globals(bodies: BodyTexts, known: set[str]) -> tuple[list[str], set[str], list[Unwritten]]:
-    """(constants, imports, what cannot be said) of the global names that the bodies read."""
-    constants, imports, problems = [], set(), []
+def _globals(
+    bodies: BodyTexts, known: set[str], given: Mapping[str, str]
+) -> tuple[list[str], set[str], list[Unwritten]]:
+    """(constants, imports, what cannot be said) of the global names that the bodies read.
+
+    Args:
+        bodies: the functions and methods.
+        known: the names of the port's functions and classes.
+        given: the constants that constructors read, by name.
+    """
+    constants, imports, problems = dict(given), set(), []
     for name, value in sorted(bodies.needed.items()):
         module = getattr(value, "__module__", "") or ""
         if name in known:
             continue
-        if inspect.ismodule(value) and not value.__name__.startswith("torch"):
+        if inspect.ismodule(value) and not within_torch(value.__name__):
             package, _, last = value.__name__.rpartition(".")
             renamed = "" if value.__name__ == name else f" as {name}"
             imports.add(
@@ -105,22 +121,23 @@ def _globals(bodies: BodyTexts, known: set[str]) -> tuple[list[str], set[str], l
                 if last == name and package
                 else f"import {value.__name__}{renamed}"
             )
-        elif isinstance(value, CONSTANT) or (
-            isinstance(value, tuple | list) and all(isinstance(item, CONSTANT) for item in value)
-        ):
-            constants.append(f"{name} = {value!r}")
-        elif isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields"):
-            imports.add("from collections import namedtuple")
-            constants.append(f"{name} = namedtuple({name!r}, {list(value._fields)!r})")
+        elif is_constant(value) or is_named_tuple(value):
+            text, statement = (
+                (f"{name} = {constant_text(value)}", "") if is_constant(value) else named_tuple_text(value)
+            )
+            imports |= {statement} - {""}
+            if constants.setdefault(name, text) != text:
+                reason = f"two modules of the source have a {name}, of another value each"
+                problems.append(Unwritten(name, "", "", 0, reason))
         elif module.partition(".")[0] in PYTHON:
             imports.add(f"from {module} import {name}")
         else:
             said = getattr(value, "__name__", None) or type(value).__name__
             problems.append(Unwritten(said, "", "", 0, f"the text still reads {name}, which Keras has not"))
-    return constants, imports, problems
+    return list(constants.values()), imports, problems
 
 
-def _class_text(written: WrittenClass, bodies: BodyTexts) -> str:
+def _class_text(written: WrittenClass, bodies: BodyTexts, recording: Recording) -> str:
     """One class: its constructor, then its methods as the source orders them."""
     group = written.group
     constants = "\n".join(written.constants)
@@ -131,7 +148,8 @@ def _class_text(written: WrittenClass, bodies: BodyTexts) -> str:
         }
         names = [list(made.module._modules) for made in group.modules]
         contained = container_methods(group.cls, names, list(methods.values()))
-        parts += [*building_of_unrun(group.modules, methods), *contained, *methods.values()]
+        building = building_of_unrun(group.modules, methods) or building_by_run(group.modules, recording)
+        parts += [*building, *contained, *methods.values()]
     text = (
         f'@keras.saving.register_keras_serializable(package="port")\nclass {group.name}({written.bases}):\n'
     )

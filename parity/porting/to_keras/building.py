@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from parity.adapters.recording.records import MadeModule, Recording
@@ -72,3 +72,31 @@ def building_of_unrun(instances: Iterable[MadeModule], methods: Mapping[str, str
     lines += ["        input_shape = next(iter(input_shape.values()))"]
     lines += [f"    self.{name}.build((None, input_shape[-1]))" for name in dense]
     return ["\n".join([*lines, "    super().build(input_shape)"])]
+
+
+def building_by_run(instances: Iterable[MadeModule], recording: Recording) -> list[str]:
+    """A `build` that runs the layer, for a class that holds a layer which never runs.
+
+    Keras' own `build` does the same, and warns of each layer that is then not built.
+    """
+    modules = {id(made.module): made.module for made in instances}
+    calls = [call for call in recording.module_calls if id(call.module) in modules]
+    ran = {id(call.module) for call in recording.module_calls}
+    alone = all(len([*tensors((call.positional, dict(call.named)))]) == 1 for call in calls)
+    idle = any(id(part) not in ran for module in modules.values() for part in _held(module))
+    if not (calls and alone and idle):
+        return []
+    return [
+        "def build(self, input_shape):\n"
+        '    """Run once; a layer that this does not call has no weights."""\n'
+        "    self.compute_output_spec(keras.KerasTensor(input_shape, self.compute_dtype))"
+    ]
+
+
+def _held(module: Any) -> Iterator[Any]:
+    """The modules directly in a module, or in a list or dictionary there."""
+    for child in module._modules.values():
+        if type(child).__name__ in ("ModuleList", "ModuleDict"):
+            yield from _held(child)
+        elif child is not None:
+            yield child

@@ -104,3 +104,8 @@ def in_one(text: str) -> str:
     except SyntaxError:
         return f"({text})"
     return text
+
+
+def within_torch(module: str | None) -> bool:
+    """Whether a Python module is a part of torch: `torch.nn`, and neither `torchvision` nor the user's `torch_models`."""
+    return (module or "").partition(".")[0] == "torch"

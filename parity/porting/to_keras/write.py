@@ -11,6 +11,7 @@ from parity.porting.formatting import formatted
 from parity.porting.to_keras.assembly import assembled
 from parity.porting.to_keras.bodies.reading import read
 from parity.porting.to_keras.bodies.texts import texts_of
+from parity.porting.to_keras.leaves.table import TABLE, known_as_same
 from parity.porting.to_keras.making.made import make
 from parity.porting.written import WrittenPort
 
@@ -32,13 +33,14 @@ def write(
     """
     from parity.adapters.torch.recording import record
 
-    recording = record(build, inputs, second_inputs)
+    recording = record(build, inputs, second_inputs, layers=TABLE)
     return written(recording, name)
 
 
 def written(recording: Recording, name: str | None = None) -> WrittenPort:
     """The port of a model that was recorded."""
-    bodies = texts_of(read(recording))
-    making = make(recording)
-    port = assembled(recording, bodies, making, name or type(recording.module).__name__)
+    with known_as_same(recording.same):
+        bodies = texts_of(read(recording))
+        making = make(recording)
+        port = assembled(recording, bodies, making, name or type(recording.module).__name__)
     return replace(port, text=formatted(port.text))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ import torch
 from parity.adapters.recording.discover import watched
 from parity.adapters.recording.recorder import BETWEEN, Recorder
 from parity.adapters.recording.records import FunctionCall, MadeModule, Recording, SeenValue
+from parity.adapters.torch.recording.derived import DerivedLayers
 from parity.adapters.torch.recording.snapshots import Snapshots
 
 PassInputs = Sequence[torch.Tensor]
@@ -21,6 +22,7 @@ def record(
     build: Callable[[], torch.nn.Module],
     inputs: PassInputs | torch.Tensor,
     second_inputs: PassInputs | torch.Tensor | None = None,
+    layers: Collection[str] = (),
 ) -> Recording:
     """Record how a model is built, and its forward passes, expression by expression of the user's code.
 
@@ -31,14 +33,17 @@ def record(
         build: makes the model anew; it is called twice.
         inputs: the model's positional arguments, as torch orders their axes: images are N, C, H, W.
         second_inputs: the same with other sizes and another batch, so that sizes and constants differ.
+        layers: names of layers of torch.nn; what derives from one and computes the same is recorded as that layer.
     """
     passes = {"first": _several(inputs)}
     if second_inputs is not None:
         passes["second"] = _several(second_inputs)
     state = torch.get_rng_state()
+    derived = DerivedLayers(layers)
     with watched() as codes:
         module = build()
-        _passes(module, passes, lambda phase: nullcontext(), [])
+        with _hooked(derived):
+            _passes(module, passes, lambda phase: nullcontext(), [])
     del module
     torch.set_rng_state(state)
     snapshots = Snapshots()
@@ -48,13 +53,10 @@ def record(
         recorder.phase = phase
         return nullcontext()
 
-    with recorder.instrumenting(codes):
+    with recorder.instrumenting(codes), derived.replaced():
         module = build()
-        hook = torch.nn.modules.module.register_module_forward_hook(recorder.module_called, with_kwargs=True)
-        try:
+        with _hooked(recorder.module_called):
             results = _passes(module, passes, within, recorder.notes)
-        finally:
-            hook.remove()
     paths = _named(module, recorder.calls)
     for kind, trainable in ((module.named_parameters, True), (module.named_buffers, False)):
         for path, tensor in kind(remove_duplicate=True):
@@ -72,7 +74,18 @@ def record(
         {phase: tuple(snapshots(value) for value in given) for phase, given in results[0].items()},
         {phase: snapshots(value) for phase, value in results[1].items()},
         recorder.notes,
+        derived.classes,
     )
+
+
+@contextmanager
+def _hooked(hook: Callable[..., None]) -> Iterator[None]:
+    """While this is open, every call of a module is told to a function."""
+    held = torch.nn.modules.module.register_module_forward_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        held.remove()
 
 
 def _several(inputs: PassInputs | torch.Tensor) -> tuple[Any, ...]:

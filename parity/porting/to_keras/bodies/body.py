@@ -122,7 +122,7 @@ def _bracketed(node: ast.AST, text: str, parents: dict[ast.AST, ast.AST]) -> str
         ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Return | ast.keyword | ast.Expr | ast.List | ast.If,
     ):
         return text
-    if isinstance(parent, ast.Subscript) and node is parent.slice:
+    if isinstance(parent, ast.Slice) or (isinstance(parent, ast.Subscript) and node is parent.slice):
         return text
     if isinstance(parent, ast.Tuple):
         return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import typing
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, SourcePlace, atom, tensors
 from parity.porting.to_keras.leaves_axes import is_sequence, leaf_order, torch_name
+from parity.porting.to_keras.names import within_torch
 from parity.porting.to_keras.operations.indexing import shape_part
 from parity.porting.to_keras.operations.step import BodyStep, NoRuleError
 from parity.porting.to_keras.operations.table import RULES
@@ -269,6 +271,8 @@ class Calls:
     def _of_python(self, body: Body, seen: SeenValue, nodes: Any) -> Operand:
         node: Any = seen.node
         name = _name(seen.callee)
+        if name == "cast" and seen.callee is typing.cast:
+            return body.operand(node.args[1])
         if name == "len" and node.args and body.operand(node.args[0]).is_tensor:
             whole = body.operand(node.args[0])
             return Operand(seen.value, f"ops.shape({whole.text})[0]")
@@ -293,13 +297,6 @@ def _tensorial(value: Any) -> bool:
 
 
 def _of_torch(callee: Any) -> bool:
-    module = getattr(callee, "__module__", None) or ""
     owner = getattr(callee, "__self__", None)
-    place = getattr(owner, "__name__", "") if owner is not None else ""
-    kind = type(owner).__module__ if owner is not None else ""
-    return (
-        (module.startswith("torch") and not module.startswith(("torchvision", "torchaudio")))
-        or place.startswith("torch")
-        or kind.startswith("torch.")
-        or kind == "torch"
-    )
+    places = (getattr(callee, "__module__", None), getattr(owner, "__name__", None), type(owner).__module__)
+    return any(within_torch(place) for place in places if isinstance(place, str))

@@ -6,8 +6,10 @@ import ast
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor, SeenValue
+from parity.porting.to_keras.asked import asked_class
 from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.calls import Calls, step_of
+from parity.porting.to_keras.bodies.loops import walked_axes
 from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, tensors
 from parity.porting.to_keras.leaves_axes import is_sequence, setting_text, torch_name, weight_of
@@ -29,18 +31,6 @@ OPERATORS = {
     ast.BitOr: "logical_or",
 }
 
-CLASSES = {
-    "Identity": "keras.layers.Identity",
-    "Sequential": "keras.Sequential",
-    "Linear": "keras.layers.Dense",
-    "Conv2d": "keras.layers.Conv2D",
-    "Dropout": "keras.layers.Dropout",
-    "ModuleList": "list",
-    "ModuleDict": "dict",
-    "Module": "keras.layers.Layer",
-}
-"""Classes that a body asks for, as in `isinstance(x, nn.Identity)`."""
-
 
 class Nodes:
     """What each node of a body is in Keras, read in the order of the run."""
@@ -52,6 +42,8 @@ class Nodes:
     def read(self, body: Body, seen: SeenValue) -> None:
         """Read one value."""
         node = seen.node
+        if isinstance(node, ast.GeneratorExp):
+            return  # nothing in it has run yet: its text is that of its parts later
         reader = getattr(self, f"_{type(node).__name__}", None)
         try:
             operand = reader(body, seen) if reader is not None else self.plain(body, seen)
@@ -89,6 +81,8 @@ class Nodes:
         text = operand.text
         if text == "self":
             return operand
+        if (asked := asked_class(self.state.recording, seen.value)) is not None:
+            return Operand(seen.value, asked)
         if isinstance(seen.value, tuple) and body.shapes.get(node.id) is not None:
             return Operand(seen.value, text, shape_of=body.shapes[node.id])
         return self._container(body, node, Operand(operand.value, text, operand.layout, items=operand.items))
@@ -122,8 +116,8 @@ class Nodes:
         if type(value).__name__ == "dtype" and type(value).__module__ == "torch":
             name = str(value).removeprefix("torch.")
             return Operand(value, "keras.config.floatx()" if "float" in name else f'"{name}"')
-        if isinstance(value, type) and value.__module__.startswith("torch.nn") and value.__name__ in CLASSES:
-            return Operand(value, CLASSES[value.__name__])
+        if (asked := asked_class(self.state.recording, value)) is not None:
+            return Operand(value, asked)
         if is_sequence(type(base.value)) and node.attr in base.value._modules:
             return self.state.operand(value, f'{base.text}.get_layer("{node.attr}")')
         if torch_name(base.value) is not None and base.value is not body.call.module:
@@ -273,6 +267,8 @@ class Nodes:
         base = body.operand(node.value)
         if base.shape_of is not None:
             index = self._number(body, node.slice)
+            if isinstance(index, int) and walked_axes(body, node, base, index):
+                return Operand(seen.value, f"{base.text}[{body.source(node.slice)}]")
             if index is None:
                 raise NoRuleError("a part of a shape that is not written with numbers")
             text, _ = shape_part(base, index, body.edited_of(node.slice))

@@ -10,6 +10,7 @@ from parity.porting.to_keras.bodies.body import Body, Signature, WrittenBody, pa
 from parity.porting.to_keras.bodies.ways import Ways
 from parity.porting.to_keras.layout.axes import HeldOrder, identity
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, SourcePlace, tensors
+from parity.porting.to_keras.leaves.table import leaf_class
 
 
 class ReadingState:
@@ -61,5 +62,7 @@ class ReadingState:
     @staticmethod
     def of_user(module: Any) -> bool:
         """Whether a module's forward is the user's."""
+        if leaf_class(type(module)) is not None:
+            return False
         forward = getattr(type(module), "forward", None)
         return not getattr(forward, "__module__", "").startswith("torch.")

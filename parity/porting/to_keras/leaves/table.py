@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from parity.porting.to_keras.leaves import activations, convolutions, norms, pools, sequences, shapes
@@ -82,7 +84,21 @@ def leaf_class(cls: type) -> type | None:
     base: Any = torch_class(cls)
     if base is None or base.__name__ in CONTAINERS:
         return None
-    return base if cls is base or cls.forward is base.forward else None  # type: ignore[attr-defined]
+    same = cls is base or cls.forward is base.forward or cls in _SAME.get()  # type: ignore[attr-defined]
+    return base if same else None
+
+
+_SAME: ContextVar[frozenset[type]] = ContextVar("same", default=frozenset())
+
+
+@contextmanager
+def known_as_same(classes: frozenset[type]) -> Iterator[None]:
+    """While this is open, these classes count as the layers of torch that they derive from."""
+    token = _SAME.set(classes)
+    try:
+        yield
+    finally:
+        _SAME.reset(token)
 
 
 def base_leaf(cls: type) -> type | None:

@@ -120,8 +120,17 @@ def _unknown(texts: list[str], shop: Workshop) -> set[str]:
     nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
     bound = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
     bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    bound |= {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    given = {"keras", "ops", *dir(builtins), *shop.functions, *shop.factories, *shop.makers.helpers}
+    given = {
+        "keras",
+        "ops",
+        *dir(builtins),
+        *shop.functions,
+        *shop.factories,
+        *shop.constants,
+        *shop.makers.helpers,
+    }
     given |= {one.name for one in (*shop.by_class.values(), *shop.makers.groups)}
     given |= {line.split()[-1].partition(".")[0] for line in shop.naming.imports}
     return read - bound - given

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
-from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, bound
+from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError
 from parity.porting.to_keras.leaves.table import TABLE, leaf_class
+from parity.porting.to_keras.leaves_axes import is_sequence
 from parity.porting.to_keras.making.groups import LISTS, NAMED, SEQUENCES, is_container
 from parity.porting.to_keras.making.scope import Scope
+from parity.porting.to_keras.making.settings import settings_of_call
 from parity.porting.to_keras.making.values import FunctionValues
-from parity.porting.to_keras.names import attribute
+from parity.porting.to_keras.names import attribute, within_torch
 from parity.porting.to_keras.plain_objects import attributes_of, is_plain_object
 
 PLACES = frozenset({"device", "dtype"})
@@ -64,7 +66,15 @@ class Expressions:
             return self._choice(node)
         if isinstance(node, ast.Dict):
             return self._dictionary(node)
+        if isinstance(node, ast.Starred):
+            return f"*{self._several(node.value)}"
         return self.spliced(node)
+
+    def _several(self, node: ast.expr) -> str:
+        """What is spread over a list: of a sequence its layers."""
+        text = _bracketed(self.text(node), ast.Starred(node))
+        sequences = [is_sequence(type(value)) for value in self.values.of(node)]
+        return f"{text}.layers" if sequences and all(sequences) else text
 
     def spliced(self, node: ast.AST) -> str:
         """The source of a node with its parts rewritten."""
@@ -111,13 +121,13 @@ class Expressions:
     def _name(self, node: ast.Name) -> str:
         if node.id in PLACES and node.id in self.values.function.argument_names:
             return "None"
-        if node.id in self.values.inner:
-            raise NoCounterpartError(f"{node.id} is a function inside a function")
         if node.id in self.values.local or node.id in ("True", "False", "None"):
             return node.id
         value = self.values.static(node)
         if vars(builtins).get(node.id, _MISSING) is value:
             return node.id
+        if self.values.function.function.__globals__.get(node.id, _MISSING) is value:
+            return str(self.shop.global_text(node.id, value))
         return self.shop.value_text(value)
 
     def _attribute(self, node: ast.Attribute) -> str:
@@ -208,17 +218,13 @@ class Expressions:
             if not node.args:
                 return "[]"
             text = self.text(node.args[0])
-            return (
-                text
-                if isinstance(node.args[0], ast.List | ast.ListComp)
-                else f"list({text.strip('()')})"
-                if (isinstance(node.args[0], ast.GeneratorExp))
-                else f"list({text})"
-            )
+            if isinstance(node.args[0], ast.GeneratorExp) and _is_generator(text):
+                return f"[{text[1:-1]}]"
+            return text if isinstance(node.args[0], ast.List | ast.ListComp) else f"list({text})"
         if is_container(cls, NAMED):
             return f"dict({self.text(node.args[0])})" if node.args else "{}"
         if leaf_class(cls) is not None:
-            return self._leaf(node, leaf_class(cls))
+            return self._leaf(node, leaf_class(cls), cls)
         self.shop.check_callable(cls)
         return f"{self.shop.naming.of_class(cls)}({self.arguments(node)})"
 
@@ -233,26 +239,23 @@ class Expressions:
         if len(node.args) == 1 and not isinstance(node.args[0], ast.Starred) and not numbered:
             raise NoCounterpartError("a sequence of named layers")
         if len(node.args) == 1 and isinstance(node.args[0], ast.Starred):
-            inner = self.text(node.args[0].value)
+            inner = self._several(node.args[0].value)
             made = (
                 f"keras.Sequential({inner})"
                 if not isinstance(node.args[0].value, ast.GeneratorExp)
                 else (f"keras.Sequential([*{inner}])")
             )
             return f"{made} if {inner} else keras.layers.Identity()" if empty else made
-        parts = [f"*{self.text(a.value)}" if isinstance(a, ast.Starred) else self.text(a) for a in node.args]
-        return f"keras.Sequential([{', '.join(parts)}])"
+        return f"keras.Sequential([{', '.join(map(self.text, node.args))}])"
 
-    def _leaf(self, node: ast.Call, cls: Any) -> str:
+    def _leaf(self, node: ast.Call, cls: Any, callee: Any) -> str:
         seen = self.values.seen.get(node, [])
-        if any(isinstance(arg, ast.Starred) for arg in node.args):
-            raise NoCounterpartError("settings that are given as a list")
         kind = cls.__name__
         if kind not in TABLE:
             raise NoCounterpartError(f"torch.nn.{kind} has no counterpart in Keras")
+        texts = [text for arg in node.args for text in self._each(arg)]
         positional = [
-            Argument(self.text(arg), tuple(one.positional[index] for one in seen))
-            for index, arg in enumerate(node.args)
+            Argument(text, tuple(one.positional[index] for one in seen)) for index, text in enumerate(texts)
         ]
         named = {}
         for keyword in node.keywords:
@@ -265,9 +268,24 @@ class Expressions:
             values = tuple(one.named[keyword.arg] for one in seen)
             named[keyword.arg] = Argument(self.text(keyword.value), values)
         ranks = {self.shop.makers.ranks.get(id(one.value)) for one in seen}
-        leaf = TABLE[kind](bound(kind, cls, positional, named, ranks.pop() if len(ranks) == 1 else None))
+        rank = ranks.pop() if len(ranks) == 1 else None
+        modules = [one.value for one in seen]
+        leaf = TABLE[kind](settings_of_call(cls, callee, positional, named, modules, rank))
         self.shop.makers.helpers |= leaf.helpers
         return leaf.text
+
+    def _each(self, node: ast.expr) -> list[str]:
+        """The texts of one argument, or of the items of one that is spread."""
+        if not isinstance(node, ast.Starred):
+            return [self.text(node)]
+        values = self.values.of(node.value)
+        kinds = {(type(value), len(value)) for value in values if isinstance(value, tuple | list)}
+        if len(kinds) != 1 or len(values) == 0 or not isinstance(node.value, ast.Name | ast.Attribute):
+            raise NoCounterpartError("settings that are given as a list")
+        ((kind, count),) = kinds
+        text = self.text(node.value)
+        fields = getattr(kind, "_fields", None)
+        return [f"{text}.{name}" for name in fields] if fields else [f"{text}[{i}]" for i in range(count)]
 
     def _function(self, node: ast.Call, callee: Any) -> str:
         arguments: Callable[[], str] = lambda: self.arguments(node)  # noqa: E731
@@ -284,8 +302,7 @@ class Expressions:
             return f"{self.text(node.func.value)}.{node.func.attr}({arguments()})"
         if _adds(node.func) and is_container(type(receiver), LISTS):  # the port has a list there
             return f"{self.text(node.func.value)}.{node.func.attr}({arguments()})"  # type: ignore[attr-defined]
-        module = getattr(callee, "__module__", None) or ""
-        if module.startswith("torch") or isinstance(receiver, SeenTensor):
+        if within_torch(getattr(callee, "__module__", None)) or isinstance(receiver, SeenTensor):
             raise NoCounterpartError(f"{self.source.of(node.func)} is torch's")
         return f"{self.text(node.func)}({arguments()})"
 

@@ -33,6 +33,7 @@ class Making:
         unwritten: what could not be written.
         group_of: by the id of a torch module, its class in the port.
         notes: why a constructor is not the source's own text, a sentence for each such class.
+        constants: by name, the definitions of constants and named tuples that the texts read.
     """
 
     classes: list[WrittenClass]
@@ -43,6 +44,7 @@ class Making:
     unwritten: tuple[Unwritten, ...] = ()
     group_of: Mapping[int, PortClass] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    constants: Mapping[str, str] = field(default_factory=dict)
 
 
 def make(recording: Recording, reads: Mapping[type, Iterable[str]] | None = None) -> Making:
@@ -108,6 +110,7 @@ def _made(recording: Recording, shop: Workshop) -> Making:
         tuple(unwritten),
         makers.of,
         tuple(notes),
+        shop.constants,
     )
 
 

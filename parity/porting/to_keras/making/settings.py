@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parity.porting.to_keras.leaves.setting import RECURRENT, Argument, Leaf, NoCounterpartError, Settings
+from parity.porting.to_keras.leaves.setting import (
+    RECURRENT,
+    Argument,
+    Leaf,
+    NoCounterpartError,
+    Settings,
+    bound,
+)
 from parity.porting.to_keras.leaves.table import TABLE, leaf_class
 from parity.porting.to_keras.making.scope import Scope
 
@@ -45,6 +53,65 @@ def leaf_of_class(cls: Any, modules: Sequence[Any], scope: Scope, rank: int | No
         values = tuple(setting_of(module, name, default) for module in modules)
         found[name] = Argument(_text(name, values, scope), values)
     return TABLE[kind](Settings(kind, found, frozenset(found), rank))
+
+
+def settings_of_call(
+    cls: Any,
+    callee: Any,
+    positional: Sequence[Argument],
+    named: Mapping[str, Argument],
+    modules: Sequence[Any],
+    rank: int | None,
+) -> Settings:
+    """The settings of a call of a layer of torch's, or of a class that derives from one.
+
+    Args:
+        cls: the class of torch.nn.
+        callee: what is called. Where it has a constructor of its own, an argument is a setting of torch's layer where
+            the modules have the value that was given; all other settings are read from the modules.
+        positional: the arguments.
+        named: the arguments by name.
+        modules: what the call gave, each time.
+        rank: how many axes the inputs of the layer have, where that is known.
+
+    Raises:
+        NoCounterpartError: the arguments do not fit, or a setting changes with something that is not known.
+    """
+    kind = cls.__name__
+    if callee.__init__ is cls.__init__:
+        return bound(kind, cls, positional, named, rank)
+    modules = modules or [_tried(callee, positional, named)]
+    names = [name for name in inspect.signature(callee.__init__).parameters if name != "self"]
+    given = {**dict(zip(names, positional, strict=False)), **named}
+    found: dict[str, Argument] = {}
+    for name, default in _parameters(kind, cls).items():
+        values = tuple(setting_of(module, name, default) for module in modules)
+        argument = given.get(name)
+        if argument is not None and (
+            not argument.values or tuple(map(_collapsed, argument.values)) == values
+        ):
+            found[name] = Argument(argument.text, values)
+        elif name == "stride" and default is None and values == found["kernel_size"].values:
+            found[name] = Argument("None", (None,) * len(values))
+        elif all(value == values[0] for value in values):
+            found[name] = Argument(repr(values[0]), values)
+        else:
+            raise NoCounterpartError(f"{callee.__name__} sets {name} itself, in each instance otherwise")
+    return Settings(kind, found, frozenset(found), rank)
+
+
+def _tried(callee: Any, positional: Sequence[Argument], named: Mapping[str, Argument]) -> Any:
+    """The module that a call would have given which never ran, where all of its arguments are constants."""
+    if not all(argument.literal for argument in (*positional, *named.values())):
+        raise NoCounterpartError(f"{callee.__name__} has a constructor of its own, which did not run here")
+    values = [ast.literal_eval(argument.text) for argument in positional]
+    return callee(*values, **{name: ast.literal_eval(argument.text) for name, argument in named.items()})
+
+
+def _collapsed(value: Any) -> Any:
+    """One number for all axes where each has the same."""
+    alike = isinstance(value, tuple | list) and value and all(item == value[0] for item in value)
+    return value[0] if alike else value
 
 
 def _parameters(kind: str, cls: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -43,7 +44,9 @@ class MakingStatements:
         Raises:
             NoCounterpartError: something that is needed cannot be written.
         """
-        body = self.values.function.node.body
+        return self._lines(self.values.function.node.body)
+
+    def _lines(self, body: list[ast.stmt]) -> list[str]:
         simple = [node for node in self._simple(body) if node in self.values.ran]
         kept = {node for node in simple if self._essential(node)}
         while True:
@@ -56,11 +59,11 @@ class MakingStatements:
 
     def _simple(self, body: list[ast.stmt]) -> Iterator[Any]:
         for node in body:
-            if isinstance(node, Simple):
+            if isinstance(node, Simple | ast.FunctionDef):
                 yield node
             else:
                 for name in ("body", "orelse", "finalbody"):
-                    if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                    if not isinstance(node, ast.ClassDef):
                         yield from self._simple(getattr(node, name, []))
 
     def _needed(self, body: list[ast.stmt], kept: set[Any]) -> set[str]:
@@ -68,6 +71,8 @@ class MakingStatements:
         return _loaded("\n".join(self._block(body, kept)))
 
     def _essential(self, node: Any) -> bool:
+        if isinstance(node, ast.FunctionDef):
+            return False
         if isinstance(node, ast.Return):
             return node.value is not None
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -145,8 +150,6 @@ class MakingStatements:
             return [head, *_indented(body)]
         if isinstance(node, ast.With | ast.Try):
             return self._block(node.body, kept)
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node in self.values.ran:
-            return []
         return []
 
     def _if(self, node: ast.If, kept: set[Any]) -> list[str]:
@@ -176,6 +179,8 @@ class MakingStatements:
 
     def _written(self, statement: Any) -> str:
         node: Any = statement
+        if isinstance(statement, ast.FunctionDef):
+            return "\n".join([f"def {node.name}({_bare(node.args)}):", *_indented(self._lines(node.body))])
         if isinstance(statement, ast.Return):
             return f"return {in_one(self.expressions.text(node.value))}"
         if isinstance(statement, ast.Expr):
@@ -330,9 +335,11 @@ def _defines(node: Any) -> set[str]:
         holder = (
             call.func.value if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else None
         )
-        return {holder.id} if isinstance(holder, ast.Name) else set()
+        return {holder.id} - {"self"} if isinstance(holder, ast.Name) else set()
     if isinstance(node, ast.Return):
         return set()
+    if isinstance(node, ast.FunctionDef):
+        return {node.name}
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     found = set()
     for target in targets:
@@ -343,6 +350,15 @@ def _defines(node: Any) -> set[str]:
             if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
                 found.add(f"{part.value.id}.{attribute(part.attr)}")
     return found - {"self"}
+
+
+def _bare(arguments: ast.arguments) -> str:
+    """Arguments with their defaults, without annotations."""
+    plain = copy.deepcopy(arguments)
+    for part in ast.walk(plain):
+        if isinstance(part, ast.arg):
+            part.annotation = None
+    return ast.unparse(plain)
 
 
 def _given(call: ast.Call, *names: str) -> list[ast.expr]:

@@ -43,10 +43,11 @@ class FunctionValues:
         return frozenset(found)
 
     @cached_property
-    def inner(self) -> frozenset[str]:
-        """The names of the functions and classes inside the function."""
-        nodes = [node for node in ast.walk(self.function.node) if node is not self.function.node]
-        return frozenset(node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    def _of_inner(self) -> frozenset[str]:
+        """The arguments of the functions inside the function."""
+        nodes = [node for node in ast.walk(self.function.node) if isinstance(node, ast.FunctionDef)]
+        inner = [arg.arg for node in nodes for arg in ast.walk(node.args) if isinstance(arg, ast.arg)]
+        return frozenset(inner) - set(self.function.argument_names)
 
     def static(self, node: ast.AST) -> Any:
         """What a global name, or an attribute of one, is.
@@ -85,7 +86,7 @@ class FunctionValues:
         return {
             name: [row[name] for row in rows]
             for name in sorted(shared, key=lambda name: (name not in self.function.argument_names, name))
-            if name in self.local
+            if name in self.local - self._of_inner
             and not any(isinstance(row[name], SeenTensor) or hasattr(row[name], "forward") for row in rows)
         }
 

@@ -10,6 +10,12 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from parity.adapters.recording.records import FunctionCall, Recording, SeenValue, UserFunction
+from parity.porting.to_keras.constants import (
+    constant_text,
+    is_constant,
+    is_named_tuple,
+    named_tuple_text,
+)
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, bound
 from parity.porting.to_keras.leaves.table import TABLE, base_leaf, leaf_class
 from parity.porting.to_keras.leaves_axes import is_sequence
@@ -42,6 +48,7 @@ class Workshop:
         self.methods: dict[ClassPlace, dict[str, str]] = {}
         self.factories: dict[str, Any] = {}
         self.as_values: set[str] = set()  # functions that are values, which configs hold by their names
+        self.constants: dict[str, str] = {}  # of the source's modules, by name: how each is defined
         self.uses: dict[str, tuple[int, set[str]]] = {}  # of torch's classes as values: how they are called
         self._calls: dict[Any, tuple[UserFunction, list[FunctionCall]]] = {}
         self._names: dict[UserFunction, str] = {}
@@ -75,6 +82,11 @@ class Workshop:
             self.as_values.add(name)
             return name
         module = getattr(value, "__module__", "") or ""
+        if is_named_tuple(value) and not self.is_library(module):
+            text, statement = named_tuple_text(value)
+            if self.constants.setdefault(value.__name__, text) == text:
+                self.naming.imports.add(statement)
+                return str(value.__name__)
         if (
             self.is_library(module)
             and getattr(sys.modules.get(module), getattr(value, "__name__", ""), None) is value
@@ -98,6 +110,14 @@ class Workshop:
     def reads_of_objects(self) -> dict[type, set[str]]:
         """The attributes that are read of plain objects, by class."""
         return reads_of_objects(self.recording)
+
+    def global_text(self, name: str, value: Any) -> str:
+        """What a global name of the source's module is in the port; a constant keeps its name."""
+        if is_constant(value) and not isinstance(value, bool | type(None)):
+            text = f"{name} = {constant_text(value)}"
+            if self.constants.setdefault(name, text) == text:
+                return name
+        return self.value_text(value)
 
     def value_text(self, value: Any) -> str:
         """A value of the source's module as text: a constant, a class, a function, or a module of Python's own."""
@@ -127,6 +147,8 @@ class Workshop:
         """
         if isinstance(value, functools.partial):
             self.check_callable(value.func)
+        elif isinstance(value, FunctionType) and "<locals>" in value.__qualname__:
+            return  # it is written where it is defined
         elif isinstance(value, type) and hasattr(value, "forward"):
             if leaf_class(value) is None and value not in self.by_class and value not in self.open:
                 raise NoCounterpartError(f"{value.__name__} has a constructor of another form in the port")

@@ -1,0 +1,165 @@
+"""Ports of code as packages have it: layers and named tuples of their own, functions within, loops over axes."""
+
+from __future__ import annotations
+
+import types
+from typing import NamedTuple, cast
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+keras = pytest.importorskip("keras")
+
+import parity  # noqa: E402
+from parity.porting.proof import PortCheck, prove  # noqa: E402
+from parity.porting.to_keras.names import within_torch  # noqa: E402
+from parity.porting.to_keras.write import write  # noqa: E402
+
+nn, F = torch.nn, torch.nn.functional
+RIMS = {"top": 1, 2: 3}
+ENDS = (4, 6)
+
+
+class Row(NamedTuple):
+    """One convolution."""
+
+    outputs: int
+    size: int
+
+
+def rows(width: int) -> tuple[Row, ...]:
+    return tuple(Row(outputs=width * end, size=3) for end in ENDS)
+
+
+class Strided(nn.Conv2d):
+    """A convolution whose forward takes a way of its own to the same result."""
+
+    def __init__(self, inputs, outputs, size, step=1):
+        super().__init__(inputs, outputs, size, stride=step, padding=size // 2)
+
+    def forward(self, x):
+        if self.stride == (1, 1):
+            return super().forward(x)
+        x = F.pad(x, [self.padding[0]] * 4)
+        return F.conv2d(x, self.weight, self.bias, self.stride)
+
+
+class Scaled(nn.Linear):
+    """A dense layer that computes something else."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Pool(nn.MaxPool2d):
+    """A pooling with another default."""
+
+    def __init__(self, size=2, step=None):
+        super().__init__(size, step)
+
+
+def beside(copy, x):
+    top, left = ((copy.shape[axis] - x.shape[axis]) // 2 for axis in (2, 3))
+    return torch.cat((copy[:, :, top : top + x.shape[2], left : left + x.shape[3]], x), dim=1)
+
+
+class Stages(nn.Module):
+    """Stages of a width that is given, pooled in between, and all joined in the middle."""
+
+    def __init__(self, inputs=3, width=1, classes=5):
+        super().__init__()
+
+        def enter(count):
+            return nn.Sequential(Strided(count, 4, 3, step=2), nn.ReLU())
+
+        layers = []
+        for row in rows(width):
+            layers += [Strided(4, 4, 3), Pool(), nn.Conv2d(4, *row, padding=1), nn.Conv2d(row.outputs, 4, 1)]
+        self.features = nn.Sequential(*enter(inputs), *layers)
+        self.heads = nn.ModuleList(nn.Conv2d(count, classes, 1) for count in (8,))
+        self.last = Scaled(classes, classes)
+        self.register_load_state_dict_pre_hook(lambda *_: None)
+
+    def forward(self, x):
+        found = []
+        for layer in self.features:
+            x = layer(x)
+            if isinstance(layer, Pool):
+                found.append(x)
+        x = F.pad(found[0], (RIMS["top"], RIMS["top"], 1, 1))
+        x = self.heads[0](beside(x, found[1]))
+        return cast(torch.Tensor, self.last(x.mean((2, 3))))
+
+
+@pytest.fixture(scope="module")
+def port():
+    torch.manual_seed(0)
+    return write(lambda: Stages(width=2), torch.rand(2, 3, 33, 50), second_inputs=torch.rand(3, 3, 41, 62))
+
+
+def test_it_computes_the_same(port) -> None:
+    assert not port.unwritten, [str(one) for one in port.unwritten]
+    module = types.ModuleType("port")
+    exec(compile(port.text, "port", "exec"), module.__dict__)
+    source = Stages(width=2).eval()
+    values = np.random.default_rng(0).normal(size=(2, 33, 50, 3)).astype("float32")
+    made = module.build()
+    parity.transfer(source, made, inputs=values)
+    with torch.no_grad():
+        wanted = source(torch.from_numpy(values.transpose(0, 3, 1, 2).copy()))
+    np.testing.assert_allclose(made(values).numpy(), wanted.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ENDS = (4, 6)",
+        'RIMS = {"top": 1, 2: 3}',
+        "class Row(NamedTuple):",
+        "for row in rows(width):",
+        "keras.layers.Conv2D(row.outputs, row.size",
+        "def enter(count):",
+        "*enter(inputs).layers, *layers",
+        "for axis in (1, 2))",
+        "isinstance(layer, keras.layers.MaxPooling2D)",
+        "return self.last(",
+        "class Scaled(",
+        "for count in (8,)]",
+    ],
+)
+def test_the_source_s_own_text_stays(port, line) -> None:
+    assert line in port.text, port.text
+
+
+@pytest.mark.parametrize("line", ["class Strided", "class Pool", "cast(", "register_load", "/Tensor"])
+def test_what_keras_has_or_does_not_need_is_not_written(port, line) -> None:
+    assert line not in port.text, port.text
+
+
+def test_a_package_whose_name_begins_with_torch_is_the_user_s() -> None:
+    names = ("torch.nn.modules", "torch", "torch_impl.blocks", "torchvision.models")
+    assert [within_torch(name) for name in names] == [True, True, False, False]
+    source = "torch_impl.blocks:SkipBlockUP(16, 8)"
+    values = np.random.default_rng(0).normal(size=(2, 9, 14, 16)).astype("float32")
+    made = parity.port(source, values, quick=True)
+    assert made.verdict == "EQUAL", [str(one) for one in (*made.unwritten, *made.proofs)]
+    assert "2 layers of the source never run" in made.proofs[0].text
+    assert "TransposedConv2D" not in made.written.classes
+
+
+def test_a_layer_without_a_counterpart_that_runs_is_no_proof(tmp_path) -> None:
+    """Only layers that never run are left out of the proof: a port without one that runs is not proved."""
+    file = tmp_path / "port.py"
+    file.write_text(
+        "import keras\n\n\ndef build():\n"
+        "    model = keras.Sequential([keras.Input((5, 5, 3)), keras.layers.Conv2D(4, 1, name='a')])\n"
+        "    return model\n"
+    )
+    source = nn.Sequential()
+    source.add_module("a", nn.Conv2d(3, 4, 1))
+    source.add_module("b", nn.Conv2d(4, 4, 1))
+    values = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype("float32")
+    checks: list[PortCheck] = list(prove(source.eval(), file, values, quick=True))
+    assert checks[0].verdict == "INCONCLUSIVE"
+    assert "no counterpart" in checks[0].text
