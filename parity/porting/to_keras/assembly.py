@@ -63,9 +63,9 @@ def assembled(recording: Recording, bodies: BodyTexts, making: Making, name: str
     own = [
         node.name for node in ast.parse(helper_text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)
     ]
-    helpers = (*own, *making.functions)
+    carried_names = (*own, *making.functions)
     return WrittenPort(
-        _blocks(heading, body), pairs, unwritten, notes=tuple(recording.notes), helpers=helpers
+        _blocks(heading, body), pairs, unwritten, notes=tuple(recording.notes), helpers=carried_names
     )
 
 
