@@ -96,10 +96,13 @@ wheel: env
 	$(BIN)/twine check --strict dist/*
 	sha256sum dist/*
 
-# The pages of the networks, and the figures and the picture of docs/architecture.md.
+# The pages of the networks, the picture of docs/architecture.md, the table of defaults, and the site in build/site.
+docs: export NO_MKDOCS_2_WARNING := 1
 docs: env
 	$(BIN)/python docs/build.py
 	$(BIN)/python docs/rooms.py --draw
+	$(BIN)/python docs/defaults.py
+	$(BIN)/mkdocs build --strict --quiet
 
 # The notebooks of examples/notebooks, run, as .ipynb and .html in build/notebooks.
 notebooks: env

@@ -47,9 +47,19 @@ def wrong_places(text: str) -> list[str]:
     ]
 
 
+def made(link: str) -> bool:
+    """Whether `make docs` writes this page of the handbook."""
+    from parity.causes import CAUSES
+
+    return link == "handbook/index.md" or link in {f"handbook/cause-{name}.md" for name in CAUSES}
+
+
 def dead_links(text: str, folder: Path) -> list[str]:
-    """Links to files that are not there."""
-    return [link for link in LINK.findall(text) if not (folder / link).exists()]
+    """Links to files that are not there, and that `make docs` does not write."""
+    links = LINK.findall(text)
+    return [
+        link for link in links if not (folder / link).exists() and not (folder.name == "docs" and made(link))
+    ]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -66,6 +76,8 @@ def test_a_wrong_place_and_a_dead_link_are_found() -> None:
     text = "`parity/check.py::check_pair` `parity/check.py::mein` `parity/clj.py` [a](check.py) [b](cli.md#x) [c](https://x.y/z)"
     assert wrong_places(text) == ["parity/check.py::mein", "parity/clj.py"]
     assert dead_links(text, ROOT / "parity") == ["cli.md"]
+    text = "[a](handbook/cause-kernel-flip.md) [b](handbook/cause-kernel-flop.md)"
+    assert dead_links(text, ROOT / "docs") == ["handbook/cause-kernel-flop.md"]
 
 
 def test_the_documents_list_every_cause_kind_and_network() -> None:

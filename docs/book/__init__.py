@@ -1,0 +1,1 @@
+"""What `make docs` writes beyond the documents: the handbook of causes, the layers' table, and the site's pages."""

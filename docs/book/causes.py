@@ -1,0 +1,163 @@
+"""The porting handbook: a page for each cause, from the table in the code and what was measured."""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RECORD = Path("docs") / "records" / "causes.json"
+TABLE = Path("parity") / "causes" / "table.py"
+
+
+def table(root: Path) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """The causes by section, in the order of the code, read without importing it."""
+    source = (root / TABLE).read_text(encoding="utf-8")
+    body = next(
+        node.value for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "_ROWS"
+    )  # fmt: skip
+    assert isinstance(body, ast.Tuple)
+    heads = {
+        number: line.strip()[6:]
+        for number, line in enumerate(source.splitlines(), 1)
+        if line.strip().startswith("# --- ")
+    }
+    sections: dict[str, list[tuple[str, ...]]] = {head: [] for head in heads.values()}
+    for row in body.elts:
+        head = heads[max(number for number in heads if number < row.lineno)]
+        sections[head].append(ast.literal_eval(row))
+    return list(sections.items())
+
+
+def cause_pages(root: Path) -> dict[str, str]:
+    """The handbook's index and one page a cause."""
+    path = root / RECORD
+    measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    sections = table(root)
+    pages = {"handbook/index.md": index(sections)}
+    for _, rows in sections:
+        for row in rows:
+            pages[f"handbook/cause-{row[0]}.md"] = page(row, measured.get(row[0]))
+    return pages
+
+
+def index(sections: list[tuple[str, list[tuple[str, ...]]]]) -> str:
+    """All causes, by what they concern."""
+    count = sum(len(rows) for _, rows in sections)
+    lines = [
+        "# Porting handbook", "",
+        f"`parity` knows {count} causes of a difference between a Keras model and its PyTorch port. Each has a page: what "
+        "was done, what the difference looks like, how `parity` sees it, and the fix for either side. "
+        "`parity causes NAME` prints the same in a terminal.", "",
+    ]  # fmt: skip
+    for head, rows in sections:
+        lines += [f"## {head.capitalize()}", "", "| cause | what was done |", "|---|---|"]
+        lines += [f"| [`{name}`](cause-{name}.md) | {capital(text)} |" for name, text, *_ in rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def page(row: tuple[str, ...], found: Mapping[str, Any] | None) -> str:
+    """One cause."""
+    name, mechanism, signature, fix = row
+    lines = [
+        "---", f"title: {name}", f"description: {json.dumps(mechanism)}", "---", f"# `{name}`", "", f"**What was done.** "
+        f"{capital(mechanism)}.", "", f"**What it looks like.** {capital(signature)}.", "",
+    ]  # fmt: skip
+    if found and found.get("pictures"):
+        lines += [pictures(found["pictures"]), ""]
+    lines += ["## The fix", ""]
+    ways = found["fix"] if found and isinstance(found.get("fix"), dict) else {}
+    if ways.get("keras") and ways["keras"] != ways["torch"]:
+        tried = (
+            " Both name the layers of the pair below, and `parity` tried the change."
+            if found["verified"]
+            else ""
+        )
+        lines += [
+            f"{capital(fix)}.{tried}", "",
+            f"- **PyTorch is right:** {capital(ways['keras'])}.", f"- **Keras is right:** {capital(ways['torch'])}.", "",
+        ]  # fmt: skip
+    else:
+        lines += [f"{capital(fix)}.", ""]
+    if found:
+        lines += ["## How parity sees it", ""]
+        if found.get("source"):
+            keras, torch = (wrapped(side) for side in found["source"])
+            held = (
+                " (`KerasOf` and `TorchOf` compute the function of their layers)"
+                if "lambda" in keras + torch
+                else ""
+            )
+            lines += [
+                f"A pair that people write, with equal weights{held}:",
+                "",
+                "```python",
+                "# Keras",
+                keras,
+                "",
+            ]
+            lines += ["# PyTorch", torch, "```", "", "`parity.compare` says:", ""]
+        else:
+            lines += [
+                f"The fault was put into a model of the tests ({found['seeded']}). `parity.compare` says:",
+                "",
+            ]
+        place = " ~ ".join(str(found[side]) for side in ("keras", "torch") if found[side])
+        kind = found["kind"] + (f" at {place}" if place else "")
+        lines += ["```text", f"{kind} [{name}]", *folded(found["evidence"]), "```", ""]
+    return "\n".join(lines)
+
+
+def pictures(drawn: Mapping[str, Any]) -> str:
+    """Both sides' tensors and their difference."""
+    height, width = drawn["shape"]
+    figures = [
+        f'<figure><img src="{image["source"]}" alt="{html.escape(image["name"])}, {height} by {width} values" '
+        f'style="aspect-ratio: {max(width, 1)} / {max(height, 1)}">'
+        f"<figcaption><b>{html.escape(image['name'])}</b><br>{html.escape(image['range'])}</figcaption></figure>"
+        for image in drawn["images"]
+    ]
+    plane = html.escape(drawn["plane"])
+    return f'<div class="signature">{"".join(figures)}</div>\n\n<small>Measured: {plane}, the same input to both.</small>'
+
+
+def capital(text: str) -> str:
+    """With a capital letter, unless it begins with a name of the code; marks of Markdown stand for themselves."""
+    text = re.sub(r"([*_|<])", r"\\\1", text)
+    first = text.split()[0]
+    return text if re.search(r"[\\().=]", first) else text[0].upper() + text[1:]
+
+
+def folded(text: str, width: int = 84) -> list[str]:
+    """Lines of at most `width` characters, broken behind a semicolon or a word."""
+    lines = [""]
+    for word in text.replace("; ", ";\n ").split(" "):
+        head, mark, tail = word.partition("\n")
+        if len(lines[-1]) + len(head) + 1 > width:
+            lines.append("  " + head)
+        else:
+            lines[-1] += (" " if lines[-1] else "") + head
+        if mark:
+            lines.append("  " + tail)
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def wrapped(code: str) -> str:
+    """One layer a line where the whole is too long."""
+    if len(code) <= 100:
+        return code
+    head, _, inner = code.partition("(")
+    depth, parts, last = 0, [""], inner[:-1]
+    for character in last:
+        if character == "," and depth == 0:
+            parts.append("")
+            continue
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(character, 0)
+        parts[-1] += character
+    return "\n".join([f"{head}(", *(f"    {part.strip()}," for part in parts), ")"])

@@ -1,0 +1,82 @@
+"""The site's hook for MkDocs: pages that are made from code or lie at the root, and links that leave docs/."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+from mkdocs.structure.files import File, Files  # noqa: E402
+
+from book.pages import made_pages  # noqa: E402
+
+LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)#:\s]*)(#[^)\s]*)?\)")
+SHIM = re.compile(r'src="https?://[^"]*iframe-worker/shim"')
+AT_ROOT = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
+}
+
+
+def on_config(config: Any) -> Any:
+    """Put the handbook's and the API's pages into the navigation."""
+    pages = made_pages(ROOT)
+    for entry in config["nav"]:
+        if "Handbook" in entry:
+            entry["Handbook"] += [{"Causes": [name for name in pages if name.startswith("handbook/cause")]}]
+        if "API" in entry:
+            entry["API"] += [name for name in pages if name.startswith("api/") and name != "api/index.md"]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that no file under docs/ holds."""
+    for name, text in made_pages(ROOT).items():
+        files.append(File.generated(config, name, content=text))
+    for source, name in AT_ROOT.items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, name, content=inside(text, ROOT)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Links of a document under docs/ that leave it."""
+    source = page.file.abs_src_path
+    return markdown if source is None else inside(markdown, Path(source).parent)
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """The worker that searches where a page is opened as a file lies here too; nothing is fetched."""
+    up = "../" * page.url.count("/")
+    return SHIM.sub(f'src="{up}book/iframe-worker.js"', output)
+
+
+def on_post_template(output_content: str, template_name: str, config: Any) -> str:
+    """The same for the page that says that there is none."""
+    return SHIM.sub('src="book/iframe-worker.js"', output_content)
+
+
+def inside(text: str, folder: Path) -> str:
+    """The text with links that stay within the site: to documents at the root, and none to sources."""
+
+    def changed(match: re.Match[str]) -> str:
+        image, words, link, anchor = match.groups()
+        if not link:
+            return match[0]
+        target = (folder / link).resolve()
+        if target.parent == ROOT and target.name in AT_ROOT:
+            up = "" if folder in (ROOT, ROOT / "docs") else "../"
+            return f"[{words}]({up}{AT_ROOT[target.name]}{anchor or ''})"
+        if ROOT / "docs" in target.parents and target.suffix != ".py":
+            if folder == ROOT:
+                return f"{image}[{words}]({target.relative_to(ROOT / 'docs')}{anchor or ''})"
+            return match[0]
+        return words
+
+    return LINK.sub(changed, text)
