@@ -226,8 +226,8 @@ def page() -> str:
     ]  # fmt: skip
     lines += ["## Every default that differs", "", "| layer | Keras | PyTorch |", "|---|---|---|"]
     for pair in (pair for pairs in GROUPS.values() for pair in pairs):
-        title = heading(pair)
-        link = f"[{title}](#{re.sub(r'[^a-z0-9_]+', '-', title.lower().replace('.', ''))})"
+        anchor = re.sub(r"[^a-z0-9_]+", "-", heading(pair).lower().replace(".", ""))
+        link = f"[{pair.keras.rpartition('.')[2]}](#{anchor})"
         for name, left, mate, right, differs in rows(pair, keras, torch):
             if differs:
                 lines.append(f"| {link} | `{name}` = {left} | `{mate}` = {right} |")

@@ -104,9 +104,9 @@ def test_another_default_changes_the_table(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(nn.LayerNorm.__init__, "__defaults__", (1e-3, True, True, None, None))
     after = script.page()
     assert before != after
-    assert "LayerNormalization and nn.LayerNorm](#layernormalization-and-nnlayernorm) | `epsilon`" in before
+    assert "[LayerNormalization](#layernormalization-and-nnlayernorm) | `epsilon`" in before
     assert (
-        "LayerNormalization and nn.LayerNorm](#layernormalization-and-nnlayernorm) | `epsilon`" not in after
+        "[LayerNormalization](#layernormalization-and-nnlayernorm) | `epsilon`" not in after
     )
 
 
