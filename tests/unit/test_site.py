@@ -105,9 +105,7 @@ def test_another_default_changes_the_table(monkeypatch: pytest.MonkeyPatch) -> N
     after = script.page()
     assert before != after
     assert "[LayerNormalization](#layernormalization-and-nnlayernorm) | `epsilon`" in before
-    assert (
-        "[LayerNormalization](#layernormalization-and-nnlayernorm) | `epsilon`" not in after
-    )
+    assert "[LayerNormalization](#layernormalization-and-nnlayernorm) | `epsilon`" not in after
 
 
 def commands(text: str) -> list[list[str]]:
