@@ -13,6 +13,7 @@ from parity.adapters.probe import build
 from parity.core.adapter import Observer
 from parity.core.types import Array, LayerInfo
 from parity.core.verdict import Verdict
+from parity.porting.constants import part_at
 from parity.porting.proof import in_order, raised, told
 from parity.verdict.compare import compare
 from parity.weights.transfer import transfer
@@ -83,22 +84,6 @@ def each_class(
 
 def _within(path: str, outer: str) -> bool:
     return path.startswith(f"{outer}.") or not outer
-
-
-def part_at(model: Any, path: str) -> Any | None:
-    """The part of a model that attributes and positions lead to: "layer1.0.conv1"; None where there is none."""
-    for name in path.split(".") if path else ():
-        if name.isdigit():
-            steps = getattr(model, "layers", model) if not isinstance(model, list | tuple) else model
-            try:
-                model = steps[int(name)]
-            except (IndexError, TypeError, KeyError):
-                return None
-        elif isinstance(model, Mapping):
-            model = model.get(name)
-        else:
-            model = getattr(model, name, None)
-    return model
 
 
 def _judged(module: Any, part: Any, taken: Sequence[Array], *, copied: bool) -> tuple[Verdict, str]:

@@ -19,6 +19,7 @@ from parity.adapters.frameworks import import_frameworks
 from parity.adapters.probe import randomise
 from parity.adapters.spec import load_model
 from parity.core.verdict import Verdict
+from parity.porting.constants import settle
 from parity.porting.proof import PortCheck, built, in_order, raised, told
 from parity.verdict.compare import compare
 from parity.weights.transfer import transfer
@@ -95,6 +96,7 @@ def main(folder: str) -> None:
     source, port = load_model(asked["source"]), built(Path(asked["port"]), inputs)
     randomise(adapt(source), asked["seed"])
     try:
+        settle(source, port)
         transfer(source, port, inputs=inputs)
         report = compare(*in_order(source, port), inputs, quick=True)
         answer = report.verdict, f"{report.max_rel_diff:.1e}" if report else told(report)

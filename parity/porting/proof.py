@@ -15,6 +15,7 @@ from parity.adapters.probe import as_list, build, randomise
 from parity.adapters.spec import load_model
 from parity.core.types import Array
 from parity.core.verdict import Verdict
+from parity.porting.constants import settle
 from parity.porting.sizes import further_inputs
 from parity.report.result import Report
 from parity.verdict.compare import compare
@@ -113,6 +114,7 @@ def built(port: Path, inputs: Any) -> Any:
 def _outputs(source: Any, port: Any, inputs: Any, layout: Any, *, quick: bool) -> PortCheck:
     """Weights copied, outputs compared on the input and, unless it is to be quick, on further probes."""
     progress.at("copying weights")
+    settle(source, port)
     copied, idle = _copied(source, port, inputs, layout)
     report = compare(*in_order(source, port), inputs, quick=quick, layout=layout)
     probes = "one probe, " if quick else ""

@@ -141,6 +141,11 @@ class TorchAdapter:
             )  # NumPy has no bfloat16
             for value in inputs
         ]
+        # An axis of length one may have any stride in NumPy: torch would take the image for one with channels last.
+        made = [
+            tensor.clone(memory_format=torch.contiguous_format) if 1 in tensor.shape else tensor
+            for tensor in made
+        ]
         return [tensor.to(self.device, dtype if tensor.is_floating_point() else None) for tensor in made]
 
     def forward(self, inputs: Sequence[Array], *, training: bool = False) -> list[tuple[str, Array]]:

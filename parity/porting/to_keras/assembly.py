@@ -7,6 +7,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from parity.adapters.recording.records import Recording
@@ -173,6 +174,9 @@ def _methods_of(cls: type, bodies: BodyTexts) -> dict[str, str]:
 
 
 def _docstring(cls: type) -> str:
-    doc = inspect.cleandoc(vars(cls).get("__doc__") or f"{cls.__name__.lstrip('_')} of {cls.__module__}.")
+    place = cls.__module__
+    if place.startswith("_parity_"):  # a file that was named on the command line
+        place = Path(inspect.getsourcefile(cls) or place).name.removesuffix(".py")
+    doc = inspect.cleandoc(vars(cls).get("__doc__") or f"{cls.__name__.lstrip('_')} of {place}.")
     doc = doc.replace("\\", "\\\\").replace('"""', "'''")
     return f'"""{doc}"""' if "\n" not in doc else f'"""{doc}\n"""'

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from parity.porting.to_keras.names import attribute
 
-CONTAINERS = ("ModuleDict", "ModuleList", "Sequential")
+CONTAINERS = {"ModuleList": "list", "ModuleDict": "dict", "Sequential": "sequence"}
 METHODS = {
     r"self\.items\(\)": "def items(self):\n    return [(name, getattr(self, name)) for name in {names}]",
     r"self\.values\(\)": "def values(self):\n    return [getattr(self, name) for name in {names}]",
@@ -21,6 +22,17 @@ METHODS = {
     ),
 }
 """What a method's text shows that it uses, and the method for it."""
+
+
+def container_kind(value: Any) -> str:
+    """Whether a value is torch's own "list", "dict" or "sequence" of modules; empty for all else."""
+    cls = type(value)
+    return CONTAINERS.get(cls.__name__, "") if cls.__module__.startswith("torch.nn") else ""
+
+
+def child_by_name(kind: str, holder: str, name: str) -> str:
+    """What torch's container gives as an attribute: a dictionary's entry, a sequence's layer."""
+    return f'{holder}["{name}"]' if kind == "dict" else f'{holder}.get_layer("{name}")'
 
 
 def container_methods(cls: type, instances: Sequence[Sequence[str]], methods: Sequence[str]) -> list[str]:

@@ -87,6 +87,15 @@ def attribute(name: str) -> str:
     return f"{name}_" if name in TAKEN else name
 
 
+OWN = ("name", "trainable", "dtype")
+"""Arguments that every layer of Keras has."""
+
+
+def argument(name: str) -> str:
+    """The name of a constructor's argument in the port: with a `_` behind where every layer of Keras has one so called."""
+    return f"{name}_" if name in OWN else name
+
+
 def method(name: str) -> str:
     """The name of a module's method in the port."""
     return "call" if name == "forward" else attribute(name)

@@ -148,7 +148,10 @@ def _makers(module: torch.nn.Module, recorder: Recorder) -> list[tuple[torch.nn.
         ):
             sites.setdefault(id(value), seen)
     for call in recorder.calls:
-        if call.function.name == "__init__" and call.module is not None:
+        written_as = getattr(
+            call.function.node, "name", ""
+        )  # a decorator's own function goes by another name
+        if written_as == "__init__" and call.module is not None:
             starts.setdefault(id(call.module), []).append(call)
     parts = dict.fromkeys(part for _, part in module.named_modules())
     return [(part, {"site": sites.get(id(part)), "starts": starts.get(id(part), [])}) for part in parts]

@@ -43,6 +43,7 @@ class Body:
         default_factory=dict
     )  # local names that hold the whole shape of a tensor
     lists: dict[str, tuple[Operand, ...]] = field(default_factory=dict)
+    partial: set[ast.AST] = field(default_factory=set)  # nodes of which this call evaluated some parts alone
 
     def source(self, node: ast.AST) -> str:
         """The text of a node as the source has it."""
@@ -62,11 +63,24 @@ class Body:
     def keep(self, node: ast.AST, operand: Operand) -> None:
         """Note what a node is, and its text for the function; one that was written otherwise before is a clash."""
         self.operands[node] = operand
+        if self._is_partial(node, operand):  # its text comes from its parts, as all calls together have them
+            self.partial.add(node)
+            return
         known = self.written.texts.get(node)
         if known is not None and known.text != operand.text:
             self.written.clashes.setdefault(node, (known.text, operand.text))
         else:
             self.written.texts[node] = operand
+
+    def _is_partial(self, node: ast.AST, operand: Operand) -> bool:
+        """Whether a way through a node was not taken in this call, so that its text still has the source's own there."""
+        ways = node.values if isinstance(node, ast.BoolOp) else []
+        ways = [node.body, node.orelse] if isinstance(node, ast.IfExp) else ways
+        untaken = any(way not in self.operands and not isinstance(way, ast.Constant) for way in ways)
+        inner = bool(self.partial) and any(
+            part in self.partial for part in ast.walk(node) if part is not node
+        )
+        return (untaken or inner) and operand.text == self.edited(node)
 
     def edited_of(self, node: ast.AST) -> str:
         """The text of a node, evaluated or not."""

@@ -14,21 +14,9 @@ from parity.porting.to_keras.layout.operands import AxisLayout, Operand, SourceP
 from parity.porting.to_keras.leaves_axes import is_sequence, leaf_order, torch_name
 from parity.porting.to_keras.names import within_torch
 from parity.porting.to_keras.operations.indexing import shape_part
-from parity.porting.to_keras.operations.step import BodyStep, NoRuleError
+from parity.porting.to_keras.operations.step import STORAGE, BodyStep, NoRuleError, assigned_within
 from parity.porting.to_keras.operations.table import RULES
 
-STORAGE = {
-    "device",
-    "inplace",
-    "memory_format",
-    "out",
-    "requires_grad",
-    "non_blocking",
-    "pin_memory",
-    "layout",
-    "copy",
-}
-"""Arguments that say where torch keeps a tensor, not what it is."""
 COMPILERS = {
     "is_scripting",
     "is_tracing",
@@ -61,9 +49,38 @@ def step_of(
         around = body.parents[around]
     if isinstance(around, ast.Assign) and isinstance(around.targets[0], ast.Name):
         name = around.targets[0].id
-        if _reads(around.value, name) == _reads(node, name):
+        if _reads(around.value, name) == _reads(node, name) and not evaluated_anew(body, node):
             step.target = name
+    step.taken = {
+        name
+        for part, found in body.written.before.items()
+        if part is not node and statement_of(body, part) is around
+        for name, _ in found
+    }
     return step
+
+
+def statement_of(body: Body, node: ast.AST) -> ast.AST:
+    """The statement that a node is part of."""
+    while node in body.parents and not isinstance(node, ast.stmt):
+        node = body.parents[node]
+    return node
+
+
+def evaluated_anew(body: Body, node: ast.AST) -> bool:
+    """Whether a node may run more than once in its statement, or not at all: nothing goes in front of that for it."""
+    while not isinstance(node, ast.stmt) and node in body.parents:
+        around: Any = body.parents[node]
+        if isinstance(
+            around, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda | ast.While
+        ):
+            return True
+        if isinstance(around, ast.IfExp) and node is not around.test:
+            return True
+        if isinstance(around, ast.BoolOp) and node is not around.values[0]:
+            return True
+        node = around
+    return False
 
 
 def _reads(node: ast.AST, name: str) -> int:
@@ -145,6 +162,9 @@ class Calls:
         if rule is None:
             raise NoRuleError(f"torch's {name} has no rule")
         operand = rule(step)
+        if step.before and evaluated_anew(body, node):
+            operand = assigned_within(operand, step.before)
+            step.before.clear()
         self.settle(body, step, node)
         return operand
 

@@ -11,6 +11,8 @@ from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.calls import Calls, step_of
 from parity.porting.to_keras.bodies.loops import walked_axes
 from parity.porting.to_keras.bodies.state import ReadingState
+from parity.porting.to_keras.containers import child_by_name, container_kind
+from parity.porting.to_keras.layout.casts import promoted
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, tensors
 from parity.porting.to_keras.leaves_axes import is_sequence, setting_text, torch_name, weight_of
 from parity.porting.to_keras.names import attribute, method
@@ -118,6 +120,9 @@ class Nodes:
             return Operand(value, "keras.config.floatx()" if "float" in name else f'"{name}"')
         if (asked := asked_class(self.state.recording, value)) is not None:
             return Operand(value, asked)
+        if container_kind(base.value) == "dict" and node.attr in base.value._modules:
+            child = self.state.operand(value, child_by_name("dict", base.text, node.attr))
+            return self._container(body, node, child)
         if is_sequence(type(base.value)) and node.attr in base.value._modules:
             return self.state.operand(value, f'{base.text}.get_layer("{node.attr}")')
         if torch_name(base.value) is not None and base.value is not body.call.module:
@@ -174,6 +179,8 @@ class Nodes:
         """The source's operator; the operands' axes are brought into one order first."""
         step = step_of(self.state, body, seen, name or type(seen.node).__name__, operands, {})
         texts, layout = together(step, operands)
+        both = [Operand(operand.value, text) for operand, text in zip(operands, texts, strict=True)]
+        texts = promoted(both, seen.value)
         if texts == [operand.text for operand in operands]:
             step.gives("", layout)
             self.calls.settle(body, step, seen.node)
@@ -213,6 +220,8 @@ class Nodes:
         node: Any = seen.node
         target, value = body.operands.get(node.target), body.operand(node.value)
         if target is None or not target.is_tensor:
+            if value.is_tensor and isinstance(seen.value, SeenTensor):  # a number that a tensor is added to
+                self.state.layouts[seen.value.key] = value.layout or AxisLayout(value.order)
             return self.plain(body, seen)
         step = step_of(self.state, body, seen, "add", [target, value], {})
         if isinstance(node.op, ast.MatMult):

@@ -9,9 +9,11 @@ from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
 from parity.porting.to_keras.bodies.body import WrittenBody, parents_of, spliced
-from parity.porting.to_keras.bodies.parts import bounds_of, is_rest, parts_of
+from parity.porting.to_keras.bodies.refusals import refusal
 from parity.porting.to_keras.bodies.ways import Ways
+from parity.porting.to_keras.layout.axes import without
 from parity.porting.to_keras.layout.operands import atom
+from parity.porting.to_keras.layout.parts import bounds_of, dropped_axes, with_axes
 from parity.porting.to_keras.names import method
 
 INDENT = "    "
@@ -245,17 +247,28 @@ class Statements:
     def _part(self, node: ast.Assign, target: ast.Subscript) -> list[str]:
         """An assignment to a part of a tensor, which Keras cannot change: a new tensor with that part."""
         base, value = self.written.texts[target.value], self.written.texts.get(node.value)
-        bounds = bounds_of(target, len(base.value.shape), self._expression)
+        rank = len(base.value.shape)
+        bounds = bounds_of(target, rank, self._expression, self._is_number)
+        dropped = dropped_axes(target, rank)
         numbers = isinstance(node.value, ast.Constant) or (value is not None and not self._tensor(node.value))
-        fits = value is not None and self._tensor(node.value) and value.order == base.order
-        ranges = all(isinstance(part, ast.Slice) or is_rest(part) for part in parts_of(target))
-        if bounds is None or len(node.targets) > 1 or not (numbers or (fits and ranges)):
+        fits = value is not None and self._tensor(node.value) and value.order == without(base.order, dropped)
+        if bounds is None or len(node.targets) > 1 or not (numbers or fits):
             return self._stub(node, "an assignment to a part of a tensor")
         self.written.helpers.add("with_part")
         slices = [bounds.get(axis, "slice(None)") for axis in base.order]
         while len(slices) > 1 and slices[-1] == "slice(None)":
             slices.pop()
-        return [f"{base.text} = with_part({base.text}, {self._expression(node.value)}, {', '.join(slices)})"]
+        text = self._expression(node.value)
+        text = (
+            with_axes(text, [base.order.index(axis) for axis in dropped])
+            if self._tensor(node.value)
+            else text
+        )
+        return [f"{base.text} = with_part({base.text}, {text}, {', '.join(slices)})"]
+
+    def _is_number(self, node: ast.AST) -> bool:
+        values = [value for call in self.written.calls for value in call.values.get(node, [])]
+        return bool(values) and all(type(value) is int and value >= 0 for value in values)
 
     def _AugAssign(self, node: ast.AugAssign) -> list[str]:
         if isinstance(node.target, ast.Subscript) and self._tensor(node.target.value):
@@ -296,8 +309,8 @@ class Statements:
         """A branch that may be taken; one that never ran here is a stub, unless it only raises."""
         if any(statement in self.ran for statement in statements):
             return self._block(statements, self._before(statements[0]))
-        if all(isinstance(statement, ast.Raise) for statement in statements):
-            return [line for statement in statements for line in self._plain(statement).splitlines()]
+        if isinstance(statements[-1], ast.Raise):
+            return refusal(self.function, statements)
         return self._stub(statements[0], "this branch did not run when the model was recorded")
 
     def _For(self, node: ast.For) -> list[str] | None:

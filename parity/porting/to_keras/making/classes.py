@@ -35,7 +35,7 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[t
     above = user_base(cls)
     if above is not None and above not in shop.by_class:
         raise NoCounterpartError(f"{cls.__name__} derives from {above.__name__}, which is not written")
-    known = shop.calls_of(vars(cls).get("__init__"))
+    known = shop.constructor_calls(cls)
     text = ""
     if known is None:
         if above is None and (port.leaf is not None or is_sequence(cls)):
@@ -58,7 +58,8 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[t
     inherited = any(base in configurable for base in cls.__mro__)
     calls = known[1] if known is not None else []
     arguments = any(set(call.arguments) - {"self"} for call in calls)
-    if arguments and not inherited and (bases != PLAIN or any(map(_special, calls))):
+    spread = known is not None and (known[0].node.args.kwarg or known[0].node.args.vararg) is not None
+    if arguments and not inherited and (bases != PLAIN or spread or any(map(_special, calls))):
         configurable.add(cls)
         shop.makers.helpers.add("Configurable")
         bases = f"Configurable, {bases}"
@@ -150,7 +151,7 @@ def _bases(port: PortClass, shop: Workshop, above: type | None, root: bool) -> s
         return shop.by_class[above].name
     if is_sequence(port.cls):
         return "keras.Sequential"
-    known = shop.calls_of(vars(port.cls).get("__init__"))
+    known = shop.constructor_calls(port.cls)
     if known is not None and known[0] in shop.base_callees:
         return shop.base_callees[known[0]]
     return "keras.Model" if root else "keras.layers.Layer"

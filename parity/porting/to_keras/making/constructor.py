@@ -12,7 +12,7 @@ from parity.porting.to_keras.making.groups import CONSTANTS, PortClass
 from parity.porting.to_keras.making.instances import Makers
 from parity.porting.to_keras.making.scope import Naming, Scope, equal
 from parity.porting.to_keras.making.settings import leaf_of_class
-from parity.porting.to_keras.making.weights import weight_text
+from parity.porting.to_keras.making.weights import constant_text, weight_text
 from parity.porting.to_keras.names import TAKEN, attribute
 
 
@@ -165,8 +165,10 @@ def _weights(modules: Sequence[Any], scope: Scope, problems: list[str]) -> list[
             if all(tensor is None for tensor in tensors):
                 lines.append(f"self.{attribute(name)} = None")
                 continue
+            unsaved = not trainable and any(name in module._non_persistent_buffers_set for module in modules)
             try:
-                lines.append(weight_text(name, tensors, scope, trainable))
+                made = constant_text(tensors) if unsaved else weight_text(name, tensors, scope, trainable)
+                lines.append(f"self.{attribute(name)} = {made}")
             except NoCounterpartError as error:
                 problems.append(f"{name}: {error}")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import builtins
 import types
@@ -9,14 +10,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
+from parity.porting.to_keras.containers import child_by_name, container_kind
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError
 from parity.porting.to_keras.leaves.table import TABLE, leaf_class
 from parity.porting.to_keras.leaves_axes import is_sequence
 from parity.porting.to_keras.making.groups import LISTS, NAMED, SEQUENCES, is_container
+from parity.porting.to_keras.making.parts.computed import ComputedTensors
 from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.settings import settings_of_call
 from parity.porting.to_keras.making.values import FunctionValues
-from parity.porting.to_keras.names import attribute, within_torch
+from parity.porting.to_keras.names import argument, attribute, within_torch
 from parity.porting.to_keras.plain_objects import attributes_of, is_plain_object
 
 PLACES = frozenset({"device", "dtype"})
@@ -35,6 +38,7 @@ class Expressions:
         self.source = values.function.source
         names = values.function.argument_names
         module = any(call.module is not None for call in values.calls)
+        self.tensors = ComputedTensors(values, self.text, shop.makers.helpers)
         self.self_name = names[0] if module and names and values.function.owner is not None else None
 
     def text(self, node: ast.AST) -> str:
@@ -56,6 +60,9 @@ class Expressions:
         return self._call(node)
 
     def _text(self, node: ast.AST) -> str:
+        made = self.tensors.written(node)
+        if made is not None:
+            return made
         if isinstance(node, ast.Name):
             return self._name(node)
         if isinstance(node, ast.Attribute):
@@ -122,7 +129,7 @@ class Expressions:
         if node.id in PLACES and node.id in self.values.function.argument_names:
             return "None"
         if node.id in self.values.local or node.id in ("True", "False", "None"):
-            return node.id
+            return self.values.renamed.get(node.id, node.id)
         value = self.values.static(node)
         if vars(builtins).get(node.id, _MISSING) is value:
             return node.id
@@ -145,6 +152,11 @@ class Expressions:
                 return f"{root.__name__}.{node.attr}"
             return self.shop.value_text(value)
         values = self.values.of(holder)
+        kinds = {container_kind(value) for value in values}
+        if kinds in ({"dict"}, {"sequence"}) and all(node.attr in value._modules for value in values):
+            return child_by_name(kinds.pop(), self.text(holder), node.attr)
+        if values and all(isinstance(value, types.SimpleNamespace | argparse.Namespace) for value in values):
+            return f"{self.text(holder)}.{node.attr}"
         if any(hasattr(value, "forward") and not isinstance(value, type) for value in values):
             if all(type(value) in self.shop.by_class and node.attr in vars(value) for value in values):
                 for value in values:
@@ -226,15 +238,15 @@ class Expressions:
         if leaf_class(cls) is not None:
             return self._leaf(node, leaf_class(cls), cls)
         self.shop.check_callable(cls)
-        return f"{self.shop.naming.of_class(cls)}({self.arguments(node)})"
+        return f"{self.shop.naming.of_class(cls)}({self.arguments(node, argument)})"
 
     def _sequence(self, node: ast.Call) -> str:
         values = self.values.of(node)
         empty = bool(values) and any(not len(value._modules) for value in values)
-        if not node.args and not empty and values:  # its layers are added later
-            return "keras.Sequential()"
-        if not node.args or (values and all(not len(value._modules) for value in values)):
+        if values and all(not len(value._modules) for value in values):
             return "keras.layers.Identity()"
+        if not node.args:  # it grows later
+            return "keras.Sequential()" if values else "keras.layers.Identity()"
         numbered = bool(values) and all(key.isdigit() for value in values for key in value._modules)
         if len(node.args) == 1 and not isinstance(node.args[0], ast.Starred) and not numbered:
             raise NoCounterpartError("a sequence of named layers")
@@ -310,15 +322,20 @@ class Expressions:
         """Whether an expression names a class of modules, alone or among others."""
         return any(hasattr(value, "forward") or _holds_classes(value) for value in self.values.of(node))
 
-    def arguments(self, node: ast.Call) -> str:
-        """The arguments of a call, without those that say where torch keeps weights."""
+    def arguments(self, node: ast.Call, named: Callable[[str], str] = str) -> str:
+        """The arguments of a call, without those that say where torch keeps weights.
+
+        Args:
+            node: the call.
+            named: gives the name in the port of an argument that is given by name.
+        """
         parts = [self.text(arg) for arg in node.args]
         for keyword in node.keywords:
             if keyword.arg is None:
                 if not self.only_places(keyword.value):
                     parts.append(f"**{self.text(keyword.value)}")
             elif keyword.arg not in PLACES:
-                parts.append(f"{keyword.arg}={self.text(keyword.value)}")
+                parts.append(f"{named(keyword.arg)}={self.text(keyword.value)}")
         return ", ".join(part[1:-1] if _is_generator(part) and len(parts) == 1 else part for part in parts)
 
     def only_places(self, node: ast.AST | None, known: frozenset[str] = frozenset()) -> bool:

@@ -10,6 +10,7 @@ from parity.adapters.recording.records import FunctionCall, MadeModule, Recordin
 from parity.porting.to_keras.leaves.table import base_leaf, leaf_class
 from parity.porting.to_keras.leaves_axes import is_sequence
 from parity.porting.to_keras.making.settings import setting_of
+from parity.porting.to_keras.names import argument
 
 SEQUENCES, LISTS, NAMED = ("Sequential",), ("ModuleList",), ("ModuleDict",)
 CONSTANTS = (type(None), bool, int, float, str)
@@ -127,20 +128,23 @@ def _bind(group: PortClass) -> None:
     signature = inspect.signature(group.cls.__init__)  # type: ignore[misc]
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     parameters = [p for p in list(signature.parameters.values())[1:] if p.kind not in kinds]
-    group.arguments = [p.name for p in parameters if p.name not in ("device", "dtype")]
-    group.defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    names = {argument(p.name): p.name for p in parameters if p.name not in ("device", "dtype")}
+    group.arguments = list(names)
+    group.defaults = {
+        argument(p.name): p.default for p in parameters if p.default is not inspect.Parameter.empty
+    }
     if any(start is None for start in starts):
         if group.leaf is None:
             group.arguments = []
         modules = [made.module for made in group.modules]
         for name in group.arguments:
             group.values[name] = tuple(
-                setting_of(module, name, group.defaults.get(name)) for module in modules
+                setting_of(module, names[name], group.defaults.get(name)) for module in modules
             )
         return
     group.constructor = [start for start in starts if start is not None]
     for name in group.arguments:
-        group.values[name] = tuple(start.arguments.get(name) for start in group.constructor)
+        group.values[name] = tuple(start.arguments.get(names[name]) for start in group.constructor)
     spread = next(
         (p.name for p in signature.parameters.values() if p.kind is inspect.Parameter.VAR_KEYWORD), ""
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
@@ -51,6 +53,10 @@ class Naming:
             return f"partial({', '.join([self.of_class(value.func), *positional, *named])})"
         if self.of_object is not None and is_plain_object(value):
             return self.of_object(value)
+        if isinstance(value, SimpleNamespace | argparse.Namespace):
+            self.imports.add("from types import SimpleNamespace")
+            given = ", ".join(f"{name}={self.text(item)}" for name, item in vars(value).items())
+            return f"SimpleNamespace({given})"
         if callable(value):
             return self.of_class(value)
         raise NoCounterpartError(f"a value of the class {type(value).__name__} cannot be written")
@@ -151,8 +157,8 @@ class Scope:
         for name, known in numbers.items():
             for more, second in numbers.items():
                 for text, join in _TWO:
-                    pairs = zip(known, second, values, strict=True)
-                    if all(equal(_safe(join, a, b), value) for a, b, value in pairs):
+                    rows = zip(known, second, values, strict=True)
+                    if all(equal(_safe(join, a, b), value) for a, b, value in rows):
                         return text.format(name, more)
         return None
 

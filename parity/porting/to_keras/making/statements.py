@@ -8,11 +8,15 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from parity.porting.to_keras.containers import container_kind
+from parity.porting.to_keras.layout.parts import bounds_of, dropped_axes, with_axes
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
 from parity.porting.to_keras.making.expressions import Expressions
+from parity.porting.to_keras.making.parts.growing import GROWING, grown, named_layer
+from parity.porting.to_keras.making.parts.initial import first_values
 from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.values import FunctionValues
-from parity.porting.to_keras.making.weights import weight_text
+from parity.porting.to_keras.making.weights import constant_text, weight_text
 from parity.porting.to_keras.names import attribute, in_one
 from parity.porting.to_keras.plain_objects import is_plain_object
 
@@ -37,6 +41,7 @@ class MakingStatements:
         self.expressions = Expressions(values, shop)
         self.source = values.function.source
         self._texts: dict[ast.AST, str] = {}
+        self.computing = True  # buffers get their values
 
     def lines(self) -> list[str]:
         """The lines of the body, without indentation.
@@ -44,7 +49,17 @@ class MakingStatements:
         Raises:
             NoCounterpartError: something that is needed cannot be written.
         """
-        return self._lines(self.values.function.node.body)
+        body = self.values.function.node.body
+        try:
+            return self._lines(body)
+        except NoCounterpartError:
+            if not self.computing or not any(
+                getattr(call.module, "_buffers", None) for call in self.values.calls
+            ):
+                raise
+        self.computing = False  # a saved buffer may start as zeros, and gets its values with the weights
+        self._texts.clear()
+        return self._lines(body)
 
     def _lines(self, body: list[ast.stmt]) -> list[str]:
         simple = [node for node in self._simple(body) if node in self.values.ran]
@@ -100,7 +115,7 @@ class MakingStatements:
                 return True
             seen = self.values.seen.get(call, [])
             return bool(seen) and self.shop.makes_something(getattr(seen[0].callee, "__func__", None))
-        if function.attr in ("append", "extend", "insert", "add_module"):
+        if function.attr in GROWING:
             return isinstance(function.value, ast.Attribute) and self._of_self(function.value)
         return False
 
@@ -187,16 +202,44 @@ class MakingStatements:
             text = self._called(node.value)
             if _is_super(node.value):  # it may be several statements
                 return text
-            return "" if text == "None" else in_one(text)
+            if self.expressions.tensors.gives_tensor(node.value):  # in place in torch
+                return f"{self.source.of(node.value.func.value)} = {text}"
+            return "" if text == "None" else text if _stands_alone(text) else in_one(text)
         if isinstance(statement, ast.AugAssign):
             operator = self.source.of(node)[len(self.source.of(node.target)) :].split("=")[0].strip()
+            if operator == "+" and {container_kind(value) for value in self.values.of(node.target)} == {
+                "list"
+            }:
+                return f"{self._target(node.target)}.extend({self.expressions.text(node.value)})"
             return f"{self._target(node.target)} {operator}= {in_one(self.expressions.text(node.value))}"
         targets: list[Any] = node.targets if isinstance(statement, ast.Assign) else [node.target]
         if len(targets) == 1 and self._of_self(targets[0]):
             return self._assigned(targets[0].attr, node.value)
+        if isinstance(targets[0], ast.Subscript) and self.expressions.tensors.gives_tensor(targets[0].value):
+            return self._part(targets[0], node.value)
         value = in_one(self.expressions.text(node.value))
         written = [self._target(target) for target in targets]
         return "" if written == [value] else " = ".join([*written, value])
+
+    def _part(self, target: ast.Subscript, value: ast.AST) -> str:
+        """An assignment to a part of a tensor, which Keras cannot change: a new tensor with that part."""
+        rank = len(self.values.of(target.value)[0].shape)
+        bounds = bounds_of(target, rank, self.expressions.text, self._is_number)
+        if bounds is None:
+            raise NoCounterpartError("an assignment to a part of a tensor that is chosen by values")
+        slices = [bounds.get(axis, "slice(None)") for axis in range(rank)]
+        while len(slices) > 1 and slices[-1] == "slice(None)":
+            slices.pop()
+        self.shop.makers.helpers.add("with_part")
+        name = self.expressions.text(target.value)
+        text = self.expressions.text(value)
+        if self.expressions.tensors.gives_tensor(value):
+            text = with_axes(text, dropped_axes(target, rank))
+        return f"{name} = with_part({name}, {text}, {', '.join(slices)})"
+
+    def _is_number(self, node: ast.AST) -> bool:
+        values = self.values.of(node)
+        return bool(values) and all(type(value) is int and value >= 0 for value in values)
 
     def _target(self, node: Any) -> str:
         if self._of_self(node):
@@ -206,7 +249,7 @@ class MakingStatements:
         if isinstance(node, ast.Tuple):
             return ", ".join(map(self._target, node.elts))
         if isinstance(node, ast.Name):
-            return node.id
+            return self.values.renamed.get(node.id, node.id)
         if self._of_object(node):
             return f"{self.expressions.text(node.value)}.{node.attr}"
         raise NoCounterpartError(f"an assignment to {self.source.of(node)}")
@@ -231,19 +274,50 @@ class MakingStatements:
                 _is_tensor(v) for v in self.values.of(value)
             ):
                 return f"self.{attribute(name)} = None"
-            return self._weight(name, value, "_parameters")
+            return f"self.{attribute(name)} = {self._parameter(name, value)}"
         if any(name in module._buffers for module in modules):
-            return self._weight(name, value, "_buffers")
+            return self._buffer(name, value, saved=self._is_saved(name))
         if self.sequential and self._has_modules(value):
             return self._added(self.expressions.text(value), f'"{name}"')
         return f"self.{attribute(name)} = {in_one(self.expressions.text(value))}"
 
-    def _weight(self, name: str, node: ast.AST, held: str) -> str:
-        """A parameter or buffer, with the sizes that it has in the instances."""
+    def _parameter(self, name: str, node: ast.AST) -> str:
+        """A parameter, with the sizes that it has in the instances; of a condition's two ways either may make it."""
+        if isinstance(node, ast.IfExp):
+            try:
+                test = self.expressions.text(node.test)
+            except NoCounterpartError:
+                (node,) = [way for way in (node.body, node.orelse) if self.values.of(way)]
+            else:
+                return (
+                    f"{self._parameter(name, node.body)} if {test} else {self._parameter(name, node.orelse)}"
+                )
+        if not any(_is_tensor(value) for value in self.values.of(node)):
+            return "None"
         seen = [call for call in self.values.calls if node in call.values]
-        tensors = [getattr(call.module, held).get(name) for call in seen]
-        scope = Scope(self.values.around(node), self.shop.naming)
-        return weight_text(name, tensors, scope, held == "_parameters")
+        tensors = [call.module._parameters.get(name) for call in seen]
+        first = first_values(node, self.values, self.expressions.text)
+        return weight_text(name, tensors, Scope(self.values.around(node), self.shop.naming), True, first)
+
+    def _buffer(self, name: str, node: ast.AST, *, saved: bool) -> str:
+        """A buffer with what the constructor computes: a weight where it is saved, else a constant of the layer."""
+        seen = [call for call in self.values.calls if node in call.values]
+        tensors = [call.module._buffers.get(name) for call in seen]
+        made = None
+        if self.computing:
+            try:
+                made = self.expressions.text(node)
+            except NoCounterpartError:
+                made = None
+        if not saved:
+            return f"self.{attribute(name)} = {made or constant_text(tensors)}"
+        weight = weight_text(name, tensors, Scope(self.values.around(node), self.shop.naming), False)
+        line = f"self.{attribute(name)} = {weight}"
+        zeros = isinstance(node, ast.Call) and self.source.of(node.func).endswith("zeros")
+        return line if made is None or zeros else f"{line}\nself.{attribute(name)}.assign({made})"
+
+    def _is_saved(self, name: str) -> bool:
+        return not any(name in call.module._non_persistent_buffers_set for call in self.values.calls)
 
     def _called(self, call: ast.Call) -> str:
         if _is_super(call):
@@ -268,33 +342,35 @@ class MakingStatements:
             weight = str(held_name.value)
             if not any(_is_tensor(one) for one in self.values.of(value)):
                 return f"self.{attribute(weight)} = None"
-            return self._weight(weight, value, held)
+            if held == "_parameters":
+                return f"self.{attribute(weight)} = {self._parameter(weight, value)}"
+            return self._buffer(weight, value, saved=self._is_saved(weight))
         if on_self and function.attr == "append" and self.sequential:
             return f"self.add({self.expressions.text(call.args[0])})"
-        if function.attr in ("add_module", "append") and self._is_sequence(function.value):
-            return self._added_later(call, function)
+        kinds = {container_kind(value) for value in self.values.of(function.value)}
+        if function.attr in GROWING and kinds and "" not in kinds:
+            return self._grown(call, kinds)
         return self.expressions.changing(call)
 
-    def _added_later(self, call: ast.Call, function: ast.Attribute) -> str:
-        """A layer that is added to a sequence which an attribute or a local name holds."""
-        holder = self.expressions.text(function.value)
-        if function.attr == "append":
-            return f"{holder}.add({self.expressions.text(call.args[0])})"
-        name, module = _given(call, "name", "module")
-        if all(str(value).isdigit() for value in self.values.of(name)):
-            return f"{holder}.add({self.expressions.text(module)})"
-        added = self._added(self.expressions.text(module), self.expressions.text(name))
-        return holder + added.removeprefix("self")
-
-    def _is_sequence(self, node: ast.AST) -> bool:
-        return any(type(value).__name__ == "Sequential" for value in self.values.of(node))
+    def _grown(self, call: ast.Call, kinds: set[str]) -> str:
+        """A container that takes further modules."""
+        function: Any = call.func
+        if len(kinds) > 1 or any(isinstance(argument, ast.Starred) for argument in call.args):
+            raise NoCounterpartError("a container that is another one in other instances")
+        parts = _given(call, "name", "module")
+        given = [self.expressions.text(part) for part in parts]
+        named: Any = parts[0]
+        names = [named.value] if isinstance(named, ast.Constant) else self.values.of(named)
+        if kinds == {"sequence"} and len(parts) == 2 and all(str(one).isdigit() for one in names):
+            return grown("sequence", self.expressions.text(function.value), "append", given[1:])
+        if function.attr == "update" and call.keywords:
+            raise NoCounterpartError("modules that are given by name")
+        return grown(kinds.pop(), self.expressions.text(function.value), function.attr, given)
 
     @staticmethod
     def _added(text: str, name: str) -> str:
         """A layer that is added to a sequence under a name."""
-        if not text.endswith(")") or not isinstance(ast.parse(text, mode="eval").body, ast.Call):
-            raise NoCounterpartError("a layer of a sequence that gets its name later")
-        return f"self.add({text[:-1]}{'' if text.endswith('()') else ', '}name={name}))"
+        return f"self.add({named_layer(text, name)})"
 
     def _comments(self, node: ast.stmt) -> list[str]:
         """The comment lines directly above a statement."""
@@ -313,6 +389,15 @@ def _has_modules(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_has_modules, value.values()))
     return hasattr(value, "forward") and not isinstance(value, type)
+
+
+def _stands_alone(text: str) -> bool:
+    """Whether a text is whole statements."""
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def _is_tensor(value: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from parity.adapters.recording.records import FunctionCall, SeenTensor, SeenValue, UserFunction
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
+from parity.porting.to_keras.names import argument
 
 _MISSING = object()
 
@@ -49,6 +50,13 @@ class FunctionValues:
         inner = [arg.arg for node in nodes for arg in ast.walk(node.args) if isinstance(arg, ast.arg)]
         return frozenset(inner) - set(self.function.argument_names)
 
+    @cached_property
+    def renamed(self) -> dict[str, str]:
+        """The arguments of a constructor that have another name in the port, with that name."""
+        if self.function.owner is None or getattr(self.function.node, "name", "") != "__init__":
+            return {}
+        return {name: argument(name) for name in self.function.argument_names if name != argument(name)}
+
     def static(self, node: ast.AST) -> Any:
         """What a global name, or an attribute of one, is.
 
@@ -84,7 +92,7 @@ class FunctionValues:
                 _bind(names, seen, self._targets)
         shared = set.intersection(*map(set, rows)) if rows else set()
         return {
-            name: [row[name] for row in rows]
+            self.renamed.get(name, name): [row[name] for row in rows]
             for name in sorted(shared, key=lambda name: (name not in self.function.argument_names, name))
             if name in self.local - self._of_inner
             and not any(isinstance(row[name], SeenTensor) or hasattr(row[name], "forward") for row in rows)

@@ -25,6 +25,7 @@ from parity.porting.to_keras.making.instances import Makers
 from parity.porting.to_keras.making.scope import Naming
 from parity.porting.to_keras.making.statements import MakingStatements
 from parity.porting.to_keras.making.values import FunctionValues
+from parity.porting.to_keras.names import argument
 from parity.porting.to_keras.plain_objects import BASE, class_text, object_text, reads_of_objects
 
 REGISTERED = '@keras.saving.register_keras_serializable(package="port")'
@@ -52,14 +53,25 @@ class Workshop:
         self.uses: dict[str, tuple[int, set[str]]] = {}  # of torch's classes as values: how they are called
         self._calls: dict[Any, tuple[UserFunction, list[FunctionCall]]] = {}
         self._names: dict[UserFunction, str] = {}
+        self._constructors: dict[ClassPlace, Any] = {}
         for call in recording.calls:
             if call.phase == "build":
-                known = self._calls.setdefault(call.function.function.__code__, (call.function, []))
+                function = call.function
+                known = self._calls.setdefault(function.function.__code__, (function, []))
                 known[1].append(call)
+                if function.owner is not None and getattr(function.node, "name", "") == "__init__":
+                    self._constructors[function.module, function.owner.name] = function.function
 
     def calls_of(self, function: Any) -> tuple[UserFunction, list[FunctionCall]] | None:
         """The record of a function and its calls while the model was built."""
         return self._calls.get(getattr(function, "__code__", None))
+
+    def constructor_calls(self, cls: type) -> tuple[UserFunction, list[FunctionCall]] | None:
+        """The record of the constructor in a class' body, also where a decorator stands in its place."""
+        own = vars(cls).get("__init__")
+        if own is None:
+            return None
+        return self.calls_of(self._constructors.get((cls.__module__, cls.__name__), own))
 
     def callable_name(self, value: Any) -> str:
         """The name of a class or function that is a value.
@@ -252,6 +264,7 @@ class Workshop:
         return ", ".join(parts)
 
     def _argument(self, name: str, default: ast.expr | None, expressions: Expressions) -> str:
+        name = expressions.values.renamed.get(name, name)
         if default is None:
             return name
         try:
@@ -271,7 +284,7 @@ class Workshop:
         last = [KERAS_OWN] if own else [f"**{keras_name(values)}"]
         explicit = ast.Call(call.func, [a for a in call.args if not _is_self(a)], call.keywords)
         if not cls.__module__.startswith("torch.nn"):
-            text = expressions.arguments(explicit)
+            text = expressions.arguments(explicit, argument)
             last = [] if own and f"**{own.arg}" in text else last  # they hold what Keras' layers take
             return f"super().__init__({', '.join([*([text] if text else []), *last])})"
         if is_sequence(cls) and cls.__name__ == "Sequential":

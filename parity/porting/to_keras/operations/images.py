@@ -68,6 +68,7 @@ def convolution(step: BodyStep) -> Operand:
     named = {name: operand for name, operand in step.named.items() if name != "weight"}
     inner = BodyStep(step.name, operands, named, step.value, step.place, step.tries)
     inner.helpers, inner.given, inner.before = step.helpers, step.given, step.before
+    inner.target, inner.taken = step.target, step.taken
     return helped("convolution", *_WEIGHTS, *_SIZES)(inner)
 
 

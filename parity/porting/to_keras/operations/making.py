@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from parity.porting.to_keras.layout.axes import identity
+from parity.porting.to_keras.layout.casts import dtype_text
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, numbers
-from parity.porting.to_keras.operations.pointwise import dtype_text
 from parity.porting.to_keras.operations.step import BodyStep, NoRuleError, rule
 
 
@@ -100,7 +100,9 @@ def eye(step: BodyStep) -> Operand:
     )
 
 
-@rule("tensor", "as_tensor", "scalar_tensor")
+@rule(
+    "tensor", "as_tensor", "scalar_tensor", "from_numpy", "Tensor", "FloatTensor", "LongTensor", "BoolTensor"
+)
 def constant(step: BodyStep) -> Operand:
     """Numbers as a tensor."""
     first = step.operands[0]

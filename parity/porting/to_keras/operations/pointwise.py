@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from parity.porting.to_keras.layout.casts import dtype_text, promoted
 from parity.porting.to_keras.layout.operands import Operand, atom
 from parity.porting.to_keras.operations.broadcast import together
 from parity.porting.to_keras.operations.step import RULES, BodyStep, NoRuleError, rule
@@ -54,7 +55,8 @@ def _operator(sign: str) -> Callable[[BodyStep], Operand]:
         left, right = step.argument(0, "input"), step.argument(1, "other", "exponent")
         if left is None or right is None or "rounding_mode" in step.named:
             raise NoRuleError(f"{step.name} with these arguments")
-        (a, b), layout = together(step, [left, right])
+        texts, layout = together(step, [left, right])
+        a, b = promoted([Operand(o.value, t) for o, t in zip((left, right), texts, strict=True)], step.value)
         factor = step.argument(2, "alpha")
         b = atom(b) if factor is None else f"{atom(factor.text)} * {atom(b)}"
         return step.gives(f"{atom(a)} {sign} {b}", layout)
@@ -95,11 +97,6 @@ def cast(step: BodyStep) -> Operand:
 
 def _floats(dtype: str) -> bool:
     return "float" in dtype
-
-
-def dtype_text(dtype: str) -> str:
-    """A dtype of torch as the port writes it: floating values have Keras' own precision."""
-    return "keras.config.floatx()" if _floats(dtype) else f'"{dtype}"'
 
 
 @rule("gelu")

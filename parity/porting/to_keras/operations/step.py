@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
@@ -17,7 +19,18 @@ from parity.porting.to_keras.layout.operands import (
     numbers,
 )
 
-LITERAL = (int, float, str, bool, type(None))
+STORAGE = {
+    "device",
+    "inplace",
+    "memory_format",
+    "out",
+    "requires_grad",
+    "non_blocking",
+    "pin_memory",
+    "layout",
+    "copy",
+}
+"""Arguments that say where torch keeps a tensor, not what it is."""
 
 
 class NoRuleError(Exception):
@@ -47,6 +60,7 @@ class BodyStep:
     given: list[tuple[SeenTensor, AxisLayout]] = field(default_factory=list)
     before: list[tuple[str, str]] = field(default_factory=list)  # (name, text) of what is assigned in front
     target: str = "inner"  # the name for it: what the statement assigns to
+    taken: set[str] = field(default_factory=set)  # names that the statement needs for others
 
     def argument(self, index: int, *names: str) -> Operand | None:
         """An operand by position or by one of its names; None where it is not given."""
@@ -68,8 +82,14 @@ class BodyStep:
         """A text that is used more than once: a name, which is assigned in front where it is none."""
         if text.replace(".", "").replace("_", "").isalnum() and not text.isdigit():
             return text
-        self.before.append((self.target, text))
-        return self.target
+        known = next((name for name, assigned in self.before if assigned == text), None)
+        if known is not None:
+            return known
+        taken = self.taken | {name for name, _ in self.before}
+        names = (f"{self.target}{'' if k == 1 else k}" for k in count(1))
+        name = next(name for name in names if name not in taken)
+        self.before.append((name, text))
+        return name
 
     def several(self, first: int, *names: str) -> list[Operand]:
         """Operands that torch takes one by one or as one list, such as sizes."""
@@ -181,6 +201,17 @@ def axis_text(order: HeldOrder, axis: int, text: str | None = None) -> str:
     if place == rank - 1 or axis < 0:
         return str(place - rank)
     return str(place)
+
+
+def assigned_within(operand: Operand, before: list[tuple[str, str]]) -> Operand:
+    """An operand whose text assigns what would have gone in front, at the first place that reads it."""
+    text = operand.text
+    for name, assigned in reversed(before):
+        place = re.search(rf"\b{name}\b", text)
+        if place is not None:
+            text = f"{text[: place.start()]}({name} := {assigned}){text[place.end() :]}"
+    items = None if operand.items is None else tuple(assigned_within(item, before) for item in operand.items)
+    return replace(operand, text=text, items=items)
 
 
 OperationRule = Callable[[BodyStep], Operand]

@@ -90,11 +90,15 @@ def with_part(x, value, *slices):
     """A copy of `x` in which the part that the slices choose has another value; shapes must be known."""
     bounds = [part.indices(size) for part, size in zip(slices, x.shape, strict=False)]
     bounds += [(0, size, 1) for size in x.shape[len(slices) :]]
-    shape = [max(0, stop - start) for start, stop, _ in bounds]
+    shape = [len(range(*part)) for part in bounds]
     if 0 in shape:
         return x
     value = ops.broadcast_to(ops.cast(value, x.dtype), shape)
-    return ops.slice_update(x, [start for start, _, _ in bounds], value)
+    if all(step == 1 for _, _, step in bounds):
+        return ops.slice_update(x, [start for start, _, _ in bounds], value)
+    places = ops.meshgrid(*(ops.arange(*part) for part in bounds), indexing="ij")
+    places = ops.reshape(ops.stack(places, axis=-1), (-1, len(bounds)))
+    return ops.scatter_update(x, places, ops.reshape(value, (-1,)))
 
 
 def causal_mask(query, key):

@@ -1,0 +1,1 @@
+"""Parts of constructors: containers that grow, records of settings, parameters, computed tensors."""
