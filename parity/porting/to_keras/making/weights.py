@@ -7,7 +7,7 @@ from typing import Any
 
 from parity.porting.to_keras.layout.casts import dtype_text
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
-from parity.porting.to_keras.making.parts.initial import FirstValues
+from parity.porting.to_keras.making.parts.initial import InitialWeight
 from parity.porting.to_keras.making.scope import Scope
 
 LONGEST = 64
@@ -15,7 +15,7 @@ LONGEST = 64
 
 
 def weight_text(
-    name: str, tensors: Sequence[Any], scope: Scope, trainable: bool, first: FirstValues | None = None
+    name: str, tensors: Sequence[Any], scope: Scope, trainable: bool, first: InitialWeight | None = None
 ) -> str:
     """The expression that makes a weight, given it in each instance.
 
@@ -33,7 +33,7 @@ def weight_text(
         raise NoCounterpartError("a weight that some instances do not have")
     if first is None:
         sizes = [tuple(int(n) for n in tensor.shape) for tensor in tensors]
-        first = FirstValues(scope.text(sizes, f"{name}_shape"), '"zeros"')
+        first = InitialWeight(scope.text(sizes, f"{name}_shape"), '"zeros"')
     dtype = str(tensors[0].dtype).removeprefix("torch.")
     more = f", initializer={first.initializer}"
     more += "" if trainable and all(tensor.requires_grad for tensor in tensors) else ", trainable=False"

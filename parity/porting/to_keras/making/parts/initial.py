@@ -15,7 +15,7 @@ INITIALIZERS = "keras.initializers."
 
 
 @dataclass(frozen=True)
-class FirstValues:
+class InitialWeight:
     """What a weight starts as.
 
     Attributes:
@@ -27,7 +27,9 @@ class FirstValues:
     initializer: str
 
 
-def first_values(node: ast.AST, values: FunctionValues, text: Callable[[ast.AST], str]) -> FirstValues | None:
+def first_values(
+    node: ast.AST, values: FunctionValues, text: Callable[[ast.AST], str]
+) -> InitialWeight | None:
     """The shape and the initializer that an expression says; None where it is of another form.
 
     Args:
@@ -41,7 +43,7 @@ def first_values(node: ast.AST, values: FunctionValues, text: Callable[[ast.AST]
         return None
 
 
-def _of(node: Any, values: FunctionValues, text: Callable[[ast.AST], str]) -> FirstValues | None:
+def _of(node: Any, values: FunctionValues, text: Callable[[ast.AST], str]) -> InitialWeight | None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
         return _scaled(node, values, text)
     if not isinstance(node, ast.Call):
@@ -52,17 +54,17 @@ def _of(node: Any, values: FunctionValues, text: Callable[[ast.AST], str]) -> Fi
     if name == "Parameter" and node.args:
         return _of(node.args[0], values, text)
     if name == "full" and len(node.args) == 2:
-        return FirstValues(text(node.args[0]), f"{INITIALIZERS}Constant({text(node.args[1])})")
+        return InitialWeight(text(node.args[0]), f"{INITIALIZERS}Constant({text(node.args[1])})")
     if (
         name in ("tensor", "as_tensor")
         and node.args
         and all(isinstance(v.positional[0], int | float) for v in seen)
     ):
-        return FirstValues("()", f"{INITIALIZERS}Constant({text(node.args[0])})")
+        return InitialWeight("()", f"{INITIALIZERS}Constant({text(node.args[0])})")
     made = {"randn": "RandomNormal(stddev=1.0)", "rand": "RandomUniform(0.0, 1.0)"}.get(name)
     if name not in NAMED and made is None:
         return None
-    return FirstValues(
+    return InitialWeight(
         _shape(node, values, text), f'"{NAMED[name]}"' if made is None else f"{INITIALIZERS}{made}"
     )
 
@@ -77,7 +79,7 @@ def _shape(node: ast.Call, values: FunctionValues, text: Callable[[ast.AST], str
     return f"({parts},)" if len(sizes) == 1 else f"({parts})"
 
 
-def _scaled(node: ast.BinOp, values: FunctionValues, text: Callable[[ast.AST], str]) -> FirstValues | None:
+def _scaled(node: ast.BinOp, values: FunctionValues, text: Callable[[ast.AST], str]) -> InitialWeight | None:
     """First values times a number, or divided by one."""
     left, right = _of(node.left, values, text), _of(node.right, values, text)
     if (left is None) == (right is None) or (left is None and isinstance(node.op, ast.Div)):
@@ -92,4 +94,4 @@ def _scaled(node: ast.BinOp, values: FunctionValues, text: Callable[[ast.AST], s
         f"{INITIALIZERS}RandomNormal(stddev=1.0)": f"{INITIALIZERS}RandomNormal(stddev={scale})",
         f"{INITIALIZERS}RandomUniform(0.0, 1.0)": f"{INITIALIZERS}RandomUniform(0.0, {scale})",
     }.get(known.initializer)
-    return None if made is None else FirstValues(known.shape, made)
+    return None if made is None else InitialWeight(known.shape, made)
