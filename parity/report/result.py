@@ -7,7 +7,9 @@ from typing import Any
 
 from parity.report.data import Comparison, Result
 from parity.report.files import write_html, write_json
+from parity.report.page.fragment import fragment
 from parity.report.plain import plain
+from parity.report.plot import plot
 from parity.report.text import summary
 
 __all__ = ["Report", "Result"]
@@ -31,3 +33,21 @@ class Report(Comparison):
     def __str__(self) -> str:
         """The verdict, its figures, and every finding."""
         return summary(self)
+
+    def _repr_html_(self) -> str:
+        """The report in a notebook."""
+        return fragment(self)
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw each layer's error in execution order, or what an EQUAL verdict rests on.
+
+        Args:
+            axes: matplotlib's, to draw into; None makes a figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            UsageError: matplotlib is not installed.
+        """
+        return plot(self, axes)

@@ -24,6 +24,7 @@ from parity.training.initial.findings import add_initialisers
 from parity.training.requests import loss_checked, optimizer_checked, tolerance_checked
 from parity.verdict.judging.comparison import PairComparison
 from parity.verdict.runs import progress
+from parity.verdict.runs.notebook import line_in_notebook
 from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides, taking
 
 
@@ -104,6 +105,7 @@ def compare(
     if pairing is not None:
         pairing = given(pairing, keras, torch, mapping, ignore)
     with ExitStack() as stack:
+        stack.enter_context(line_in_notebook())
         stack.enter_context(_no_full_collection())
         for side in sides:  # a model that was left in training mode changes in a pass
             stack.callback(trainer_of(side).statistics())

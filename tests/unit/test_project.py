@@ -114,6 +114,16 @@ gradients = true
     assert pair.mapping == {"conv": "conv"}
 
 
+def test_files_of_weights_begin_at_the_folder_of_the_file(folder: Path) -> None:
+    (folder / "w.safetensors").write_bytes(b"")
+    pair = pair_of(BOTH + 'weights = {torch = "w.safetensors"}', folder)
+    assert pair.settings is not None
+    assert pair.settings["weights"] == {"torch": folder / "w.safetensors"}
+    assert (pair.settings["kept"], pair.settings["directions"]) == (("torch",), ("torch-to-keras",))
+    with pytest.raises(UsageError, match="or files for keras and torch; got 'tf'"):
+        pair_of(BOTH + 'weights = {tf = "w.safetensors"}', folder)
+
+
 def test_the_command_line_goes_before_the_file(folder: Path) -> None:
     pair = pair_of(BOTH + 'dtype = "float32"\nweights = "none"\ninputs = "2x9x12x3"', folder)
     assert pair.settings is not None

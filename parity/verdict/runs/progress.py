@@ -32,6 +32,11 @@ def at(stage: Stage) -> None:
         listener(stage)
 
 
+def is_heard() -> bool:
+    """Whether somebody listens."""
+    return _listener.get() is not None
+
+
 @contextmanager
 def heard(listener: Callable[[Stage], None]) -> Iterator[None]:
     """While this is open, call the listener whenever a stage begins."""
