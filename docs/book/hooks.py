@@ -62,6 +62,16 @@ def on_post_template(output_content: str, template_name: str, config: Any) -> st
     return SHIM.sub('src="book/iframe-worker.js"', output_content)
 
 
+def on_post_build(config: Any) -> None:
+    """The networks' own pages link to sources, which the site does not hold."""
+    for path in Path(config["site_dir"], "models").glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(r'<a href="\.\./\.\./[^"]*">(.*?)</a>', r"\1", text, flags=re.DOTALL)
+        path.write_text(
+            text.replace('<a href="index.html">All networks', '<a href="../networks.html">All networks')
+        )
+
+
 def inside(text: str, folder: Path) -> str:
     """The text with links that stay within the site: to documents at the root, and none to sources."""
 

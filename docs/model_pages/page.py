@@ -97,7 +97,11 @@ def catalogue(entries: Sequence[Entry], measured: Mapping[str, Any]) -> str:
         heads.remove("parameters")
     if not figures:
         heads.remove("parity")
-    lines = ['<div class="wide">', "<table>", f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"]
+    lines = [
+        '<div class="wide">',
+        '<table class="catalogue">',
+        f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>",
+    ]
     for entry in entries:
         cells = {
             "name": f"<b>{html.escape(entry.name)}</b>",
@@ -108,7 +112,7 @@ def catalogue(entries: Sequence[Entry], measured: Mapping[str, Any]) -> str:
             "parity": _figure(figures.get(entry.name)),
         }
         kinds = {"parameters": ' class="number"', "name": ' class="figure"', "parity": ' class="figure"'}
-        row = "".join(f"<td{kinds.get(head, '')}>{cells[head]}</td>" for head in heads)
+        row = "".join(f'<td{kinds.get(head, "")} data-head="{head}">{cells[head]}</td>' for head in heads)
         lines.append(f"<tr>{row}</tr>")
     lines += ["</table>", "</div>"]
     if figures:

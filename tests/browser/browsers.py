@@ -42,7 +42,7 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*arguments, **named)
 
     def do_GET(self) -> None:
-        if self.path.partition("?")[0] != f"/{self.page}":
+        if self.path != f"/{self.page}":  # a frame asks for "page?frame" and gets it without the script
             super().do_GET()
             return
         text = (Path(self.directory) / self.page).read_text(encoding="utf-8")
