@@ -128,6 +128,8 @@ def port(
     side = side_of(model)
     if side is None:
         raise UsageError(f"{name} must give a Keras model or a torch module; got {type(model).__name__}.")
+    if side == "keras" and side_of(source) is None:
+        model = _noted(build, model)
     target: Side = "keras" if side == "torch" else "torch"
     if to not in (None, target):
         raise UsageError(
@@ -232,6 +234,16 @@ def _prove(
                 )
             return
         made.modules += each_class(model, whole, taken, made.written.classes, copied=copied)
+
+
+def _noted(build: Callable[[], Any], model: Any) -> Any:
+    """A Keras model made anew where its classes are the user's, so that their constructors' arguments are known."""
+    from parity.adapters.keras.recording.made_with import has_own_classes, noted_arguments
+
+    if not has_own_classes(model):
+        return model
+    with noted_arguments():
+        return build()
 
 
 def _builder(source: Any) -> tuple[Callable[[], Any], str]:

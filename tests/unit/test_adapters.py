@@ -22,7 +22,16 @@ KERAS_ALONE = {
     "training/making.py",  # a Keras optimizer in float64 is a new one
     *(
         f"recording/{name}.py"
-        for name in ("inlined", "modes", "ports", "record", "scope", "tensorflow_calls", "variables")
+        for name in (
+            "inlined",
+            "made_with",
+            "modes",
+            "ports",
+            "record",
+            "scope",
+            "tensorflow_calls",
+            "variables",
+        )
     ),  # a call, for ports from Keras
     *(  # layers that ports from torch carry with them
         f"helpers/{name}.py"

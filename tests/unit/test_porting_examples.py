@@ -152,3 +152,50 @@ def test_a_layer_that_gives_its_input_is_none() -> None:
     x = L.Add()([Kept()(L.Dense(5)(x)), x])
     port = check(keras.Model(inputs, L.Dense(2)(x)), DRAWN.normal(size=(3, 5)))
     assert "Kept" not in port.text
+
+
+class Mixer(L.Layer):
+    """Two dense layers of a width of its own."""
+
+    def __init__(self, dim: int, ratio: int = 2, rate: float = 0.1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        hidden = ratio * dim
+        self.norm = L.LayerNormalization(epsilon=1e-6)
+        self.wide = L.Dense(hidden, activation="gelu")
+        self.narrow = L.Dense(dim)
+        self.drop = L.Dropout(rate)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        return x + self.drop(self.narrow(self.wide(self.norm(x))), training=training)
+
+
+class Stack(keras.Model):
+    """Layers that are made in a loop, arguments that are only kept, and one of which nothing depends on."""
+
+    def __init__(
+        self, dim: int = 12, depth: int = 3, classes: int = 5, pooled: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dim, self.pooled = dim, pooled
+        self.embed = L.Dense(dim)
+        self.blocks = [Mixer(dim, rate=0.2) for _ in range(depth)]
+        self.head = L.Dense(classes)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        x = self.embed(x)
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.head(ops.mean(x, axis=1) if self.pooled else x)
+
+
+def test_constructors_keep_their_arguments() -> None:
+    port = parity.port(lambda: Stack(8), DRAWN.normal(size=(2, 7, 5)).astype("float32"), proved=False)
+    text = port.written.text
+    assert "def __init__(self, dim, ratio=2, rate=0.1):" in text
+    assert "self.wide = nn.Linear(dim, ratio * dim)" in text
+    assert "self.norm = nn.LayerNorm(dim, eps=1e-06)" in text
+    assert "def __init__(self, dim=12, depth=3, classes=5, pooled=True):" in text
+    assert "for _ in range(depth)" in text
+    assert "self.head = nn.Linear(dim, classes)" in text
+    assert "if not pooled:" in text
+    assert "return Stack(dim=8)" in text

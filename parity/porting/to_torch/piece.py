@@ -46,6 +46,7 @@ class ModuleText:
     inside: dict[str, ModuleText] = field(default_factory=dict)  # for a row of modules: its members
     defaults: dict[str, Any] = field(default_factory=dict)  # of a class of the port
     port: bool = False  # whether the class is one of the port itself
+    owner: Any = None  # of such a class: the Keras layer that it stands for
 
 
 @dataclass

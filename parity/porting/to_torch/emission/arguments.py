@@ -18,6 +18,15 @@ ROLES = {
 }  # fmt: skip
 
 
+GIVEN = {"out_channels", "out_features", "embedding_dim", "hidden_size", "key_dim"}
+TAKEN = {
+    "in_channels", "in_features", "num_features", "normalized_shape", "num_channels", "input_size", "embed_dim",
+    "query_size", "key_size", "value_size", "output_size", "value_dim",
+}  # fmt: skip
+"""Roles of numbers that follow from what the layers in front give."""
+WIDE = re.compile(r"dim|width|channel|filters|units|hidden|feature|size|d_model")
+
+
 @dataclass
 class ClassArgument:
     """One argument of a constructor, and its value in each instance."""
@@ -36,6 +45,9 @@ class ClassArguments:
     source: list[ClassArgument] = field(default_factory=list)
     made: list[ClassArgument] = field(default_factory=list)
     reserved: set[str] = field(default_factory=set)
+    widths: dict[str, str] = field(
+        default_factory=dict
+    )  # numbers of channels that layers give, as text: their texts
 
     def text(
         self,
@@ -59,7 +71,11 @@ class ClassArguments:
             for argument in self.source:
                 if re.search(rf"\b{argument.name}\b", expression):
                     argument.kept = True
+            if role in GIVEN and len(known) == len(values):
+                self.widths[repr(values)] = expression
             return expression
+        if role in TAKEN and "." not in attribute and (found := self._width(values)):
+            return found
         if all(same(value, known[0]) for value in known):
             return literal(known[0])
         found = self._known(values) or self._multiple(values)
@@ -70,6 +86,17 @@ class ClassArguments:
             argument.default = literal(unsaid)
         self.made.append(argument)
         return argument.name
+
+    def _width(self, values: list[Any]) -> str | None:
+        """The text of a number of channels that another layer gives, or an argument says."""
+        text = self.widths.get(repr(values))
+        named = [a for a in self.source if WIDE.search(a.name) and a.values == values]
+        if text is None and len(named) == 1 and type(values[0]) is int and values[0] > 1:
+            text = named[0].name
+        for argument in self.source:
+            if text is not None and re.search(rf"\b{argument.name}\b", text):
+                argument.kept = True
+        return text
 
     def flag(self, present: tuple[bool, ...], name: str) -> str:
         """The argument that says whether an optional part is there."""

@@ -148,9 +148,10 @@ def _class(name: str, cluster: list[ClassBody]) -> TorchClass:
         this.kept[flag] = flag
     kept = [("", f"self.{attribute} = {text}") for attribute, text in this.kept.items()]
     everything = [*kept, *made, *(("", line) for line in parameters)]
-    used = [argument for argument in this.arguments.source if argument.kept]
+    everything = [*this.fixed(), *everything]
     arguments = sorted(
-        [*used, *this.arguments.made], key=lambda a: (a.default is not None, not a.name.endswith("channels"))
+        [*this.arguments.source, *this.arguments.made],
+        key=lambda a: (a.default is not None, not a.name.endswith("channels")),
     )
     for n, body in enumerate(cluster):
         values = {
@@ -161,7 +162,7 @@ def _class(name: str, cluster: list[ClassBody]) -> TorchClass:
         ordinary = tuple(name for name in list(values)[:3] if name.endswith(("channels", "features")))
         ordinary = ordinary if list(ordinary) == list(values)[: len(ordinary)] else ()
         defaults = {a.name: a.values[n] for a in arguments if a.default is not None and a.name not in values}
-        body.made = ModuleText(name, values, ordinary, defaults=defaults, port=True)  # type: ignore[attr-defined]
+        body.made = ModuleText(name, values, ordinary, defaults=defaults, port=True, owner=body.owner)  # type: ignore[attr-defined]
     found = TorchClass(name, cluster)
     found.lines = _text(this, arguments, everything, forward)
     found.helpers = this.helpers | {h for body in cluster for piece in body.pieces for h in piece.helpers}
@@ -210,6 +211,9 @@ def _conditional(statements: list[tuple[str, str]], indent: int, names: dict[str
     lines: list[str] = []
     before = ""
     for flag, text in statements:
+        if text.startswith("\t"):  # of the line above
+            lines += statement(text[1:], indent + 4)
+            continue
         if flag and flag != before:
             lines.append(f"{' ' * indent}if {names[flag]}:")
         lines += statement(text, indent + (4 if flag else 0))

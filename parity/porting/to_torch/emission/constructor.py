@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from parity.porting.to_torch.emission.arguments import ABSENT, ClassArgument, ClassArguments
+from parity.porting.to_torch.emission.arguments import ABSENT, GIVEN, WIDE, ClassArgument, ClassArguments
 from parity.porting.to_torch.emission.expressions import value_of
+from parity.porting.to_torch.emission.made_calls import made_count
 from parity.porting.to_torch.emission.merge import made_of, merged
 from parity.porting.to_torch.emission.modules import default, making
 from parity.porting.to_torch.emission.source import ClassSource
@@ -32,6 +33,7 @@ class Constructor:
         self.numbers: dict[tuple[str, int], str] = {}
         self.kept: dict[str, str] = {}  # attributes that forward reads: name -> text
         self.helpers: set[str] = set()
+        self.frozen = False  # whether a number of channels stands as it is, though the source may compute it
 
     def _from_source(self) -> list[ClassArgument]:
         values = [ClassSource(body.owner).values() for body in self.bodies]
@@ -88,7 +90,7 @@ class Constructor:
                     continue
                 made.add(attribute)
                 mades = [made_of(p[name].members[n].made) if name in p else None for p in self.merged.present]
-                text, behind = self._making(mades, attribute, member.owner)
+                text, behind = self._making(mades, attribute)
                 stem, _, rest = attribute.partition(".")
                 if rest:
                     if stem not in lists:
@@ -104,25 +106,62 @@ class Constructor:
                 lines += [(self.flags[name], line) for line in behind]
         return [(flag, _listed(text, lists)) for flag, text in lines]
 
-    def _making(self, mades: list[Any], attribute: str, owner: Any) -> tuple[str, list[str]]:
+    def fixed(self) -> list[tuple[str, str]]:
+        """The check that arguments of the source have the values of the port, where nothing here depends on them."""
+        idle = [
+            a for a in self.arguments.source
+            if (not a.kept or (self.frozen and WIDE.search(a.name) and type(a.values[0]) is int))
+            and all(v == a.values[0] for v in a.values)
+        ]  # fmt: skip
+        if not idle:
+            return []
+        names, values = [a.name for a in idle], [a.values[0] for a in idle]
+        said = " and ".join(f"{name}={literal(value)}" for name, value in zip(names, values, strict=True))
+        left = f"({', '.join(names)})" if len(idle) > 1 else names[0]
+        right = literal(tuple(values)) if len(idle) > 1 else literal(values[0])
+        message = f"this port has {said} alone"
+        test = f"{left} != {right}"
+        if len(idle) == 1 and values[0] is None:
+            test = f"{left} is not None"
+        elif len(idle) == 1 and isinstance(values[0], bool):
+            test = f"not {left}" if values[0] else left
+        return [("", f"if {test}:"), ("", f"\traise ValueError({literal(message)})")]
+
+    def _making(self, mades: list[Any], attribute: str) -> tuple[str, list[str]]:
         known = next(made for made in mades if made is not None)
         if known.inside:
             inner = []
             for key in known.inside:
                 parts = [made_of(made.inside[key]) if made is not None else None for made in mades]
-                inner.append(self._making(parts, f"{attribute}_{key}", None)[0])
-            inner = repeated(inner) + [f"{key}={literal(value)}" for key, value in known.arguments.items()
+                inner.append(self._making(parts, f"{attribute}.{key}")[0])
+            inner = self._counted(attribute, inner) + [f"{key}={literal(value)}" for key, value in known.arguments.items()
                                        if default(known.kind, key) != value]  # fmt: skip
             return f"{known.kind}({', '.join(inner)})", []
         self._note([made for made in mades if made is not None])
 
-        def expression(name: str, values: list[Any]) -> str | None:
-            keras = known.sources.get(name)
-            argument = self.source.expression(attribute, keras) if keras else None
-            return argument if argument is not None and self._means(argument, values) else None
+        order = [name for name, _ in ClassSource(known.owner).arguments()] if known.port else []
 
-        del owner
+        def expression(name: str, values: list[Any]) -> str | None:
+            keras = known.sources.get(name) or (name if name in order else None)
+            argument = self.source.expression(attribute, keras, order) if keras else None
+            if argument is not None and self._means(argument, values):
+                return argument
+            constant = argument is not None and re.fullmatch(r"[\d.]+", argument) is not None
+            self.frozen = self.frozen or (name in GIVEN and not constant)
+            return None
+
         return making(mades, attribute, self.arguments, expression)
+
+    def _counted(self, attribute: str, items: list[str]) -> list[str]:
+        """Equal items as one line, as many as an argument of the source says, or as there are."""
+        count = made_count(self.source.tree, attribute) if len(set(items)) == 1 and len(items) > 1 else None
+        if count is None or value_of(count, {a.name: a.values[0] for a in self.arguments.source}) != len(
+            items
+        ):
+            return repeated(items)
+        for argument in self.arguments.source:
+            argument.kept = argument.kept or re.search(rf"\b{argument.name}\b", count) is not None
+        return [f"*({items[0]} for _ in range({count}))"]
 
     def _note(self, mades: Any) -> None:
         self.helpers |= {made.kind for made in mades if "." not in made.kind}

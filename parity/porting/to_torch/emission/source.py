@@ -5,12 +5,17 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from parity.porting.to_torch.emission.made_calls import expanded, made_call
 from parity.porting.to_torch.emission.merge import MergedBody
+from parity.porting.to_torch.values import kinds
 
 LEFT_OUT = {"self", "name", "dtype", "trainable", "args", "kwargs"}
+
+
+_UNKNOWN = object()
 
 
 class ClassSource:
@@ -46,33 +51,35 @@ class ClassSource:
         """What this instance was made with, as far as it is known."""
         if self.owner is None or self.tree is None:
             return {}
+        noted = vars(self.owner).get("_parity_made_with")  # by the recorder, while the model was built
         config = getattr(getattr(self.owner, "_auto_config", None), "config", None) or {}
+        config = {} if "Model" in kinds(self.owner) else config  # Keras notes a model's defaults alone
         found: dict[str, Any] = {}
-        for name, default in self.arguments():
-            if name in config:
+        for name, _ in self.arguments():
+            if noted is not None:
+                found[name] = noted.get(name, _UNKNOWN)
+            elif name in config:
                 found[name] = config[name]
-            elif hasattr(self.owner, name):
-                found[name] = getattr(self.owner, name)
-            elif default is not None:
-                try:
-                    found[name] = ast.literal_eval(default)
-                except (ValueError, SyntaxError):
-                    continue
+            else:
+                found[name] = getattr(self.owner, name, _UNKNOWN)
         plain = (int, float, str, bool, tuple, list, type(None))
         return {name: _frozen(value) for name, value in found.items() if isinstance(value, plain)}
 
-    def expression(self, attribute: str, keyword: str) -> str | None:
-        """The text of an argument of the layer that the source puts into an attribute."""
-        call = self._made(attribute)
+    def expression(self, attribute: str, keyword: str, order: Sequence[str] = ()) -> str | None:
+        """The text of an argument of the layer that the source puts into an attribute, over the class's arguments.
+
+        `order` has the names of the layer's arguments, where it is of a class of the user's.
+        """
+        call = made_call(self.tree, attribute)
         if call is None:
             return None
         for given in call.keywords:
             if given.arg == keyword:
-                return ast.unparse(given.value)
-        position = _position(call, keyword)
-        if position is not None and position < len(call.args):
-            return ast.unparse(call.args[position])
-        return None
+                return expanded(self.tree, given.value)
+        position = order.index(keyword) if keyword in order else _position(call, keyword)
+        if position is None or any(isinstance(value, ast.Starred) for value in call.args[: position + 1]):
+            return None
+        return expanded(self.tree, call.args[position]) if position < len(call.args) else None
 
     def docstring(self) -> list[str]:
         """The class's docstring as lines."""
@@ -87,23 +94,6 @@ class ClassSource:
     def _method(self, name: str) -> ast.FunctionDef | None:
         body = self.tree.body if self.tree is not None else []
         return next((node for node in body if isinstance(node, ast.FunctionDef) and node.name == name), None)
-
-    def _made(self, attribute: str) -> ast.Call | None:
-        for method in ("__init__", "build"):
-            for node in ast.walk(self._method(method) or ast.Pass()):
-                if not isinstance(node, ast.Assign) or len(node.targets) != 1:
-                    continue
-                pairs = [(node.targets[0], node.value)]
-                if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
-                    pairs = list(zip(node.targets[0].elts, node.value.elts, strict=False))
-                for target, value in pairs:
-                    if (
-                        isinstance(target, ast.Attribute)
-                        and target.attr == attribute
-                        and isinstance(value, ast.Call)
-                    ):
-                        return value
-        return None
 
     # names in forward
     def target(self, merged: MergedBody) -> Callable[[str], str | list[str] | None]:
