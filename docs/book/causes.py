@@ -149,15 +149,17 @@ def folded(text: str, width: int = 84) -> list[str]:
 
 
 def wrapped(code: str) -> str:
-    """One layer a line where the whole is too long."""
-    if len(code) <= 100:
+    """One layer a line where the whole is too long for a phone."""
+    if len(code) <= 48:
         return code
-    head, _, inner = code.partition("(")
-    depth, parts, last = 0, [""], inner[:-1]
-    for character in last:
+    listed = re.fullmatch(r"([\w.]+)\(\[(.*)\]\)", code, re.DOTALL)
+    head, opening, closing = (listed[1], "([", "])") if listed else (code.partition("(")[0], "(", ")")
+    inner = listed[2] if listed else code.partition("(")[2][:-1]
+    depth, parts = 0, [""]
+    for character in inner:
         if character == "," and depth == 0:
             parts.append("")
             continue
         depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(character, 0)
         parts[-1] += character
-    return "\n".join([f"{head}(", *(f"    {part.strip()}," for part in parts), ")"])
+    return "\n".join([f"{head}{opening}", *(f"    {part.strip()}," for part in parts), closing])

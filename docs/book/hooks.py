@@ -52,9 +52,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def on_post_page(output: str, page: Any, config: Any) -> str:
-    """The worker that searches where a page is opened as a file lies here too; nothing is fetched."""
-    up = "../" * page.url.count("/")
-    return SHIM.sub(f'src="{up}book/iframe-worker.js"', output)
+    """What a screen reader and a keyboard need, and the worker that searches where a page is opened as a file."""
+    dialog = 'data-md-component="search" role="dialog"'
+    output = output.replace(dialog, f'{dialog} aria-label="Search"')
+    output = re.sub(r"(<pre[^>]*>(?:<span></span>)?<code)(?=>)", r'\1 tabindex="0"', output)
+    return SHIM.sub(f'src="{"../" * page.url.count("/")}book/iframe-worker.js"', output)
 
 
 def on_post_template(output_content: str, template_name: str, config: Any) -> str:
