@@ -93,3 +93,15 @@ class PaddedDepthwiseConv1D(_PaddedDepthwiseConv, keras.layers.DepthwiseConv1D):
 @keras.saving.register_keras_serializable(package="port")
 class PaddedDepthwiseConv2D(_PaddedDepthwiseConv, keras.layers.DepthwiseConv2D):
     """DepthwiseConv2D that pads both sides alike by `padding` pixels."""
+
+
+def change_convolution(layer, strides, padding, dilation_rate):
+    """Give a convolution, before it is built, other strides, padding in pixels and dilation."""
+    if isinstance(layer, _ExplicitPadding):
+        layer.padding = tuple((width, width) for width in padding)
+    else:
+        axes = zip(layer.kernel_size, padding, dilation_rate, strict=True)
+        if any(2 * width != rate * (size - 1) for size, width, rate in axes) or set(strides) != {1}:
+            raise ValueError(f"{layer.name} pads as Keras does, which is not {padding} pixels")
+        layer.padding = "same"
+    layer.strides, layer.dilation_rate = tuple(strides), tuple(dilation_rate)

@@ -15,6 +15,7 @@ from parity.porting.to_keras.making.classes import from_source, in_order, user_b
 from parity.porting.to_keras.making.constructor import WrittenClass, constructor_of
 from parity.porting.to_keras.making.groups import PortClass, classes_of, split
 from parity.porting.to_keras.making.instances import Makers
+from parity.porting.to_keras.making.parts.changed import HELPER, changes
 from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.workshop import REGISTERED, Workshop
 from parity.porting.written import Unwritten
@@ -99,6 +100,7 @@ def _made(recording: Recording, shop: Workshop) -> Making:
         for name, text in shop.functions.items()
     }
     functions |= shop.objects  # the defaults of their fields may be among the functions
+    _change(classes, recording, makers)
     for one in classes:  # a method that another class's constructor asked for later
         one.methods = shop.methods.get(one.owners[-1], {}) if one.syntactic else one.methods
     return Making(
@@ -112,6 +114,18 @@ def _made(recording: Recording, shop: Workshop) -> Making:
         tuple(notes),
         shop.constants,
     )
+
+
+def _change(classes: list[WrittenClass], recording: Recording, makers: Makers) -> None:
+    """Let the model's constructor change the layers that the source changed after they were made."""
+    lines = changes(recording)
+    whole = next((one for one in classes if any(made.path == "" for made in one.group.modules)), None)
+    if lines and whole is not None and whole.constructor:
+        made = "\n".join(f"    {line}" for line in lines)
+        whole.constructor = (
+            f"{whole.constructor.rstrip()}\n    # what the source changes after the layers are made\n{made}\n"
+        )
+        makers.helpers.add(HELPER)
 
 
 def _with_bases(ports: list[PortClass]) -> list[PortClass]:
