@@ -29,7 +29,5 @@ class WrittenPort:
     classes: Mapping[str, str]  # the name of a class of the source -> the (first) class that stands for it
     unwritten: tuple[Unwritten, ...] = ()  # each has a stub in the text, which raises NotImplementedError
     notes: tuple[str, ...] = ()  # what a reader of the port should know, a sentence each
-    layouts: tuple[
-        str, ...
-    ] = ()  # of a torch port: how it takes each input, as `compare` names orders of axes
     helpers: tuple[str, ...] = ()  # classes and functions in the text that stand for none of the source
+    layouts: tuple[str, ...] = ()  # of a torch port: the order of axes in which it takes each input
