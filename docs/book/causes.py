@@ -6,9 +6,14 @@ import ast
 import html
 import json
 import re
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from book.signatures import drawn
+from parity.causes.known.fixes import fix_of
+from parity.causes.known.pictures.drawing import picture_of
 
 RECORD = Path("docs") / "records" / "causes.json"
 TABLE = Path("parity") / "causes" / "table.py"
@@ -69,83 +74,83 @@ def page(row: tuple[str, ...], found: Mapping[str, Any] | None) -> str:
         "---", f"title: {name}", f"description: {json.dumps(mechanism)}", "---", f"# `{name}`", "", f"**What was done.** "
         f"{capital(mechanism)}.", "", f"**What it looks like.** {capital(signature)}.", "",
     ]  # fmt: skip
-    if found and found.get("pictures"):
-        lines += [pictures(found["pictures"]), ""]
-    lines += ["## The fix", ""]
-    ways = found["fix"] if found and isinstance(found.get("fix"), dict) else {}
-    if ways.get("keras") and ways["keras"] != ways["torch"]:
-        tried = (
-            " Both name the layers of the pair below, and `parity` tried the change."
-            if found["verified"]
-            else ""
-        )
-        lines += [
-            f"{capital(fix)}.{tried}", "",
-            f"- **PyTorch is right:** {capital(ways['keras'])}.", f"- **Keras is right:** {capital(ways['torch'])}.", "",
-        ]  # fmt: skip
-    else:
-        lines += [f"{capital(fix)}.", ""]
+    lines += [drawn(picture_of(name)), "", "## The fix", "", f"{capital(fix)}.", ""]
+    ways = fix_of(name)
+    lines += [f"- **PyTorch is right.** In Keras: {literal(ways.keras)}."]
+    lines += [f"- **Keras is right.** In PyTorch: {literal(ways.torch)}.", ""]
     if found:
-        lines += ["## How parity sees it", ""]
-        if found.get("source"):
-            keras, torch = (wrapped(side) for side in found["source"])
-            held = (
-                " (`KerasOf` and `TorchOf` compute the function of their layers)"
-                if "lambda" in keras + torch
-                else ""
-            )
-            lines += [
-                f"A pair that people write, with equal weights{held}:",
-                "",
-                "```python",
-                "# Keras",
-                keras,
-                "",
-            ]
-            lines += ["# PyTorch", torch, "```", "", "`parity.compare` says:", ""]
-        else:
-            lines += [
-                f"The fault was put into a model of the tests ({found['seeded']}). `parity.compare` says:",
-                "",
-            ]
-        place = " ~ ".join(str(found[side]) for side in ("keras", "torch") if found[side])
-        kind = found["kind"] + (f" at {place}" if place else "")
-        lines += ["```text", f"{kind} [{name}]", *folded(found["evidence"]), "```", ""]
+        lines += [*seen(name, found)]
     return "\n".join(lines)
 
 
-def pictures(drawn: Mapping[str, Any]) -> str:
+def seen(name: str, found: Mapping[str, Any]) -> list[str]:
+    """What `parity` said of a pair that has the cause."""
+    lines = ["## How parity sees it", ""]
+    if found.get("source"):
+        keras, torch = (wrapped(side) for side in found["source"])
+        held = (
+            " (`KerasOf` and `TorchOf` compute the function of their layers)"
+            if "lambda" in keras + torch
+            else ""
+        )
+        lines += [
+            f"A pair that people write, with equal weights{held}:",
+            "",
+            "```python",
+            "# Keras",
+            keras,
+            "",
+        ]
+        lines += ["# PyTorch", torch, "```", "", "`parity.compare` says:", ""]
+    else:
+        lines += [
+            f"The fault was put into a model of the tests ({found['seeded']}). `parity.compare` says:",
+            "",
+        ]
+    place = " ~ ".join(str(found[side]) for side in ("keras", "torch") if found[side])
+    kind = found["kind"] + (f" at {place}" if place else "")
+    lines += ["```text", f"{kind} [{name}]", *folded(found["evidence"])]
+    if isinstance(found.get("fix"), dict) and found["verified"]:
+        texts = dict.fromkeys(
+            [found["fix"]["keras"], found["fix"]["torch"]]
+        )  # once, where one text serves both
+        lines += ["", *folded("Fix (verified): " + ", or ".join(texts))]
+    lines += ["```", ""]
+    return [*lines, pictures(found["pictures"]), ""] if found.get("pictures") else lines
+
+
+def pictures(images: Mapping[str, Any]) -> str:
     """Both sides' tensors and their difference."""
-    height, width = drawn["shape"]
+    height, width = images["shape"]
     figures = [
         f'<figure><img src="{image["source"]}" alt="{html.escape(image["name"])}, {height} by {width} values" '
         f'style="aspect-ratio: {max(width, 1)} / {max(height, 1)}">'
         f"<figcaption><b>{html.escape(image['name'])}</b><br>{html.escape(image['range'])}</figcaption></figure>"
-        for image in drawn["images"]
+        for image in images["images"]
     ]
-    plane = html.escape(drawn["plane"])
+    plane = html.escape(images["plane"])
     return f'<div class="signature">{"".join(figures)}</div>\n\n<small>Measured: {plane}, the same input to both.</small>'
+
+
+def literal(text: str) -> str:
+    """Markdown's marks stand for themselves."""
+    return re.sub(r"([*_|<\[\]])", r"\\\1", text)
 
 
 def capital(text: str) -> str:
     """With a capital letter, unless it begins with a name of the code; marks of Markdown stand for themselves."""
-    text = re.sub(r"([*_|<])", r"\\\1", text)
+    text = literal(text)
     first = text.split()[0]
     return text if re.search(r"[\\().=]", first) else text[0].upper() + text[1:]
 
 
 def folded(text: str, width: int = 84) -> list[str]:
-    """Lines of at most `width` characters, broken behind a semicolon or a word."""
-    lines = [""]
-    for word in text.replace("; ", ";\n ").split(" "):
-        head, mark, tail = word.partition("\n")
-        if len(lines[-1]) + len(head) + 1 > width:
-            lines.append("  " + head)
-        else:
-            lines[-1] += (" " if lines[-1] else "") + head
-        if mark:
-            lines.append("  " + tail)
-    return [line.rstrip() for line in lines if line.strip()]
+    """Lines of at most `width` characters: a line for each statement, and what runs over is set in."""
+    return [
+        line
+        for statement in text.split("; ")
+        for line in textwrap.wrap(statement, width, subsequent_indent="  ", break_long_words=False)
+    ]
 
 
 def wrapped(code: str) -> str:

@@ -19,6 +19,7 @@ import pytest
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
 from parity.causes import CAUSES
+from parity.causes.known.fixes import fix_of
 from tests.conftest import needs
 from tests.doc_scripts import doc_script
 
@@ -45,6 +46,8 @@ def test_every_cause_has_a_page_from_the_code_s_own_table(book: Any) -> None:
         page = pages[f"handbook/cause-{name}.md"].replace("\\", "")
         for text in (cause.mechanism, cause.signature, cause.fix):
             assert text[1:] in page, name
+        assert page.count("<svg") == (2 if "The sizes differ" in page else 3), name
+        assert all(way in page for way in (fix_of(name).keras, fix_of(name).torch)), name
         assert f"(cause-{name}.md)" in pages["handbook/index.md"]
 
 
