@@ -44,6 +44,11 @@ COMMANDS = {
     ),
 }
 """Every command: what it does in a few words, and in a sentence."""
+USAGES = {
+    "check": "parity check [NAME ...] [options]\n       parity check --keras SIDE --torch SIDE [options]",
+    "port": "parity port --torch M:A | --keras M:A --input SPEC -o F.py [options]",
+}
+"""In place of those that argparse makes: they fill a screen, also in front of each error."""
 MODELS_RUN = {"check", "convert", "port"}
 
 
@@ -76,6 +81,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _command(commands: Any, name: str) -> argparse.ArgumentParser:
     text, more = COMMANDS[name]
-    added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=more)
+    added: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=more, usage=USAGES.get(name)
+    )
     added.set_defaults(models_run=name in MODELS_RUN)
     return added

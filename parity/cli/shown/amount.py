@@ -39,14 +39,14 @@ def details(result: Result, screen: Screen) -> Iterator[RenderableType]:
             yield f"  {name}: {report.verdict}, {figures}"
             yield from (f"    note: {note}" for note in report.notes)
             continue
-        yield Padding(
-            Text.assemble((name, "bold"), " ", coloured(report.verdict), (f" {figures}", "dim")), (0, 0, 0, 2)
-        )
+        line = Text.assemble((name, "bold"), " ", coloured(report.verdict), (f" {figures}", "dim"))
+        yield Constrain(Padding(line, (0, 0, 0, 2)), READABLE)
         if report.notes:
             yield _indented("note", report.notes)
     facts = [f"{name} {value}" for name, value in result.environment.items()]
     if facts and screen.watched:
         yield _indented("ran on", [", ".join(facts)])
+        yield Text("")
     elif facts:
         yield f"  ran on: {', '.join(facts)}"
 
