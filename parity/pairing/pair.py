@@ -31,6 +31,7 @@ def pair_layers(
     ignore: Sequence[str] = (),
     seen: tuple[Trace, Trace] | None = None,
     turn: int | None = 0,
+    names: bool = True,
 ) -> Pairing:
     """Pair the layers of two models and the tensors within each pair.
 
@@ -47,6 +48,7 @@ def pair_layers(
         seen: such traces where names alone pair the layers: they only say what features are made of, and become.
         ignore: patterns of paths that are left out (`parity.pairing.leftover.ignored`).
         turn: which way to go where a run of both sides has to decide; None goes none.
+        names: whether mirrored names pair first; else the dataflow does, and names where it leaves several.
 
     Returns:
         Pairs in the Keras model's definition order, with every problem found.
@@ -69,7 +71,8 @@ def pair_layers(
         return fresh
 
     named = matcher()
-    named.by_path()
+    if names:
+        named.by_path()
     if traces is None:
         named.by_signature()
         pairing = named.result(keras, torch)

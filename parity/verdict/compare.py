@@ -15,6 +15,7 @@ from parity.core.finding import Kind
 from parity.core.tolerance import UNIT_ROUNDOFF
 from parity.core.types import Side
 from parity.core.verdict import Verdict
+from parity.pairing.leftover.ignored import patterns_of
 from parity.pairing.pair import MappingLike, Pairing
 from parity.report.proof import UnprovenKind
 from parity.report.rests import too_little
@@ -26,6 +27,7 @@ from parity.verdict.judging.comparison import PairComparison
 from parity.verdict.runs import progress
 from parity.verdict.runs.notebook import line_in_notebook
 from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides, taking
+from parity.weights.roles import by_roles
 
 
 @with_plain_weights
@@ -115,6 +117,12 @@ def compare(
             paired = pair_models(keras, torch, mapping, values, ignore=ignore) if pairing is None else pairing
             comparison = PairComparison(keras, torch, paired, values, dtype, quick, tolerance)
             report = comparison.report()
+            if report.verdict is Verdict.DIVERGED:
+                roles = by_roles(paired, (keras, torch), values, mapping, patterns_of(ignore))
+                if roles is not None:
+                    paired = roles
+                    comparison = PairComparison(keras, torch, paired, values, dtype, quick)
+                    report = comparison.report()
             # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
             raised = any(finding.kind is Kind.ERROR for finding in report.findings)
             if report.verdict is not Verdict.INCONCLUSIVE or not raised:

@@ -52,7 +52,7 @@ def confirmed(
     tries = [guessed(pairing, layers, way, numbers) for way in ways for numbers in (True, False)]
     candidates: list[Pairing] = []
     for one in tries:
-        if one is not None and not one.open and all(_apart(one, known) for known in (pairing, *candidates)):
+        if one is not None and not one.open and all(apart(one, known) for known in (pairing, *candidates)):
             candidates.append(one)
     others = crossed(pairing, TRIED) if uncertain and not pairing.open else []
     if not candidates and not others:
@@ -96,7 +96,7 @@ def settled(
         with runs(keras, torch, values) as gap:
             for turn in range(TURNS):
                 one = turned(turn) if turn else first
-                if turn and not all(_apart(one, known) for known in seen):
+                if turn and not all(apart(one, known) for known in seen):
                     if turn > 1:
                         break  # the ways begin anew
                     continue
@@ -129,7 +129,7 @@ def _likeliest(seen: Sequence[Pairing], gaps: Sequence[float], values: EqualValu
     return seen[first] if equal.count(equal[first]) == 1 else None
 
 
-def _apart(first: Pairing, second: Pairing) -> bool:
+def apart(first: Pairing, second: Pairing) -> bool:
     """Whether two pairings pair other tensors."""
     return {(s.keras, s.torch) for item in first.pairs for s in item.slots} != {
         (s.keras, s.torch) for item in second.pairs for s in item.slots

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.attacks.attempt import Attempt, Weights, attempts
-from tests.attacks.written import Written, dense, images
+from tests.attacks.written import Written, conv, dense, images
 
 KIND = "wrong pairs"
 INPUTS = (images(shape=(5, 4)),)
@@ -78,3 +78,35 @@ def rows() -> Iterator[Attempt]:
         return m.b(xp.tanh(m.a(x))) + 1e-7 * xp.sum(x * x, axis=-1, keepdims=True)
 
     yield from pairs("a path without weights more", row, Written(one_more, TWO))
+    yield from exchanged_names()
+
+
+def exchanged_names() -> Iterator[Attempt]:
+    """Layers with each other's names, whose weights go by the names; the sizes are the same everywhere."""
+    tokens = (images(shape=(2, 6, 6)),)
+    layers = {name: dense(6, 6) for name in "qkv"}
+
+    def attention(xp: Any, q: Any, k: Any, v: Any) -> Any:
+        return xp.matmul(xp.softmax(xp.matmul(q, xp.swapaxes(k, 1, 2)), axis=-1), v)
+
+    honest = Written(lambda xp, m, x: attention(xp, m.q(x), m.k(x), m.v(x)), layers)
+    faults = {
+        "query and key": Written(lambda xp, m, x: attention(xp, m.k(x), m.q(x), m.v(x)), layers),
+        "key and value": Written(lambda xp, m, x: attention(xp, m.q(x), m.v(x), m.k(x)), layers),
+        "query, key and value": Written(lambda xp, m, x: attention(xp, m.k(x), m.v(x), m.q(x)), layers),
+    }
+    for name, fault in faults.items():
+        yield from attempts(KIND, f"names exchanged: {name}", honest, fault, inputs=tokens)
+    gated = [
+        Written(lambda xp, m, x, a=a, b=b: xp.sigmoid(getattr(m, a)(x)) * getattr(m, b)(x), TWO)
+        for a, b in ("ab", "ba")
+    ]
+    yield from pairs("names exchanged: gate and up", *gated)
+    branches = [
+        Written(
+            lambda xp, m, x, a=a, b=b: xp.tanh(getattr(m, a)(x)) + getattr(m, b)(x) ** 2,
+            {"a": conv(), "b": conv()},
+        )
+        for a, b in ("ab", "ba")
+    ]
+    yield from attempts(KIND, "names exchanged: branches of convolutions", *branches)
