@@ -24,10 +24,10 @@ from parity.training.findings import add_training
 from parity.training.initial.findings import add_initialisers
 from parity.training.requests import loss_checked, optimizer_checked, tolerance_checked
 from parity.verdict.judging.comparison import PairComparison
+from parity.verdict.judging.roles import by_roles
 from parity.verdict.runs import progress
 from parity.verdict.runs.notebook import line_in_notebook
 from parity.weights.models import adapters_of, given, layer_pairs, pair_models, sorted_sides, taking
-from parity.weights.roles import by_roles
 
 
 @with_plain_weights
