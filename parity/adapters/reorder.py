@@ -8,9 +8,10 @@ long rows of the source's memory, then written in long rows of the destination's
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -28,21 +29,47 @@ ALIGNED = 64
 """Bytes of a cache line, and what vector instructions want memory aligned to."""
 
 
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Contiguous, fresh and aligned memory."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    raw = np.empty(size + ALIGNED, np.uint8)
+    start = -raw.ctypes.data % ALIGNED
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
 def contiguous(source: Array) -> Array:
     """The same values, contiguous, in fresh and aligned memory."""
-    raw = np.empty(source.nbytes + ALIGNED, np.uint8)
-    start = -raw.ctypes.data % ALIGNED
-    out = raw[start : start + source.nbytes].view(source.dtype).reshape(source.shape)
+    out = aligned_empty(source.shape, source.dtype)
     copy_into(out, source)
     return out
 
 
-def copy_into(out: Array, source: Array) -> None:
-    """Copy the values of a view, transposed in any way, into a contiguous array of its shape."""
+def same_values(first: Array, view: Array) -> bool:
+    """Whether a contiguous array and a view, transposed in any way, hold the same values, NaN counted as one."""
+    if first.shape != view.shape or first.dtype != view.dtype or first.size < SMALL:
+        return np.array_equal(first, view) or np.array_equal(first, view, equal_nan=first.dtype.kind in "fc")
+    differs: list[bool] = []
+    copy_into(first, view, lambda known, value: differs.append(True) if _differ(known, value) else None)
+    return not differs
+
+
+def _differ(known: Array, value: Array) -> bool:
+    gap = known != value
+    return bool(gap.any()) and not bool(np.all(~gap | ((known != known) & (value != value))))
+
+
+def copy_into(out: Array, source: Array, do: Callable[[Array, Array], Any] = np.copyto) -> None:
+    """Copy the values of a view, transposed in any way, into a contiguous array of its shape.
+
+    Args:
+        out: the array.
+        source: the view.
+        do: what is done with each part of the array and the values of the view there.
+    """
     strides = source.strides
     order = sorted(range(source.ndim), key=lambda axis: -abs(strides[axis]))  # as the source lies in memory
     if source.size < SMALL or order == sorted(order):
-        np.copyto(out, source)
+        do(out, source)
         return
     read, written = _run(source.shape, order), _run(source.shape, range(source.ndim))
     block = [max(read.get(axis, 1), written.get(axis, 1)) for axis in range(source.ndim)]
@@ -55,12 +82,18 @@ def copy_into(out: Array, source: Array) -> None:
         parts = [
             starts[i * len(starts) // workers : (i + 1) * len(starts) // workers] for i in range(workers)
         ]
-        for done in [pool.submit(_blocks, out, source, held, block, len(across), part) for part in parts]:
+        for done in [pool.submit(_blocks, out, source, held, block, len(across), part, do) for part in parts]:
             done.result()
 
 
 def _blocks(
-    out: Array, source: Array, held: list[int], block: list[int], across: int, starts: list[tuple[int, ...]]
+    out: Array,
+    source: Array,
+    held: list[int],
+    block: list[int],
+    across: int,
+    starts: list[tuple[int, ...]],
+    do: Callable[[Array, Array], Any],
 ) -> None:
     """Copy the blocks that are so many blocks from the beginning."""
     buffer, back = _buffer([block[axis] for axis in held], across, source.dtype), np.argsort(held)
@@ -69,7 +102,7 @@ def _blocks(
         part = source[window].transpose(held)
         room = buffer[tuple(slice(0, size) for size in part.shape)]
         np.copyto(room, part)
-        np.copyto(out[window], room.transpose(back))
+        do(out[window], room.transpose(back))
 
 
 def _run(shape: tuple[int, ...], axes: Sequence[int]) -> dict[int, int]:

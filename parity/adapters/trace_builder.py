@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from parity.adapters.sites.running import running
+from parity.adapters.sites.unwatched import run_quietly, unwatched
 from parity.core.trace import Node, NodeObserver, Sort, Source, Trace, Values, canonical
 from parity.core.types import Array, Side
 
@@ -89,11 +90,10 @@ class TraceBuilder:
     def op(self, name: str, function: Any, args: Any, kwargs: Any, reverse: bool = False) -> Any:
         """Run a functional step; inside another step it is no step of its own."""
         if self.opaque:
-            return function(*args, **kwargs)
+            return run_quietly(function, args, kwargs)
         label = name.strip("_") or name
-        return self._step(
-            "op", canonical(name), label, None, _plain(args, kwargs), function, args, kwargs, reverse
-        )
+        settings = _plain(args, kwargs)
+        return self._step("op", canonical(name), label, None, settings, function, args, kwargs, reverse)
 
     def seen(
         self, name: str, inputs: Sequence[Any], outputs: Sequence[Any], settings: dict[str, Any]
@@ -127,6 +127,7 @@ class TraceBuilder:
 
     # --- one step ------------------------------------------------------------------------------------
 
+    @unwatched
     def _step(
         self,
         sort: Sort,
@@ -139,6 +140,7 @@ class TraceBuilder:
         kwargs: Any,
         reverse: bool = False,
     ) -> Any:
+        """Run one step, and note it."""
         tensors = self._tensors((args, kwargs))
         sources = self._sources(tensors[::-1] if reverse else tensors, label)
         versions = [self.framework.version(tensor) for tensor in tensors]

@@ -125,8 +125,12 @@ class Adapter(Protocol):
         """The same without a copy, where the model's memory can be looked at. Do not change it or keep it."""
         ...
 
-    def write(self, path: str, value: Array) -> None:
-        """Set the value of a tensor."""
+    def write(self, path: str, value: Array, fresh: bool = False) -> None:
+        """Set the value of a tensor; a fresh array is the caller's no more, so that it need not be copied."""
+        ...
+
+    def held(self, path: str) -> Callable[[], None]:
+        """What puts the value back that a tensor has now, whatever is written into it until then."""
         ...
 
     def input_specs(self) -> list[list[tuple[tuple[int | None, ...], str]]]:

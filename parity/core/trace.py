@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -59,6 +60,7 @@ SPELLINGS: Mapping[str, str] = {
 """How the frameworks spell the steps, without case, punctuation and dimensions -> parity's one name."""
 
 
+@cache
 def canonical(name: str) -> str:
     """Parity's name for a function, tensor method, layer class or TensorFlow operation.
 
@@ -286,8 +288,7 @@ class Values:
 
     def floating(self) -> list[bool]:
         """Whether each holds floating-point numbers; no values are copied."""
-        names = [str(getattr(tensor, "dtype", "")).rpartition(".")[2] for tensor in self._tensors]
-        return [re.search("float|complex|half|double", name) is not None for name in names]
+        return [_is_floating(getattr(tensor, "dtype", "")) for tensor in self._tensors]
 
     def shapes(self) -> list[tuple[int, ...]]:
         """Their shapes; no values are copied."""
@@ -296,3 +297,9 @@ class Values:
     def __call__(self) -> list[Array]:
         """Copies of the values."""
         return [self._to_numpy(tensor) for tensor in self._tensors]
+
+
+@cache
+def _is_floating(dtype: Any) -> bool:
+    """Whether a dtype of either framework is one of floating-point numbers."""
+    return re.search("float|complex|half|double", str(dtype).rpartition(".")[2]) is not None

@@ -60,8 +60,17 @@ class Gathered:
         with nullcontext(Seen()) if self._bare[side] else watching(self._files) as seen:
             yield seen
 
-    def run(self, model: Adapter, values: Sequence[Array], gradients: bool = True) -> list[tuple[str, Array]]:
-        """Evaluate one side, held in float64, and look at everything; at the weights where gradients are asked for."""
+    def run(
+        self, model: Adapter, values: Sequence[Array], gradients: bool = True, branches: bool = True
+    ) -> list[tuple[str, Array]]:
+        """Evaluate one side, held in float64, and look at everything.
+
+        Args:
+            model: the side.
+            values: its inputs, in its own layout.
+            gradients: look at which weights move the outputs.
+            branches: look at the branches; to look costs time, and those of a pass that is not compared do not count.
+        """
         observers: list[LimitObserver] = []
 
         def fresh() -> LimitObserver:
@@ -69,7 +78,7 @@ class Gathered:
             return observers[-1]
 
         moved = None
-        with self._watching(model.side) as seen:
+        with self._watching(model.side) if branches else nullcontext(Seen()) as seen:
             if gradients and model.side == "torch" and not self.tensors.complete:
                 outputs, moved = influence_of(model, values, fresh, self.tensors.open)
             else:
@@ -78,11 +87,10 @@ class Gathered:
         self._passes[model.side] = _Pass(seen, limits, moved)
         return outputs
 
-    def accept(self, branches: bool = True) -> None:
-        """The sides agree on the last pass of each: it counts; of a pass that was not compared, no branch does."""
+    def accept(self) -> None:
+        """The sides agree on the last pass of each: it counts."""
         for side, last in self._passes.items():
-            if branches:
-                self.branches.add(last.seen)
+            self.branches.add(last.seen)
             merge(self.limits[side], last.limits)
             self.tensors.add(last.moved or {})
         self._passes = {}

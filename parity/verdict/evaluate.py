@@ -12,7 +12,7 @@ from parity.core.finding import Finding, Kind, in_a_line
 from parity.core.tolerance import difference, limits
 from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
-from parity.replay.hidden import TracedRun
+from parity.replay.hidden import TracedRun, traced_run
 from parity.replay.noise import noise
 from parity.replay.spread import OutputSpread, distance
 from parity.verdict.outputs import Outputs, same
@@ -40,6 +40,20 @@ def evaluated(model: Adapter, inputs: Sequence[Array]) -> tuple[Outputs | None, 
         text = f"{model.side} raised {in_a_line(error)}"
         fix = NO_FLOAT64 + ELSEWHERE[model.side] if _runs_in_float32(model, inputs) else FITTING_INPUT
         return None, [Finding(None, None, Kind.ERROR, None, text, fix)]
+
+
+def evaluated_traced(model: Adapter, inputs: Sequence[Array]) -> tuple[TracedRun | None, list[Finding]]:
+    """The traced run of one side; a plain one where it cannot be traced, and where it raises, the finding that says so."""
+    try:
+        return traced_run(model, inputs), []
+    except Exception:  # any model, any error: a plain pass says it
+        found, errors = evaluated(model, inputs)
+    return None if found is None else TracedRun(found), errors
+
+
+def has_short_cuts(model: Adapter) -> bool:
+    """Whether the framework may compute a layer in another way when nobody looks on (`Adapter.unfused`)."""
+    return model.side == "torch" and any(layer.whole for layer in model.layers().values())
 
 
 def _runs_in_float32(model: Adapter, inputs: Sequence[Array]) -> bool:
@@ -88,6 +102,7 @@ def forgotten(
     inputs: Mapping[Side, Sequence[Array]],
     outputs: Mapping[Side, Outputs],
     between: Mapping[Side, Sequence[Array]] | None = None,
+    again: dict[Side, Outputs] | None = None,
 ) -> dict[Side, str]:
     """What is wrong with a side that by now gives something else for an input than it gave before.
 
@@ -96,20 +111,42 @@ def forgotten(
         inputs: the inputs of each side, in its own layout.
         outputs: what each side gave for them, not traced; a side that raised is left out.
         between: another input, evaluated in front; what that leaves behind counts.
+        again: what sides gave for the inputs after other calls, where that is known already; the others' is added.
     """
     stray: dict[Side, str] = {}
+    again = {} if again is None else again
     for model in sides:
         if model.side not in outputs:
             continue
         try:
             ahead = [between[model.side]] if between is not None else []
-            again = model.in_turn([*ahead, inputs[model.side]])[-1]
+            if model.side not in again:
+                again[model.side] = model.in_turn([*ahead, inputs[model.side]])[-1]
         except Exception as error:  # any model, any error: it did not raise the first time
             stray[model.side] = f"raised {in_a_line(error)}"
             continue
-        if not same(model, outputs[model.side], again):
+        if not same(model, outputs[model.side], again[model.side]):
             stray[model.side] = ANOTHER
     return stray
+
+
+def unlike_again(model: Adapter, inputs: Sequence[Array], traced: Outputs, plain: Outputs) -> bool:
+    """Whether a side gives these different results each time, the one where it is traced and the other where it is not.
+
+    If not, it gives another result for an input that it was given before.
+
+    Args:
+        model: one side, held in float64.
+        inputs: its inputs, in its own layout.
+        traced: what it gave for them when it was traced.
+        plain: what it gave for them later, not traced.
+    """
+    try:
+        return same(model, plain, model.forward(inputs)) and same(
+            model, traced, traced_run(model, inputs).outputs
+        )
+    except Exception:  # any model, any error: it did not raise before
+        return False
 
 
 def not_repeatable(

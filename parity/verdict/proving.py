@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +14,7 @@ from parity.probes.change import WEIGHTS, Change, further
 from parity.probes.gathered import Gathered
 from parity.report.proof import Proof, Unproven, UnprovenKind
 from parity.verdict.attempts import Attempts, Tried
-from parity.verdict.evaluate import forgotten, not_repeatable
+from parity.verdict.evaluate import ANOTHER, forgotten, not_repeatable, unlike_again
 from parity.verdict.float32.lifting import still
 from parity.verdict.hiding import hiding
 from parity.verdict.outputs import Outputs, judge
@@ -42,6 +42,8 @@ class Proven:
         proof: what was looked at, counted.
         unproven: what the verdict does not rest on.
         usual: a small input at the scale of the given one; None without further probes.
+        unlike: whether a side, traced on the main probe, gives something else than it does untraced: what rests on the
+            traced outputs is to be judged by untraced ones.
     """
 
     where: Where = field(default_factory=Where)
@@ -50,6 +52,7 @@ class Proven:
     proof: Proof = field(default_factory=lambda: Proof((MAIN,)))
     unproven: list[Unproven] = field(default_factory=list)
     usual: Usual | None = None
+    unlike: bool = False
 
 
 def prove(
@@ -61,6 +64,7 @@ def prove(
     gathered: Gathered,
     quick: bool,
     hides: bool = False,
+    traced: Collection[Side] = (),
 ) -> Proven:
     """Look for what the main probe did not show, on two sides that agree there.
 
@@ -73,8 +77,9 @@ def prove(
         gathered: has watched the two evaluations of the main probe.
         quick: no further probes; the main one is evaluated again all the same.
         hides: whether steps of the main probe hide what they were given, so that those of the others are looked at.
+        traced: sides whose outputs are those of a traced pass; the last pass, which is not, must give the same.
     """
-    return _Proving(sides, pairing, values, inputs, outputs, gathered, hides).run(quick)
+    return _Proving(sides, pairing, values, inputs, outputs, gathered, hides, traced).run(quick)
 
 
 def _size(values: Sequence[Array]) -> int:
@@ -93,8 +98,10 @@ class _Proving:
         outputs: Mapping[Side, Outputs],
         gathered: Gathered,
         hides: bool,
+        traced: Collection[Side],
     ) -> None:
-        self.hides = hides
+        self.hides, self.traced = hides, traced
+        self.again = dict[Side, Outputs]()
         self.sides, self.pairing, self.inputs, self.outputs = sides, pairing, inputs, outputs
         self.gathered = gathered
         self.attempts = Attempts(sides, values, gathered.run)
@@ -112,15 +119,15 @@ class _Proving:
         for change in () if quick else further(self.attempts.values, any(self.attempts.axes)):
             tried = self._probe(change)
             probes += [tried.name] if tried is not None else []
-            if self.found.where.findings:
+            if self.found.where.findings or self.found.unlike:
                 break
         if quick:
             text = "further probes: not run (--quick)"
             self.found.unproven.append(Unproven(UnprovenKind.PROBES, text))
-        elif not self.found.where.findings:
+        elif not (self.found.where.findings or self.found.unlike):
             self._look_closer()
             self._later()
-        if not self.found.where.findings:
+        if not (self.found.where.findings or self.found.unlike):
             self._repeat()
         self.found.proof = self.gathered.proof(probes, whole=not quick)
         self.found.unproven += self.gathered.unproven(whole=not quick)
@@ -135,14 +142,14 @@ class _Proving:
             sample = self.attempts.sample()
             try:
                 for model in self.sides if self.gathered.open_limits else self.sides[1:]:
-                    self.gathered.run(model, sample[model.side])
-                self.gathered.accept(branches=False)
+                    self.gathered.run(model, sample[model.side], branches=False)
+                self.gathered.accept()
             except Exception:  # any model, any error: it does not take one example alone
                 self.gathered.drop()
         torch = self.sides[1]
         while self.gathered.tensors.still and self.ungraded:  # another input may reach what these did not
-            self.gathered.run(torch, self.ungraded.pop())
-            self.gathered.accept(branches=False)
+            self.gathered.run(torch, self.ungraded.pop(), branches=False)
+            self.gathered.accept()
         self.gathered.tensors.perturb(lambda: torch.forward(self.between["torch"]))
 
     # --- further probes ------------------------------------------------------------------------------
@@ -197,7 +204,7 @@ class _Proving:
     def _narrow(self, tried: Tried) -> None:
         """Say where the sides differ on the smallest part of the change that shows it; noise is no difference."""
         self._repeat()
-        if self.found.where.findings:
+        if self.found.where.findings or self.found.unlike:
             return
         nothing: Mapping[int, int] = {}
         parts = [(Change(parity=tried.change.parity), tried.sizes)] if tried.sizes else []
@@ -236,7 +243,16 @@ class _Proving:
 
     def _repeat(self) -> None:
         """The main input once more, after everything else: the same bits, or the side is not repeatable."""
-        stray = forgotten(self.sides, self.inputs, self.outputs, self.between)
+        stray = forgotten(self.sides, self.inputs, self.outputs, self.between, self.again)
+        for model in self.sides:
+            side = model.side
+            if (
+                stray.get(side) == ANOTHER
+                and side in self.traced
+                and unlike_again(model, self.inputs[side], self.outputs[side], self.again[side])
+            ):
+                self.found.unlike = True
+                del stray[side]
         self._strayed(stray)
 
     def _later(self) -> None:
@@ -245,14 +261,24 @@ class _Proving:
         second = self.attempts.like(self.sample) if self.smallest is None else self.smallest.inputs
         measured = None if self.smallest is None else self.smallest.measured
         count = calls_for(self.attempts.values, self.sample, sum(len(side.layers()) for side in self.sides))
-        found = later_calls(self.sides, (usual, second), count, self.gathered.own, measured)
+        traced = self._traced_before()
+        found = later_calls(
+            self.sides, (usual, second), self.inputs, count, self.gathered.own, measured, traced
+        )
         self.found.usual = Usual(usual, found.first, found.measured)
         self.found.unproven += found.unproven
+        self.again = found.main
         self._strayed(found.stray)
         if found.findings:
             self._repeat()  # a side that counts its calls is not repeatable, whatever differs
         if found.findings and not self.found.where.findings:
             self.found.where = Where(found.findings)
+
+    def _traced_before(self) -> dict[Side, Outputs]:
+        """What the sides gave for the smallest probe, traced and without gradients."""
+        if self.smallest is None or self.attempts.with_gradients(self.smallest.change):
+            return {}
+        return {side: self.smallest.outputs[side] for side in self.traced}
 
     def _strayed(self, stray: Mapping[Side, str]) -> None:
         """Findings for the sides that do not repeat themselves."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
+from parity.adapters.reorder import aligned_empty
 from parity.core.adapter import Adapter
 from parity.core.tolerance import FILL
 from parity.core.types import Array
@@ -42,12 +43,10 @@ def shaken_alike(keras: Adapter, torch: Adapter, pairing: Pairing, seed: int = 0
         Whether both sides hold the same values now; tied tensors can make that impossible.
     """
     slots = [slot for item in pairing.pairs for slot in item.slots if _floating(keras, slot.keras)]
-    kept = {
-        keras.side: {slot.keras: keras.read(slot.keras) for slot in slots},
-        torch.side: {slot.torch: torch.read(slot.torch) for slot in slots},
-    }
+    back = [keras.held(path) for path in dict.fromkeys(slot.keras for slot in slots)]
+    back += [torch.held(path) for path in dict.fromkeys(slot.torch for slot in slots)]
     try:
-        _draw(keras, kept[keras.side], np.random.default_rng(seed))
+        _draw(keras, [slot.keras for slot in slots], np.random.default_rng(seed))
         tied = _tied(keras, torch, slots)
         ways = ((keras, torch), (torch, keras), (keras, torch)) if tied else ((keras, torch),)
         for source, target in ways:  # tied tensors settle on one value
@@ -57,9 +56,8 @@ def shaken_alike(keras: Adapter, torch: Adapter, pairing: Pairing, seed: int = 0
             np.array_equal(*values_of(slot, keras, torch), equal_nan=True) for slot in tied if not slot.bias
         )
     finally:
-        for side in (keras, torch):
-            for path, value in kept[side.side].items():
-                side.write(path, value)
+        for put_back in back:
+            put_back()
 
 
 def _floating(model: Adapter, path: str) -> bool:
@@ -81,13 +79,14 @@ def _tied(keras: Adapter, torch: Adapter, slots: list[Slot]) -> list[Slot]:
     ]
 
 
-def _draw(keras: Adapter, values: Mapping[str, Array], rng: np.random.Generator) -> None:
+def _draw(keras: Adapter, paths: Sequence[str], rng: np.random.Generator) -> None:
     """Other values for every Keras tensor, tied ones once."""
     done: set[int] = set()
-    for path, value in values.items():
+    for path in dict.fromkeys(paths):
         if keras.storage(path) not in done:
             done.add(keras.storage(path))
-            keras.write(path, drawn_around(rng, path.rpartition(".")[2], value))
+            value = drawn_around(rng, path.rpartition(".")[2], keras.peek(path))
+            keras.write(path, value, fresh=True)
 
 
 def _carry(slot: Slot, source: Adapter, target: Adapter) -> None:
@@ -122,7 +121,7 @@ def _repeated_times(factors: Array, value: Array) -> Array:
     """Each element times one of the factors, which repeat, in one pass over memory."""
     flat = np.ascontiguousarray(value).reshape(-1)
     whole = flat.size - flat.size % len(factors)
-    out = np.empty(flat.shape, np.result_type(factors, flat))
+    out = aligned_empty(flat.shape, np.result_type(factors, flat))
     rows = (-1, len(factors))
     np.multiply(flat[:whole].reshape(rows), factors, out=out[:whole].reshape(rows))
     np.multiply(flat[whole:], factors[: flat.size - whole], out=out[whole:])

@@ -33,12 +33,15 @@ def traced(model: Adapter, values: list[Array]) -> Trace:
     trace = model.trace(values, rows)[1]
     trace.walks = rows.walks(trace)
     composite = any(layer.whole for layer in layers.values())
-    if composite:
+    kept_whole = any(layer.family is None and layer.tensors for layer in layers.values())
+    if composite and kept_whole:
         trace.expanded = model.trace(values, attention=True)[1]
     if composite or any(map(unknown, layers.values())):
         rows = RowsRead(layers, model.peek)
         inner = model.trace(values, rows, inside=True)[1]
         trace.uses, trace.walks = uses_of(inner, layers), rows.walks(inner)
+        if composite and not kept_whole:  # it looked into attention layers alone
+            trace.expanded = inner
         trace.unread = _unread(model, inner, layers, values)
     return trace
 

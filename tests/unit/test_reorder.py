@@ -94,3 +94,19 @@ def test_a_large_kernel_arrives_in_keras_however_it_lies_in_memory(kind: str) ->
     adapter.write("c.kernel", value)
     memory[:] = 0
     np.testing.assert_array_equal(adapter.read("c.kernel"), wanted, strict=True)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_same_values(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reorder, "SMALL", 1)
+    source = np.random.default_rng(0).standard_normal(shape)
+    source.reshape(-1)[: source.size // 2 : 3] = np.nan
+    orders = list(permutations(range(len(shape))))
+    for order in orders[:: max(1, len(orders) // 12)]:
+        view = source.transpose(order)
+        known = np.array(view, order="C")
+        assert reorder.same_values(known, view)
+        if known.size:
+            known.reshape(-1)[known.size // 2] = 7.0
+            assert not reorder.same_values(known, view)
+    assert not reorder.same_values(source, source.astype(np.float32)[None])

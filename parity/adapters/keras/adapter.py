@@ -22,7 +22,7 @@ from parity.adapters.keras.recurrent.lowered import passed, step_by_step
 from parity.adapters.keras.recurrent.part import cells_of
 from parity.adapters.keras.tensors import arrays, as_array, named_arrays, named_leaves, replaced
 from parity.adapters.keras.trace import framework, tensors_of, tracing
-from parity.adapters.keras.weights import peek, to_numpy, values_of, write
+from parity.adapters.keras.weights import held, peek, to_numpy, values_of, write
 from parity.adapters.patching import restored
 from parity.adapters.sites.making import made_at
 from parity.adapters.trace_builder import TraceBuilder
@@ -92,9 +92,13 @@ class KerasAdapter:
         """The same without a copy, where that can be."""
         return peek(self.variables[path])
 
-    def write(self, path: str, value: Array) -> None:
-        """Set a variable in place."""
-        write(self.variables[path], value)
+    def write(self, path: str, value: Array, fresh: bool = False) -> None:
+        """Set a variable in place; a fresh array is the caller's no more."""
+        write(self.variables[path], value, fresh)
+
+    def held(self, path: str) -> Callable[[], None]:
+        """What puts a variable's value back; it is not copied, because writing gives a variable another value."""
+        return held(self.variables[path])
 
     def storage(self, path: str) -> int:
         """An identity that tied variables share."""

@@ -152,10 +152,13 @@ def own_variables(layer: Any) -> Iterator[tuple[str, tuple[str, ...], Any]]:
     """
     if isinstance(layer, L.SpectralNormalization):
         return  # a vector that estimates a norm in training, and the kernel of the layer inside
+    variables = [*layer._trainable_variables, *layer._non_trainable_variables]
+    if not variables:
+        return
     attributes = {id(value): name for name, value in vars(layer).items() if isinstance(value, keras.Variable)}
     used: set[str] = set()
     unnamed = count()
-    for variable in [*layer._trainable_variables, *layer._non_trainable_variables]:
+    for variable in variables:
         attribute = attributes.get(id(variable))
         name = variable.name
         if re.fullmatch(r"variable(_\d+)?", name):  # Keras made it up, and numbers it on through the process
@@ -192,8 +195,8 @@ def plain_tensors(layer: Any) -> list[str]:
         name
         for name, value in vars(layer).items()
         if hasattr(value, "dtype")  # a quick test that few values pass
-        and keras.ops.is_tensor(value)
         and not isinstance(value, keras.Variable)  # TensorFlow counts variables among the tensors
+        and keras.ops.is_tensor(value)
         and keras.backend.is_float_dtype(_dtype(value))
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -24,9 +26,17 @@ def peek(variable: Any) -> Array:
     return np.asarray(memoryview(value.read_value()))
 
 
-def write(variable: Any, value: Array) -> None:
-    """Set a variable in place."""
-    variable.assign(_handed_over(value, str(variable.dtype)))
+def write(variable: Any, value: Array, fresh: bool = False) -> None:
+    """Set a variable in place; TensorFlow keeps a fresh array itself."""
+    variable.assign(_handed_over(value, str(variable.dtype), fresh))
+
+
+def held(variable: Any) -> Callable[[], None]:
+    """What puts the variable's value back: on TensorFlow and JAX the value itself, which no writing changes."""
+    if keras.config.backend() == "torch":
+        return partial(write, variable, to_numpy(variable))
+    value = variable._value
+    return partial(variable.assign, value.read_value() if hasattr(value, "read_value") else value)
 
 
 def _looked_at(tensor: Any) -> Array:
@@ -39,7 +49,7 @@ def _looked_at(tensor: Any) -> Array:
     return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
-def _handed_over(value: Array, dtype: str) -> Any:
+def _handed_over(value: Array, dtype: str, fresh: bool) -> Any:
     """The value in fresh memory, since JAX may keep what it is given; TensorFlow keeps it, which saves two copies."""
     if value.size < SMALL or str(value.dtype) != dtype:
         return np.array(value)
@@ -50,6 +60,8 @@ def _handed_over(value: Array, dtype: str) -> Any:
     order = sorted(range(value.ndim), key=lambda axis: -abs(value.strides[axis]))  # as it lies in memory
     whole = value.transpose(order)
     free = whole.flags.c_contiguous and whole.flags.writeable and whole.ctypes.data % ALIGNED == 0
+    if fresh and free and order == sorted(order):
+        return tf.experimental.dlpack.from_dlpack(value.__dlpack__())
     if order == sorted(order) or not free:
         return tf.experimental.dlpack.from_dlpack(contiguous(value).__dlpack__())
     # TensorFlow changes the order of the axes itself, into memory of its own: twice as fast as handing it over.
@@ -58,10 +70,10 @@ def _handed_over(value: Array, dtype: str) -> Any:
 
 def values_of(value: Any) -> Array | None:
     """The values of a variable or a tensor of the backend, without a copy where that can be; None for anything else."""
-    if isinstance(value, keras.KerasTensor):
-        return None
     if isinstance(value, keras.Variable):
         return peek(value)
+    if type(value).__module__.partition(".")[0] in {"keras", "builtins"}:  # to ask the backend costs more
+        return None
     try:
         return _looked_at(value) if keras.ops.is_tensor(value) else None
     except Exception:  # a tensor of a graph holds no values

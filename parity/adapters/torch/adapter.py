@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,13 @@ class TorchAdapter:
         """The same without a copy, where that can be."""
         return peek(self._tensor(path))
 
-    def write(self, path: str, value: Array) -> None:
-        """Set a parameter or buffer in place."""
+    def write(self, path: str, value: Array, fresh: bool = False) -> None:
+        """Set a parameter or buffer in place, which copies any array."""
         write(self._tensor(path), value)
+
+    def held(self, path: str) -> Callable[[], None]:
+        """What puts a parameter's or a buffer's value back."""
+        return partial(write, self._tensor(path), self.read(path))
 
     def computed(self) -> dict[str, str]:
         """What computes a weight anew in every pass, by the weight's path (parity.adapters.torch.parametrized)."""

@@ -47,25 +47,26 @@ def arrays(nested: Any) -> list[Array]:
 
 def replaced(nested: Any, values: Sequence[Array]) -> Any:
     """The same structure with its tensors replaced, in order; dtypes and devices stay."""
+    if isinstance(nested, torch.Tensor):  # as most steps give it
+        return _like(nested, values[0])
     order, leaves, spec = _flat(nested)
     remaining = iter(values)
-    fresh = [
-        torch.from_numpy(np.array(next(remaining), order="C")).to(leaf.device, leaf.dtype)
-        if isinstance(leaf, torch.Tensor)
-        else leaf
-        for leaf in leaves
-    ]
+    fresh = [_like(leaf, next(remaining)) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
     return pytree.tree_unflatten([fresh[place] for place in np.argsort(order)], spec)
 
 
+def _like(leaf: torch.Tensor, value: Array) -> torch.Tensor:
+    return torch.from_numpy(np.array(value, order="C")).to(leaf.device, leaf.dtype)
+
+
 def _plainly(nested: Any, found: list[Any]) -> bool:
-    """Add the leaves of plain tuples and lists, as most calls have them; whether there was nothing else."""
+    """Add the leaves of plain tuples, lists and dicts, as most calls have them; whether there was nothing else."""
     kind = type(nested)
     if kind is tuple or kind is list:
         return all(_plainly(item, found) for item in nested)
-    if kind is dict and not nested:
-        return True
-    if isinstance(nested, torch.Tensor | int | float | str | type(None)):
+    if kind is dict:
+        return all(_plainly(nested[key], found) for key in sorted(nested, key=str))
+    if isinstance(nested, torch.Tensor | int | float | str | type(None) | torch.dtype):
         found.append(nested)
         return True
     return False

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree as pytree
+from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode_temporarily
 
 from parity.adapters.patching import restored
 from parity.adapters.torch.layers import ATTENTION, is_composite
@@ -50,9 +49,7 @@ def tensors_of(modules: Mapping[str, nn.Module]) -> tuple[dict[int, str], set[in
         for name, value in {**module._parameters, **module._buffers}.items():
             if value is not None:
                 parameters.setdefault(id(value), joined(path, name))
-        for value in pytree.tree_leaves(
-            {name: value for name, value in vars(module).items() if not name.startswith("_")}
-        ):
+        for value in leaves_of([value for name, value in vars(module).items() if not name.startswith("_")]):
             if isinstance(value, torch.Tensor):
                 constants.add(id(value))
     return parameters, constants
@@ -80,12 +77,14 @@ def tracing(
                 return original(module, *args, **kwargs)
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            return original(module, *args, **kwargs)
+            with nullcontext() if is_composite(module) else functions.off():
+                return original(module, *args, **kwargs)
 
         kind = layer.family or canonical(layer.kind)
         return builder.layer(path, kind, layer.settings, run, args, kwargs)
 
-    with lowered(modules), restored(nn.Module, "__call__", call), Functions(builder):
+    functions = Functions(builder)
+    with lowered(modules), restored(nn.Module, "__call__", call), functions:
         yield
 
 
@@ -111,6 +110,18 @@ class Functions(TorchFunctionMode):
     def __init__(self, builder: TraceBuilder) -> None:
         super().__init__()
         self._builder = builder
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """While this is open, what runs is not looked at, which costs less; where another mode came later, it is.
+
+        An attention layer takes a short cut where nothing looks at what it runs: it is no layer to do this for.
+        """
+        if _get_current_function_mode() is not self:
+            yield
+            return
+        with _pop_mode_temporarily():
+            yield
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
 
+from parity.adapters.sites.unwatched import watches
 from parity.probes.branches.code import Condition, Jump, jumps
 from parity.probes.branches.files import OwnFiles
 
@@ -67,7 +68,8 @@ def _traced(files: OwnFiles, seen: Seen) -> Iterator[None]:
     before = sys.gettrace()
     sys.settrace(enter)
     try:
-        yield
+        with watches(enter):
+            yield
     finally:
         if sys.gettrace() is enter:  # a breakpoint in the model put a debugger there, which goes on
             sys.settrace(before)

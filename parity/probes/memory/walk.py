@@ -20,6 +20,8 @@ from parity.core.types import Array
 from parity.probes.branches.files import FRAMEWORKS
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), range, slice, np.generic)
+CONTAINERS = frozenset({dict, list, tuple, set, frozenset, type, types.FunctionType, types.MethodType})
+"""What is no tensor of any framework."""
 MOST = 100_000
 """Objects that are looked at; what lies behind them is not."""
 LONG = 1_000
@@ -67,11 +69,15 @@ class Walk:
             return
         self._seen.add(id(value))
         self._kept.append(value)
-        array = value if isinstance(value, np.ndarray) else self._tensors(value)
+        array = value if isinstance(value, np.ndarray) else self._of_tensor(value)
         if array is not None:
             self.held[path] = _of_array(array)
             return
         self._open += [(f"{path}{step}", part) for step, part in self._parts(path, value)]
+
+    def _of_tensor(self, value: Any) -> Array | None:
+        """The values of a framework's tensor; nothing else is asked for, which costs more than to look at its class."""
+        return None if type(value) in CONTAINERS else self._tensors(value)
 
     def _parts(self, path: str, value: Any) -> Iterator[tuple[str, Any]]:
         """What an object leads to, with the step from it."""

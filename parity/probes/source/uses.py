@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from types import CodeType
 
 from parity.probes.branches.code import LONGEST
@@ -60,15 +61,17 @@ def _by_file(codes: Collection[CodeType]) -> dict[str, set[tuple[int, str]]]:
 
 def _functions(file: str, wanted: set[tuple[int, str]]) -> list[Definition]:
     """The trees of the functions that ran; none of a file that is no Python any more."""
+    definitions = _definitions("".join(linecache.getlines(file)))
+    return [node for node in definitions if (_first(node), _name(node)) in wanted]
+
+
+@lru_cache(maxsize=256)
+def _definitions(source: str) -> list[Definition]:
+    """The trees of all functions in a source; none where it is no Python any more."""
     try:
-        tree = ast.parse("".join(linecache.getlines(file)))
+        return [node for node in ast.walk(ast.parse(source)) if isinstance(node, Definition)]
     except (SyntaxError, ValueError):
         return []
-    return [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, Definition) and (_first(node), _name(node)) in wanted
-    ]
 
 
 def _first(node: Definition) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from parity.adapters.inputs.outputs import in_keras_order
-from parity.adapters.patching import layers_known
+from parity.adapters.patching import layers_anew, layers_known
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
@@ -17,12 +18,12 @@ from parity.core.verdict import verdict_of
 from parity.pairing.pair import Pairing
 from parity.pairing.recurrent.cells import step_by_step
 from parity.probes.gathered import Gathered
-from parity.replay.hidden import traced_run
+from parity.replay.hidden import TracedRun, traced_run
 from parity.replay.spread import OutputSpread
 from parity.report.repro.blueprints import with_blueprints
 from parity.report.result import Report
 from parity.verdict.attempts import held
-from parity.verdict.evaluate import evaluated, unlike_traced
+from parity.verdict.evaluate import evaluated, evaluated_traced, has_short_cuts, unlike_traced
 from parity.verdict.float32.lifting import Lifted, lifted
 from parity.verdict.hiding import hiding
 from parity.verdict.judging.rivals import with_rivals_heard
@@ -64,6 +65,7 @@ class PairComparison:
         self.gathered = Gathered(self.sides)
         self.proven: Proven | None = None
         self.lifted: Lifted | None = None
+        self.untraced: set[Side] = {model.side for model in self.sides if has_short_cuts(model)}
 
     def report(self) -> Report:
         """Run everything and put the report together."""
@@ -123,6 +125,7 @@ class PairComparison:
             pairs = [(item.keras, item.torch) for item in self.pairing.pairs]
             stack.enter_context(self.sides[0].step_by_step(step_by_step(pairs, self.sides[1].layers())))
             exact_folds(self.pairing, *self.sides)
+            stack.enter_context(layers_known(*self.sides))
             inputs: dict[Side, list[Array]] = {
                 side: cast(values, "float64") for side, values in self.inputs.items()
             }
@@ -130,56 +133,100 @@ class PairComparison:
         return outputs if len(outputs) == 2 else {}
 
     def _judged(self, inputs: dict[Side, list[Array]], stack: ExitStack) -> dict[Side, Outputs]:
-        """The same, held in float64; float32 within the models is lifted where it is what parts them."""
-        outputs: dict[Side, Outputs] = {}
+        """The same, held in float64; float32 within the models is lifted where it is what parts them.
+
+        A side's first pass is traced, and its last one is not: where both give the same bits, one pass shows what two
+        would. Where a framework takes short cuts untraced, and wherever something differs, an untraced pass is judged.
+        """
         progress.at("forward")
-        for model in self.sides:
-            with self.gathered.watched(model.side):
-                found, errors = evaluated(model, inputs[model.side])
-            self.findings += errors
-            if found is not None:
-                outputs[model.side] = found
+        outputs, runs = self._first_passes(inputs)
         agree = False
         if len(outputs) == 2:
-            keras, torch = self.sides
+            torch = self.sides[1]
             outputs["torch"] = in_keras_order(torch, outputs["keras"], outputs["torch"])
-            runs = {torch.side: traced_run(torch, inputs["torch"])}
-            self.limits, agree, moving = held(
-                self.sides, inputs, outputs, OutputSpread(torch, inputs["torch"], runs["torch"].outputs)
-            )
-            if not agree and self._lift(inputs, outputs, stack):
+            if "torch" not in self.untraced:
+                runs["torch"] = replace(runs["torch"], outputs=outputs["torch"])
+            else:
+                runs["torch"] = traced_run(torch, inputs["torch"])
+            measured = OutputSpread(torch, inputs["torch"], runs["torch"].outputs)
+            self.limits, agree, moving = held(self.sides, inputs, outputs, measured)
+            if not agree and len(self.untraced) == 2 and self._lift(inputs, outputs, stack):
                 return self._judged(inputs, stack)
         if agree:
-            runs["keras"] = traced_run(keras, inputs["keras"])
+            if "keras" in self.untraced:
+                runs["keras"] = traced_run(self.sides[0], inputs["keras"])
             self.hiding, notes = hiding(self.sides, inputs, outputs, runs, moving)
-            self.hiding += [f for side in self.sides for f in unlike_traced(side, inputs, outputs, runs)]
+            self.hiding += [
+                f
+                for side in self.sides
+                if side.side in self.untraced
+                for f in unlike_traced(side, inputs, outputs, runs)
+            ]
             self.notes += notes
             self.hides = bool(notes)
+        if (not agree or self.hiding) and len(self.untraced) < 2:
+            return self._judged_untraced(inputs, stack)
         if not agree or self.hiding:
             self._take(where(self.sides, inputs, self.pairing, bool(self.findings), outputs))
         evaluated_both = len(outputs) == 2
         self.findings = with_differing_values(self.findings, self.sides, self.pairing, evaluated_both)
         if evaluated_both and not agree:
-            self.findings = with_rivals_heard(self.findings, self.sides, self.pairing, inputs)
-            self.findings = with_causes_of_cells(self.findings, self.sides, self.pairing, inputs)
+            with layers_anew(*self.sides):  # what is tried there changes settings of layers
+                self.findings = with_rivals_heard(self.findings, self.sides, self.pairing, inputs)
+                self.findings = with_causes_of_cells(self.findings, self.sides, self.pairing, inputs)
         if agree and not (self.findings or self.hiding or self.pairing.open):
             self._prove(inputs, outputs)
+            if self.proven is not None and self.proven.unlike and not self.proven.where.noisy:
+                return self._judged_untraced(inputs, stack)
             if self.proven is not None and self.findings and self._lift(inputs, outputs, stack):
                 return self._judged(inputs, stack)
+        if self.proven is None and len(self.untraced) < 2:  # nothing has shown what an untraced pass gives
+            return self._judged_untraced(inputs, stack)
         return outputs
+
+    def _first_passes(
+        self, inputs: dict[Side, list[Array]]
+    ) -> tuple[dict[Side, Outputs], dict[Side, TracedRun]]:
+        """The outputs of each side that takes the inputs, and the traced runs that gave them."""
+        outputs: dict[Side, Outputs] = {}
+        runs: dict[Side, TracedRun] = {}
+        for model in self.sides:
+            with self.gathered.watched(model.side):
+                if model.side in self.untraced:
+                    found, errors = evaluated(model, inputs[model.side])
+                else:
+                    run, errors = evaluated_traced(model, inputs[model.side])
+                    found = None if run is None else run.outputs
+                    runs |= {} if run is None else {model.side: run}
+            self.findings += errors
+            if found is not None:
+                outputs[model.side] = found
+        return outputs, runs
+
+    def _judged_untraced(self, inputs: dict[Side, list[Array]], stack: ExitStack) -> dict[Side, Outputs]:
+        """The same, judged by the outputs of untraced passes."""
+        self.untraced = {"keras", "torch"}
+        self._anew()
+        return self._judged(inputs, stack)
+
+    def _anew(self) -> None:
+        """Nothing was found yet, except what lifting found."""
+        found = self.lifted
+        self.noisy, self.layers, self.graphs, self.proven = set(), [], {}, None
+        self.findings, self.hiding, self.limits = [] if found is None else list(found.findings), [], {}
+        self.notes = [*self.pairing.notes, *([] if found is None else found.notes)]
+        self.gathered = Gathered(self.sides)
 
     def _lift(self, inputs: dict[Side, list[Array]], outputs: dict[Side, Outputs], stack: ExitStack) -> bool:
         """Whether float32 within the models was lifted just now, so that they are to be judged anew."""
         if self.lifted is not None:
             return False
-        found = lifted(self.sides, inputs, outputs, self.pairing, stack)
+        with layers_anew(*self.sides):
+            found = lifted(self.sides, inputs, outputs, self.pairing, stack)
         if found is None:
             return False
         self.lifted = found
-        self.noisy, self.layers, self.graphs, self.proven = set(), [], {}, None
-        self.findings, self.hiding, self.limits = list(found.findings), [], {}
-        self.notes = [*self.pairing.notes, *found.notes]
-        self.gathered = Gathered(self.sides)
+        self._anew()
         return True
 
     def _prove(self, inputs: dict[Side, list[Array]], outputs: dict[Side, Outputs]) -> None:
@@ -187,10 +234,17 @@ class PairComparison:
         if not all(np.isfinite(value).all() for found in outputs.values() for _, value in found):
             return  # no verdict rests on it: the outputs themselves are a finding
         values = self.inputs["keras"]
-        with layers_known(*self.sides):
-            self.proven = prove(
-                self.sides, self.pairing, values, inputs, outputs, self.gathered, self.quick, self.hides
-            )
+        self.proven = prove(
+            self.sides,
+            self.pairing,
+            values,
+            inputs,
+            outputs,
+            self.gathered,
+            self.quick,
+            self.hides,
+            {"keras", "torch"} - self.untraced,
+        )
         self._take(self.proven.where)
 
     def _take(self, found: Where) -> None:

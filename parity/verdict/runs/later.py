@@ -1,4 +1,4 @@
-"""Later calls: two inputs of one shape in turn, again and again, and what a call leaves behind."""
+"""Later calls: two inputs of one shape in turn, again and again, then the main one, and what a call leaves behind."""
 
 from __future__ import annotations
 
@@ -37,13 +37,15 @@ class Later:
         findings: differences between the sides that one call alone does not show.
         unproven: what a call leaves behind, and modes that could not be tried.
         first: what each side that took it gave for the first input.
-        measured: torch's spread there.
+        main: what each side gave for the main input, behind all the others.
+        measured: torch's spread for the first input.
     """
 
     stray: dict[Side, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     unproven: list[Unproven] = field(default_factory=list)
     first: dict[Side, Outputs] = field(default_factory=dict)
+    main: dict[Side, Outputs] = field(default_factory=dict)
     measured: OutputSpread | None = None
 
 
@@ -62,71 +64,100 @@ def calls_for(given: Sequence[Array], sample: Sequence[Array], layers: int) -> i
 def later_calls(
     sides: tuple[Adapter, Adapter],
     inputs: tuple[Inputs, Inputs],
+    main: Inputs,
     count: int,
     own: Callable[[str], bool],
     measured: OutputSpread | None = None,
+    traced: Mapping[Side, Outputs] | None = None,
 ) -> Later:
     """Evaluate each side on two inputs in turn; an input must give the same bits whatever was evaluated in between.
+
+    The main input comes last, so that nothing of what all other calls leave behind stays unseen.
 
     Args:
         sides: both sides, Keras first, in float64 already.
         inputs: an input that both sides take, and another one of its shape.
-        count: calls of each side, an even number.
+        main: the main input.
+        count: calls of each side on the two inputs, an even number.
         own: whether a file holds the models' own code.
         measured: torch's spread for the second input, as far as it is measured already.
+        traced: what sides gave for the second input in a traced pass, which is a call like the others where an untraced
+            one gives the same bits.
     """
+    traced = traced or {}
     first, second = inputs
     found = Later()
     given: dict[Side, list[Outputs]] = {}
+    modes = {model.side: _modes(model, first[model.side]) for model in sides}
     for model in sides:
         looks: list[Contents] = []
+        calls = count - 1 if count > FEW and model.side in traced else count
 
-        def look(number: int, model: Adapter = model, looks: list[Contents] = looks) -> None:
-            if number >= count - 2:
+        def look(
+            number: int, model: Adapter = model, looks: list[Contents] = looks, calls: int = calls
+        ) -> None:
+            if number in (calls - 2, calls - 1):
                 looks.append(held_by(model, own))
 
-        turns = [first[model.side], second[model.side]] * (count // 2)
+        turns = ([first[model.side], second[model.side]] * (count // 2))[:calls]
         try:
-            given[model.side] = model.in_turn(turns, look)
+            *gave, found.main[model.side] = model.in_turn([*turns, main[model.side]], look)
+            if calls < count:
+                before = traced[model.side]
+                alike = same(model, before, gave[1])
+                gave.append(before if alike else model.forward(second[model.side]))
         except Exception as error:  # any model, any error: it took an input like these before
             text = f"later calls of the {model.side} side: it raised {in_a_line(error)[:120]}"
             found.unproven.append(Unproven(UnprovenKind.PROBES, text))
             continue
         found.unproven += named(model.side, changed(*looks[-2:]))
-        if not all(same(model, given[model.side][i % 2], again) for i, again in enumerate(given[model.side])):
+        given[model.side] = gave
+        if not all(same(model, gave[i % 2], again) for i, again in enumerate(gave)):
             found.stray[model.side] = ANOTHER
     found.first = {side: turns[0] for side, turns in given.items()}
     if len(given) == 2 and not found.stray:
-        _across(sides, inputs, given, found, measured)
+        alike = "torch" in traced and same(sides[1], traced["torch"], given["torch"][1])
+        _across(sides, inputs, given, modes, found, measured, alike)
     return found
+
+
+def _modes(model: Adapter, values: Sequence[Array]) -> dict[str, Outputs] | str:
+    """What a side gives in the modes that must change nothing; what it says where it does not run in one of them."""
+    try:
+        return model.in_modes(values)
+    except Exception as error:  # any model, any error: it does not run in such a mode
+        return f"other modes of the {model.side} side: it raised {in_a_line(error)[:120]}"
 
 
 def _across(
     sides: tuple[Adapter, Adapter],
     inputs: tuple[Inputs, Inputs],
     given: dict[Side, list[Outputs]],
+    modes: Mapping[Side, dict[str, Outputs] | str],
     found: Later,
     second: OutputSpread | None,
+    traced_alike: bool,
 ) -> None:
     """Both sides on both inputs, one after the other; and the modes that must change nothing."""
+    torch = sides[1]
+    spread = OutputSpread(torch, inputs[0]["torch"], given["torch"][0] if traced_alike else None)
+    found.measured = spread
     for number, said in enumerate(("", "after another input of the same shape ")):
         outputs = {side: turns[number] for side, turns in given.items()}
-        known = second if number else None
-        measured = known or OutputSpread(sides[1], inputs[number]["torch"])
-        found.measured = found.measured or measured
+        measured = (second or OutputSpread(torch, inputs[1]["torch"])) if number else spread
         if not held(sides, inputs[number], outputs, measured).agree:
             text = f"{said}the sides differ in later calls; does one of them remember what it was given?"
             found.findings.append(Finding(None, None, Kind.OUTPUT, None, text))
             return
     for model in sides:
-        try:
-            modes = model.in_modes(inputs[0][model.side])
-        except Exception as error:  # any model, any error: it does not run in such a mode
-            text = f"other modes of the {model.side} side: it raised {in_a_line(error)[:120]}"
-            found.unproven.append(Unproven(UnprovenKind.PROBES, text))
+        gave = modes[model.side]
+        if isinstance(gave, str):
+            found.unproven.append(Unproven(UnprovenKind.PROBES, gave))
             continue
-        for name, values in modes.items():
+        for name, values in gave.items():
             outputs = {**{side: turns[0] for side, turns in given.items()}, model.side: values}
-            if not same(model, given[model.side][0], values) and not held(sides, inputs[0], outputs).agree:
+            if same(model, given[model.side][0], values):
+                continue
+            if not held(sides, inputs[0], outputs, spread).agree:
                 text = f"with {name} the {model.side} side gives another result"
                 found.findings.append(Finding(None, None, Kind.OUTPUT, None, text))
