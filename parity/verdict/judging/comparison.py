@@ -243,7 +243,7 @@ class PairComparison:
             self.gathered,
             self.quick,
             self.hides,
-            {"keras", "torch"} - self.untraced,
+            {model.side for model in self.sides} - self.untraced,
         )
         self._take(self.proven.where)
 
