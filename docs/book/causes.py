@@ -109,7 +109,7 @@ def seen(name: str, found: Mapping[str, Any]) -> list[str]:
         ]
     place = " ~ ".join(str(found[side]) for side in ("keras", "torch") if found[side])
     kind = found["kind"] + (f" at {place}" if place else "")
-    lines += ["```text", f"{kind} [{name}]", *folded(found["evidence"])]
+    lines += ["``` { .text .wrap }", f"{kind} [{name}]", *folded(found["evidence"])]
     if isinstance(found.get("fix"), dict) and found["verified"]:
         texts = dict.fromkeys(
             [found["fix"]["keras"], found["fix"]["torch"]]
