@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,12 @@ HEADS = (
     "what stands in the way",
 )
 SHOWN = 140
+GOALS = (
+    ("classes of the source's", "classes", "source_classes", False, 1.5),
+    ("arguments that keep their names", "kept_arguments", "source_arguments", True, 0.9),
+    ("lines of code of the source's", "lines", "source_lines", False, 1.3),
+)
+"""What is measured, the two counts, whether the share is to be great, and its bound."""
 
 
 def table(record: Mapping[str, Any]) -> str:
@@ -34,9 +40,24 @@ def table(record: Mapping[str, Any]) -> str:
         f"{one['trained']} equal in gradients and steps too."
         for way, one in record["counts"].items()
     ]
+    counts += ["", goals(record["rows"])]
     lines = [f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}"]
     lines += [f"| {' | '.join(_cells(row))} |" for row in record["rows"]]
     return "\n".join([*counts, "", *lines])
+
+
+def goals(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The goals, each with its total over all rows that have measures, and how many rows reach it by themselves."""
+    known = [row["measures"] for row in rows if row.get("measures", {}).get("source_classes")]
+    lines = ["| measure | goal | over all ports | ports that reach it |", "|---|---|---|---|"]
+    for said, port, source, least, bound in GOALS:
+        sums = [sum(row[name] for row in known) for name in (port, source)]
+        rates = [row[port] / row[source] for row in known if row[source]]
+        reached = sum(rate >= bound if least else rate <= bound for rate in rates)
+        total = f"{sums[0]} of {sums[1]}, {sums[0] / sums[1]:.2f}" if sums[1] else "-"
+        bounds = f"at {'least' if least else 'most'} {bound}"
+        lines.append(f"| {said} | {bounds} | {total} | {reached} of {len(rates)} |")
+    return "\n".join(lines)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

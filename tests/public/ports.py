@@ -102,7 +102,7 @@ KERAS: dict[str, PortRow] = {
     "mobilenet": _application("MobileNet", "64x96"),
     "mobilenetv2": _application("MobileNetV2", "64x96"),
     "mobilenetv3small": _application("MobileNetV3Small", "64x96"),
-    "densenet121": _application("DenseNet121", "64x96"),
+    "densenet121_keras": _application("DenseNet121", "64x96"),
     "efficientnetb0": _application("EfficientNetB0", "64x96"),
     "efficientnetv2b0": _application("EfficientNetV2B0", "64x96"),
     "convnexttiny": _application("ConvNeXtTiny", "64x96"),

@@ -26,6 +26,7 @@ def test_the_list_is_what_the_issue_of_coverage_asks_for() -> None:
     assert len(TORCH) == 40
     assert len({row.family for row in TORCH.values()}) >= 20
     assert len(KERAS) == 20
+    assert not set(TORCH) & set(KERAS), "a name that both lists have would stand for one model alone"
     assert {row.kind for row in KERAS.values()} == {"functional", "sequential", "subclassed"}
 
 
@@ -34,6 +35,21 @@ def test_rows_of_the_record_are_models_of_the_list(ports: ModuleType) -> None:
     names = [row["name"] for row in record["rows"]]
     assert len(set(names)) == len(names)
     assert set(names) <= {*TORCH, *KERAS}
+
+
+def test_the_goals_are_held_against_the_totals(ports: ModuleType) -> None:
+    rows = [
+        {"measures": {"classes": 3, "source_classes": 2, "kept_arguments": 9, "source_arguments": 10, "lines": 130,
+                      "source_lines": 100}},
+        {"measures": {"classes": 1, "source_classes": 2, "kept_arguments": 1, "source_arguments": 2, "lines": 20,
+                      "source_lines": 50}},
+        {},
+    ]  # fmt: skip
+    said = ports.goals(rows)
+    assert "| classes of the source's | at most 1.5 | 4 of 4, 1.00 | 2 of 2 |" in said
+    assert "| arguments that keep their names | at least 0.9 | 10 of 12, 0.83 | 1 of 2 |" in said
+    assert "| lines of code of the source's | at most 1.3 | 150 of 150, 1.00 | 2 of 2 |" in said
+    assert said in ports.page() or "at most 1.5" in ports.page()
 
 
 def test_a_row_says_what_stands_in_the_way(ports: ModuleType) -> None:
