@@ -159,6 +159,11 @@ def _coloured(code: str, marked: set[int]) -> str:
     return "\n".join(f"<mark>{line}</mark>" if i in marked else line for i, line in enumerate(coloured))
 
 
+def coloured(code: str) -> str:
+    """The code as HTML, with its words in colours."""
+    return _coloured(code, set())
+
+
 def _words(code: str) -> Iterator[tuple[str, str]]:
     """The class of each token, "" for those without a colour, and its text."""
     for token, text in LEXER.get_tokens(code):

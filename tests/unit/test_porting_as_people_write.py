@@ -59,6 +59,13 @@ class Pool(nn.MaxPool2d):
         super().__init__(size, step)
 
 
+class Entered(nn.Sequential):
+    """A sequence that takes over the layers of another one."""
+
+    def __init__(self, count):
+        super().__init__(nn.Conv2d(count, 6, 1), *nn.Sequential(nn.ReLU(), nn.Conv2d(6, count, 1)))
+
+
 def beside(copy, x):
     top, left = ((copy.shape[axis] - x.shape[axis]) // 2 for axis in (2, 3))
     return torch.cat((copy[:, :, top : top + x.shape[2], left : left + x.shape[3]], x), dim=1)
@@ -78,11 +85,12 @@ class Stages(nn.Module):
             layers += [Strided(4, 4, 3), Pool(), nn.Conv2d(4, *row, padding=1), nn.Conv2d(row.outputs, 4, 1)]
         self.features = nn.Sequential(*enter(inputs), *layers)
         self.heads = nn.ModuleList(nn.Conv2d(count, classes, 1) for count in (8,))
+        self.entered = Entered(inputs)
         self.last = Scaled(classes, classes)
         self.register_load_state_dict_pre_hook(lambda *_: None)
 
     def forward(self, x):
-        found = []
+        found, x = [], self.entered(x)
         for layer in self.features:
             x = layer(x)
             if isinstance(layer, Pool):

@@ -288,10 +288,7 @@ class Workshop:
             last = [] if own and f"**{own.arg}" in text else last  # they hold what Keras' layers take
             return f"super().__init__({', '.join([*([text] if text else []), *last])})"
         if is_sequence(cls) and cls.__name__ == "Sequential":
-            parts = [
-                f"*{expressions.text(a.value)}" if isinstance(a, ast.Starred) else expressions.text(a)
-                for a in explicit.args
-            ]
+            parts = [expressions.text(a) for a in explicit.args]
             named = any(not isinstance(a, ast.Starred) and self._is_dict(values, a) for a in explicit.args)
             if named:
                 raise NoCounterpartError("a sequence of named layers")
