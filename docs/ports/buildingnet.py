@@ -1,8 +1,10 @@
 """BuildingNet, ported from PyTorch. Images are N, H, W, C.
 
-NOT proved equal to torch_impl.buildingnet:BuildingNet(width=16) by parity 0.2.0 (Keras 3.15.1, TensorFlow
-2.21.0, JAX 0.10.2, PyTorch 2.13.0+cpu):
-- outputs: INCONCLUSIVE: build() raised TypeError: Value after * must be an iterable, not Sequential
+Proved equal to torch_impl.buildingnet:BuildingNet(width=16) by parity 0.2.0 (Keras 3.15.1, TensorFlow 2.21.0,
+JAX 0.10.2, PyTorch 2.13.0+cpu):
+- outputs: one probe, 129 layers, 33000 elements, greatest difference 2.1e-15
+- second size: 5x44x64x3
+- reload: 320 tensors saved, loaded and the same
 """
 
 import functools
@@ -418,7 +420,7 @@ class ImagePooling(keras.layers.Layer):
     def __init__(self, in_channels, out_channels, **kwargs):
         super().__init__(**kwargs)
         for index, layer in enumerate(
-            [keras.layers.GlobalAveragePooling2D(keepdims=True), *conv_unit(in_channels, out_channels)]
+            [keras.layers.GlobalAveragePooling2D(keepdims=True), *conv_unit(in_channels, out_channels).layers]
         ):
             setattr(self, str(index), layer)
 

@@ -1,8 +1,10 @@
 """DeepLabV3Plus, ported from PyTorch. Images are N, H, W, C.
 
-NOT proved equal to torch_impl.deeplab:DeepLabV3Plus(backbone='resnet18', channels=32, width=8) by parity
-0.2.0 (Keras 3.15.1, TensorFlow 2.21.0, JAX 0.10.2, PyTorch 2.13.0+cpu):
-- outputs: INCONCLUSIVE: build() raised TypeError: Value after * must be an iterable, not Sequential
+Proved equal to torch_impl.deeplab:DeepLabV3Plus(backbone='resnet18', channels=32, width=8) by parity 0.2.0
+(Keras 3.15.1, TensorFlow 2.21.0, JAX 0.10.2, PyTorch 2.13.0+cpu):
+- outputs: one probe, 59 layers, 138600 elements, greatest difference 1.7e-15
+- second size: 5x44x64x3
+- reload: 147 tensors saved, loaded and the same
 """
 
 import functools
@@ -575,7 +577,7 @@ class ImagePooling(keras.layers.Layer):
     def __init__(self, in_channels, out_channels, **kwargs):
         super().__init__(**kwargs)
         for index, layer in enumerate(
-            [keras.layers.GlobalAveragePooling2D(keepdims=True), *conv_unit(in_channels, out_channels)]
+            [keras.layers.GlobalAveragePooling2D(keepdims=True), *conv_unit(in_channels, out_channels).layers]
         ):
             setattr(self, str(index), layer)
 

@@ -66,6 +66,13 @@ class Entered(nn.Sequential):
         super().__init__(nn.Conv2d(count, 6, 1), *nn.Sequential(nn.ReLU(), nn.Conv2d(6, count, 1)))
 
 
+def check(*sizes):
+    """Refuse sizes below one; images are (N, C, H, W)."""
+    for size in sizes:
+        if size < 1:
+            raise ValueError(f"sizes must be at least 1; got (N, {size}, H, W).")
+
+
 def beside(copy, x):
     top, left = ((copy.shape[axis] - x.shape[axis]) // 2 for axis in (2, 3))
     return torch.cat((copy[:, :, top : top + x.shape[2], left : left + x.shape[3]], x), dim=1)
@@ -90,7 +97,8 @@ class Stages(nn.Module):
         self.register_load_state_dict_pre_hook(lambda *_: None)
 
     def forward(self, x):
-        found, x = [], self.entered(x)
+        check(x.shape[0], x.shape[1])
+        found, x = [], self.entered(x)  # (N, inputs, ceil(H / 2), W)
         for layer in self.features:
             x = layer(x)
             if isinstance(layer, Pool):
@@ -134,6 +142,8 @@ def test_it_computes_the_same(port) -> None:
         "return self.last(",
         "class Scaled(",
         "for count in (8,)]",
+        "images are (N, H, W, C).",
+        "# (N, ceil(H / 2), W, inputs)",
     ],
 )
 def test_the_source_s_own_text_stays(port, line) -> None:

@@ -13,6 +13,7 @@ from parity.porting.to_keras.bodies.reading import read
 from parity.porting.to_keras.bodies.texts import texts_of
 from parity.porting.to_keras.leaves.table import TABLE, known_as_same
 from parity.porting.to_keras.making.made import make
+from parity.porting.to_keras.said import in_keras_order
 from parity.porting.written import WrittenPort
 
 
@@ -43,4 +44,4 @@ def written(recording: Recording, name: str | None = None) -> WrittenPort:
         bodies = texts_of(read(recording))
         making = make(recording)
         port = assembled(recording, bodies, making, name or type(recording.module).__name__)
-    return replace(port, text=formatted(port.text))
+    return replace(port, text=in_keras_order(formatted(port.text)))

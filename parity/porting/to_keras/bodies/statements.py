@@ -315,8 +315,10 @@ class Statements:
 
     def _For(self, node: ast.For) -> list[str] | None:
         body = self._block(node.body, self._before(node.body[0]))
+        if not body:
+            return None
         target, iterated = self.source.of(node.target), self._expression(node.iter)
-        return [f"for {target} in {iterated}:", *_indented(body or ["pass"])]
+        return [f"for {target} in {iterated}:", *_indented(body)]
 
     def _While(self, node: ast.While) -> list[str] | None:
         body = self._block(node.body, self._before(node.body[0]))
