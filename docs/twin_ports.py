@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "docs"))
 from model_pages.ports import PortedNetwork, port_page, ports_page
 
 FOLDER = ROOT / "docs" / "ports"
@@ -90,7 +91,9 @@ def pages() -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record anew where that is asked for, and write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--record", nargs="*", metavar="NAME", help=f"port again: all, or some of {', '.join(NETWORKS)}")
+    parser.add_argument(
+        "--record", nargs="*", metavar="NAME", help=f"port again: all, or some of {', '.join(NETWORKS)}"
+    )
     options = parser.parse_args(arguments)
     if options.record is not None:
         record(options.record or list(NETWORKS))

@@ -73,7 +73,15 @@ def port_page(network: PortedNetwork) -> str:
 
 def ports_page(networks: Sequence[PortedNetwork]) -> str:
     """The list of all pages."""
-    heads = ("network", "ported", "verdict", "greatest difference", "classes", "arguments kept", "lines of code")
+    heads = (
+        "network",
+        "ported",
+        "verdict",
+        "greatest difference",
+        "classes",
+        "arguments kept",
+        "lines of code",
+    )
     body = [
         "<h1>Ports beside their hand-written twins</h1>",
         "<p><code>parity port</code> wrote each network of <code>torch_impl</code> in Keras. <code>tf_impl</code> has the "

@@ -10,6 +10,7 @@ JAX 0.10.2, PyTorch 2.13.0+cpu):
 import functools
 import inspect
 import math
+import types
 
 import keras
 import numpy as np
@@ -20,6 +21,8 @@ def _unpacked(value):
     """The value that was packed."""
     if isinstance(value, dict) and "partial_of" in value:
         return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
+    if isinstance(value, dict) and "namespace" in value:
+        return types.SimpleNamespace(**_unpacked(value["namespace"]))
     if isinstance(value, dict) and "registered" in value:
         return keras.saving.get_registered_object(value["registered"])
     if isinstance(value, dict) and "class_name" in value:
@@ -33,6 +36,8 @@ def _packed(value):
     """A value in which classes and functions are their registered names."""
     if isinstance(value, functools.partial):
         return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
+    if isinstance(value, types.SimpleNamespace):
+        return {"namespace": _packed(vars(value))}
     if isinstance(value, type) or inspect.isfunction(value):
         return {"registered": keras.saving.get_registered_name(value)}
     if hasattr(value, "get_config"):  # a layer, or an object of plain values
@@ -340,7 +345,7 @@ def check_images(x, channels):
     """Refuse what is no batch of images with `channels` channels."""
     if ops.shape(x)[-1] != channels:
         raise ValueError(
-            f"images must be (N, {channels}, H, W); got shape={tuple(x.shape)}. "
+            f"images must be (N, H, W, {channels}); got shape={tuple(x.shape)}. "
             "Put the channels second, and add the batch axis."
         )
 
@@ -354,7 +359,7 @@ def cut(x, offset, like):
 def resize_to(images, size):
     """Resize bilinearly: centres of pixels at half numbers, the border repeated, no antialiasing.
 
-    Shapes: (N, C, H, W) -> (N, C, *size).
+    Shapes: (N, H, W, C) -> (N, C, *size).
 
     Args:
         images: floating, of any range.
@@ -372,7 +377,7 @@ def resize_to(images, size):
 class Bottleneck(keras.layers.Layer):
     """A 3 x 3 convolution between two of 1 x 1, and a shortcut; the 3 x 3 one has the stride.
 
-    Shapes: (N, in_channels, H, W) -> (N, 4 * channels, ceil(H / stride), ceil(W / stride)).
+    Shapes: (N, H, W, in_channels) -> (N, ceil(H / stride), ceil(W / stride), 4 * channels).
 
     Args:
         in_channels: channels of the input.
@@ -408,7 +413,7 @@ class Bottleneck(keras.layers.Layer):
 class ImagePooling(keras.layers.Layer):
     """Average the whole picture, convolve 1 x 1, and give the result to every pixel.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W).
+    Shapes: (N, H, W, in_channels) -> (N, H, W, out_channels).
 
     Args:
         in_channels: channels of the input.
@@ -446,7 +451,7 @@ class ImagePooling(keras.layers.Layer):
 class ASPP(keras.layers.Layer):
     """Atrous spatial pyramid pooling: 1 x 1, 3 x 3 at several rates, and the whole picture, side by side.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W).
+    Shapes: (N, H, W, in_channels) -> (N, H, W, out_channels).
 
     Args:
         in_channels: channels of the input.
@@ -491,7 +496,7 @@ class ASPP(keras.layers.Layer):
 class UpBottleneck(keras.layers.Layer):
     """ResNet's bottleneck block with a transposed convolution in its middle, and one in its shortcut.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, 2 * H, 2 * W).
+    Shapes: (N, H, W, in_channels) -> (N, out_channels, 2 * H, 2 * W).
 
     Args:
         in_channels: channels of the input.
@@ -527,7 +532,7 @@ class UpBottleneck(keras.layers.Layer):
 class UncertaintyAttention(keras.layers.Layer):
     """Stress the skipped features where a coarser prediction is undecided.
 
-    Shapes: (N, channels, H, W) and scores (N, num_classes, h, w) -> (N, channels, H, W).
+    Shapes: (N, H, W, channels) and scores (N, h, w, num_classes) -> (N, H, W, channels).
 
     Args:
         channels: of the features.
@@ -542,7 +547,7 @@ class UncertaintyAttention(keras.layers.Layer):
     def call(self, x, scores):
         """Apply the block to the features `x`."""
         share = ops.sigmoid(resize_to(scores, ops.shape(x)[1:-1]))
-        uncertainty = ops.max(4 * share * (1 - share), axis=-1, keepdims=True)  # (N, 1, H, W)
+        uncertainty = ops.max(4 * share * (1 - share), axis=-1, keepdims=True)  # (N, H, W, 1)
         return self.refine(x * (1 + uncertainty))
 
 
@@ -552,7 +557,7 @@ class BuildingNet(Configurable, keras.Model):
 
     This is a reconstruction from the lecture's description; `_shared/buildingnet.py` lists this package's choices.
 
-    Shapes: (N, 3, H, W) -> a list of five (N, num_classes, H, W), the finest prediction first; without
+    Shapes: (N, H, W, 3) -> a list of five (N, H, W, num_classes), the finest prediction first; without
         `deep_supervision` that one alone.
 
     Args:
@@ -598,7 +603,7 @@ class BuildingNet(Configurable, keras.Model):
         for block in self.down:
             y = block(y)
             skips.append(y)
-        y = self.aspp(skips.pop())  # (N, 4 * width, H/16, W/16)
+        y = self.aspp(skips.pop())  # (N, H/16, W/16, 4 * width)
         scores = [self.coarse(y)]
         for level in range(LEVELS):
             skip = skips.pop()

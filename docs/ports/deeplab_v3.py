@@ -1,14 +1,17 @@
 """DeepLabV3, ported from PyTorch. Images are N, H, W, C.
 
-NOT proved equal to torch_impl.deeplab:DeepLabV3(backbone='resnet18', channels=32, width=8) by parity 0.2.0
-(Keras 3.15.1, TensorFlow 2.21.0, JAX 0.10.2, PyTorch 2.13.0+cpu):
-- outputs: INCONCLUSIVE: build() raised TypeError: Value after * must be an iterable, not Sequential
+Proved equal to torch_impl.deeplab:DeepLabV3(backbone='resnet18', channels=32, width=8) by parity 0.2.0 (Keras
+3.15.1, TensorFlow 2.21.0, JAX 0.10.2, PyTorch 2.13.0+cpu):
+- outputs: one probe, 55 layers, 138600 elements, greatest difference 1.4e-15
+- second size: 5x44x64x3
+- reload: 137 tensors saved, loaded and the same
 """
 
 import functools
 import inspect
 import math
 import re
+import types
 from typing import NamedTuple
 
 import keras
@@ -20,6 +23,8 @@ def _unpacked(value):
     """The value that was packed."""
     if isinstance(value, dict) and "partial_of" in value:
         return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
+    if isinstance(value, dict) and "namespace" in value:
+        return types.SimpleNamespace(**_unpacked(value["namespace"]))
     if isinstance(value, dict) and "registered" in value:
         return keras.saving.get_registered_object(value["registered"])
     if isinstance(value, dict) and "class_name" in value:
@@ -33,6 +38,8 @@ def _packed(value):
     """A value in which classes and functions are their registered names."""
     if isinstance(value, functools.partial):
         return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
+    if isinstance(value, types.SimpleNamespace):
+        return {"namespace": _packed(vars(value))}
     if isinstance(value, type) or inspect.isfunction(value):
         return {"registered": keras.saving.get_registered_name(value)}
     if hasattr(value, "get_config"):  # a layer, or an object of plain values
@@ -456,7 +463,7 @@ def check_images(x, channels):
     """Refuse what is no batch of images with `channels` channels."""
     if ops.shape(x)[-1] != channels:
         raise ValueError(
-            f"images must be (N, {channels}, H, W); got shape={tuple(x.shape)}. "
+            f"images must be (N, H, W, {channels}); got shape={tuple(x.shape)}. "
             "Put the channels second, and add the batch axis."
         )
 
@@ -464,7 +471,7 @@ def check_images(x, channels):
 def resize_to(images, size):
     """Resize bilinearly: centres of pixels at half numbers, the border repeated, no antialiasing.
 
-    Shapes: (N, C, H, W) -> (N, C, *size).
+    Shapes: (N, H, W, C) -> (N, C, *size).
 
     Args:
         images: floating, of any range.
@@ -482,7 +489,7 @@ def resize_to(images, size):
 class BasicBlock(keras.layers.Layer):
     """Two 3 x 3 convolutions and a shortcut.
 
-    Shapes: (N, in_channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)).
+    Shapes: (N, H, W, in_channels) -> (N, ceil(H / stride), ceil(W / stride), channels).
 
     Args:
         in_channels: channels of the input.
@@ -515,8 +522,8 @@ class BasicBlock(keras.layers.Layer):
 class ResNet(keras.layers.Layer):
     """A residual network for images; its state_dict has the names of torchvision's published weights.
 
-    Shapes: (N, 3, H, W) -> (N, num_classes); or, with num_classes=None, a list of the four stages' feature
-        maps (N, C, H', W'), H' = ceil(H / stride) with stride 4, 8, 16, 32, or less by `output_stride`.
+    Shapes: (N, H, W, 3) -> (N, num_classes); or, with num_classes=None, a list of the four stages' feature
+        maps (N, H', W', C), H' = ceil(H / stride) with stride 4, 8, 16, 32, or less by `output_stride`.
 
     Args:
         depth: 18, 34, 50 or 101 layers; from 50 on the blocks are bottlenecks.
@@ -547,7 +554,7 @@ class ResNet(keras.layers.Layer):
     def call(self, x):
         """Classify the images `x`, or give their feature maps."""
         check_images(x, CHANNELS)
-        x = self.maxpool(ops.relu(self.bn1(self.conv1(x))))  # (N, width, H/4, W/4)
+        x = self.maxpool(ops.relu(self.bn1(self.conv1(x))))  # (N, H/4, W/4, width)
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
@@ -559,7 +566,7 @@ class ResNet(keras.layers.Layer):
 class ImagePooling(keras.layers.Layer):
     """Average the whole picture, convolve 1 x 1, and give the result to every pixel.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W).
+    Shapes: (N, H, W, in_channels) -> (N, H, W, out_channels).
 
     Args:
         in_channels: channels of the input.
@@ -571,7 +578,7 @@ class ImagePooling(keras.layers.Layer):
     def __init__(self, in_channels, out_channels, **kwargs):
         super().__init__(**kwargs)
         for index, layer in enumerate(
-            [keras.layers.GlobalAveragePooling2D(keepdims=True), *conv_unit(in_channels, out_channels)]
+            [keras.layers.GlobalAveragePooling2D(keepdims=True), *conv_unit(in_channels, out_channels).layers]
         ):
             setattr(self, str(index), layer)
 
@@ -597,7 +604,7 @@ class ImagePooling(keras.layers.Layer):
 class ASPP(keras.layers.Layer):
     """Atrous spatial pyramid pooling: 1 x 1, 3 x 3 at several rates, and the whole picture, side by side.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W).
+    Shapes: (N, H, W, in_channels) -> (N, H, W, out_channels).
 
     Args:
         in_channels: channels of the input.
@@ -642,7 +649,7 @@ class ASPP(keras.layers.Layer):
 class DeepLabV3(Configurable, keras.Model):
     """ASPP with image pooling and normalisation on a backbone that dilates instead of halving.
 
-    Shapes: (N, 3, H, W) -> (N, num_classes, H, W); with `auxiliary` a list of two such.
+    Shapes: (N, H, W, 3) -> (N, H, W, num_classes); with `auxiliary` a list of two such.
 
     Args:
         num_classes: channels of the output.

@@ -11,6 +11,7 @@ import functools
 import inspect
 import math
 import re
+import types
 from typing import NamedTuple
 
 import keras
@@ -22,6 +23,8 @@ def _unpacked(value):
     """The value that was packed."""
     if isinstance(value, dict) and "partial_of" in value:
         return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
+    if isinstance(value, dict) and "namespace" in value:
+        return types.SimpleNamespace(**_unpacked(value["namespace"]))
     if isinstance(value, dict) and "registered" in value:
         return keras.saving.get_registered_object(value["registered"])
     if isinstance(value, dict) and "class_name" in value:
@@ -35,6 +38,8 @@ def _packed(value):
     """A value in which classes and functions are their registered names."""
     if isinstance(value, functools.partial):
         return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
+    if isinstance(value, types.SimpleNamespace):
+        return {"namespace": _packed(vars(value))}
     if isinstance(value, type) or inspect.isfunction(value):
         return {"registered": keras.saving.get_registered_name(value)}
     if hasattr(value, "get_config"):  # a layer, or an object of plain values
@@ -462,7 +467,7 @@ def check_images(x, channels):
     """Refuse what is no batch of images with `channels` channels."""
     if ops.shape(x)[-1] != channels:
         raise ValueError(
-            f"images must be (N, {channels}, H, W); got shape={tuple(x.shape)}. "
+            f"images must be (N, H, W, {channels}); got shape={tuple(x.shape)}. "
             "Put the channels second, and add the batch axis."
         )
 
@@ -470,7 +475,7 @@ def check_images(x, channels):
 def resize_to(images, size):
     """Resize bilinearly: centres of pixels at half numbers, the border repeated, no antialiasing.
 
-    Shapes: (N, C, H, W) -> (N, C, *size).
+    Shapes: (N, H, W, C) -> (N, C, *size).
 
     Args:
         images: floating, of any range.
@@ -488,7 +493,7 @@ def resize_to(images, size):
 class BasicBlock(keras.layers.Layer):
     """Two 3 x 3 convolutions and a shortcut.
 
-    Shapes: (N, in_channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)).
+    Shapes: (N, H, W, in_channels) -> (N, ceil(H / stride), ceil(W / stride), channels).
 
     Args:
         in_channels: channels of the input.
@@ -521,8 +526,8 @@ class BasicBlock(keras.layers.Layer):
 class ResNet(keras.layers.Layer):
     """A residual network for images; its state_dict has the names of torchvision's published weights.
 
-    Shapes: (N, 3, H, W) -> (N, num_classes); or, with num_classes=None, a list of the four stages' feature
-        maps (N, C, H', W'), H' = ceil(H / stride) with stride 4, 8, 16, 32, or less by `output_stride`.
+    Shapes: (N, H, W, 3) -> (N, num_classes); or, with num_classes=None, a list of the four stages' feature
+        maps (N, H', W', C), H' = ceil(H / stride) with stride 4, 8, 16, 32, or less by `output_stride`.
 
     Args:
         depth: 18, 34, 50 or 101 layers; from 50 on the blocks are bottlenecks.
@@ -553,7 +558,7 @@ class ResNet(keras.layers.Layer):
     def call(self, x):
         """Classify the images `x`, or give their feature maps."""
         check_images(x, CHANNELS)
-        x = self.maxpool(ops.relu(self.bn1(self.conv1(x))))  # (N, width, H/4, W/4)
+        x = self.maxpool(ops.relu(self.bn1(self.conv1(x))))  # (N, H/4, W/4, width)
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
@@ -565,7 +570,7 @@ class ResNet(keras.layers.Layer):
 class ImagePooling(keras.layers.Layer):
     """Average the whole picture, convolve 1 x 1, and give the result to every pixel.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W).
+    Shapes: (N, H, W, in_channels) -> (N, H, W, out_channels).
 
     Args:
         in_channels: channels of the input.
@@ -603,7 +608,7 @@ class ImagePooling(keras.layers.Layer):
 class ASPP(keras.layers.Layer):
     """Atrous spatial pyramid pooling: 1 x 1, 3 x 3 at several rates, and the whole picture, side by side.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W).
+    Shapes: (N, H, W, in_channels) -> (N, H, W, out_channels).
 
     Args:
         in_channels: channels of the input.
@@ -648,7 +653,7 @@ class ASPP(keras.layers.Layer):
 class DeepLabV3Plus(Configurable, keras.Model):
     """DeepLab v3's features, enlarged, joined with a few of stride 4, refined by two 3 x 3 convolutions, and enlarged.
 
-    Shapes: (N, 3, H, W) -> (N, num_classes, H, W).
+    Shapes: (N, H, W, 3) -> (N, H, W, num_classes).
 
     Args:
         num_classes: channels of the output.
@@ -695,7 +700,7 @@ class DeepLabV3Plus(Configurable, keras.Model):
     def call(self, x):
         """Segment the images `x`."""
         features = self.backbone(x)
-        low = self.low(features[self._low])  # (N, low_channels, H/4, W/4)
+        low = self.low(features[self._low])  # (N, H/4, W/4, low_channels)
         high = resize_to(self.aspp(features[-1]), ops.shape(low)[1:-1])
         return resize_to(self.head(self.decoder(ops.concatenate((high, low), axis=-1))), ops.shape(x)[1:-1])
 

@@ -11,6 +11,7 @@ import functools
 import inspect
 import math
 import re
+import types
 from typing import NamedTuple
 
 import keras
@@ -21,6 +22,8 @@ def _unpacked(value):
     """The value that was packed."""
     if isinstance(value, dict) and "partial_of" in value:
         return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
+    if isinstance(value, dict) and "namespace" in value:
+        return types.SimpleNamespace(**_unpacked(value["namespace"]))
     if isinstance(value, dict) and "registered" in value:
         return keras.saving.get_registered_object(value["registered"])
     if isinstance(value, dict) and "class_name" in value:
@@ -34,6 +37,8 @@ def _packed(value):
     """A value in which classes and functions are their registered names."""
     if isinstance(value, functools.partial):
         return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
+    if isinstance(value, types.SimpleNamespace):
+        return {"namespace": _packed(vars(value))}
     if isinstance(value, type) or inspect.isfunction(value):
         return {"registered": keras.saving.get_registered_name(value)}
     if hasattr(value, "get_config"):  # a layer, or an object of plain values
@@ -326,7 +331,7 @@ def check_images(x, channels):
     """Refuse what is no batch of images with `channels` channels."""
     if ops.shape(x)[-1] != channels:
         raise ValueError(
-            f"images must be (N, {channels}, H, W); got shape={tuple(x.shape)}. "
+            f"images must be (N, H, W, {channels}); got shape={tuple(x.shape)}. "
             "Put the channels second, and add the batch axis."
         )
 
@@ -341,7 +346,7 @@ def cut(x, offset, like):
 class BasicBlock(keras.layers.Layer):
     """Two 3 x 3 convolutions and a shortcut.
 
-    Shapes: (N, in_channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)).
+    Shapes: (N, H, W, in_channels) -> (N, ceil(H / stride), ceil(W / stride), channels).
 
     Args:
         in_channels: channels of the input.
@@ -374,8 +379,8 @@ class BasicBlock(keras.layers.Layer):
 class ResNet(keras.layers.Layer):
     """A residual network for images; its state_dict has the names of torchvision's published weights.
 
-    Shapes: (N, 3, H, W) -> (N, num_classes); or, with num_classes=None, a list of the four stages' feature
-        maps (N, C, H', W'), H' = ceil(H / stride) with stride 4, 8, 16, 32, or less by `output_stride`.
+    Shapes: (N, H, W, 3) -> (N, num_classes); or, with num_classes=None, a list of the four stages' feature
+        maps (N, H', W', C), H' = ceil(H / stride) with stride 4, 8, 16, 32, or less by `output_stride`.
 
     Args:
         depth: 18, 34, 50 or 101 layers; from 50 on the blocks are bottlenecks.
@@ -406,7 +411,7 @@ class ResNet(keras.layers.Layer):
     def call(self, x):
         """Classify the images `x`, or give their feature maps."""
         check_images(x, CHANNELS)
-        x = self.maxpool(ops.relu(self.bn1(self.conv1(x))))  # (N, width, H/4, W/4)
+        x = self.maxpool(ops.relu(self.bn1(self.conv1(x))))  # (N, H/4, W/4, width)
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
@@ -421,7 +426,7 @@ class FCN(Configurable, keras.Model):
     The transposed convolution has stride 32, kernel 64 and padding 16, begins as bilinear interpolation and is
     learned. Where height or width is no multiple of 32, its result is cut at the bottom and the right.
 
-    Shapes: (N, 3, H, W) -> (N, num_classes, H, W).
+    Shapes: (N, H, W, 3) -> (N, H, W, num_classes).
 
     Args:
         num_classes: channels of the output.
@@ -442,7 +447,7 @@ class FCN(Configurable, keras.Model):
 
     def call(self, x):
         """Segment the images `x`."""
-        scores = self.classifier(self.backbone(x)[-1])  # (N, num_classes, H/32, W/32)
+        scores = self.classifier(self.backbone(x)[-1])  # (N, H/32, W/32, num_classes)
         return cut(self.upsample(scores), 0, x)
 
 

@@ -10,6 +10,7 @@ Proved equal to torch_impl.fcn:VGGFCN(stride=8, hidden=64, width=8) by parity 0.
 import functools
 import inspect
 import math
+import types
 from collections import namedtuple
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ def _unpacked(value):
     """The value that was packed."""
     if isinstance(value, dict) and "partial_of" in value:
         return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
+    if isinstance(value, dict) and "namespace" in value:
+        return types.SimpleNamespace(**_unpacked(value["namespace"]))
     if isinstance(value, dict) and "registered" in value:
         return keras.saving.get_registered_object(value["registered"])
     if isinstance(value, dict) and "class_name" in value:
@@ -34,6 +37,8 @@ def _packed(value):
     """A value in which classes and functions are their registered names."""
     if isinstance(value, functools.partial):
         return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
+    if isinstance(value, types.SimpleNamespace):
+        return {"namespace": _packed(vars(value))}
     if isinstance(value, type) or inspect.isfunction(value):
         return {"registered": keras.saving.get_registered_name(value)}
     if hasattr(value, "get_config"):  # a layer, or an object of plain values
@@ -295,7 +300,7 @@ def check_images(x, channels):
     """Refuse what is no batch of images with `channels` channels."""
     if ops.shape(x)[-1] != channels:
         raise ValueError(
-            f"images must be (N, {channels}, H, W); got shape={tuple(x.shape)}. "
+            f"images must be (N, H, W, {channels}); got shape={tuple(x.shape)}. "
             "Put the channels second, and add the batch axis."
         )
 
@@ -310,7 +315,7 @@ def cut(x, offset, like):
 class VGG16(keras.layers.Layer):
     """Thirteen 3 x 3 convolutions with five poolings; its state_dict has torchvision's names (features.0, ...).
 
-    Shapes: (N, 3, H, W) -> a list of what the five poolings give, (N, C, H', W') with strides 2, 4, 8, 16, 32,
+    Shapes: (N, H, W, 3) -> a list of what the five poolings give, (N, H', W', C) with strides 2, 4, 8, 16, 32,
         or less by `output_stride`; H' = H / stride rounded down, or up with `ceil_mode` or a smaller
         `output_stride`.
 
@@ -369,7 +374,7 @@ class VGGFCN(Configurable, keras.Model):
     The image is padded by 100 pixels, poolings round up, and offsets cut the margin off again, as in the
     authors' release. The upsampling layers are bilinear and frozen, and have no bias.
 
-    Shapes: (N, 3, H, W) -> (N, num_classes, H, W).
+    Shapes: (N, H, W, 3) -> (N, H, W, num_classes).
 
     Args:
         num_classes: channels of the output.

@@ -10,6 +10,7 @@ PyTorch 2.13.0+cpu):
 
 import functools
 import inspect
+import types
 from typing import NamedTuple
 
 import keras
@@ -20,6 +21,8 @@ def _unpacked(value):
     """The value that was packed."""
     if isinstance(value, dict) and "partial_of" in value:
         return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
+    if isinstance(value, dict) and "namespace" in value:
+        return types.SimpleNamespace(**_unpacked(value["namespace"]))
     if isinstance(value, dict) and "registered" in value:
         return keras.saving.get_registered_object(value["registered"])
     if isinstance(value, dict) and "class_name" in value:
@@ -33,6 +36,8 @@ def _packed(value):
     """A value in which classes and functions are their registered names."""
     if isinstance(value, functools.partial):
         return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
+    if isinstance(value, types.SimpleNamespace):
+        return {"namespace": _packed(vars(value))}
     if isinstance(value, type) or inspect.isfunction(value):
         return {"registered": keras.saving.get_registered_name(value)}
     if hasattr(value, "get_config"):  # a layer, or an object of plain values
@@ -200,8 +205,6 @@ def check_image(channels, height, width):
     The pooling drops an odd last row, and the two halvings below it must be exact, since the way up doubles:
     a size is valid when it is a multiple of 8, or one more (then the output has one row less).
     """
-    for name, size in (("height", height), ("width", width)):
-        pass
 
 
 def _run(blocks, x):
@@ -226,7 +229,7 @@ class SkipBlockDN(keras.layers.Layer):
     One `downsampler` halves both the main path and the shortcut; a shortcut that must double its channels
     is repeated. Where the channels change, conv2 and bn2 are declared but not used, as in the package.
 
-    Shapes: (N, in_ch, H, W) -> (N, out_ch, H', W'); H' = ceil(H / 2) with `downsample`, else H.
+    Shapes: (N, H, W, in_ch) -> (N, H', W', out_ch); H' = ceil(H / 2) with `downsample`, else H.
 
     Args:
         in_ch: channels of the input.
@@ -279,7 +282,7 @@ class SkipBlockUP(keras.layers.Layer):
     A shortcut that must halve its channels keeps the last half. Where the channels change, convT2 and bn2 are
     declared but not used, as in the package.
 
-    Shapes: (N, in_ch, H, W) -> (N, out_ch, H', W'); H' = 2 * H with `upsample`, else H.
+    Shapes: (N, H, W, in_ch) -> (N, H', W', out_ch); H' = 2 * H with `upsample`, else H.
 
     Args:
         in_ch: channels of the input.
@@ -331,7 +334,7 @@ class mUnet(Configurable, keras.Model):
     Half of the channels are saved at three places on the way down; on the way up they overwrite the first
     half. The defaults are the network of DLStudio 2.5.8: its state_dict loads, and the outputs are equal.
 
-    Shapes: (N, 3, H, W) -> (N, num_classes, H', W'); H and W multiples of 8 or one more, H' = H - H % 8.
+    Shapes: (N, H, W, 3) -> (N, H', W', num_classes); H and W multiples of 8 or one more, H' = H - H % 8.
 
     Args:
         skip_connections: whether the blocks have their shortcuts (the U's own connections always exist).
@@ -388,23 +391,23 @@ class mUnet(Configurable, keras.Model):
         """Segment the images `x`."""
         check_image(*(ops.shape(x)[3], ops.shape(x)[1], ops.shape(x)[2]))
         q, slices = self._quarter, self._slices
-        x = self.pool(ops.relu(self.conv_in(x)))  # (N, 64, H/2, W/2)
+        x = self.pool(ops.relu(self.conv_in(x)))  # (N, H/2, W/2, 64)
         x = _run(self.skip64DN_arr[:q], x)
         save1 = _first_half(x)
-        x = self.skip64dsDN(x)  # (N, 64, H/4, W/4)
+        x = self.skip64dsDN(x)  # (N, H/4, W/4, 64)
         x = self.bn1DN(_run(self.skip64DN_arr[q:], x))
         save2 = _first_half(x)
-        x = self.skip64to128DN(x)  # (N, 128, H/4, W/4)
+        x = self.skip64to128DN(x)  # (N, H/4, W/4, 128)
         x = self.bn2DN(_run(self.skip128DN_arr[:q], x))
         save3 = _first_half(x)
         x = _run(self.skip128DN_arr[slices.down128], x)
-        x = self.skip128dsDN(x)  # (N, 128, H/8, W/8)
-        x = self.skip128usUP(x)  # (N, 128, H/4, W/4)
+        x = self.skip128dsDN(x)  # (N, H/8, W/8, 128)
+        x = self.skip128usUP(x)  # (N, H/4, W/4, 128)
         x = self.bn1UP(_overwrite(save3, _run(self.skip128UP_arr[:q], x)))
         x = _run(self.skip128UP_arr[slices.up128], x)
-        x = self.skip128to64UP(x)  # (N, 64, H/4, W/4)
+        x = self.skip128to64UP(x)  # (N, H/4, W/4, 64)
         x = self.bn2UP(_overwrite(save2, _run(self.skip64UP_arr[slices.up64], x)))
-        x = self.skip64usUP(x)  # (N, 64, H/2, W/2)
+        x = self.skip64usUP(x)  # (N, H/2, W/2, 64)
         x = _overwrite(save1, _run(self.skip64UP_arr[:q], x))
         return self.conv_out(x)
 

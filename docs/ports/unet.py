@@ -9,6 +9,7 @@ PyTorch 2.13.0+cpu):
 
 import functools
 import inspect
+import types
 
 import keras
 from keras import ops
@@ -18,6 +19,8 @@ def _unpacked(value):
     """The value that was packed."""
     if isinstance(value, dict) and "partial_of" in value:
         return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
+    if isinstance(value, dict) and "namespace" in value:
+        return types.SimpleNamespace(**_unpacked(value["namespace"]))
     if isinstance(value, dict) and "registered" in value:
         return keras.saving.get_registered_object(value["registered"])
     if isinstance(value, dict) and "class_name" in value:
@@ -31,6 +34,8 @@ def _packed(value):
     """A value in which classes and functions are their registered names."""
     if isinstance(value, functools.partial):
         return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
+    if isinstance(value, types.SimpleNamespace):
+        return {"namespace": _packed(vars(value))}
     if isinstance(value, type) or inspect.isfunction(value):
         return {"registered": keras.saving.get_registered_name(value)}
     if hasattr(value, "get_config"):  # a layer, or an object of plain values
@@ -194,15 +199,13 @@ def check_images(x, channels):
     """Refuse what is no batch of images with `channels` channels."""
     if ops.shape(x)[-1] != channels:
         raise ValueError(
-            f"images must be (N, {channels}, H, W); got shape={tuple(x.shape)}. "
+            f"images must be (N, H, W, {channels}); got shape={tuple(x.shape)}. "
             "Put the channels second, and add the batch axis."
         )
 
 
 def check_image(sizes, padded):
     """Refuse sizes at which a pooling would not halve exactly; an unknown size (None) passes."""
-    for name, size in zip(("height", "width"), sizes, strict=True):
-        pass
 
 
 def _beside(copy, x, padded):
@@ -216,7 +219,7 @@ def _beside(copy, x, padded):
 class DoubleConv(keras.layers.Layer):
     """Two 3 x 3 convolutions, each followed by ReLU.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, H', W'), H' = H - 4, or H with `padded`.
+    Shapes: (N, H, W, in_channels) -> (N, H', W', out_channels), H' = H - 4, or H with `padded`.
 
     Args:
         in_channels: channels of the input.
@@ -250,7 +253,7 @@ class UNet(Configurable, keras.Model):
     As published, the convolutions take no padding: 572 x 572 pixels give 388 x 388, those in the middle, and
     copies are cropped to fit. With `padded` the output has the input's size.
 
-    Shapes: (N, in_channels, H, W) -> (N, num_classes, H', W'); H' = H - 184 with H = 16 * n + 124, at least 188;
+    Shapes: (N, H, W, in_channels) -> (N, H', W', num_classes); H' = H - 184 with H = 16 * n + 124, at least 188;
         or with `padded` H' = H, at least 16.
 
     Args:

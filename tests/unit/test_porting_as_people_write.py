@@ -66,6 +66,16 @@ class Entered(nn.Sequential):
         super().__init__(nn.Conv2d(count, 6, 1), *nn.Sequential(nn.ReLU(), nn.Conv2d(6, count, 1)))
 
 
+class Spread(nn.Sequential):
+    """A picture's mean at every pixel."""
+
+    def __init__(self, count):
+        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Conv2d(count, count, 1))
+
+    def forward(self, x):
+        return super().forward(x).expand(-1, -1, *x.shape[2:])
+
+
 def check(*sizes):
     """Refuse sizes below one; images are (N, C, H, W)."""
     for size in sizes:
@@ -93,12 +103,13 @@ class Stages(nn.Module):
         self.features = nn.Sequential(*enter(inputs), *layers)
         self.heads = nn.ModuleList(nn.Conv2d(count, classes, 1) for count in (8,))
         self.entered = Entered(inputs)
+        self.spread = Spread(inputs)
         self.last = Scaled(classes, classes)
         self.register_load_state_dict_pre_hook(lambda *_: None)
 
     def forward(self, x):
         check(x.shape[0], x.shape[1])
-        found, x = [], self.entered(x)  # (N, inputs, ceil(H / 2), W)
+        found, x = [], self.entered(x + self.spread(x))  # (N, inputs, ceil(H / 2), W)
         for layer in self.features:
             x = layer(x)
             if isinstance(layer, Pool):
@@ -148,6 +159,11 @@ def test_it_computes_the_same(port) -> None:
 )
 def test_the_source_s_own_text_stays(port, line) -> None:
     assert line in port.text, port.text
+
+
+def test_what_is_used_twice_is_computed_once(port) -> None:
+    assert port.text.count("self.in_sequence(x)") == 1, port.text
+    assert "[1:-1][" not in port.text
 
 
 @pytest.mark.parametrize("line", ["class Strided", "class Pool", "cast(", "register_load", "/Tensor"])

@@ -37,5 +37,7 @@ def in_keras_order(text: str) -> str:
 
 def _turned(found: re.Match[str]) -> str:
     batch, channels, height, width = found.groups()
-    images = height.removeprefix("ceil(").startswith(("H", "h")) and width.removeprefix("ceil(").startswith(("W", "w"))
+    images = height.removeprefix("ceil(").startswith(("H", "h")) and width.removeprefix("ceil(").startswith(
+        ("W", "w")
+    )
     return f"({batch}, {height}, {width}, {channels})" if images else found[0]

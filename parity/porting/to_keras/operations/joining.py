@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from parity.porting.to_keras.layout.axes import HeldOrder, place_of_new, slot, with_axis, without
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, numbers
 from parity.porting.to_keras.operations.step import BodyStep, NoRuleError, rule
@@ -116,6 +118,10 @@ def _kept(step: BodyStep, dims: Operand | None) -> str:
     return str(places[0]) if isinstance(dims.value, int) else numbers(places)
 
 
+_ITEM = re.compile(r"\[(\d+):-1\]\[(\d+)\]")
+"""One item of a range: shape[1:-1][0] is shape[1]."""
+
+
 @rule("expand", "expand_as", "broadcast_to")
 def expand(step: BodyStep) -> Operand:
     """Axes of size 1 made longer; new axes in front."""
@@ -136,13 +142,15 @@ def expand(step: BodyStep) -> Operand:
         raise NoRuleError("expand to sizes that are not written one by one")
     layout = (tensor.layout or AxisLayout(tensor.order)).into(order)
     texts = []
+    keeps = any(size.replace(" ", "") == "-1" for size in sizes)
+    held = step.named_text(tensor.text) if keeps else tensor.text
     for axis in order:
-        size = sizes[axis]
+        size = _ITEM.sub(lambda found: f"[{int(found[1]) + int(found[2])}]", sizes[axis])
         if size.replace(" ", "") == "-1":
             place = tensor.order.index(axis - new)
-            size = f"ops.shape({tensor.text})[{place}]"
+            size = f"ops.shape({held})[{place}]"
         texts.append(size)
-    return step.gives(f"ops.broadcast_to({tensor.text}, {numbers(texts)})", layout)
+    return step.gives(f"ops.broadcast_to({held}, {numbers(texts)})", layout)
 
 
 @rule("repeat_interleave")
