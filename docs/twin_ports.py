@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 from model_pages.ports import PortedNetwork, port_page, ports_page
 
+ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "ports"
 RECORD = ROOT / "docs" / "records" / "twin_ports.json"
 _IMAGE = (2, 33, 50, 3)
