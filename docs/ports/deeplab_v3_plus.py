@@ -593,14 +593,9 @@ class ImagePooling(keras.layers.Layer):
 
     def call(self, x):
         """Apply the block to `x`."""
+        inner = self.in_sequence(x)
         return ops.broadcast_to(
-            self.in_sequence(x),
-            (
-                ops.shape(self.in_sequence(x))[0],
-                ops.shape(x)[1:-1][0],
-                ops.shape(x)[1:-1][1],
-                ops.shape(self.in_sequence(x))[3],
-            ),
+            inner, (ops.shape(inner)[0], ops.shape(x)[1], ops.shape(x)[2], ops.shape(inner)[3])
         )
 
 
