@@ -12,7 +12,12 @@ from typing import Any
 
 from parity.adapters.recording.records import Recording
 from parity.porting.to_keras.bodies.texts import BodyTexts
-from parity.porting.to_keras.building import build_function, building_by_run, building_of_unrun
+from parity.porting.to_keras.building import (
+    build_function,
+    building_by_run,
+    building_of_inputs,
+    building_of_unrun,
+)
 from parity.porting.to_keras.constants import (
     constant_text,
     is_constant,
@@ -150,6 +155,8 @@ def _class_text(written: WrittenClass, bodies: BodyTexts, recording: Recording) 
         names = [list(made.module._modules) for made in group.modules]
         contained = container_methods(group.cls, names, list(methods.values()))
         building = building_of_unrun(group.modules, methods) or building_by_run(group.modules, recording)
+        if any(made.path == "" for made in group.modules):
+            building = [*building, *building_of_inputs(recording, bodies.inputs)]
         parts += [*building, *contained, *methods.values()]
     text = (
         f'@keras.saving.register_keras_serializable(package="port")\nclass {group.name}({written.bases}):\n'

@@ -24,21 +24,33 @@ def build_function(
     """
     if not called:
         return f'def build():\n    """Make the model; steps that are not written keep it from running."""\n    return {root}'
-    zeros = []
-    for tensor, order in zip(tensors(recording.inputs["first"]), orders, strict=True):
-        shape = (1, *(tensor.shape[axis] for axis in order[1:]))
-        dtype = "" if "float" in tensor.dtype else f', dtype="{tensor.dtype}"'
-        zeros.append(f"ops.zeros({shape}{dtype})")
-    mode = ", training=True" if _needs_training(recording) else ""
     return "\n".join(
         [
             "def build():",
             '    """Make the model, and its weights by a first call; their values are to be loaded."""',
             f"    model = {root}",
-            f"    model({', '.join(zeros)}{mode})",
+            f"    model({_first_call(recording, orders)})",
             "    return model",
         ]
     )
+
+
+def _first_call(recording: Recording, orders: Sequence[HeldOrder]) -> str:
+    """The arguments of a call that makes all weights."""
+    zeros = []
+    for tensor, order in zip(tensors(recording.inputs["first"]), orders, strict=True):
+        shape = (1, *(tensor.shape[axis] for axis in order[1:]))
+        dtype = "" if "float" in tensor.dtype else f', dtype="{tensor.dtype}"'
+        zeros.append(f"ops.zeros({shape}{dtype})")
+    return ", ".join([*zeros, *(["training=True"] if _needs_training(recording) else [])])
+
+
+def building_of_inputs(recording: Recording, orders: Sequence[HeldOrder]) -> list[str]:
+    """What a model with several inputs needs to be loaded: Keras builds one from its configuration for one input alone."""
+    if len(orders) < 2:
+        return []
+    head = "def build_from_config(self, config):"
+    return [f"{head}\n    self({_first_call(recording, orders)})"]
 
 
 def _needs_training(recording: Recording) -> bool:

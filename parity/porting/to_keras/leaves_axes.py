@@ -52,6 +52,8 @@ def leaf_order(module: Any, order: HeldOrder, rank_after: int) -> tuple[HeldOrde
         return (order, order) if fits else (identity(rank), identity(rank))
     if name == "Embedding":
         return order, (*order, rank)
+    if name == "Unflatten" and rank == 2:
+        return identity(rank), channels_last(rank_after)
     if name in ("AdaptiveAvgPool1d", "AdaptiveMaxPool1d"):
         return channels_last(rank), channels_last(rank_after)
     if rank_after < rank:

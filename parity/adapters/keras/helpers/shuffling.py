@@ -179,3 +179,21 @@ def _apart(x, axis, step):
     shape = [-1 if i == 0 else n for i, n in enumerate(x.shape)]
     x = ops.reshape(x, (*shape[:axis], size * step, *shape[axis + 2 :]))
     return x[(*[slice(None)] * axis, slice(0, (size - 1) * step + 1))]
+
+
+@keras.saving.register_keras_serializable(package="port")
+class Unflatten(keras.layers.Layer):
+    """A vector as an image: (N, C*H*W) -> (N, H, W, C), where `sizes` are torch's (C, H, W)."""
+
+    def __init__(self, sizes, **kwargs):
+        super().__init__(**kwargs)
+        self.sizes = tuple(sizes)
+
+    def call(self, x):
+        return ops.moveaxis(ops.reshape(x, (-1, *self.sizes)), 1, -1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self.sizes[1:], self.sizes[0])
+
+    def get_config(self):
+        return {**super().get_config(), "sizes": self.sizes}

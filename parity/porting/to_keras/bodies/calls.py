@@ -11,6 +11,7 @@ from parity.adapters.recording.records import SeenTensor, SeenValue
 from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, SourcePlace, atom, tensors
+from parity.porting.to_keras.leaves.table import leaf_class
 from parity.porting.to_keras.leaves_axes import is_sequence, leaf_order, torch_name
 from parity.porting.to_keras.names import within_torch
 from parity.porting.to_keras.operations.indexing import shape_part
@@ -28,6 +29,30 @@ COMPILERS = {
 """Questions about torch's compilers, which do not ask in Keras."""
 NORMS = {"batch_norm": "BatchNorm", "layer_norm": "LayerNorm", "group_norm": "GroupNorm"}
 """Functions that a class derived from a norm calls with its own weights: in Keras the class' own call."""
+FUNCTIONS = {
+    "ReLU": "relu",
+    "ReLU6": "relu6",
+    "LeakyReLU": "leaky_relu",
+    "ELU": "elu",
+    "GELU": "gelu",
+    "SiLU": "silu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+    "Flatten": "flatten",
+    "Unflatten": "unflatten",
+    "MaxPool1d": "max_pool1d",
+    "MaxPool2d": "max_pool2d",
+    "AvgPool2d": "avg_pool2d",
+    "AdaptiveAvgPool2d": "adaptive_avg_pool2d",
+    "AdaptiveMaxPool2d": "adaptive_max_pool2d",
+    "AdaptiveAvgPool1d": "adaptive_avg_pool1d",
+    "Upsample": "interpolate",
+    "PixelShuffle": "pixel_shuffle",
+    "CosineSimilarity": "cosine_similarity",
+}
+"""Layers without weights, and the functions that take the same settings behind their input."""
 FUNCTION = "_function_{}_"
 """What stands for a user's function in a text until all names are known."""
 
@@ -99,8 +124,12 @@ class Calls:
         callee = seen.callee
         if _name(callee) in COMPILERS and not node.args:
             return Operand(seen.value, repr(seen.value))
+        if id(callee) in self.state.made:
+            return self._of_made(body, seen, nodes)
         if hasattr(callee, "forward") and not isinstance(callee, type):
             return self._module(body, seen, nodes)
+        if isinstance(callee, type) and leaf_class(callee) is callee and callee.__name__ in FUNCTIONS:
+            return self._made_here(body, seen)
         if (called := self._forward_of_another(body, callee)) is not None:
             return self._module(body, replace(seen, callee=called), nodes)
         inner = self.state.children.get((body.call, node), [])
@@ -218,7 +247,7 @@ class Calls:
         """A layer or block: its call stays; its first tensor comes in the order that it needs."""
         node: Any = seen.node
         module = seen.callee
-        path = self.state.paths.get(id(module), "")
+        path = self.state.place_of(module)
         name = torch_name(module)
         edits: dict[ast.AST, str] = {}
         forwarded = isinstance(node.func, ast.Attribute) and body.operand(node.func).value is not module
@@ -256,6 +285,24 @@ class Calls:
             self.state.leaf_orders.setdefault(path, set()).add(wanted)
             debts = tensor.layout.debts if tensor.layout is not None and wanted == tensor.order else ()
             self.state.layouts[seen.value.key] = AxisLayout(after, debts)
+
+    def _made_here(self, body: Body, seen: SeenValue) -> Operand:
+        """A layer without weights that a body makes where it needs it: its call is that of a function."""
+        node: Any = seen.node
+        operands, named = self._given(body, node)
+        self.state.made[id(seen.value)] = operands, named
+        return Operand(seen.value, body.edited(node))
+
+    def _of_made(self, body: Body, seen: SeenValue, nodes: Any) -> Operand:
+        """The call of a layer that the body made."""
+        operands, named = self.state.made[id(seen.callee)]
+        kind = type(seen.callee).__name__
+        if kind == "Flatten" and not operands and "start_dim" not in named:
+            named = {**named, "start_dim": Operand(1, "1")}
+        node: Any = seen.node
+        given, more = self._given(body, node)
+        step = step_of(self.state, body, seen, FUNCTIONS[kind], [*given, *operands], {**more, **named})
+        return nodes.with_items(seen.value, self.ruled(body, step, node))
 
     def _by_name(self, body: Body, seen: SeenValue, text: str) -> str:
         """A call of a layer in which only tensors are positional, as Keras wants it."""

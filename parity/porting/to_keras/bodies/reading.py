@@ -131,7 +131,7 @@ class _RunReading:
             return None
         first = inputs[0]
         before = self.state.layout(first)
-        path = self.state.paths.get(id(module), "")
+        path = self.state.place_of(module)
         results = list(tensors(event.value))
         rank_after = len(results[0].shape) if results else len(first.shape)
         if name == "Flatten":

@@ -30,6 +30,7 @@ class ReadingState:
         self.children: dict[tuple[FunctionCall, ast.AST], list[FunctionCall]] = {}
         self.leaf_orders: dict[str, set[HeldOrder]] = {}
         self.problems: list[tuple[str, str, str]] = []
+        self.made: dict[int, tuple[list[Operand], dict[str, Operand]]] = {}  # layers that bodies make, by id
         self.paths = {id(made.module): path for path, made in recording.modules.items()}
         for call in recording.calls:
             if call.caller is not None and call.site is not None and call.phase != "build":
@@ -58,6 +59,10 @@ class ReadingState:
         if isinstance(value, SeenTensor):
             return Operand(value, text, self.layout(value))
         return Operand(value, text)
+
+    def place_of(self, module: Any) -> str:
+        """The path of a module; a key of its own for one that a body made."""
+        return self.paths.get(id(module), f"made {id(module)}")
 
     @staticmethod
     def of_user(module: Any) -> bool:

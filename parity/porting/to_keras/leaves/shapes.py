@@ -74,6 +74,16 @@ def flatten(settings: Settings) -> Leaf:
     return Leaf("keras.layers.Flatten", takes="channels", gives="torch")
 
 
+def unflatten(settings: Settings) -> Leaf:
+    """nn.Unflatten of a vector; the image lies as N, H, W, C."""
+    if not (settings["dim"].always(1) or settings["dim"].fixed(1)) or settings.rank not in (None, 2):
+        raise NoCounterpartError("torch.nn.Unflatten of another axis than the features of a vector")
+    sizes = settings["unflattened_size"]
+    if any(isinstance(one, tuple) and isinstance(one[0], tuple) for one in sizes.values if one):
+        raise NoCounterpartError("torch.nn.Unflatten with names of axes")
+    return Leaf("Unflatten", (sizes.text,), frozenset({"Unflatten"}), "torch", "channels")
+
+
 def unfold(settings: Settings) -> Leaf:
     """nn.Unfold; its windows are an axis before the channels in Keras, and the last one in torch."""
     arguments = [settings["kernel_size"].text]

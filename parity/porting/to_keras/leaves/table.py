@@ -60,6 +60,7 @@ TABLE: dict[str, LeafRow] = {
     **dict.fromkeys(("Upsample", "UpsamplingNearest2d", "UpsamplingBilinear2d"), shapes.upsample),
     **dict.fromkeys(("PixelShuffle", "PixelUnshuffle", "ChannelShuffle"), shapes.pixel_shuffle),
     "Flatten": shapes.flatten,
+    "Unflatten": shapes.unflatten,
     "Unfold": shapes.unfold,
     "Fold": shapes.fold,
     "CosineSimilarity": shapes.cosine_similarity,

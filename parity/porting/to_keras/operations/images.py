@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from parity.porting.to_keras.layout.axes import channels_last, slot, with_axis
+from parity.porting.to_keras.layout.axes import channels_last, identity, slot, with_axis
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, numbers
 from parity.porting.to_keras.operations.step import RULES, BodyStep, NoRuleError, rule
 
@@ -102,6 +102,7 @@ _plain_average = helped(
     (3, ("padding",), "padding"),
     (4, ("ceil_mode",), "ceil_mode"),
 )
+RULES["max_pool1d"] = RULES["max_pool3d"] = RULES["max_pool2d"]
 RULES["pixel_shuffle"] = helped("pixel_shuffle", (1, ("upscale_factor",), "factor"))
 RULES["pixel_unshuffle"] = helped("pixel_unshuffle", (1, ("downscale_factor",), "factor"))
 
@@ -258,3 +259,38 @@ def _window_arguments(step: BodyStep, first: int) -> str:
     found = [(name, step.argument(first + k, name)) for k, name in enumerate(names)]
     parts = [f"{name}={given.text}" for name, given in found if given is not None]
     return ", ".join(parts).removeprefix("kernel_size=")
+
+
+@rule("affine_grid")
+def affine_grid(step: BodyStep) -> Operand:
+    """The places of an affine map, for an image of a given size."""
+    theta, size = step.tensor, step.argument(1, "size")
+    if size is None or len(step.value.shape) != 4:
+        raise NoRuleError("affine_grid of volumes")
+    if size.shape_of is not None:
+        places = [f"{size.text}[{size.shape_of.order.index(axis)}]" for axis in (2, 3)]
+    else:
+        places = [operand.text for operand in step.several(1, "size")][2:]
+    step.helpers.add("affine_grid")
+    corners = ", align_corners=True" if step.constant(2, "align_corners", default=False) else ""
+    return step.gives(
+        f"affine_grid({step.as_torch(theta)}, {', '.join(places)}{corners})", AxisLayout(identity(4))
+    )
+
+
+@rule("grid_sample")
+def grid_sample(step: BodyStep) -> Operand:
+    """Pixels at places; the grid has its pairs last, as in torch."""
+    text, layout = image(step)
+    grid = step.argument(1, "grid")
+    mode, rims = (
+        step.constant(2, "mode", default="bilinear"),
+        step.constant(3, "padding_mode", default="zeros"),
+    )
+    if grid is None or len(step.value.shape) != 4 or mode != "bilinear" or rims == "reflection":
+        raise NoRuleError("grid_sample of volumes, with reflections, or not bilinear")
+    step.helpers.add("grid_sample")
+    parts = [text, step.as_torch(grid)]
+    parts += [f'padding_mode="{rims}"'] if rims != "zeros" else []
+    parts += ["align_corners=True"] if step.constant(4, "align_corners", default=False) else []
+    return step.gives(f"grid_sample({', '.join(parts)})", layout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from parity.porting.to_keras.layout.axes import identity, slot, without
-from parity.porting.to_keras.layout.operands import AxisLayout, Operand
+from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom
 from parity.porting.to_keras.operations.broadcast import together
 from parity.porting.to_keras.operations.step import RULES, BodyStep, NoRuleError, rule
 
@@ -182,3 +182,20 @@ def cosine_similarity(step: BodyStep) -> Operand:
     parts = " * ".join(f"normalize({text}, axis={axis}, epsilon={epsilon})" for text in (a, b))
     order = without(layout.order, [1 if dim is None else dim.value])
     return step.gives(f"ops.sum({parts}, axis={axis})", layout.into(order))
+
+
+@rule("pairwise_distance")
+def pairwise_distance(step: BodyStep) -> Operand:
+    """The norm of a difference along the last axis, to which torch adds a small number first."""
+    first, second = step.argument(0, "x1"), step.argument(1, "x2")
+    if first is None or second is None or step.constant(2, "p", default=2.0) != 2:
+        raise NoRuleError("pairwise_distance with another power than 2")
+    (a, b), layout = together(step, [first, second])
+    assert layout is not None
+    keep = step.argument(4, "keepdim")
+    kept = keep is not None and bool(keep.value)
+    last = len(layout.order) - 1
+    axis = step.axis(Operand(first.value, "", layout), None, last)
+    text = f"{a} - {atom(b)} + {step.text(3, 'eps', default='1e-6')}"
+    order = layout.order if kept else without(layout.order, [last])
+    return step.gives(f"ops.norm({text}, axis={axis}{', keepdims=True' if kept else ''})", layout.into(order))
