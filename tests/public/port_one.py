@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 import warnings
 from pathlib import Path
@@ -53,6 +54,9 @@ def main() -> None:
 
     import_frameworks()
     stub_torchvision()
+    os.environ["PYTHONPATH"] = str(
+        Path(__file__).with_name("site")
+    )  # the same in the processes of other backends
     print("ROW " + json.dumps(written(asked.name, asked.keep, not asked.unproved, asked.quick)), flush=True)
 
 

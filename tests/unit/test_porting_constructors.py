@@ -233,3 +233,106 @@ def test_objects_of_plain_values_stay_objects() -> None:
     assert "own.width = config.width" in text
     assert "self.add = options.stride == 1 and options.width == config.width" in text
     assert "Configured(Config(sizes=[3, 3]), Options(width=4, stride=1))" in text
+
+
+class Kinded(nn.Module):
+    def __init__(self, width, act="relu", apply_act=True):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 1)
+        self.act = ACTS[act]() if apply_act else nn.Identity()
+
+    def forward(self, x):
+        return self.act(self.conv(x))
+
+
+class Mish(nn.Module):
+    def forward(self, x):
+        return x * torch.tanh(nn.functional.softplus(x))
+
+
+ACTS = {"relu": nn.ReLU, "tanh": nn.Tanh, "mish": Mish}
+
+
+def test_a_condition_chooses_the_kind_of_a_layer() -> None:
+    text = proved(
+        lambda: nn.Sequential(Kinded(3), Kinded(3, "tanh"), Kinded(3, "tanh", apply_act=False), Kinded(3))
+    )
+    assert "class Kinded2" not in text
+    names: dict = {}
+    exec(text, names)  # the port is the test's own
+    value = np.full((1, 1, 1, 3), -5.0, "float32")
+    plain = names["Kinded"](3, apply_act=False)  # which no run had with the first kind
+    assert np.allclose(plain(value), plain.conv(value))
+
+
+class Branching(nn.Module):
+    def __init__(self, width, deep=0, wide=False, norm=None, gate="none", scaled=False):
+        super().__init__()
+        if width < 1:
+            raise ValueError(f"width must be positive; got {width}")
+        layers = [nn.Conv2d(3, width, 1)]
+        for _ in range(deep):
+            layers.append(nn.Conv2d(width, width, 3, padding=1))
+        self.layers = nn.Sequential(*layers)
+        if wide:
+            self.last = nn.Conv2d(width, 8, 3, stride=2, padding=1)
+        else:
+            self.last = nn.Conv2d(width, 4, 1)
+        self.norm = nn.BatchNorm2d(8 if wide else 4) if norm else nn.Identity()
+        if gate == "mish":
+            self.gate = Mish()
+        else:
+            self.gate = nn.Sigmoid()
+        self.scale = nn.Parameter(torch.ones(4)) if scaled else None
+
+    def forward(self, x):
+        y = self.norm(self.last(self.layers(x)))
+        if self.scale is not None:
+            y = y * self.scale[:, None, None]
+        return self.gate(y)
+
+
+def test_ways_that_no_run_took_are_written_or_refused() -> None:
+    text = proved(lambda: Branching(5))
+    names: dict = {}
+    exec(text, names)  # the port is the test's own
+    made = names["Branching"]
+    wide = made(5, deep=2, wide=True, norm=True)
+    assert wide(np.zeros((1, 5, 6, 3), "float32")).shape == (1, 3, 3, 8)
+    assert len(wide.layers_.layers) == 3
+    with pytest.raises(ValueError, match=r"not ported: self.gate = Mish\(\)"):
+        made(5, gate="mish")
+    with pytest.raises(ValueError, match="not ported"):
+        made(5, scaled=True)
+    with pytest.raises(ValueError, match="width must be positive; got 0"):
+        made(0)
+
+
+class NormedAct(nn.BatchNorm2d):
+    def __init__(self, width, act=nn.ReLU):
+        super().__init__(width)
+        self.act = act()
+
+    def forward(self, x):
+        return self.act(super().forward(x))
+
+
+class Attending(nn.Module):
+    def __init__(self, width, rate=0.0):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 1)
+        self.norm = NormedAct(width)
+        self.drop = nn.Dropout(rate)
+
+    def forward(self, x):
+        x = self.norm(self.stem(x)).flatten(2).transpose(1, 2)
+        rate = self.drop.p if self.training else 0.0
+        return nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=rate)
+
+
+def test_a_normalisation_that_holds_an_activation_trains_by_a_known_rule() -> None:
+    image = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype("float32")
+    made = parity.port(lambda: Attending(4), image, steps=1)
+    assert made.unwritten == ()
+    assert {one.name: str(one.verdict) for one in made.proofs}["training"] == "EQUAL", made.proofs
+    assert "self.drop.rate if training else 0.0" in made.written.text

@@ -113,6 +113,8 @@ def test_the_source_s_own_statements_stay() -> None:
         "def __init__(self, block, depths, width=4, dropout=0.0, deep=False, **kwargs):",
         "    super().__init__(**kwargs)",
         "    self.width = width",
+        "    if dropout > 1:",
+        '        raise ValueError("too much")',
         "    # the stem",
         "    self.stem = conv1x1(3, width)",
         "    self.stages = [self._stage(block, depth, i) for i, depth in enumerate(depths)]",
@@ -137,4 +139,5 @@ def test_what_cannot_be_said_is_said_by_what_it_was() -> None:
     made = make(record(lambda: Odd("ab"), torch.rand(2, 3)))
     assert made.unwritten == ()
     text = made.classes[0].constructor
-    assert 'keras.Sequential([keras.layers.ReLU(), keras.layers.Activation("tanh")])' in text
+    one = 'keras.layers.ReLU() if kind == "a" else keras.layers.Activation("tanh")'
+    assert f"keras.Sequential([({one}) for kind in kinds])" in text

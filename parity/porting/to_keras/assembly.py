@@ -52,15 +52,19 @@ def assembled(recording: Recording, bodies: BodyTexts, making: Making, name: str
     unknown = helpers - helper_names()
     missing = [Unwritten(helper, "", "", 0, "the helper for it is missing") for helper in sorted(unknown)]
     helper_text, helper_imports = carried(helpers - unknown)
-    known = {*functions, *(w.group.name for w in making.classes)}
+    known = {*functions, *making.objects, *(w.group.name for w in making.classes)}
     constants, imports, problems = _globals(bodies, known, making.constants)
     unwritten = (*making.unwritten, *bodies.unwritten, *missing, *problems)
+    heads = [written.constructor.partition("\n")[0] for written in making.classes]
+    in_front = {name for name in making.objects if any(f"={name}(" in head for head in heads)}  # a default
     body = _blocks(
         helper_text,
         *(text for text in constants if text.startswith("class ")),
         "\n".join(text for text in constants if not text.startswith("class ")),
         *functions.values(),
+        *(text for name, text in making.objects.items() if name in in_front),
         *classes,
+        *(text for name, text in making.objects.items() if name not in in_front),
         build_function(recording, bodies.inputs, making.root, called=not unwritten),
     )
     lines = _imports({*making.imports, *helper_imports, *imports, *ALWAYS}, body)
@@ -69,7 +73,7 @@ def assembled(recording: Recording, bodies: BodyTexts, making: Making, name: str
     own = [
         node.name for node in ast.parse(helper_text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)
     ]
-    carried_names = (*own, *making.functions)
+    carried_names = (*own, *making.functions, *making.objects)
     return WrittenPort(
         _blocks(heading, body), pairs, unwritten, notes=tuple(recording.notes), helpers=carried_names
     )

@@ -78,6 +78,8 @@ def setting_text(module: Any, name: str) -> str | None:
         return "filters"
     if re.match(r"(Batch|Layer|Group)Norm", kind) and name == "eps":
         return "epsilon"
+    if re.fullmatch(r"(Alpha)?Dropout\d?d?", kind) and name == "p":
+        return "rate"
     if kind == "Embedding" and name in ("num_embeddings", "embedding_dim"):
         return "input_dim" if name == "num_embeddings" else "output_dim"
     return repr(value)

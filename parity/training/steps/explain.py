@@ -142,7 +142,7 @@ def _statistics(runs: Runs, difference: FirstDifference, steps: Steps) -> Explai
     with ExitStack() as stack:
         for path, changes in runs.explained.batchnorm.items():
             stack.enter_context(trainer.batchnorm(path, **changes))
-        watch = [path for path in pairs if path in bench.watched]
+        watch = [path for path in pairs if path in bench.layers.keras]  # also one that holds an activation
         calls = trainer.evaluate(runs.batches.keras[number], None, training=True, watch=watch).calls
     trainer.load(runs.start.keras)
     total = Explained()  # known, always: these statistics enter nothing in training mode

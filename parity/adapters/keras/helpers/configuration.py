@@ -82,3 +82,8 @@ class Attributes:
         made = cls.__new__(cls)
         vars(made).update({name: _unpacked(value) for name, value in config.items()})
         return made
+
+
+def not_ported(what):
+    """Refuse what the ported model did not use, and what could not be written."""
+    raise ValueError(f"not ported: {what}")

@@ -28,6 +28,7 @@ class WrittenBody:
         default_factory=dict
     )  # names assigned in front of a node
     calls: list[FunctionCall] = field(default_factory=list)
+    writers: dict[ast.AST, dict[ast.AST, Operand]] = field(default_factory=dict)  # the call a text is from
     results: list[tuple[HeldOrder | None, ...]] = field(default_factory=list)
 
 
@@ -67,10 +68,23 @@ class Body:
             self.partial.add(node)
             return
         known = self.written.texts.get(node)
-        if known is not None and known.text != operand.text:
+        more = 0 if known is None or known.text == operand.text else self._evaluated_more(node)
+        if known is not None and known.text != operand.text and not more:
             self.written.clashes.setdefault(node, (known.text, operand.text))
-        else:
+        elif more >= 0:
             self.written.texts[node] = operand
+            self.written.writers[node] = self.operands
+
+    def _evaluated_more(self, node: ast.AST) -> int:
+        """How many more parts of an expression this call evaluated than the one that its text is from.
+
+        A call evaluates one way of a condition alone. 0 where the expression has no condition.
+        """
+        parts = list(ast.walk(node))
+        if not any(isinstance(part, ast.IfExp | ast.BoolOp) for part in parts):
+            return 0
+        before = self.written.writers.get(node, {})
+        return sum(part in self.operands for part in parts) - sum(part in before for part in parts)
 
     def _is_partial(self, node: ast.AST, operand: Operand) -> bool:
         """Whether a way through a node was not taken in this call, so that its text still has the source's own there."""

@@ -170,7 +170,8 @@ class Calls:
         step = step_of(self.state, body, seen, name, [tensor], {})
         wanted, after = leaf_order(body.call.module, tensor.order, len(seen.value.shape))
         text = step.into(tensor, wanted)
-        mode = ", training=training" if name == "batch_norm" else ""
+        kind = torch_name(body.call.module) or ""
+        mode = ", training=training" if "BatchNorm" in kind or "Dropout" in kind else ""
         step.gives("", AxisLayout(after, step.debts(tensor)))
         self.settle(body, step, node)
         return self.state.operand(seen.value, f"super().call({text}{mode})")

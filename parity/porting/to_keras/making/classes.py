@@ -130,6 +130,7 @@ def _unknown(texts: list[str], shop: Workshop) -> set[str]:
         *shop.functions,
         *shop.factories,
         *shop.constants,
+        *shop.objects,
         *shop.makers.helpers,
     }
     given |= {one.name for one in (*shop.by_class.values(), *shop.makers.groups)}

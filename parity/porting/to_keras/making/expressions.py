@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import ast
 import builtins
+import functools
+import inspect
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,7 +29,7 @@ PLACES = frozenset({"device", "dtype"})
 LONGEST = 400
 """Letters of a constant that may stand for an expression."""
 _MISSING = object()
-PLAIN = (bool, int, float, str, type(None))
+PLAIN = (bool, int, float, str, type(None), functools.partial)
 
 
 class Expressions:
@@ -105,6 +107,13 @@ class Expressions:
         if not values or any(_holds_tensors(value) for value in values):
             raise NoCounterpartError(f"{self.source.of(node)} is not known before the model runs")
         names = self.values.around(node)
+        read = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        try:  # what the expression names says more than what has the same value by chance
+            return self._valued(node, values, {name: names[name] for name in names if name in read})
+        except NoCounterpartError:
+            return self._valued(node, values, names)
+
+    def _valued(self, node: ast.AST, values: list[Any], names: dict[str, list[Any]]) -> str:
         scope = Scope(names, self.shop.naming)
         if any(_is_module(value) for value in values):
             return self.shop.makers.text(values, scope)
@@ -151,7 +160,7 @@ class Expressions:
                 self.shop.naming.imports.add(f"import {root.__name__}")
                 return f"{root.__name__}.{node.attr}"
             return self.shop.value_text(value)
-        values = self.values.of(holder)
+        values = self._held(holder)
         kinds = {container_kind(value) for value in values}
         if kinds in ({"dict"}, {"sequence"}) and all(node.attr in value._modules for value in values):
             return child_by_name(kinds.pop(), self.text(holder), node.attr)
@@ -172,6 +181,13 @@ class Expressions:
         raise NoCounterpartError(
             f"{self.source.of(node)} is an attribute of something that the port does not have"
         )
+
+    def _held(self, node: ast.expr) -> list[Any]:
+        """The values of an expression; of a name that was not read here, what it was elsewhere in the function."""
+        values = self.values.of(node)
+        if values or not isinstance(node, ast.Name) or node.id not in self.values.local:
+            return values
+        return self.values.named(node.id)
 
     def _dictionary(self, node: ast.Dict) -> str:
         """A dictionary without what says where torch keeps weights."""
@@ -195,11 +211,29 @@ class Expressions:
         try:
             return self.spliced(node)
         except NoCounterpartError:
-            parts = [node.body, node.orelse] if isinstance(node, ast.IfExp) else list(node.values)
-            ran = [part for part in parts if self.values.of(part)]
-            if isinstance(node, ast.IfExp) and len(ran) == 1:
-                return self.text(ran[0])
-            raise
+            if not isinstance(node, ast.IfExp) or not self.values.of(node):
+                raise
+        ways = [part for part in (node.body, node.orelse) if self.values.of(part)]
+        try:
+            test = _bracketed(self.text(node.test), node)
+        except NoCounterpartError:
+            if len(ways) != 1:
+                raise
+            return self.text(ways[0])
+        if test in ("True", "False"):
+            return self.text(node.body if test == "True" else node.orelse)
+        body, orelse = self._way(node.body), self._way(node.orelse)
+        return f"{_bracketed(body, node)} if {test} else {_bracketed(orelse, node)}"
+
+    def _way(self, node: ast.expr) -> str:
+        """One way of a condition; an error where it never ran and cannot be written."""
+        try:
+            return self.text(node)
+        except NoCounterpartError:
+            if self.values.of(node):
+                raise
+            self.shop.makers.helpers.add("not_ported")
+            return f"not_ported({' '.join(self.source.of(node).split())!r})"
 
     def _call(self, node: ast.Call) -> str:
         values = self.values.seen.get(node, [])
@@ -217,11 +251,26 @@ class Expressions:
                 self.shop.check_callable(one)
                 self.shop.note_use(one, values)
             return f"{node.func.id}({self.arguments(node)})"  # type: ignore[attr-defined]
+        if callee is None and isinstance(node.func, ast.Attribute) and not values:
+            return self._unrun_method(node, node.func)
         if callee is None:
             raise NoCounterpartError(f"{self.source.of(node.func)} is another thing in other calls")
         if classes and hasattr(callee, "forward"):
             return self._module(node, callee)
         return self._function(node, callee)
+
+    def _unrun_method(self, node: ast.Call, function: ast.Attribute) -> str:
+        """A call of a method in a way that no run took, of `self` or of a list, dictionary or text."""
+        holder = function.value
+        if isinstance(holder, ast.Name) and holder.id == self.self_name:
+            classes = {type(call.module) for call in self.values.calls}
+            found = {getattr(cls, function.attr, None) for cls in classes}
+            if len(found) == 1:
+                return f"{holder.id}.{self.shop.method(found.pop())}({self.arguments(node)})"
+        held = self._held(holder)
+        if held and all(isinstance(value, list | dict | str | tuple | set) for value in held):
+            return f"{self.text(holder)}.{function.attr}({self.arguments(node)})"
+        raise NoCounterpartError(f"{self.source.of(function)} did not run")
 
     def _module(self, node: ast.Call, cls: Any) -> str:
         if is_container(cls, SEQUENCES):
@@ -304,6 +353,16 @@ class Expressions:
         holder = node.func.value if isinstance(node.func, ast.Attribute) else None
         if callee in (isinstance, issubclass) and self._of_torch(node.args[1]):
             raise NoCounterpartError(f"{self.source.of(node)} asks for a class of torch's")
+        if callee in (len, enumerate, list, tuple, reversed, iter) and len(node.args) == 1:
+            held = self.values.of(node.args[0])  # keras.Sequential has its layers as an attribute
+            if held and all(is_sequence(type(value)) for value in held):
+                return f"{self.text(node.func)}({self.text(node.args[0])}.layers)"
+        if callee in _KINDS and self._asks_for_kind(
+            node
+        ):  # some of torch's classes are functions in the port
+            raise NoCounterpartError(
+                f"{self.source.of(node)} asks whether something is a class or a function"
+            )
         if isinstance(holder, ast.Name) and holder.id == self.self_name:
             name = self.shop.method(getattr(callee, "__func__", callee))
             return f"{holder.id}.{name}({arguments()})"
@@ -317,6 +376,14 @@ class Expressions:
         if within_torch(getattr(callee, "__module__", None)) or isinstance(receiver, SeenTensor):
             raise NoCounterpartError(f"{self.source.of(node.func)} is torch's")
         return f"{self.text(node.func)}({arguments()})"
+
+    def _asks_for_kind(self, node: ast.Call) -> bool:
+        """Whether a call asks a class or function of the model whether it is a class, or a function."""
+        kinds = [
+            kind for value in map(self.values.of, node.args[1:2]) for one in value for kind in _several(one)
+        ]
+        asked = len(node.args) == 1 or any(kind in (type, types.FunctionType) for kind in kinds)
+        return asked and any(callable(value) for value in self._held(node.args[0]))
 
     def _of_torch(self, node: ast.AST) -> bool:
         """Whether an expression names a class of modules, alone or among others."""
@@ -373,6 +440,13 @@ class Expressions:
         return False
 
 
+_KINDS = (isinstance, inspect.isclass, inspect.isfunction)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _adds(function: ast.expr) -> bool:
     return isinstance(function, ast.Attribute) and function.attr in ("append", "extend", "insert")
 
@@ -417,9 +491,12 @@ def _bracketed(text: str, parent: ast.AST) -> str:
         parent,
         ast.BinOp | ast.UnaryOp | ast.Compare | ast.BoolOp | ast.Attribute | ast.Subscript | ast.Starred,
     ):
-        inner = ast.parse(text, mode="eval").body
+        inner = ast.parse(f"({text}\n)", mode="eval").body
         if isinstance(inner, ast.BinOp | ast.BoolOp | ast.Compare | ast.IfExp | ast.UnaryOp | ast.Lambda):
             return f"({text})"
+    if isinstance(parent, ast.IfExp):  # a condition in a condition
+        inner = ast.parse(f"({text}\n)", mode="eval").body
+        return f"({text})" if isinstance(inner, ast.IfExp | ast.Lambda) else text
     return text
 
 

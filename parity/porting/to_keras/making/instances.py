@@ -55,12 +55,10 @@ class Makers:
         if any(module is None for module in modules):
             return self._optional(modules, scope, name)
         cls = type(first)
+        if len(parts := self._kinds_of(modules)) > 1:
+            return self._chosen(parts, modules, scope, name)
         if leaf_class(cls) is not None:
-            if len({leaf_class(type(module)) for module in modules}) > 1:
-                raise NoCounterpartError(f"layers of several kinds at one place: {_kinds(modules)}")
             return self._leaf(modules, scope, name)
-        if any(type(module) is not cls for module in modules):
-            raise NoCounterpartError(f"modules of several classes at one place: {_kinds(modules)}")
         if is_container(cls, SEQUENCES):
             children = self._children(modules, scope)
             more = f', name="{name}"' if name else ""
@@ -75,6 +73,31 @@ class Makers:
             return f"{{{', '.join(items)}}}"
         return self._user(modules, scope, name)
 
+    def _kinds_of(self, modules: Sequence[Any]) -> list[list[int]]:
+        """The numbers of the modules that one expression can make, for each kind of layer or class of the port."""
+        found: dict[Any, list[int]] = {}
+        for index, module in enumerate(modules):
+            cls = type(module)
+            plain = is_container(cls, (*SEQUENCES, *LISTS, *NAMED))
+            found.setdefault(leaf_class(cls) or (cls if plain else self.of.get(id(module), cls)), []).append(
+                index
+            )
+        return list(found.values())
+
+    def _chosen(self, parts: list[list[int]], modules: Sequence[Any], scope: Scope, name: str | None) -> str:
+        """Modules of several kinds at one place: a condition on the arguments says which one an instance has."""
+        for part in parts:
+            condition = scope.condition([index in part for index in range(len(modules))])
+            if condition is None:
+                continue
+            rest = [index for index in range(len(modules)) if index not in part]
+            texts = []
+            for kept in (part, rest):
+                names = {key: [values[index] for index in kept] for key, values in scope.names.items()}
+                texts.append(self.text([modules[index] for index in kept], Scope(names, scope.named), name))
+            return f"({texts[0]} if {condition} else {texts[1]})"
+        raise NoCounterpartError(f"modules of several kinds at one place: {_kinds(modules)}")
+
     def _leaf(self, modules: Sequence[Any], scope: Scope, name: str | None) -> str:
         ranks = {self.ranks.get(id(module)) for module in modules}
         leaf = leaf_of(modules, scope, ranks.pop() if len(ranks) == 1 else None)
@@ -83,10 +106,9 @@ class Makers:
         return f"{leaf.callee}({', '.join(arguments)})"
 
     def _user(self, modules: Sequence[Any], scope: Scope, name: str | None) -> str:
-        groups = {self.of.get(id(module)) for module in modules}
-        group = groups.pop() if len(groups) == 1 else None
+        group = self.of.get(id(modules[0]))
         if group is None:
-            raise NoCounterpartError(f"modules of several structures at one place: {_kinds(modules)}")
+            raise NoCounterpartError(f"{_kinds(modules)} is no part of the model, or not yet written")
         places = [self.places[id(module)] for module in modules]
         arguments: list[str] = []
         positional = True

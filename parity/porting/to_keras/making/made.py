@@ -35,6 +35,7 @@ class Making:
         group_of: by the id of a torch module, its class in the port.
         notes: why a constructor is not the source's own text, a sentence for each such class.
         constants: by name, the definitions of constants and named tuples that the texts read.
+        objects: the classes of plain objects, by name.
     """
 
     classes: list[WrittenClass]
@@ -46,6 +47,7 @@ class Making:
     group_of: Mapping[int, PortClass] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     constants: Mapping[str, str] = field(default_factory=dict)
+    objects: Mapping[str, str] = field(default_factory=dict)
 
 
 def make(recording: Recording, reads: Mapping[type, Iterable[str]] | None = None) -> Making:
@@ -99,7 +101,6 @@ def _made(recording: Recording, shop: Workshop) -> Making:
         name: f"{REGISTERED}\n{text}" if name in shop.as_values else text
         for name, text in shop.functions.items()
     }
-    functions |= shop.objects  # the defaults of their fields may be among the functions
     _change(classes, recording, makers)
     for one in classes:  # a method that another class's constructor asked for later
         one.methods = shop.methods.get(one.owners[-1], {}) if one.syntactic else one.methods
@@ -113,6 +114,7 @@ def _made(recording: Recording, shop: Workshop) -> Making:
         makers.of,
         tuple(notes),
         shop.constants,
+        shop.objects,
     )
 
 

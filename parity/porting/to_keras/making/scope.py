@@ -147,12 +147,12 @@ class Scope:
                 if all(map(equal, found, values)):
                     return text.format(name)
         for name, known in numbers.items():
-            pairs = list(zip(values, known, strict=True))
-            factor = _factor({v / k for v, k in pairs if k})
-            if factor and all(equal(v, k * factor) for v, k in pairs):
+            both = list(zip(values, known, strict=True))
+            factor = _factor({v / k for v, k in both if k})
+            if factor and all(equal(v, k * factor) for v, k in both):
                 return f"{name} * {factor}"
-            factor = _factor({k / v for v, k in pairs if v})
-            if factor and all(equal(v, k // factor) for v, k in pairs):
+            factor = _factor({k / v for v, k in both if v})
+            if factor and all(equal(v, k // factor) for v, k in both):
                 return f"{name} // {factor}"
         for name, known in numbers.items():
             for more, second in numbers.items():
@@ -160,6 +160,28 @@ class Scope:
                     rows = zip(known, second, values, strict=True)
                     if all(equal(_safe(join, a, b), value) for a, b, value in rows):
                         return text.format(name, more)
+        return None
+
+    def condition(self, values: Sequence[bool]) -> str | None:
+        """What one argument says of where these are true: its own truth, or the values that it has there alone."""
+        for name, known in self.names.items():
+            if all(map(equal, known, values)):
+                return name
+        if (found := self._condition(values)) is not None:
+            return found
+        for name, known in self.names.items():
+            here = _distinct([item for item, value in zip(known, values, strict=True) if value])
+            there = [item for item, value in zip(known, values, strict=True) if not value]
+            if len(here) > 3 or any(equal(one, other) for one in here for other in there):
+                continue
+            try:
+                texts = [self.named.text(one) for one in here]
+            except NoCounterpartError:
+                continue
+            if len(texts) > 1:
+                return f"{name} in ({', '.join(texts)})"
+            same = "==" if isinstance(here[0], int | float | str) and not isinstance(here[0], bool) else "is"
+            return f"{name} {same} {texts[0]}"
         return None
 
     def _condition(self, values: Sequence[Any]) -> str | None:
@@ -198,6 +220,14 @@ _TWO: tuple[tuple[str, Callable[[Any, Any], Any]], ...] = (
     ("{} - {}", lambda a, b: a - b),
     ("({} - 1) // 2 * {}", lambda a, b: (a - 1) // 2 * b),
 )
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        if not any(equal(value, one) for one in found):
+            found.append(value)
+    return found
 
 
 def _factor(factors: set[float]) -> int:

@@ -20,8 +20,15 @@ from parity.porting.to_keras.making.weights import constant_text, weight_text
 from parity.porting.to_keras.names import attribute, in_one
 from parity.porting.to_keras.plain_objects import is_plain_object
 
-Simple = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.Return
+Simple = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.Return | ast.Raise
 _MARKS = re.compile(r"#\s*(noqa|type:|pylint|fmt)")
+
+
+NOT_PORTED = "not ported: "
+"""What is said where a constructor is asked for something that no run of the source did."""
+
+
+_REFUSAL = re.compile(rf"raise ValueError\(['\"]{NOT_PORTED}")
 
 
 class MakingStatements:
@@ -42,9 +49,12 @@ class MakingStatements:
         self.source = values.function.source
         self._texts: dict[ast.AST, str] = {}
         self.computing = True  # buffers get their values
+        self._refused = False
 
     def lines(self) -> list[str]:
         """The lines of the body, without indentation.
+
+        A way that no run took is written too; where that is not possible, it is refused with an error.
 
         Raises:
             NoCounterpartError: something that is needed cannot be written.
@@ -52,17 +62,22 @@ class MakingStatements:
         body = self.values.function.node.body
         try:
             return self._lines(body)
-        except NoCounterpartError:
-            if not self.computing or not any(
-                getattr(call.module, "_buffers", None) for call in self.values.calls
-            ):
-                raise
-        self.computing = False  # a saved buffer may start as zeros, and gets its values with the weights
-        self._texts.clear()
-        return self._lines(body)
+        except NoCounterpartError as error:
+            reason = error
+        has_buffers = any(getattr(call.module, "_buffers", None) for call in self.values.calls)
+        # What a way that never ran needs may be what cannot be written; a saved buffer may start as zeros, and gets
+        # its values with the weights.
+        for self._refused, self.computing in ((False, False), (True, True), (True, False)):
+            if self.computing or has_buffers:
+                self._texts.clear()
+                try:
+                    return self._lines(body)
+                except NoCounterpartError as error:
+                    reason = error
+        raise reason
 
     def _lines(self, body: list[ast.stmt]) -> list[str]:
-        simple = [node for node in self._simple(body) if node in self.values.ran]
+        simple = list(self._simple(body))
         kept = {node for node in simple if self._essential(node)}
         while True:
             needed = self._needed(body, kept)
@@ -90,6 +105,8 @@ class MakingStatements:
             return False
         if isinstance(node, ast.Return):
             return node.value is not None
+        if isinstance(node, ast.Raise):
+            return node.exc is not None and not self._refused
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             return node.value is not None and any(self._is_kept(target, node.value) for target in targets)
@@ -143,10 +160,20 @@ class MakingStatements:
     def _block(self, body: list[ast.stmt], kept: set[Any]) -> list[str]:
         lines: list[str] = []
         for node in body:
-            made = self._statement(node, kept)
+            try:
+                made = self._statement(node, kept)
+            except NoCounterpartError:
+                if node in self.values.ran:
+                    raise
+                return [*lines, self._refusal(node)]
             if made:
                 lines += [*self._comments(node), *made]
         return lines
+
+    def _refusal(self, node: ast.stmt) -> str:
+        said = " ".join(self.source.of(node).split())
+        said = said if len(said) < 70 else f"{said[:66]} ..."
+        return f"raise ValueError({NOT_PORTED + said!r})"
 
     def _statement(self, node: Any, kept: set[Any]) -> list[str]:
         if node in kept:
@@ -171,6 +198,8 @@ class MakingStatements:
         body, orelse = self._block(node.body, kept), self._block(node.orelse, kept)
         if not body and not orelse:
             return []
+        if all(len(way) == 1 and _REFUSAL.match(way[0]) for way in (body, orelse)):
+            return [self._refusal(node)]
         ways = {bool(value) for value in self.values.of(node.test) if not hasattr(value, "shape")}
         try:
             test = in_one(self.expressions.text(node.test))
@@ -194,8 +223,12 @@ class MakingStatements:
 
     def _written(self, statement: Any) -> str:
         node: Any = statement
+        if self._refused and node not in self.values.ran:
+            raise NoCounterpartError("a way that did not run")
         if isinstance(statement, ast.FunctionDef):
             return "\n".join([f"def {node.name}({_bare(node.args)}):", *_indented(self._lines(node.body))])
+        if isinstance(statement, ast.Raise):
+            return f"raise {self.expressions.text(node.exc)}"
         if isinstance(statement, ast.Return):
             return f"return {in_one(self.expressions.text(node.value))}"
         if isinstance(statement, ast.Expr):
@@ -267,7 +300,13 @@ class MakingStatements:
         return _defines(node) | {target.value.id for target in targets if self._of_object(target)}
 
     def _assigned(self, name: str, value: ast.expr) -> str:
-        modules = [call.module for call in self.values.calls]
+        modules = [call.module for call in self.values.calls if call.module is not None]
+        if not self.values.of(value) and any(
+            name in (*module._parameters, *module._buffers) for module in modules
+        ):
+            if isinstance(value, ast.Constant) and value.value is None:
+                return f"self.{attribute(name)} = None"
+            raise NoCounterpartError(f"the size of {name} is not known, because it was never made")
         if any(name in module._parameters for module in modules):
             tensors = [module._parameters.get(name) for module in modules]
             if all(tensor is None for tensor in tensors) or not any(
@@ -421,7 +460,7 @@ def _defines(node: Any) -> set[str]:
             call.func.value if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else None
         )
         return {holder.id} - {"self"} if isinstance(holder, ast.Name) else set()
-    if isinstance(node, ast.Return):
+    if isinstance(node, ast.Return | ast.Raise):
         return set()
     if isinstance(node, ast.FunctionDef):
         return {node.name}

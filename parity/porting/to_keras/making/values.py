@@ -31,6 +31,15 @@ class FunctionValues:
         """The values of a node, call by call and in order; empty where it never ran."""
         return [seen.value for seen in self.seen.get(node, ())]
 
+    def named(self, name: str) -> list[Any]:
+        """All values that a local name had where it was read."""
+        return [
+            value
+            for node in self.seen
+            if isinstance(node, ast.Name) and node.id == name
+            for value in self.of(node)
+        ]
+
     @cached_property
     def local(self) -> frozenset[str]:
         """The names that the function binds itself: arguments, assigned names, names of loops."""
@@ -94,8 +103,7 @@ class FunctionValues:
         return {
             self.renamed.get(name, name): [row[name] for row in rows]
             for name in sorted(shared, key=lambda name: (name not in self.function.argument_names, name))
-            if name in self.local - self._of_inner
-            and not any(isinstance(row[name], SeenTensor) or hasattr(row[name], "forward") for row in rows)
+            if name in self.local - self._of_inner and not any(_runs(row[name]) for row in rows)
         }
 
     @cached_property
@@ -105,6 +113,11 @@ class FunctionValues:
             if isinstance(node, ast.Assign):
                 found[node.value] = node.targets
         return found
+
+
+def _runs(value: Any) -> bool:
+    """Whether a value is a tensor or a module; its class is a plain value."""
+    return isinstance(value, SeenTensor) or (hasattr(value, "forward") and not isinstance(value, type))
 
 
 def _bind(names: dict[str, Any], seen: SeenValue, targets: dict[ast.AST, list[ast.expr]]) -> None:
