@@ -172,7 +172,7 @@ class Scope:
         for name, known in self.names.items():
             here = _distinct([item for item, value in zip(known, values, strict=True) if value])
             there = [item for item, value in zip(known, values, strict=True) if not value]
-            if len(here) > 3 or any(equal(one, other) for one in here for other in there):
+            if len(here) > 3 or any(equal(one, away) for one in here for away in there):
                 continue
             try:
                 texts = [self.named.text(one) for one in here]
