@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+np = pytest.importorskip("numpy")
 torch = pytest.importorskip("torch")
 pytest.importorskip("keras")
 
@@ -130,3 +131,70 @@ class Flat(nn.Module):
 
 def test_images_of_one_channel_lie_as_torch_makes_them() -> None:
     proved(Flat, (2, 8, 7, 1))
+
+
+class Choosing(nn.Module):
+    """Conditions on what the constructor was given, which go one way in all instances, or in most."""
+
+    def __init__(self, width, use_max=False, mode="sum", scale=None, pre_norm=True):
+        super().__init__()
+        self.fc = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.use_max = use_max
+        self.mode = mode
+        self.scale = scale
+        self.pre_norm = pre_norm
+
+    def forward(self, x):
+        if self.pre_norm:
+            x = self.norm(x)
+        y = self.fc(x)
+        if self.use_max:
+            y = y + x.amax(dim=1, keepdim=True)
+        if self.scale is not None:
+            y = y * self.scale
+        if self.mode == "sum":
+            return y + x
+        elif self.mode == "mul":
+            return y * x
+        else:
+            raise ValueError(self.mode)
+
+
+class Chosen(nn.Module):
+    def __init__(self, width=8, early=False):
+        super().__init__()
+        self.first = Choosing(width)
+        self.second = Choosing(width, mode="mul")
+        self.head = nn.Linear(width, 3)
+        self.early = early
+
+    def forward(self, x):
+        x = self.second(self.first(x))
+        if not self.early:
+            return self.head(x)
+        return x
+
+
+@pytest.mark.filterwarnings("ignore:`build\\(\\)` was called")
+def test_a_way_of_a_forward_that_no_run_took_is_refused_and_not_left_out() -> None:
+    made = proved(Chosen, (2, 5, 8))
+    space: dict = {"__name__": "port"}
+    exec(made.text, space)
+    numbers = np.ones((1, 5, 8), "float32")
+    for options in (
+        {"use_max": True}, {"scale": 2.0}, {"mode": "other"},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"not ported|other"):
+            space["Choosing"](8, **options)(numbers)
+    with pytest.raises(ValueError, match=r"not ported: the way behind not self\.early"):
+        space["Chosen"](early=True)(numbers)
+    plain = space["Choosing"](8, pre_norm=False)
+    plain(numbers)
+    assert not plain.norm.built  # the way without the norm is the source's own
+
+
+def test_each_option_changes_what_is_computed() -> None:
+    text = proved(Chosen, (2, 5, 8)).text
+    assert "if self.pre_norm:\n            x = self.norm(x)\n" in text
+    assert 'elif self.mode == "mul":' in text

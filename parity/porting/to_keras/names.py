@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 
+NOT_PORTED = "not ported: "
+"""What is said where a port is asked for something that no run of the source did."""
+
 TAKEN = frozenset(
     [
         "activity_regularizer",
@@ -118,3 +121,14 @@ def in_one(text: str) -> str:
 def within_torch(module: str | None) -> bool:
     """Whether a Python module is a part of torch: `torch.nn`, and neither `torchvision` nor the user's `torch_models`."""
     return (module or "").partition(".")[0] == "torch"
+
+
+def not_ported(source: str) -> str:
+    """The statement that refuses a way which no run of the source took.
+
+    Args:
+        source: the first statement of that way.
+    """
+    said = " ".join(source.split())
+    said = said if len(said) < 70 else f"{said[:66]} ..."
+    return f"raise ValueError({NOT_PORTED + said!r})"

@@ -14,7 +14,7 @@ from parity.porting.to_keras.bodies.ways import Ways
 from parity.porting.to_keras.layout.axes import without
 from parity.porting.to_keras.layout.operands import atom
 from parity.porting.to_keras.layout.parts import bounds_of, dropped_axes, with_axes
-from parity.porting.to_keras.names import method
+from parity.porting.to_keras.names import method, not_ported
 
 INDENT = "    "
 KEPT = ("property", "staticmethod", "classmethod")
@@ -285,14 +285,37 @@ class Statements:
 
     def _If(self, node: ast.If) -> list[str] | None:
         always = self.ways.always(node.test, self.function)
+        if always is not None and self.ways.is_option(node.test, self.function):
+            return self._option(node, always)
         if always is True:
             return self._block(node.body, self._before(node.body[0])) or None
         if always is False:
             return self._block(node.orelse, self._before(node.orelse[0])) or None if node.orelse else None
         if COUNTER in self.source.of(node.test):
             return self._block(node.body, self._before(node.body[0])) or None
-        body = self._branch(node.body)
-        orelse = self._branch(node.orelse) if node.orelse else []
+        return self._both_ways(
+            node, self._branch(node.body), self._branch(node.orelse) if node.orelse else []
+        )
+
+    def _option(self, node: ast.If, taken: bool) -> list[str] | None:
+        """A condition on what the constructor was given: the way that no run took refuses, and is not left out."""
+        ways = {True: node.body, False: node.orelse}
+        lines = {
+            way: self._block(statements, self._before(statements[0])) if statements else []
+            for way, statements in ways.items()
+        }
+        other = ways[not taken]
+        ends = bool(ways[taken]) and isinstance(ways[taken][-1], ast.Return)
+        if other and all(isinstance(one, ast.Pass) for one in other):
+            other = []
+        if other and isinstance(other[-1], ast.Raise):
+            lines[not taken] = refusal(self.function, other)
+        elif other or ends:
+            said = self.source.of(other[0]) if other else f"the way behind {self.source.of(node.test)}"
+            lines[not taken] = [not_ported(said)]
+        return self._both_ways(node, lines[True], lines[False])
+
+    def _both_ways(self, node: ast.If, body: list[str], orelse: list[str]) -> list[str] | None:
         if not body and not orelse:
             return None
         test = self._expression(node.test)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
+import inspect
+import textwrap
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from parity.adapters.recording.records import FunctionCall, SeenTensor, UserFunction
 
@@ -15,7 +19,9 @@ class Ways:
         self.ran: dict[UserFunction, set[ast.AST]] = {}
         self.truth: dict[ast.AST, set[bool]] = {}
         self._by_size: dict[UserFunction, set[str]] = {}
+        self._calls: dict[UserFunction, list[FunctionCall]] = {}
         for call in calls:
+            self._calls.setdefault(call.function, []).append(call)
             self.ran.setdefault(call.function, set()).update(call.ran)
             for seen in call.seen:
                 if not isinstance(seen.value, SeenTensor) and not hasattr(seen.value, "forward"):
@@ -30,6 +36,27 @@ class Ways:
             return None
         return next(iter(found))
 
+    def is_option(self, test: ast.AST, function: UserFunction) -> bool:
+        """Whether a condition asks for plain arguments of the module's constructor alone, which the port keeps.
+
+        Each must be an attribute that the constructor sets to the argument as it was given.
+        """
+        parts = [part for part in ast.walk(test) if isinstance(part, ast.Attribute)]
+        calls = self._calls.get(function, [])
+        return (
+            bool(parts)
+            and all(isinstance(part, _OF_OPTIONS) for part in ast.walk(test))
+            and all(ast.unparse(part.value) == "self" for part in parts)
+            and all(part.attr in _options(type(call.module)) for part in parts for call in calls)
+            and all(call.values.get(part) for part in parts for call in calls if call.values.get(test))
+            and all(
+                isinstance(value, bool | int | float | str | None)
+                for part in parts
+                for call in calls
+                for value in call.values.get(part, ())
+            )
+        )
+
     def hangs_on_sizes(self, node: ast.AST, function: UserFunction) -> bool:
         """Whether an expression reads the shape of a tensor, directly or through local names."""
         if function not in self._by_size:
@@ -38,6 +65,30 @@ class Ways:
         return any(
             _reads_shape(part) or (isinstance(part, ast.Name) and part.id in names) for part in ast.walk(node)
         )
+
+
+_OF_OPTIONS = (
+    ast.Attribute, ast.Name, ast.Constant, ast.BoolOp, ast.UnaryOp, ast.Compare, ast.boolop, ast.unaryop, ast.cmpop,
+    ast.expr_context,
+)  # fmt: skip
+"""What a condition on options consists of."""
+
+
+@functools.cache
+def _options(cls: type) -> frozenset[str]:
+    """The attributes that a class's constructor sets to arguments as they were given: self.bias = bias."""
+    try:
+        made: Any = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return frozenset()
+    arguments = {one.arg for one in (*made.args.posonlyargs, *made.args.args, *made.args.kwonlyargs)}
+    return frozenset(
+        target.attr
+        for node in ast.walk(made)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id in arguments
+        for target in node.targets
+        if isinstance(target, ast.Attribute) and ast.unparse(target) == f"self.{target.attr}"
+    )
 
 
 def mentions_training(node: ast.AST) -> bool:

@@ -17,15 +17,11 @@ from parity.porting.to_keras.making.parts.initial import first_values
 from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.values import FunctionValues
 from parity.porting.to_keras.making.weights import constant_text, weight_text
-from parity.porting.to_keras.names import attribute, in_one
+from parity.porting.to_keras.names import NOT_PORTED, attribute, in_one, not_ported
 from parity.porting.to_keras.plain_objects import is_plain_object
 
 Simple = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.Return | ast.Raise
 _MARKS = re.compile(r"#\s*(noqa|type:|pylint|fmt)")
-
-
-NOT_PORTED = "not ported: "
-"""What is said where a constructor is asked for something that no run of the source did."""
 
 
 _REFUSAL = re.compile(rf"raise ValueError\(['\"]{NOT_PORTED}")
@@ -171,9 +167,7 @@ class MakingStatements:
         return lines
 
     def _refusal(self, node: ast.stmt) -> str:
-        said = " ".join(self.source.of(node).split())
-        said = said if len(said) < 70 else f"{said[:66]} ..."
-        return f"raise ValueError({NOT_PORTED + said!r})"
+        return not_ported(self.source.of(node))
 
     def _statement(self, node: Any, kept: set[Any]) -> list[str]:
         if node in kept:
