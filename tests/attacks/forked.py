@@ -32,6 +32,7 @@ class Forked:
         if self.pid:
             return
         code: Any = 70
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # as the supervisor's child does
         try:
             atexit._clear()  # the parent's: they would remove its temporary folder
             os.dup2(Forked.output, 1)

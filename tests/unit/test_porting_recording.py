@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import gc
 from functools import partial
 
 import pytest
@@ -186,3 +187,30 @@ def test_what_runs_between_the_passes_is_not_recorded() -> None:
     assert {call.function.name for call in recording.calls} == {"__init__", "forward"}
     assert {call.phase for call in recording.calls} == {"build", "first", "training"}
     assert recording.module.norm.num_batches_tracked == 0
+
+
+class Littering(nn.Module):
+    """Its forward makes so many objects that garbage is collected."""
+
+    def forward(self, x):
+        kept = [[number] for number in range(3000)]
+        return x * len(kept)
+
+
+def test_what_the_collection_of_garbage_calls_is_not_the_models() -> None:
+    called = []
+
+    def collecting(phase, details):
+        called.append(phase)
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(collecting)
+    try:
+        gc.set_threshold(10)
+        recording = record(Littering, torch.rand(2, 3))
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(collecting)
+    assert called
+    assert {call.function.name for call in recording.calls} == {"forward"}
+    assert gc.isenabled()

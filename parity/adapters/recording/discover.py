@@ -17,19 +17,25 @@ from parity.adapters.sites.running import belongs_to_user
 
 @contextmanager
 def watched() -> Iterator[dict[CodeType, str]]:
-    """While this is open, the code objects of the user's that start to run are noted, with their module's name."""
+    """While this is open, the code objects of the user's that start to run are noted, with their module's name.
+
+    Garbage is not collected then: it calls functions of whoever asked for that (gc.callbacks), in the middle of a run.
+    """
     found: dict[CodeType, str] = {}
 
     def started(frame: FrameType, event: str, argument: Any) -> None:
         if event == "call" and frame.f_code not in found and belongs_to_user(frame.f_code.co_filename):
             found[frame.f_code] = frame.f_globals.get("__name__", "")
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()
     sys.setprofile(started)
     try:
         yield found
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
 
 
 def functions_of(codes: dict[CodeType, str]) -> list[tuple[FunctionType, str]]:
