@@ -7,6 +7,20 @@ import types
 import keras
 
 
+class PlainConfig:
+    """Gives the constructor's arguments as the config."""
+
+    def __new__(cls, *args, **kwargs):
+        layer = super().__new__(cls, *args, **kwargs)
+        given = inspect.signature(cls.__init__).bind(layer, *args, **kwargs).arguments
+        own = ("self", "kwargs", "name", "dtype", "trainable")  # Keras gives these itself
+        vars(layer)["_given"] = {name: value for name, value in given.items() if name not in own}
+        return layer
+
+    def get_config(self):
+        return {**super().get_config(), **self._given}
+
+
 class Configurable:
     """Gives the constructor's arguments as the config; classes and functions go by their registered names."""
 

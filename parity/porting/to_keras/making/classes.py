@@ -17,16 +17,18 @@ from parity.porting.to_keras.making.workshop import KERAS_OWN, Workshop, keras_n
 
 PLAIN = "keras.layers.Layer"
 """The base that keeps plain arguments in its config by itself; models and layers with a config of their own do not."""
+MODEL = "keras.Model"
 
 
-def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[type]) -> WrittenClass:
+def from_source(port: PortClass, shop: Workshop, root: bool, configurable: dict[type, str]) -> WrittenClass:
     """Write a class with the statements of the source's constructor.
 
     Args:
         port: the class, with all instances of it; none for a class that others derive from.
         shop: knows the rest of the port.
         root: whether it is the model itself.
-        configurable: the classes that already give their arguments as a config; the class is added where needed.
+        configurable: the helper by which classes already give their arguments as a config; the class is added where
+            it needs one.
 
     Raises:
         NoCounterpartError: something that is needed cannot be written.
@@ -55,14 +57,17 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: set[t
         )
     bases = _bases(port, shop, above, root)
     owner = (cls.__module__, cls.__name__)
-    inherited = any(base in configurable for base in cls.__mro__)
+    inherited = {configurable[base] for base in cls.__mro__ if base in configurable}
     calls = known[1] if known is not None else []
     arguments = any(set(call.arguments) - {"self"} for call in calls)
     spread = known is not None and (known[0].node.args.kwarg or known[0].node.args.vararg) is not None
-    if arguments and not inherited and (bases != PLAIN or spread or any(map(_special, calls))):
-        configurable.add(cls)
-        shop.makers.helpers.add("Configurable")
-        bases = f"Configurable, {bases}"
+    packed = spread or any(map(_special, calls))
+    helper = "Configurable" if packed or (bases not in (PLAIN, MODEL) and not inherited) else "PlainConfig"
+    needed = bases != PLAIN or packed
+    if arguments and needed and "Configurable" not in inherited and helper not in inherited:
+        configurable[cls] = helper
+        shop.makers.helpers.add(helper)
+        bases = f"{helper}, {bases}"
     methods = shop.methods.get(owner, {})
     return WrittenClass(port, bases, text, methods, [], (owner,), True, class_constants(cls))
 

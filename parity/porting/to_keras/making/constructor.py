@@ -65,8 +65,9 @@ def constructor_of(
     body = "\n".join(f"    {line}" for text in lines for line in text.splitlines())
     special = any(not is_constant(value) for values in group.values.values() for value in values)
     if special or (bases != "keras.layers.Layer" and (group.values or group.added)):
-        makers.helpers.add("Configurable")
-        bases = f"Configurable, {bases}"
+        helper = "PlainConfig" if bases == "keras.Model" and not special else "Configurable"
+        makers.helpers.add(helper)
+        bases = f"{helper}, {bases}"
     return WrittenClass(
         group, bases, f"def __init__({_signature(group, body, named)}):\n{body}", {}, problems
     )

@@ -77,7 +77,7 @@ def _made(recording: Recording, shop: Workshop) -> Making:
     classes: list[WrittenClass] = []
     unwritten: list[Unwritten] = []
     notes: list[str] = []
-    configurable: set[type] = set()
+    configurable: dict[type, str] = {}
     for port in _with_bases(makers.groups):
         root = any(made.path == "" for made in port.modules) or user_base(type(recording.module)) is port.cls
         shop.open.add(port.cls)
