@@ -88,7 +88,7 @@ const Words = (() => {
         layer: kerasLayer("Conv2DTranspose", setting, [["strides", s, 1], ["padding", `"${same}"`, '"valid"'],
           ["output_padding", o, null], ["dilation_rate", d, 1]]),
         run: "y = layer(x)", refused: even || d > 1,
-        notes: even || d > 1 ? [`TensorFlow ${d > 1 ? "on a CPU refuses the dilation" : "refuses this one"}; ` +
+        notes: even || d > 1 ? [`TensorFlow ${d > 1 ? "on a CPU refuses the dilation in float64" : "refuses this one"}; ` +
           "tf_impl.layers.Conv2DTranspose, with stride and dilation for names, runs it."] : [],
       };
     }
@@ -99,7 +99,7 @@ const Words = (() => {
       run: "y = layer(x)",
       notes: [behind < 0 ? "The rows that are added behind hold the bias alone; Keras' own layer has no such rows."
         : s > 1 ? "Keras' own Conv2DTranspose refuses a stride together with a dilation."
-          : "Keras' own Conv2DTranspose refuses a dilation on TensorFlow and a CPU."],
+          : "Keras' own Conv2DTranspose refuses a dilation in float64 on TensorFlow and a CPU."],
     };
     const crop = `keras.layers.Cropping2D(${pairs([p, p], [behind, behind])})`;
     return {

@@ -78,7 +78,8 @@ STEPS: dict[str, tuple[str, Callable[[Torch], Callable[..., Any]], list[tuple[st
     "activation left out": ("relu", lambda t: lambda y: y, [("missing-call", "relu")]),
     "padded on the wrong side": ("pad", lambda t: lambda y: F.pad(y, (1, 0, 1, 0)), [("wiring", "down")]),
     "average for maximum": ("pool", lambda t: nn.AvgPool2d(2), [("missing-call", "pool")]),
-    "operands swapped": ("cat", lambda t: lambda a, b: torch.cat([b, a], 1), [("wiring", "twice")]),
+    # The weights of the two layers exchanged explain it as well, and that fix is tried.
+    "operands swapped": ("cat", lambda t: lambda a, b: torch.cat([b, a], 1), [("layer", "b"), ("layer", "a")]),
     "called once": ("twice", lambda t: t.twice, [("missing-call", "twice")]),
     "called three times": (
         "twice", lambda t: lambda y: t.twice(t.twice(torch.tanh(t.twice(y)))), [("extra-call", "twice")]),

@@ -28,4 +28,4 @@ def test_every_stage_is_said(equal: bool, stages: list[str]) -> None:
         report = parity.compare(model, module, inputs)
     parity.compare(model, module, inputs)  # nobody listens now
     assert bool(report) == equal
-    assert said == stages
+    assert list(dict.fromkeys(said)) == stages  # what is judged again says its stages again
