@@ -121,7 +121,7 @@ def compare(
                 roles = by_roles(paired, (keras, torch), values, mapping, patterns_of(ignore))
                 if roles is not None:
                     paired = roles
-                    comparison = PairComparison(keras, torch, paired, values, dtype, quick)
+                    comparison = PairComparison(keras, torch, paired, values, dtype, quick, tolerance)
                     report = comparison.report()
             # Sizes that a model refuses are no verdict; a difference that they showed before it raised is one.
             raised = any(finding.kind is Kind.ERROR for finding in report.findings)

@@ -86,3 +86,21 @@ def test_the_check_of_a_pair_hands_it_on(tmp_path: Any, monkeypatch: pytest.Monk
     )
     assert result.verdict == "EQUAL"
     assert "the torch side needs it" in tolerated(result)[0]
+
+
+def test_a_pairing_that_is_tried_anew_keeps_the_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+    from parity.verdict import compare as module
+
+    asked: list[object] = []
+    plain = module.PairComparison
+
+    def made(*arguments: object) -> object:
+        asked.append(arguments[6])
+        return plain(*arguments)
+
+    monkeypatch.setattr(module, "PairComparison", made)
+    monkeypatch.setattr(module, "by_roles", lambda named, *more: named)
+    i = keras.Input((4,))
+    model, other = keras.Model(i, keras.layers.Dense(2)(i)), torch.nn.Sequential(torch.nn.Linear(4, 2))
+    parity.compare(model, other, np.ones((3, 4), "float32"), dtype="float32", tolerance=0.5)
+    assert asked == [0.5, 0.5]

@@ -100,6 +100,8 @@ def test_wiring(pair: tuple[Any, Torch], name: str) -> None:
         module.steps = {}
     assert report.verdict == "DIVERGED"
     assert [(finding.kind, finding.torch) for finding in report.findings] == wanted, str(report)
+    if name == "operands swapped":
+        assert any("If the names are right, a step behind them takes" in note for note in report.notes)
 
 
 def test_a_fault_in_a_layer_used_twice_is_told_once(pair: tuple[Any, Torch]) -> None:

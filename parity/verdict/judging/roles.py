@@ -77,7 +77,10 @@ def _told(found: Pairing, named: Pairing) -> str:
     known = {(item.keras, item.torch) for item in named.pairs}
     own = [_shown(item) for item in found.pairs if (item.keras, item.torch) not in known]
     more = ", ..." if len(own) > 4 else ""
-    return f"{NOTE}: {', '.join(own[:4])}{more}; a run of both sides confirms it"
+    return (
+        f"{NOTE}: {', '.join(own[:4])}{more}; a run of both sides confirms it. If the names are right, a step behind "
+        "them takes their results in another order"
+    )
 
 
 def _shown(item: LayerPair) -> str:
