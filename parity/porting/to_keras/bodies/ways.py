@@ -6,7 +6,7 @@ import ast
 import functools
 import inspect
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from parity.adapters.recording.records import FunctionCall, SeenTensor, UserFunction
@@ -47,7 +47,7 @@ class Ways:
             bool(parts)
             and all(isinstance(part, _OF_OPTIONS) for part in ast.walk(test))
             and all(ast.unparse(part.value) == "self" for part in parts)
-            and all(part.attr in _options(type(call.module)) for part in parts for call in calls)
+            and all(part.attr in _options(type(call.module).__init__) for part in parts for call in calls)
             and all(call.values.get(part) for part in parts for call in calls if call.values.get(test))
             and all(
                 isinstance(value, bool | int | float | str | None)
@@ -75,10 +75,10 @@ _OF_OPTIONS = (
 
 
 @functools.cache
-def _options(cls: type) -> frozenset[str]:
-    """The attributes that a class's constructor sets to arguments as they were given: self.bias = bias."""
+def _options(constructor: Callable[..., None]) -> frozenset[str]:
+    """The attributes that a constructor sets to arguments as they were given: self.bias = bias."""
     try:
-        made: Any = ast.parse(textwrap.dedent(inspect.getsource(cls.__init__))).body[0]
+        made: Any = ast.parse(textwrap.dedent(inspect.getsource(constructor))).body[0]
     except (OSError, TypeError, SyntaxError):
         return frozenset()
     arguments = {one.arg for one in (*made.args.posonlyargs, *made.args.args, *made.args.kwonlyargs)}
