@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import copy
+import cProfile
 import gc
+import pstats
 from functools import partial
 
 import pytest
@@ -214,3 +216,11 @@ def test_what_the_collection_of_garbage_calls_is_not_the_models() -> None:
     assert called
     assert {call.function.name for call in recording.calls} == {"forward"}
     assert gc.isenabled()
+
+
+def test_a_profiler_goes_on_afterwards() -> None:
+    profiler = cProfile.Profile()
+    with profiler:
+        record(Littering, torch.rand(2, 3))
+        sum(range(3))
+    assert "sum" in " ".join(name for _, _, name in pstats.Stats(profiler).stats)

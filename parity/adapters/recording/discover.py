@@ -33,9 +33,19 @@ def watched() -> Iterator[dict[CodeType, str]]:
     try:
         yield found
     finally:
-        sys.setprofile(before)
+        _profile_again(before)
         if collects:
             gc.enable()
+
+
+def _profile_again(profiler: Any) -> None:
+    """Give the thread back to whoever profiled it: cProfile's profiler is no function, and is enabled instead."""
+    enable = getattr(profiler, "enable", None)
+    if enable is None:
+        sys.setprofile(profiler)
+    else:
+        sys.setprofile(None)
+        enable()
 
 
 def functions_of(codes: dict[CodeType, str]) -> list[tuple[FunctionType, str]]:
