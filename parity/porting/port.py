@@ -92,6 +92,7 @@ def port(
     weights: str | Path | None = None,
     to: Side | None = None,
     layout: str | None = None,
+    library: bool = False,
     proved: bool = True,
     quick: bool = False,
     steps: int | None = None,
@@ -107,6 +108,8 @@ def port(
         weights: where the source's weights go, in the port's format: .weights.h5, .keras, .safetensors or .pt.
         to: "keras" or "torch", which the port is written in; None takes the one that the source is not in.
         layout: the order of axes in which torch takes the inputs, as for `compare`; None: images channels first.
+        library: take layers from `tf_impl.layers` or `torch_impl.layers` where they compute what a helper in the file
+            would; the port then needs this package.
         proved: prove the port; False writes it alone.
         quick: prove it on the one input, another size, and saved and loaded; no further probes, training or backends.
         steps: training steps that are compared; None means three.
@@ -139,7 +142,7 @@ def port(
     _writable(output, weights, target)
     values = _given(inputs, model if side == "keras" else None, seed)
     taken = _torch_layout(as_list(values), layout) if side == "torch" else as_list(values)
-    written = _written(side, build, model, taken if side == "torch" else values)
+    written = _written(side, build, model, taken if side == "torch" else values, library=library)
     made = Port(name, target, written, environment=environment())
     own = state(model) if proved or weights else {}
     try:
@@ -279,17 +282,17 @@ def _torch_layout(values: list[Array], layout: str | None) -> list[Array]:
     return found
 
 
-def _written(side: str, build: Callable[[], Any], model: Any, taken: Any) -> WrittenPort:
+def _written(side: str, build: Callable[[], Any], model: Any, taken: Any, *, library: bool) -> WrittenPort:
     if side == "torch":
         from parity.porting.to_keras.write import write as to_keras
 
         adapter = adapt(model)
         more = further_inputs(adapter, taken)
         first, second = (None if values is None else adapter.tensors(values) for values in (taken, more))  # type: ignore[attr-defined]
-        return to_keras(build, first, second_inputs=second)
+        return to_keras(build, first, second_inputs=second, library=library)
     from parity.porting.to_torch.write import write as to_torch
 
-    return to_torch(model, taken)
+    return to_torch(model, taken, library=library)
 
 
 @contextmanager

@@ -46,6 +46,11 @@ def add_port(command: argparse.ArgumentParser) -> None:
         "--weights", type=Path, metavar="F", help="where the weights go: .weights.h5 .keras .safetensors .pt"
     )
     command.add_argument(
+        "--library",
+        action="store_true",
+        help="take layers from tf_impl.layers or torch_impl.layers where the file would bring helpers",
+    )
+    command.add_argument(
         "--quick",
         action="store_true",
         help="prove the outputs on the given input alone, another size, and saving; no further probes, no training",

@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
             weights=None if options.dry_run else options.weights,
             to="keras" if options.torch else "torch",
             layout=options.layout,
+            library=options.library,
             proved=not options.dry_run,
             quick=options.quick,
             steps=options.train_steps,

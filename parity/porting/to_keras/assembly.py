@@ -32,7 +32,13 @@ from parity.porting.to_keras.names import within_torch
 from parity.porting.written import Unwritten, WrittenPort
 
 INDENT = "    "
-ALWAYS = ("import keras", "from keras import ops", "from keras import layers", "import math")
+ALWAYS = (
+    "import keras",
+    "from keras import ops",
+    "from keras import layers",
+    "import math",
+    "import tf_impl.layers",
+)
 PYTHON = {"math", "functools", "itertools", "collections", "operator", "typing", "copy"}
 """Modules of Python's own that a port may import names from."""
 
@@ -99,7 +105,7 @@ def _imports(statements: Iterable[str], body: str) -> str:
             else:
                 names.setdefault(statement.module or "", set()).add(spelt)
     lines = [*plain, *(f"from {module} import {', '.join(sorted(parts))}" for module, parts in names.items())]
-    further = [line for line in lines if re.match(r"(from|import) (keras|numpy)\b", line)]
+    further = [line for line in lines if re.match(r"(from|import) (keras|numpy|tf_impl)\b", line)]
     parts = [sorted(set(lines) - set(further), key=_import_key), sorted(further, key=_import_key)]
     return "\n\n".join("\n".join(part) for part in parts if part)
 

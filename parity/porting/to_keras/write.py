@@ -8,11 +8,13 @@ from typing import Any
 
 from parity.adapters.recording.records import Recording
 from parity.porting.formatting import formatted
+from parity.porting.library import LAYERS, library_layers
 from parity.porting.to_keras.assembly import assembled
 from parity.porting.to_keras.bodies.reading import read
 from parity.porting.to_keras.bodies.texts import texts_of
 from parity.porting.to_keras.leaves.table import TABLE, known_as_same
 from parity.porting.to_keras.making.made import make
+from parity.porting.to_keras.making.parts.changed import changes
 from parity.porting.to_keras.said import in_keras_order
 from parity.porting.written import WrittenPort
 
@@ -23,6 +25,7 @@ def write(
     *,
     second_inputs: Any = None,
     name: str | None = None,
+    library: bool = False,
 ) -> WrittenPort:
     """Record a torch model and write its port.
 
@@ -31,16 +34,18 @@ def write(
         inputs: tensors that the model takes, images as N, C, H, W.
         second_inputs: the same with other sizes and another batch.
         name: what the file calls the model; the name of its class where it is not given.
+        library: whether layers of `tf_impl.layers` stand where the port would else bring helpers.
     """
     from parity.adapters.torch.recording import record
 
     recording = record(build, inputs, second_inputs, layers=TABLE)
-    return written(recording, name)
+    return written(recording, name, library=library)
 
 
-def written(recording: Recording, name: str | None = None) -> WrittenPort:
+def written(recording: Recording, name: str | None = None, *, library: bool = False) -> WrittenPort:
     """The port of a model that was recorded."""
-    with known_as_same(recording.same):
+    taken = LAYERS - ({"Conv2d"} if changes(recording) else set()) if library else frozenset()
+    with known_as_same(recording.same), library_layers(taken):
         bodies = texts_of(read(recording))
         making = make(recording)
         port = assembled(recording, bodies, making, name or type(recording.module).__name__)

@@ -57,6 +57,7 @@ def carried(classes: list[TorchClass], title: str) -> tuple[str, tuple[str, ...]
         )
         if re.search(name, text)
     ]
+    used += ["import torch_impl.layers"] if "torch_impl.layers." in text else []
     if "from torch import Tensor, nn" in used:
         used.remove("from torch import nn")
     head = [line for line in head if line or head.index(line) == 1] + used

@@ -8,6 +8,7 @@ from typing import Any
 from parity.adapters.keras.recording.modes import training_alone
 from parity.adapters.keras.recording.ports import attributes_of, recorded
 from parity.porting.formatting import formatted
+from parity.porting.library import LAYERS, library_layers
 from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
 from parity.porting.to_torch.carried import carried
 from parity.porting.to_torch.emission.classes import written
@@ -19,13 +20,14 @@ from parity.porting.to_torch.values import is_tensor, kinds
 from parity.porting.written import Unwritten, WrittenPort
 
 
-def write(model: Any, inputs: Any, *, name: str | None = None) -> WrittenPort:
+def write(model: Any, inputs: Any, *, name: str | None = None, library: bool = False) -> WrittenPort:
     """Write a Keras model as torch source that a person could have written.
 
     Args:
         model: a functional, sequential or subclassed Keras 3 model, built or not.
         inputs: what the model takes, in Keras' layout: an array, or a structure of arrays.
         name: the name of the model's class; None takes the source's.
+        library: whether layers of `torch_impl.layers` stand where the port would else bring helpers.
 
     Returns:
         The text, and what could not be written.
@@ -47,7 +49,8 @@ def write(model: Any, inputs: Any, *, name: str | None = None) -> WrittenPort:
         if len(tensor.shape) == 4:
             record.pictures.add(id(tensor))
     title = name or first.title()
-    body = Translation(record, first, title, named).run()
+    with library_layers(LAYERS if library else ()):
+        body = Translation(record, first, title, named).run()
     classes = written(body)
     text, helpers = carried(classes, title)
     mapping = {c.bodies[0].title: c.name for c in classes if c.bodies[0].owner is not None}

@@ -131,6 +131,7 @@ def _unknown(texts: list[str], shop: Workshop) -> set[str]:
     given = {
         "keras",
         "ops",
+        "tf_impl",
         *dir(builtins),
         *shop.functions,
         *shop.factories,

@@ -130,7 +130,7 @@ def _bases(
 
 def _base_leaf(group: PortClass, scope: Scope) -> Any:
     """What stands for the layer of torch that a class derives from."""
-    return leaf_of_class(group.leaf, [made.module for made in group.modules], scope)
+    return leaf_of_class(group.leaf, [made.module for made in group.modules], scope, base=True)
 
 
 def _children(

@@ -13,6 +13,7 @@ from typing import Any
 
 from parity.adapters.recording.records import SeenTensor
 from parity.porting.to_keras.containers import child_by_name, container_kind
+from parity.porting.to_keras.leaves.library import layer_for
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError
 from parity.porting.to_keras.leaves.table import TABLE, leaf_class
 from parity.porting.to_keras.leaves_axes import is_sequence
@@ -331,7 +332,7 @@ class Expressions:
         ranks = {self.shop.makers.ranks.get(id(one.value)) for one in seen}
         rank = ranks.pop() if len(ranks) == 1 else None
         modules = [one.value for one in seen]
-        leaf = TABLE[kind](settings_of_call(cls, callee, positional, named, modules, rank))
+        leaf = layer_for(settings_of_call(cls, callee, positional, named, modules, rank))
         self.shop.makers.helpers |= leaf.helpers
         return leaf.text
 

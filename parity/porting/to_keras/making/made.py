@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parity.adapters.recording.records import Recording, SeenTensor
+from parity.porting.to_keras.leaves.library import layer_for
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, Settings
-from parity.porting.to_keras.leaves.table import TABLE
 from parity.porting.to_keras.making.classes import from_source, in_order, user_base
 from parity.porting.to_keras.making.constructor import WrittenClass, constructor_of
 from parity.porting.to_keras.making.groups import PortClass, classes_of, split
@@ -173,7 +173,7 @@ def _factory(name: str, cls: Any, shop: Workshop) -> str:
             found[key] = Argument(repr(None if required else parameter.default), (parameter.default,))
     if not found:  # nn.Identity takes what it is given, and reads none of it
         signature = ["*_"] * bool(count) + ["**_"] * bool(given)
-    leaf = TABLE[name](Settings(name, found))
+    leaf = layer_for(Settings(name, found))
     shop.makers.helpers |= leaf.helpers
     return f"{REGISTERED}\ndef {name}({', '.join(signature)}):\n    return {leaf.text}"
 

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from parity.porting.to_keras.leaves.library import layer_for
 from parity.porting.to_keras.leaves.setting import (
     RECURRENT,
     Argument,
@@ -39,8 +40,12 @@ def leaf_of(modules: Sequence[Any], scope: Scope, rank: int | None) -> Leaf:
     return leaf_of_class(leaf_class(type(modules[0])), modules, scope, rank)
 
 
-def leaf_of_class(cls: Any, modules: Sequence[Any], scope: Scope, rank: int | None = None) -> Leaf:
+def leaf_of_class(
+    cls: Any, modules: Sequence[Any], scope: Scope, rank: int | None = None, *, base: bool = False
+) -> Leaf:
     """The Keras layer for a class of torch.nn, with the settings that modules of that class have.
+
+    Where it is the `base` of a class of the port, which reads its attributes, it is never one of the library's.
 
     Raises:
         NoCounterpartError: Keras has none, or a setting cannot be written.
@@ -52,7 +57,8 @@ def leaf_of_class(cls: Any, modules: Sequence[Any], scope: Scope, rank: int | No
     for name, default in _parameters(kind, cls).items():
         values = tuple(setting_of(module, name, default) for module in modules)
         found[name] = Argument(_text(name, values, scope), values)
-    return TABLE[kind](Settings(kind, found, frozenset(found), rank))
+    settings = Settings(kind, found, frozenset(found), rank)
+    return TABLE[kind](settings) if base else layer_for(settings)
 
 
 def settings_of_call(

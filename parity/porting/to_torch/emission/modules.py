@@ -19,6 +19,7 @@ OF_KIND: dict[str, dict[str, Any]] = {
     "nn.utils.parametrizations.spectral_norm": {"n_power_iterations": 1}, "Looped": {"recurrent_dropout": 0.0},
     "ResetFirst": {"recurrent_dropout": 0.0}, "SeparableConv": {"padding": "valid"},
     "ConvLSTM": {"padding": "valid", "return_sequences": False},
+    "torch_impl.layers.Conv2DTranspose": {"padding": "valid", "output_padding": None},
 }  # fmt: skip
 
 

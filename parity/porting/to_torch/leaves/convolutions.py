@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from parity.porting.library import from_library
 from parity.porting.to_torch.axes import images
 from parity.porting.to_torch.leaves.activations import applied
 from parity.porting.to_torch.use import RefusedError, StepUse
@@ -100,7 +101,12 @@ def transposed(use: StepUse) -> None:
         "dilation": short(dilation),
     }  # fmt: skip
     kind, behind = f"nn.ConvTranspose{rank}d", ""
-    if all(cut % 2 == 0 or cut < 0 for cut in cuts):
+    odd = any(cut % 2 and cut > 0 for cut in cuts)
+    if odd and rank == 2 and from_library("Conv2DTranspose"):
+        kind = "torch_impl.layers.Conv2DTranspose"
+        more = layer.output_padding
+        found |= {"padding": layer.padding, "output_padding": None if more is None else short(more)}
+    elif all(cut % 2 == 0 or cut < 0 for cut in cuts):
         found["padding"] = short(tuple(max(cut, 0) // 2 for cut in cuts))
     elif layer.output_padding is None and all(spread == 1 for spread in dilation):
         del found["padding"], found["dilation"]
