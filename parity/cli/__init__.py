@@ -1,4 +1,4 @@
-"""The command line: parity check | port | repro | convert | models | causes | doctor | completion.
+"""The command line: parity check | bisect | port | repro | convert | models | causes | doctor | completion.
 
 Exit codes: 0 equal or done; 1 diverged; 2 usage error, or a comparison that could not be made; 130 interrupted.
 

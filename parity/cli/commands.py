@@ -44,6 +44,10 @@ def _run(options: argparse.Namespace) -> int:
         from parity.cli import check
 
         return check.run(options)
+    if name == "bisect":
+        from parity.cli.bisecting import command
+
+        return command.run(options)
     if name in ("models", "causes"):
         from parity.cli.listing import known
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from parity.cli.options.bisect import add_bisect
 from parity.cli.options.check import add_check
 from parity.cli.options.writing import add_convert, add_port, add_repro
 from parity.core import __version__
@@ -15,6 +16,11 @@ COMMANDS = {
         "copy weights, evaluate both sides, compare",
         "Copy weights both ways, evaluate both sides on the same pictures, and compare element by element. "
         "Without names: every pair of [tool.parity] in pyproject.toml.",
+    ),
+    "bisect": (
+        "find the commit at which a pair parted",
+        "Find the first commit of your git repository at which a pair is DIVERGED, between one at which it is EQUAL and "
+        "a later one. Commits are checked out in a worktree of its own; your files stay as they are.",
     ),
     "repro": (
         "write a script that shows one finding",
@@ -46,6 +52,8 @@ COMMANDS = {
 """Every command: what it does in a few words, and in a sentence."""
 USAGES = {
     "check": "parity check [NAME ...] [options]\n       parity check --keras SIDE --torch SIDE [options]",
+    "bisect": "parity bisect --good COMMIT [--bad COMMIT] NAME [options]\n"
+    "       parity bisect --good COMMIT [--bad COMMIT] --keras SIDE --torch SIDE [options]",
     "port": "parity port --torch M:A | --keras M:A --input SPEC -o F.py [options]",
 }
 """In place of those that argparse makes: they fill a screen, also in front of each error."""
@@ -61,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")
     added = {name: _command(commands, name) for name in COMMANDS}
     add_check(added["check"])
+    add_bisect(added["bisect"])
     add_repro(added["repro"])
     add_convert(added["convert"])
     add_port(added["port"])

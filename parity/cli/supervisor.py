@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from parity.cli.exits import FAILED, INTERRUPTED
+from parity.cli.signals import held_back
 from parity.cli.terminal import complain
 
 REPORT = "PARITY_EXIT_CODE_FILE"
@@ -56,7 +57,7 @@ def supervised(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="parity-") as folder:
         report = Path(folder) / "exit-code"
         child = [sys.executable, "-P", "-c", CHILD, json.dumps(sys.path), *arguments]
-        with _held_back():
+        with held_back():
             process = subprocess.Popen(child, env={**os.environ, REPORT: str(report)}, **_replaced())
         interrupted = False
         with _ending_together(process):
@@ -85,19 +86,6 @@ def _replaced() -> dict[str, Any]:
             if stream.name == os.devnull and stream.fileno() != number:
                 found[name] = subprocess.DEVNULL
     return found
-
-
-@contextmanager
-def _held_back() -> Iterator[None]:
-    """While this is open, the keyboard's signal waits; a process that is started here inherits that."""
-    if not hasattr(signal, "pthread_sigmask"):  # on Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

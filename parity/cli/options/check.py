@@ -10,15 +10,31 @@ from parity.cli.options.numbers import at_least
 
 def add_check(command: argparse.ArgumentParser) -> None:
     """What to compare, how, in training too, and what to say and write."""
+    what, how = add_pair(command)
+    what.add_argument(
+        "--all", action="store_true", help="every pair of the catalogue, the largest with fewer channels"
+    )
+    how.add_argument(
+        "--jobs",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="pairs checked at a time; default: %(default)s",
+    )
+    how.add_argument(
+        "--strict", action="store_true", help="exit with 1 too where EQUAL leaves anything unproven"
+    )
+    _say(command)
+
+
+def add_pair(command: argparse.ArgumentParser) -> tuple[argparse._ArgumentGroup, argparse._ArgumentGroup]:
+    """Which models are compared, and how, in training too; gives the groups of the first two."""
     what = command.add_argument_group("what to compare")
     what.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
         help="pairs of [tool.parity] in pyproject.toml, or of the catalogue (parity models lists these)",
-    )
-    what.add_argument(
-        "--all", action="store_true", help="every pair of the catalogue, the largest with fewer channels"
     )
     what.add_argument(
         "--keras",
@@ -94,19 +110,9 @@ def add_check(command: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, metavar="N", help="of random weights and inputs; default: %(default)s"
     )
     how.add_argument(
-        "--jobs",
-        type=at_least(1),
-        default=1,
-        metavar="N",
-        help="pairs checked at a time; default: %(default)s",
-    )
-    how.add_argument(
         "--quick",
         action="store_true",
         help="the given input alone, without further probes of values, sizes and weights",
-    )
-    how.add_argument(
-        "--strict", action="store_true", help="exit with 1 too where EQUAL leaves anything unproven"
     )
     training = command.add_argument_group("training")
     training.add_argument("--gradients", action="store_true", help="compare gradients too")
@@ -136,7 +142,7 @@ def add_check(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="where the frameworks' own rules differ, judge by one rule and note the difference",
     )
-    _say(command)
+    return what, how
 
 
 def _say(command: argparse.ArgumentParser) -> None:

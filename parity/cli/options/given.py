@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from parity.cli.options.bisect import add_bisect
 from parity.cli.options.check import add_check
 from parity.core.errors import UsageError
 
@@ -29,12 +30,16 @@ def check_options() -> list[str]:
 
 
 def given(arguments: Sequence[str]) -> dict[str, Any]:
-    """The options that a command line of `parity check` gives itself, without those that are as usual.
+    """The options that a command line of `parity check` or `bisect` gives itself, without those that are as usual.
 
     Args:
         arguments: the command's name first.
     """
     made = _check()
+    if arguments[0] == "bisect":
+        made = RaisingParser(prog="parity bisect")
+        add_bisect(made)
+        made._defaults.clear()
     for action in made._actions:
         action.default = argparse.SUPPRESS
     return vars(made.parse_args(list(arguments)[1:]))

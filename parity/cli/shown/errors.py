@@ -29,6 +29,8 @@ def told(error: BaseException) -> str:
 
 def _of_the_user(error: BaseException) -> str:
     """ "file:line (the statement)" of the innermost frame in a file of the user's; empty where there is none."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:  # no line of it has run
+        return f"{error.filename}:{error.lineno}" + (f" ({error.text.strip()})" if error.text else "")
     installed = [Path(sysconfig.get_paths()[name]).resolve() for name in ("purelib", "platlib", "stdlib")]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
