@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,6 +180,104 @@ def test_every_shell_knows_every_command_and_option(capsys: pytest.CaptureFixtur
         assert all(re.search(rf"\b{name}\b", out) for name in COMMANDS)
         assert "sarif" in out
     assert "bashcompinit" in script("zsh")
+
+
+# --- the shells themselves -----------------------------------------------------------------------------
+
+SHELLS = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], "parity() {{ echo \"GOT:$*:\"; }}; source {script}; PS1='> '"),
+    "zsh": (["zsh", "-f", "-i"], "autoload -Uz compinit; compinit -uD; parity() {{ print \"GOT:$*:\"; }}; . {script}"),
+}  # fmt: skip
+
+
+def at_a_terminal(shell: str, typed: list[str], folder: Path) -> list[str]:
+    """The arguments that `parity` gets from each line, with the tabulator behind it, in an interactive shell."""
+    import pty
+
+    started, prepare = SHELLS[shell]
+    (folder / "script").write_text(script(shell))
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "dumb", "HOME": str(folder), "HISTFILE": os.devnull, "LC_ALL": "C"}
+    process = subprocess.Popen(
+        started, stdin=slave, stdout=slave, stderr=slave, cwd=folder, env=environment, start_new_session=True
+    )
+    os.close(slave)
+
+    def until(mark: str) -> str:
+        seen = ""
+        for _ in range(200):
+            if select.select([master], [], [], 0.1)[0]:
+                seen += os.read(master, 4096).decode(errors="replace")
+                if re.search(mark, seen):
+                    return seen
+        raise AssertionError(f"{shell} showed no {mark!r} in 20 seconds: {seen!r}")
+
+    try:
+        os.write(master, f"{prepare.format(script=folder / 'script')}; echo RE''ADY\n".encode())
+        until(r"READY\r?\n")
+        found = []
+        for line in typed:
+            os.write(master, f"{line}\t\n".encode())
+            found.append(re.findall(r"GOT:([^$]*?) ?:\r?\n", until(r"GOT:[^$]*:\r?\n"))[-1])
+        return found
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+LINES = {
+    "parity ch": "check",
+    "parity check --transfer k": "check --transfer keras-to-torch",
+    "parity check --transfer=k": "check --transfer=keras-to-torch",
+    "parity causes kernel-h": "causes kernel-hw-swap",
+    "parity check --keras uniq": "check --keras unique-file.py",
+    "parity bisect --good v1": "bisect --good v1.2.3",
+    "parity check --seed uniq": "check --seed uniq",
+}
+"""What is typed before the tabulator, and what comes of it: numbers are not completed."""
+
+
+@pytest.fixture
+def with_a_tag(tmp_path: Path) -> Path:
+    """A folder with a file, and a repository with a tag."""
+    (tmp_path / "unique-file.py").touch()
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"], ["tag", "v1.2.3"]):
+        subprocess.run(
+            ["git", "-c", "user.name=A", "-c", "user.email=a@b", *words],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+    return tmp_path
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or shutil.which("git") is None, reason="needs a terminal of POSIX and git"
+)
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_tabulator_completes_at_a_terminal(shell: str, with_a_tag: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    assert dict(zip(LINES, at_a_terminal(shell, list(LINES), with_a_tag), strict=True)) == LINES
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes(with_a_tag: Path) -> None:
+    (with_a_tag / "script").write_text(script("fish"))
+    calls = "; ".join(
+        f"complete -C '{line}'; echo ---" for line in [*LINES, "parity --ver", "parity check --tra"]
+    )
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", f"source script; {calls}"],
+        cwd=with_a_tag, env={**os.environ, "HOME": str(with_a_tag)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = [
+        [line.partition("\t")[0] for line in part.splitlines()] for part in done.stdout.split("---\n")[:-1]
+    ]
+    wanted = [[text.split()[-1]] for text in LINES.values()][:-1]
+    assert found == [*wanted, [], ["--version"], ["--train-steps", "--transfer"]]
+    assert all(len(line.partition("\t")[2]) <= 60 for line in done.stdout.splitlines())
 
 
 # --- errors --------------------------------------------------------------------------------------------

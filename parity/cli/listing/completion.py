@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from textwrap import shorten
 
 from parity import catalog
 from parity.causes import CAUSES
 from parity.cli.exits import DONE
 from parity.cli.parser import COMMANDS, parser
 
-FILES = {"Path"}
-"""Types of the options whose values are files."""
+FILES = {"F", "F.py", "M:A", "PATH", "REPORT.json", "SRC", "DST", "[NAME=]SPEC"}
+"""What stands in the help for values that are, or may be, files."""
+COMMITS = "git for-each-ref --format='%(refname:short)' 2>/dev/null"
+"""Lists the branches and tags, which values called COMMIT may be."""
+LONGEST = 60
+"""Characters of a description in a list."""
 
 BASH = """\
 # parity completion bash: eval "$(parity completion bash)", or a file in ~/.local/share/bash-completion/completions/
 _parity() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command=${{COMP_WORDS[1]}} words=
+    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command=${{COMP_WORDS[1]}} words= front=
     COMPREPLY=()
     if [ "$COMP_CWORD" -le 1 ]; then
         COMPREPLY=($(compgen -W "{commands} --help --version" -- "$word"))
         return
     fi
+    case "$before $word" in
+        -*' =') before=$before word= ;;  # bash parts --option=value in three
+        '= '*) before=${{COMP_WORDS[COMP_CWORD-2]}} ;;
+        *' --'*=*) before=${{word%%=*}} front=${{word%%=*}}= word=${{word#*=}} ;;  # zsh does not
+    esac
     case "$command $before" in
 {values}
     esac
@@ -72,12 +82,7 @@ def _bash() -> str:
             if not action.option_strings or action.nargs == 0:
                 continue
             pattern = "|".join(f'"{command} {flag}"' for flag in action.option_strings)
-            if action.choices:
-                values.append(
-                    f'        {pattern}) COMPREPLY=($(compgen -W "{" ".join(action.choices)}" -- "$word")); return ;;'
-                )
-            elif getattr(action.type, "__name__", "") in FILES:
-                values.append(f'        {pattern}) COMPREPLY=($(compgen -f -- "$word")); return ;;')
+            values.append(f"        {pattern}) {_bash_value(action)} return ;;")
     return BASH.format(
         commands=" ".join(COMMANDS),
         values="\n".join(values),
@@ -86,9 +91,24 @@ def _bash() -> str:
     )
 
 
+def _bash_value(action: argparse.Action) -> str:
+    """What completes the value of an option in bash; nothing where it may be anything."""
+    if action.choices:
+        words = f'-W "{" ".join(action.choices)}"'
+    elif action.metavar == "COMMIT":
+        words = f'-W "$({COMMITS})"'
+    elif action.metavar in FILES:
+        words = "-f"
+    else:
+        return ""
+    return f'COMPREPLY=($(compgen -P "$front" {words} -- "$word"));'
+
+
 def _fish() -> Iterator[str]:
     first = "not __fish_seen_subcommand_from " + " ".join(COMMANDS)
     yield "complete -c parity -f"
+    for flag, text in (("help", "show the commands"), ("version", "show the version")):
+        yield f"complete -c parity -n '{first}' -l {flag} -d '{text}'"
     for command, (text, _) in COMMANDS.items():
         yield f"complete -c parity -n '{first}' -a {command} -d {_quoted(text)}"
     for command, made in _commands():
@@ -102,14 +122,19 @@ def _fish() -> Iterator[str]:
                 f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}"
                 for flag in action.option_strings
             )
-            value = ""
-            if action.nargs != 0:
-                value = " -r"
-                if action.choices:
-                    value = f" -x -a '{' '.join(action.choices)}'"
-                elif getattr(action.type, "__name__", "") in FILES:
-                    value = " -r -F"
-            yield f"{here} {flags}{value} -d {_quoted((action.help or '').replace('%(default)s', str(action.default)))}"
+            text = shorten((action.help or "").partition("; ")[0], LONGEST, placeholder=" ...")
+            yield f"{here} {flags}{_fish_value(action)} -d {_quoted(text)}"
+
+
+def _fish_value(action: argparse.Action) -> str:
+    """What completes the value of an option in fish; nothing where it has none."""
+    if action.nargs == 0:
+        return ""
+    if action.choices:
+        return f" -x -a '{' '.join(action.choices)}'"
+    if action.metavar == "COMMIT":
+        return f" -x -a {_quoted(f'({COMMITS})')}"
+    return " -r -F" if action.metavar in FILES else " -x"
 
 
 def _commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -119,7 +144,8 @@ def _commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
 
 def _names(command: str) -> list[str]:
     """What may stand without an option."""
-    known = {"check": list(catalog.entries()), "causes": list(CAUSES), "completion": ["bash", "zsh", "fish"]}
+    pairs = list(catalog.entries())
+    known = {"check": pairs, "bisect": pairs, "causes": list(CAUSES), "completion": ["bash", "zsh", "fish"]}
     return known.get(command, [])
 
 
