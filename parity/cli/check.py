@@ -32,6 +32,7 @@ from parity.report import files
 from parity.report.data import Result
 from parity.report.formats.annotations import annotated
 from parity.report.formats.junit import write_junit
+from parity.report.formats.markdown import write_markdown
 from parity.report.formats.sarif import write_sarif
 from parity.report.rests import tolerated, unproven_of
 from parity.report.text import short
@@ -123,6 +124,8 @@ def _write(
         write_junit(options.junit, results, lacking)
     if getattr(options, "sarif", None):
         write_sarif(options.sarif, results, __version__, reference)
+    if getattr(options, "markdown", None):
+        write_markdown(options.markdown, results, lacking, reference)
     asked_for = getattr(options, "annotations", None)
     if asked_for or (asked_for is None and os.environ.get("GITHUB_ACTIONS") == "true"):
         for line in annotated(results, reference):

@@ -166,6 +166,12 @@ def _say(command: argparse.ArgumentParser) -> None:
         "--sarif", type=Path, metavar="F", help="the findings as SARIF, which code hosts show at their lines"
     )
     said.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="F",
+        help="the results as Markdown, for a comment on a pull request or the summary of a run",
+    )
+    said.add_argument(
         "--annotations",
         action=argparse.BooleanOptionalAction,
         help="the findings as GitHub's annotations; default: where GITHUB_ACTIONS is set",

@@ -21,6 +21,7 @@ SAID = {
     "html",
     "junit",
     "sarif",
+    "markdown",
     "annotations",
     "all",
     "names",
