@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from parity.porting.to_torch.use import flat
 from parity.porting.to_torch.values import is_tensor
 
@@ -21,12 +23,18 @@ class Sized(int):
         return made
 
 
+class Varying(np.ndarray[Any, Any]):
+    """An array of the first record that was another one in the second record."""
+
+
 def paired(one: Any, two: Any) -> Any:
     """A value of the first record, its numbers marked that the second one has otherwise."""
     if isinstance(one, bool) or is_tensor(one):
         return one
     if isinstance(one, int) and isinstance(two, int):
         return one if one == two else Sized(one, two)
+    if isinstance(one, np.ndarray) and not np.array_equal(one, two):
+        return one.view(Varying)
     if isinstance(one, slice) and isinstance(two, slice):
         return slice(*(paired(getattr(one, end), getattr(two, end)) for end in ("start", "stop", "step")))
     if isinstance(one, list | tuple) and isinstance(two, list | tuple) and len(one) == len(two):

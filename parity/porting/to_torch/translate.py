@@ -11,6 +11,7 @@ from parity.porting.to_torch.leaves.table import RULES as LAYERS
 from parity.porting.to_torch.naming import identifier, snake
 from parity.porting.to_torch.operations.alone import as_convolution
 from parity.porting.to_torch.operations.table import RULES as OPERATIONS
+from parity.porting.to_torch.operations.torchs_own import as_torchs_own
 from parity.porting.to_torch.piece import ClassBody, ModuleText, Piece, hole
 from parity.porting.to_torch.sized import formula
 from parity.porting.to_torch.use import RefusedError, StepUse, flat
@@ -169,7 +170,7 @@ class Translation:
 
     def _child(self, use: StepUse, step: Any) -> None:
         """A layer or group of steps that becomes a class of its own."""
-        if is_layer(step.operation) and as_convolution(use):
+        if is_layer(step.operation) and (as_torchs_own(use) or as_convolution(use)):
             return None
         if not step.scope.steps and is_tensor(step.outputs) and any(step.outputs is v for v in use.tensors):
             return use.give(use.take(step.outputs), self.layout(step.outputs), alias=True)

@@ -13,6 +13,7 @@ from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
 from parity.porting.to_torch.carried import carried
 from parity.porting.to_torch.emission.classes import written
 from parity.porting.to_torch.grouping.grouped import grouped
+from parity.porting.to_torch.grouping.resizing import resizings_as_steps
 from parity.porting.to_torch.sized import compare
 from parity.porting.to_torch.translate import Record, Translation
 from parity.porting.to_torch.use import flat
@@ -36,10 +37,13 @@ def write(model: Any, inputs: Any, *, name: str | None = None, library: bool = F
         UsageError: the model cannot be called with symbolic tensors of the inputs' shapes.
     """
     first, second = recorded(model, inputs)
+    lost = _in_training(model, inputs, first)
+    for one in (first, second):
+        if one is not None:
+            resizings_as_steps(one)
     shapes: dict[int, tuple[int, ...]] = {}
     if second is not None and not compare(first, second, shapes):
         shapes.clear()
-    lost = _in_training(model, inputs, first)
     regroup(first)
     record = Record(shapes, attributes_of)
     record.root, record.keep = first, [first, second]

@@ -11,6 +11,7 @@ from parity.porting.to_torch.emission.lines import Lines
 from parity.porting.to_torch.emission.merge import merged, without_aliases, without_unused
 from parity.porting.to_torch.emission.modules import parameter
 from parity.porting.to_torch.emission.rows import as_row
+from parity.porting.to_torch.emission.source import ClassSource
 from parity.porting.to_torch.emission.stages import in_stages, inner_bodies, padded_convolutions
 from parity.porting.to_torch.piece import ClassBody, ModuleText
 
@@ -29,8 +30,12 @@ def written(root: ClassBody) -> list[TorchClass]:
     """The classes of a port, those first that the next ones use."""
     _prepare(root)
     by_title, needs = _titles(root)
-    turning = {title for title in needs if title in _below(title, needs)}
-    if turning:  # a class in which another one holds it again: each height is a class of its own
+    if _turning(needs):  # a row of layers that stands in what another row holds
+        _levels(root)
+        by_title, needs = _titles(root)
+    if turning := _turning(
+        needs
+    ):  # a class in which another one holds it again: each height is a class of its own
         _heights(root, turning)
         by_title, needs = _titles(root)
     found: list[TorchClass] = []
@@ -70,6 +75,19 @@ def _titles(root: ClassBody) -> tuple[dict[str, list[ClassBody]], dict[str, set[
 
     visit(root)
     return by_title, needs
+
+
+def _turning(needs: dict[str, set[str]]) -> set[str]:
+    """The titles that need themselves, over others too."""
+    return {title for title in needs if title in _below(title, needs)}
+
+
+def _levels(body: ClassBody) -> int:
+    """Tell rows of layers apart by how many bodies they hold above one another: they will have no class."""
+    level = 1 + max((_levels(part) for part in inner_bodies(body)), default=0)
+    if ClassSource(body.owner).is_row():
+        body.title = f"{body.title}{level}"
+    return level
 
 
 def _heights(body: ClassBody, turning: set[str]) -> int:
@@ -149,10 +167,7 @@ def _class(name: str, cluster: list[ClassBody]) -> TorchClass:
     kept = [("", f"self.{attribute} = {text}") for attribute, text in this.kept.items()]
     everything = [*kept, *made, *(("", line) for line in parameters)]
     everything = [*this.fixed(), *everything]
-    arguments = sorted(
-        [*this.arguments.source, *this.arguments.made],
-        key=lambda a: (a.default is not None, not a.name.endswith("channels")),
-    )
+    arguments = _in_order(this.arguments.source, this.arguments.made)
     for n, body in enumerate(cluster):
         values = {
             argument.name: argument.values[n]
@@ -167,6 +182,18 @@ def _class(name: str, cluster: list[ClassBody]) -> TorchClass:
     found.lines = _text(this, arguments, everything, forward)
     found.helpers = this.helpers | {h for body in cluster for piece in body.pieces for h in piece.helpers}
     return found
+
+
+def _in_order(source: list[ClassArgument], made: list[ClassArgument]) -> list[ClassArgument]:
+    """Those without a default first; the source's in its order, numbers of channels that are new in front of them."""
+    needed = [a for a in made if a.default is None]
+    channels = [a for a in needed if a.name.endswith("channels")]
+    return [
+        *channels,
+        *(a for a in source if a.default is None),
+        *(a for a in needed if a not in channels),
+        *(a for a in (*source, *made) if a.default is not None),
+    ]
 
 
 def _parameters(this: Constructor) -> list[str]:

@@ -139,7 +139,7 @@ class Constructor:
             return f"{known.kind}({', '.join(inner)})", []
         self._note([made for made in mades if made is not None])
 
-        order = [name for name, _ in ClassSource(known.owner).arguments()] if known.port else []
+        order = [name for name, _ in ClassSource(known.owner).arguments()]
 
         def expression(name: str, values: list[Any]) -> str | None:
             keras = known.sources.get(name) or (name if name in order else None)

@@ -165,11 +165,11 @@ class Lines:
 
     def _variable(self, name: str) -> str:
         wanted = self.target(name)
-        if isinstance(wanted, str):
-            return self._kept(name, wanted)
         stand_in = self.merged.stand_in.get(name)
         if stand_in is not None:
-            return self._stand_in(name, stand_in)
+            return self._stand_in(name, stand_in, wanted if isinstance(wanted, str) else "shortcut")
+        if isinstance(wanted, str):
+            return self._kept(name, wanted)
         if name.split("#")[0] == "mask":
             return self._unused("mask")
         if name in self.short_cuts:
@@ -209,7 +209,7 @@ class Lines:
             self.text[ref] = saved
         return wanted
 
-    def _stand_in(self, name: str, ref: Ref) -> str:
+    def _stand_in(self, name: str, ref: Ref, wanted: str) -> str:
         """The name of what an optional part gives: that of what stands in for it, under a new name where it lives on."""
         text = self.text[ref]
         behind = [user for user in self.left[ref] if not user.startswith("=")]
@@ -220,7 +220,7 @@ class Lines:
         ):
             self._done(name, ref)
             return text
-        new = self._unused("shortcut")
+        new = self._unused(wanted)
         flag = self.flag(name)
         at = len(self.lines)
         while at and self.lines[at - 1][0] == flag:

@@ -26,6 +26,9 @@ def _assigned(tree: ast.ClassDef | None) -> Iterator[tuple[ast.expr, ast.expr]]:
             for target in node.targets:
                 if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
                     yield from zip(target.elts, value.elts, strict=False)
+                elif isinstance(target, ast.Tuple) and isinstance(value, ast.Name | ast.Attribute):
+                    for n, item in enumerate(target.elts):
+                        yield item, ast.Subscript(value, ast.Constant(n))
                 else:
                     yield target, value
 

@@ -81,7 +81,8 @@ def merged(bodies: list[ClassBody]) -> MergedBody | None:
         return None
     found = MergedBody(bodies, order, present)
     shared = sum(all(name in pieces for pieces in present) for name in order)
-    if shared * 2 < len(order) or not all(_fit(found, name) for name in order):
+    least = 2 if first.owner is None or type(first.owner).__module__.startswith("keras.") else 4
+    if shared * least < len(order) or not all(_fit(found, name) for name in order):
         return None
     return found if _wired(found) else None
 

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from parity.porting.to_torch.emission.merge import made_of
+from parity.porting.to_torch.emission.source import ClassSource
 from parity.porting.to_torch.piece import ClassBody, ModuleText, Piece, filled
 
 MODULES = {
@@ -28,7 +29,7 @@ def as_row(bodies: list[ClassBody]) -> bool:
 
 
 def _row(body: ClassBody) -> dict[str, ModuleText] | None:
-    if type(body.owner).__name__ != "Sequential" or len(body.inputs) != 1 or not body.pieces:
+    if not ClassSource(body.owner).is_row() or len(body.inputs) != 1 or not body.pieces:
         return None
     row: dict[str, ModuleText] = {}
     before = body.inputs[0][1]

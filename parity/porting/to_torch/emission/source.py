@@ -62,8 +62,15 @@ class ClassSource:
                 found[name] = config[name]
             else:
                 found[name] = getattr(self.owner, name, _UNKNOWN)
-        plain = (int, float, str, bool, tuple, list, type(None))
-        return {name: _frozen(value) for name, value in found.items() if isinstance(value, plain)}
+        return {name: _frozen(value) for name, value in found.items() if _is_plain(value)}
+
+    def open_arguments(self) -> bool:
+        """Whether a constructor's argument has no text of its own: a function, a layer."""
+        return self.tree is not None and len(self.values()) < len(self.arguments())
+
+    def is_row(self) -> bool:
+        """Whether the layer is made of layers that its constructor is given, as a Sequential is."""
+        return type(self.owner).__name__ == "Sequential" or self.open_arguments()
 
     def expression(self, attribute: str, keyword: str, order: Sequence[str] = ()) -> str | None:
         """The text of an argument of the layer that the source puts into an attribute, over the class's arguments.
@@ -119,6 +126,13 @@ class ClassSource:
             )
 
         return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is of numbers and words alone."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, int | float | str | bool | None)
 
 
 def _frozen(value: Any) -> Any:
@@ -177,6 +191,8 @@ class CallStatements:
             return node.target.id
         if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not self._whole(node.value, place):
             return None
+        if isinstance(node.value, ast.ListComp | ast.GeneratorExp | ast.DictComp | ast.SetComp):
+            return None  # the name of them all
         target = node.targets[0]
         if isinstance(target, ast.Name):
             return target.id

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from parity.porting.to_torch.emission.source import ClassSource
 from parity.porting.to_torch.naming import identifier
 from parity.porting.to_torch.piece import ClassBody, Member, ModuleText, Piece
 
@@ -24,7 +25,7 @@ def inner_bodies(body: ClassBody) -> list[ClassBody]:
 
 def in_stages(body: ClassBody) -> None:
     """Put blocks that run behind one another into rows: conv2_block1 to conv2_block3 are the row conv2."""
-    if type(body.owner).__name__ == "Sequential":
+    if ClassSource(body.owner).is_row():
         return  # a row itself
     used = Counter(key for piece in body.pieces for key in piece.inputs) + Counter(body.returned)
     calls = Counter(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from parity.porting.to_torch.axes import TorchAxes, images, plain
 from parity.porting.to_torch.leaves.merging import concatenate
 from parity.porting.to_torch.leaves.shaping import reshaped, transposed
+from parity.porting.to_torch.sized import Varying
 from parity.porting.to_torch.use import RefusedError, StepUse, flat, literal
 from parity.porting.to_torch.values import is_tensor
 
@@ -194,13 +197,30 @@ def flipped(use: StepUse) -> None:
 
 
 def taken(use: StepUse) -> None:
-    """take: rows by their numbers."""
+    """take: parts along an axis by their numbers."""
     axis = use.get("axis")
     values = [*use.args, *use.kwargs.values()]
     table, index = values[0], values[1]
-    if axis not in (0, None) or not is_tensor(index) or (axis is None and len(table.shape) > 1):
-        raise RefusedError("take along another axis than the first one, or without a tensor of indices")
-    use.give(f"{use.plainly(table, atom=True)}[{use.plainly(index)}]", plain(len(use.step.outputs.shape)))
+    if not is_tensor(table) or (axis is None and len(table.shape) > 1):
+        raise RefusedError("take from all axes at once, or from a table that is no tensor")
+    rank = len(table.shape)
+    axis = (axis or 0) % rank
+    if not is_tensor(index):
+        index = _numbers(index)
+    one = (is_tensor(index) and len(index.shape) == 1) or isinstance(index, list)
+    axes = use.axes(table) if one and not use.axes(table).flat else plain(rank)
+    front = ":, " * axes.torch(axis)
+    chosen = use.plainly(index) if is_tensor(index) else literal(index)
+    after = axes if one else plain(len(use.step.outputs.shape))
+    use.give(f"{use.take(table, axes, atom=True)}[{front}{chosen}]", after)
+
+
+def _numbers(index: Any) -> Any:
+    """Numbers that the call has as they are: one, or a list of a few."""
+    found = np.asarray(index)
+    if isinstance(index, Varying) or found.ndim > 1 or found.size > 64:
+        raise RefusedError(f"take by numbers of shape {found.shape} that the call computes by itself")
+    return found.tolist()
 
 
 def depth_to_space(use: StepUse) -> None:
