@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from parity.adapters.spec import load_model
 from parity.core.types import Array
 from parity.core.verdict import Verdict
 from parity.porting.constants import settle
+from parity.porting.in_scale import in_scale
 from parity.porting.sizes import further_inputs
 from parity.report.result import Report
 from parity.verdict.compare import compare
@@ -73,6 +75,8 @@ def prove(
     """
     with plain_weights(source):
         randomise(adapt(source), seed)
+        with suppress(Exception):  # the source's own code; its first statistics are random too
+            in_scale(adapt(source), _as_taken(source, inputs), seed)
         try:
             made = built(port, inputs)
         except Exception as error:  # the port's own code raises what it likes
@@ -150,10 +154,8 @@ def _training(source: Any, port: Any, inputs: Any, layout: Any, steps: int) -> P
 def _further_size(source: Any, port: Any, inputs: Any, layout: Any) -> PortCheck | None:
     """The same weights on another size and batch, where the source takes them."""
     progress.at("second size")
-    values = as_list(inputs)
     torch_side = side_of(source) == "torch"
-    taken = [np.moveaxis(value, -1, 1) if torch_side and value.ndim > 3 else value for value in values]
-    more = further_inputs(adapt(source), taken)
+    more = further_inputs(adapt(source), _as_taken(source, inputs))
     if more is None:
         return None
     back = [np.moveaxis(value, 1, -1) if torch_side and value.ndim > 3 else value for value in more]
@@ -161,6 +163,12 @@ def _further_size(source: Any, port: Any, inputs: Any, layout: Any) -> PortCheck
     report = compare(*in_order(source, port), given, quick=True, layout=layout)
     text = ", ".join("x".join(map(str, value.shape)) for value in back)
     return PortCheck("second size", report.verdict, text if report else told(report), report)
+
+
+def _as_taken(source: Any, inputs: Any) -> list[Array]:
+    """The inputs in the layout of the source."""
+    torch_side = side_of(source) == "torch"
+    return [np.moveaxis(v, -1, 1) if torch_side and v.ndim > 3 else v for v in as_list(inputs)]
 
 
 def _reloaded(port: Any, file: Path, inputs: Any) -> PortCheck | None:

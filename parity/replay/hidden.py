@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from parity.core.adapter import Adapter
+from parity.core.adapter import Adapter, Observer
 from parity.core.store import Store
 from parity.core.tolerance import Difference, difference, limits, seen
 from parity.core.trace import Node, NodeObserver, Source, Trace, Values
@@ -210,6 +210,34 @@ class _ShakenKeeper(NodeObserver):
         moved = self._shaker.after(node, outputs)
         self._keeper.after(node, outputs if moved is None else Values(moved, np.asarray))
         return moved
+
+
+class _BeforeActivations(Observer):
+    """Keeps what layers gave before the activations in them."""
+
+    def __init__(self) -> None:
+        self.values: list[Array] = []
+
+    def after(
+        self, path: str, index: int, inputs: list[Array], outputs: list[Array], linear: list[Array] | None
+    ) -> list[Array] | None:
+        """Keep it, where there is an activation."""
+        self.values += linear or []
+        return None
+
+
+def before_activations(model: Adapter, inputs: Sequence[Array]) -> list[Array]:
+    """What the layers gave before the activations that are built into them, which no trace shows as steps of their own.
+
+    Args:
+        model: one side, held in float64.
+        inputs: model inputs in its own layout.
+    """
+    observer = _BeforeActivations()
+    leaves = {path for path, layer in model.layers().items() if layer.leaf}
+    with model.watched(observer, leaves):
+        model.forward(inputs)
+    return observer.values
 
 
 def unmatched(looked_at: Hidden, against: Hidden) -> list[tuple[HiddenTensor, str]]:

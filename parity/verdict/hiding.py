@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Side
-from parity.replay.hidden import TracedRun, has_hiding_steps, hidden, stands_still, traced_run, unmatched
+from parity.replay.hidden import (
+    TracedRun,
+    before_activations,
+    has_hiding_steps,
+    hidden,
+    stands_still,
+    traced_run,
+    unmatched,
+)
 from parity.replay.hiding_steps import Hidden
 from parity.verdict.outputs import Outputs
 
@@ -41,8 +49,11 @@ def hiding(
         return [], []
     found = {side.side: hidden(side, inputs[side.side]) for side in sides}
     findings = [_blind(side.side, found[side.side]) for side in sides if found[side.side].blind]
+    models = {side.side: side for side in sides}
     pairs: tuple[tuple[Side, Side], ...] = (("keras", "torch"), ("torch", "keras"))
     for side, across in pairs:
+        if unmatched(found[side], found[across]):
+            found[across].values += before_activations(models[across], inputs[across])
         for tensor, nearest in unmatched(found[side], found[across]):
             text = (
                 f"{tensor.step} on the {side} side hides a tensor of shape {tensor.value.shape} that the {across} "
