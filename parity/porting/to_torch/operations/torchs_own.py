@@ -18,7 +18,7 @@ CLOSE = 1e-4
 
 def as_torchs_own(use: StepUse) -> bool:
     """Write a layer as the module of torch.nn that has its name; whether there is one, and it computes the same."""
-    from parity.adapters.torch.own_module import takes
+    from parity.adapters.torch.calls.own_module import takes
 
     kind, layer = type(use.layer).__name__, use.layer
     names = takes(kind)
@@ -48,7 +48,7 @@ def as_torchs_own(use: StepUse) -> bool:
 
 def _same(use: StepUse, kind: str, settings: dict[str, Any]) -> bool:
     """Whether a run of the layer and one of the module give the same."""
-    from parity.adapters.torch.own_module import computes
+    from parity.adapters.torch.calls.own_module import computes
 
     layer, shape = use.layer, tuple(map(int, use.x.shape))
     rank = len(shape)
