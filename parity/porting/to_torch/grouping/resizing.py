@@ -69,8 +69,8 @@ def _along(step: Any, home: dict[int, Any]) -> tuple[int, Any, list[Any]] | None
     """(axis, image, the steps in front) where a sum of two weighed neighbours resizes along an axis bilinearly."""
     if kinds(step.operation)[0] != "Add" or not is_tensor(step.outputs) or len(step.outputs.shape) != 4:
         return None
-    terms = [_term(value, home) for value in step.args]
-    if len(terms) != 2 or terms[0] is None or terms[1] is None:
+    terms = [term for value in step.args if (term := _term(value, home)) is not None]
+    if len(terms) != 2 or len(step.args) != 2:
         return None
     (axis, x, low, first, one), (other, same, high, second, two) = terms
     if axis != other or x is not same or axis not in (1, 2):
