@@ -54,6 +54,7 @@ KERAS_ALONE = {
     ),
 }
 TORCH_ALONE = {
+    "calls/own_module.py",
     *(
         f"helpers/{name}.py"
         for name in ("activations", "attention", "layers", "padding", "pooling", "recurrence", "statistics")
