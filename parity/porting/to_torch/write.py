@@ -13,7 +13,7 @@ from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
 from parity.porting.to_torch.carried import carried
 from parity.porting.to_torch.emission.classes import written
 from parity.porting.to_torch.grouping.grouped import grouped
-from parity.porting.to_torch.grouping.resizing import resizings_as_steps
+from parity.porting.to_torch.grouping.neighbours import resizings_as_steps
 from parity.porting.to_torch.sized import compare
 from parity.porting.to_torch.translate import Record, Translation
 from parity.porting.to_torch.use import flat

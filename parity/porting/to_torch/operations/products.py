@@ -179,5 +179,5 @@ RULES = {
     "Var": reduced("var", correction=0), "Std": reduced("std", correction=0), "Logsumexp": reduced("logsumexp"),
     "Softmax": softmax("softmax"), "LogSoftmax": softmax("log_softmax"), "Matmul": matmul, "Einsum": einsum,
     "Cumsum": cumulated, "Tril": triangle("tril"), "Triu": triangle("triu"), "Normalize": normalized,
-    "OneHot": one_hot, "Resize": resize, "DotProductAttention": attended, "MadeTensor": made,
+    "OneHot": one_hot, "Resize": resize, "NeighbourSums": resize, "DotProductAttention": attended, "MadeTensor": made,
 }  # fmt: skip

@@ -13,7 +13,7 @@ from parity.porting.to_torch.values import is_tensor, kinds
 
 
 @dataclass(eq=False)
-class Resize:
+class NeighbourSums:
     """What stands for the steps of a resizing: the settings of `keras.ops.image.resize`."""
 
     name: str
@@ -22,10 +22,10 @@ class Resize:
 
 
 @dataclass(eq=False)
-class ResizeStep:
+class NeighbourStep:
     """A resizing as one step; its fields are those of a recorded call."""
 
-    operation: Resize
+    operation: NeighbourSums
     args: tuple[Any, ...]
     outputs: Any
     places: tuple[Any, ...] = ()
@@ -48,7 +48,7 @@ def resizings_as_steps(scope: Any) -> None:
     users: dict[int, int] = {}
     for value in flat([(step.args, step.kwargs) for step in scope.steps]) + flat(scope.outputs):
         users[id(value)] = users.get(id(value), 0) + 1
-    found: list[tuple[ResizeStep, list[Any]]] = []
+    found: list[tuple[NeighbourStep, list[Any]]] = []
     for step in scope.steps:
         along = _along(step, home)
         if along is None:
@@ -59,7 +59,9 @@ def resizings_as_steps(scope: Any) -> None:
             last[0].outputs = step.outputs
             last[1].extend([*parts, step])
         elif axis in (1, 2):
-            found.append((ResizeStep(Resize(step.name), (x,), step.outputs, step.places), [*parts, step]))
+            found.append(
+                (NeighbourStep(NeighbourSums(step.name), (x,), step.outputs, step.places), [*parts, step])
+            )
     at = {id(parts[-1]): made for made, parts in found}
     gone = {id(part) for _, parts in found for part in parts}
     scope.steps = [at.get(id(step), step) for step in scope.steps if id(step) in at or id(step) not in gone]
