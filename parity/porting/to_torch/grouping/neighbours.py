@@ -74,8 +74,8 @@ def _along(step: Any, home: dict[int, Any]) -> tuple[int, Any, list[Any]] | None
     terms = [term for value in step.args if (term := _term(value, home)) is not None]
     if len(terms) != 2 or len(step.args) != 2:
         return None
-    (axis, x, low, first, one), (other, same, high, second, two) = terms
-    if axis != other or x is not same or axis not in (1, 2):
+    (axis, x, low, first, one), (its_axis, same, high, second, two) = terms
+    if axis != its_axis or x is not same or axis not in (1, 2):
         return None
     before, after = int(x.shape[axis]), int(step.outputs.shape[axis])
     if any(part.shape != (after,) for part in (low, high, first, second)):
