@@ -60,6 +60,11 @@ SPELLINGS: Mapping[str, str] = {
 """How the frameworks spell the steps, without case, punctuation and dimensions -> parity's one name."""
 
 
+FEATURES_LAST = {"dense", "layernorm", "embedding", "lstm", "gru", "simple_rnn"}
+CHANNELS_FIRST = {"conv", "depthwise", "conv_transpose", "batchnorm", "groupnorm", "max_pool", "average_pool"}
+"""Torch's layers by where their results have the features."""
+
+
 @cache
 def canonical(name: str) -> str:
     """Parity's name for a function, tensor method, layer class or TensorFlow operation.
@@ -234,8 +239,29 @@ def settle_flattened(keras: Trace, torch: Trace) -> None:
     """
     torch_images = set(torch.flattened.values())
     for path, image in list(keras.flattened.items()):
-        if image in torch_images and (image[-1], *image[:-1]) not in torch_images:
+        turned = (image[-1], *image[:-1])
+        if image in torch_images and (
+            all(_features_last(torch, at) for at, found in torch.flattened.items() if found == image)
+            if turned == image  # as many tokens as features
+            else turned not in torch_images
+        ):
             del keras.flattened[path]
+
+
+def _features_last(trace: Trace, path: str) -> bool:
+    """Whether what is flattened in front of a torch layer has its features last, by the layer that gave it."""
+    source, flat, last = trace.calls(path)[0].inputs[0], True, True
+    while True:
+        node = trace.nodes[source.node]
+        flat = flat and node.kind != "reshape"
+        if not flat and (node.kind in FEATURES_LAST or node.kind in CHANNELS_FIRST):
+            return last == (node.kind in FEATURES_LAST)
+        if node.kind == "transpose":
+            last = not last
+        data = [item for item in node.inputs if trace.nodes[item.node].sort not in {"parameter", "constant"}]
+        if not data:
+            return False
+        source = data[0]
 
 
 def _flattened(trace: Trace, source: Source) -> tuple[int, ...] | None:

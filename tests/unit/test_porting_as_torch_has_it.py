@@ -179,3 +179,25 @@ class Wide(L.Layer):
 def test_arguments_of_the_source_stay_in_its_order() -> None:
     port = check(graph(Wide(0.25, 7), shape=(5,)), DRAWN.normal(size=(2, 5)).astype("float32"))
     assert "def __init__(self, rate=0.5, channels=6):" in port.text
+
+
+class Rows(keras.Model):
+    """A list of rows too long for a line, and its results under names."""
+
+    def __init__(self, width: int = 8, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stem = L.Conv2D(width, 3, padding="same")
+        self.rows = [
+            keras.Sequential([L.SeparableConv2D(width, 3, padding="same"), L.BatchNormalization(), L.ReLU()])
+            for _ in range(2)
+        ]
+
+    def call(self, x: Any) -> Any:
+        x = self.stem(x)
+        for row in self.rows:
+            x = x + row(x)
+        return {"out": x}
+
+
+def test_a_long_list_of_equal_rows_is_a_comprehension() -> None:
+    assert re.search(r"nn\.ReLU\(\),\n +\)\n +for _ in range\(2\)\n +\],", check(Rows(), IMAGES).text)

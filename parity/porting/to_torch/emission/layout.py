@@ -32,9 +32,30 @@ def _broken(text: str, indent: int) -> list[str] | None:
     if len(body) <= WIDTH and not inner.rstrip().endswith(","):
         return [" " * indent + head, body, " " * indent + tail]
     lines = [" " * indent + head]
+    loop = _loop(inner)
+    if loop > 0:
+        lines += statement(inner[:loop], indent + 4)
+        return [*lines, " " * (indent + 4) + inner[loop + 1 :], " " * indent + tail]
     for part in parts:
         lines += _item(part, indent + 4)
     return [*lines, " " * indent + tail]
+
+
+def _loop(text: str) -> int:
+    """Where the outermost `for` of a comprehension begins; -1 where there is none."""
+    depth, quote = 0, ""
+    for n, sign in enumerate(text):
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        elif sign in "([{":
+            depth += 1
+        elif sign in ")]}":
+            depth -= 1
+        elif depth == 0 and text.startswith(" for ", n):
+            return n
+    return -1
 
 
 def _item(part: str, indent: int) -> list[str]:
