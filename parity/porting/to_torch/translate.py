@@ -6,7 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
+from parity.porting.to_torch.leaves.dense import own_dropout
 from parity.porting.to_torch.leaves.table import RULES as LAYERS
 from parity.porting.to_torch.naming import identifier, snake
 from parity.porting.to_torch.operations.alone import as_convolution
@@ -150,6 +153,8 @@ class Translation:
             if kind in table:
                 use.piece.kind = kind
                 return table[kind](use)
+        if getattr(use.layer, "_parity_drops", None) is not None:
+            return own_dropout(use)
         what = "layer" if is_layer(use.layer) else "operation"
         raise RefusedError(f"there is no rule for the {what} {kinds(use.layer)[0]}")
 
@@ -277,9 +282,12 @@ class _Ends:
 
 
 def _first(variable: Any) -> str:
-    """How a parameter begins: as its initializer says where that is a constant."""
-    name = type(getattr(variable, "_initializer", None)).__name__
-    return {"Ones": "ones", "Zeros": "zeros"}.get(name, "empty")
+    """How a parameter begins: as in the source, where all of its values are one number there."""
+    values = np.asarray(variable)
+    if values.dtype.kind != "f" or not values.size or (values != values.flat[0]).any():
+        return "empty"
+    value = float(f"{float(values.flat[0]):.7g}")  # float32 has seven digits
+    return {1.0: "ones", 0.0: "zeros"}.get(value, f"full {value}")
 
 
 def _weight_of(layer: Any, variable: Any) -> tuple[str, TorchAxes] | None:

@@ -13,6 +13,7 @@ import keras
 from keras.src.layers import layer as layer_module
 
 from parity.adapters.keras.layers import is_functional
+from parity.adapters.keras.recording.dropping import own_dropout
 from parity.adapters.keras.recording.inlined import inlined, is_inlined, known_spec
 from parity.adapters.keras.recording.scope import CallPlace, CallScope, RecordedCall
 from parity.adapters.keras.recording.tensorflow_calls import tensorflow_as_ops
@@ -109,10 +110,12 @@ class _Recorder:
                 return operation.compute_output_spec(*args, **kwargs)
             if is_inlined(operation):
                 return inlined(operation, args, kwargs)
-            if is_scope(operation):
+            with recorder.silent():
+                drops = own_dropout(operation, args)
+            if is_scope(operation) and drops is None:
                 return recorder.enter(operation, args, kwargs)
             with recorder.silent():
-                outputs = known_spec(operation, args, kwargs)
+                outputs = known_spec(operation, args, kwargs) if drops is None else _like(args[0])
             return recorder.record(operation, args, kwargs, outputs)
 
         with ExitStack() as stack:
@@ -134,6 +137,11 @@ class _Recorder:
             self.scopes.pop()
         self.scopes[-1].steps.append(RecordedCall(layer, args, kwargs, scope.outputs, places, scope))
         return scope.outputs
+
+
+def _like(tensor: Any) -> Any:
+    """Another tensor of the same shape."""
+    return keras.KerasTensor(tensor.shape, tensor.dtype)
 
 
 def _in_mask() -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from keras.src import backend
 
 from parity.adapters.keras.adapter import KerasAdapter
+from parity.adapters.keras.recording.dropping import noted
 from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
 from parity.adapters.sites.running import called_at
@@ -81,7 +82,7 @@ class KerasWatcher:
             stack.enter_context(restored(L.Layer, "__call__", call))
             stack.enter_context(restored(backend.random, "dropout", dropout))
             for layer in self.adapter.objects.values():
-                if isinstance(layer, L.GaussianDropout | L.GaussianNoise | L.AlphaDropout):
+                if isinstance(layer, L.GaussianDropout | L.GaussianNoise | L.AlphaDropout) or noted(layer):
                     stack.enter_context(_silent(layer, self._note))
             yield
 
@@ -167,8 +168,11 @@ def _silent(layer: Any, note: Callable[[Any, float, str], None]) -> Iterator[Non
     """A random layer that gives back what it gets, noted where it would have been on."""
 
     def call(inputs: Any, training: bool = False) -> Any:
-        rate = next(getattr(layer, name) for name in RANDOM if hasattr(layer, name))
-        if training:
+        own = noted(layer)
+        if own is not None and training:
+            note(layer, own.rate, "example" if own.examples else "element")
+        elif training:
+            rate = next(getattr(layer, name) for name in RANDOM if hasattr(layer, name))
             kinds = {L.AlphaDropout: "alpha", L.GaussianDropout: "gaussian", L.GaussianNoise: "noise"}
             note(layer, rate, next(kind for cls, kind in kinds.items() if isinstance(layer, cls)))
         return inputs

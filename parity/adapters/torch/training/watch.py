@@ -89,6 +89,12 @@ class TorchWatcher:
         return arrived
 
 
+def _dropped_together(taken: torch.Tensor) -> str:
+    """What is dropped where a tensor of ones, one for each example, is multiplied into another tensor; else empty."""
+    ones = taken.ndim > 1 and taken.numel() == taken.shape[0] and bool((taken == 1).all())
+    return "example" if ones else ""
+
+
 class Neutral(TorchFunctionMode):
     """Dropout does nothing and is noted; chosen normalisations use their running statistics; float64 is exact.
 
@@ -164,7 +170,8 @@ class Neutral(TorchFunctionMode):
             rate = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
             default = "alpha" not in DROPOUTS[func]
             if kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else default)):
-                self._note(rate, DROPOUTS[func])
+                taken = args[0] if args else kwargs["input"]
+                self._note(rate, _dropped_together(taken) or DROPOUTS[func])
             return args[0] if args else kwargs["input"]
         args = self._without_dropout(func, args, kwargs)
         if func in HARD_SIGMOIDS and args and args[0].dtype == torch.float64:

@@ -208,7 +208,9 @@ def _parameters(this: Constructor) -> list[str]:
             )
             for axis in range(ranks)
         ]
-        lines += parameter(name, known[0][name], ", ".join(parts) if ranks else "()")
+        firsts = {own[name].arguments["value"] for own in known if name in own}
+        first = firsts.pop() if len(firsts) == 1 else "empty"
+        lines += parameter(name, known[0][name], first, ", ".join(parts) if ranks else "()")
     return lines
 
 

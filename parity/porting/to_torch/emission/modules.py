@@ -71,9 +71,13 @@ def making(
     return f"{kind}({', '.join(parts)})", behind
 
 
-def parameter(name: str, made: ModuleText, text: str) -> list[str]:
-    """The lines that make a parameter."""
-    how = {"ones": "torch.ones", "zeros": "torch.zeros"}.get(made.arguments["value"], "torch.empty")
+def parameter(name: str, made: ModuleText, first: str, text: str) -> list[str]:
+    """The lines that make a parameter of the shape `text`, which begins as `first` says: "ones", "full 0.1", ..."""
+    how, _, value = first.partition(" ")
+    how = f"torch.{how}"
+    if value:
+        shape = text if text == "()" else f"({text},)" if "," not in text else f"({text})"
+        text = f"{shape}, {value}"
     if made.arguments["trainable"]:
         lines = [f"self.{name} = nn.Parameter({how}({text}))"]
         if how == "torch.empty":

@@ -153,6 +153,14 @@ def dropout(use: StepUse) -> None:
     return None
 
 
+def own_dropout(use: StepUse) -> None:
+    """A layer of the user's that drops elements or whole examples."""
+    found, axes = vars(use.layer)["_parity_drops"], use.axes(use.x)
+    kind = "DropPath" if found.examples else "nn.Dropout"
+    sources = {"p": next((k for k, v in vars(use.layer).items() if v == found.rate), "rate")}
+    use.give(f"{use.module(kind, ('p',), p=found.rate, sources=sources)}({use.take(use.x)})", axes)
+
+
 def spatial_dropout(use: StepUse) -> None:
     """SpatialDropout: whole channels."""
     rank = len(use.x.shape)
