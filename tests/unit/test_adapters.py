@@ -6,6 +6,7 @@ from pathlib import Path
 
 ADAPTERS = Path(__file__).parents[2] / "parity" / "adapters"
 KERAS_ALONE = {
+    "recording/dropping.py",  # a torch module says its mode by itself
     "helpers/functions/__init__.py",
     "helpers/functions/images.py",
     "helpers/functions/plain.py",
