@@ -11,10 +11,11 @@ import numpy as np
 from parity.adapters import adapt
 from parity.adapters.probe import build
 from parity.core.adapter import Observer
+from parity.core.finding import in_a_line
 from parity.core.types import Array, LayerInfo
 from parity.core.verdict import Verdict
 from parity.porting.constants import part_at
-from parity.porting.proof import in_order, raised, told
+from parity.porting.proof import in_order, told
 from parity.verdict.compare import compare
 from parity.weights.transfer import transfer
 
@@ -97,7 +98,7 @@ def _judged(module: Any, part: Any, taken: Sequence[Array], *, copied: bool) -> 
             report = compare(*in_order(module, part), values, quick=True)
         except Exception as error:  # the port's own code raises what it likes
             if verdict is not Verdict.DIVERGED:
-                text = raised(error)
+                text = in_a_line(error)
             continue
         if report:
             return report.verdict, ""

@@ -18,15 +18,18 @@ from parity.adapters import adapt
 from parity.adapters.frameworks import import_frameworks
 from parity.adapters.probe import randomise
 from parity.adapters.spec import load_model
+from parity.core.finding import in_a_line
 from parity.core.verdict import Verdict
 from parity.porting.constants import settle
-from parity.porting.proof import PortCheck, built, in_order, raised, told
+from parity.porting.proof import PortCheck, built, in_order, told
 from parity.verdict.compare import compare
 from parity.weights.transfer import transfer
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 LIMIT = 900
 """Seconds that one backend may take."""
+QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+"""For JAX: a proof runs each operation a few times, and compiling it takes most of the time."""
 CHILD = """
 import json, sys
 sys.path[:] = json.loads(sys.argv.pop(1))
@@ -63,11 +66,12 @@ def _asked(backend: str, spec: str, port: Path, inputs: Any, seed: int) -> tuple
             "several": keyed or isinstance(inputs, list),
         }
         (Path(folder) / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
+        flags = f"{QUICKLY} {os.environ.get('XLA_FLAGS', '')}".strip()  # the user's own come last, and win
         child = [sys.executable, "-P", "-c", CHILD, json.dumps(sys.path), folder]
         try:
             done = subprocess.run(
                 child,
-                env={**os.environ, "KERAS_BACKEND": backend},
+                env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": flags},
                 capture_output=True,
                 text=True,
                 timeout=LIMIT,
@@ -101,5 +105,5 @@ def main(folder: str) -> None:
         report = compare(*in_order(source, port), inputs, quick=True)
         answer = report.verdict, f"{report.max_rel_diff:.1e}" if report else told(report)
     except Exception as error:  # the models' own code raises what it likes
-        answer = Verdict.INCONCLUSIVE, raised(error)
+        answer = Verdict.INCONCLUSIVE, in_a_line(error)
     (Path(folder) / "answer.json").write_text(json.dumps(answer), encoding="utf-8")

@@ -20,12 +20,13 @@ from parity.adapters.spec import load_model, maker
 from parity.core.environment import environment
 from parity.core.errors import UsageError
 from parity.core.files.whole_file import whole_file
+from parity.core.finding import in_a_line
 from parity.core.types import Array, Side
 from parity.core.verdict import Verdict, verdict_of
 from parity.porting.by_class import ClassProof, each_class
 from parity.porting.docstring import with_proofs
 from parity.porting.elsewhere import further_backends
-from parity.porting.proof import SUFFIXES, PortCheck, built, carried, prove, raised, state
+from parity.porting.proof import SUFFIXES, PortCheck, built, carried, prove, state
 from parity.porting.sizes import further_inputs
 from parity.porting.written import Unwritten, WrittenPort
 from parity.verdict.runs import progress
@@ -198,7 +199,7 @@ def _carry(made: Port, model: Any, file: Path, values: Any, own: dict[str, Array
         weights.parent.mkdir(parents=True, exist_ok=True)
         save_weights(last, weights)
     except Exception as error:  # the port's own code raises what it likes
-        return raised(error)
+        return in_a_line(error)
     return ""
 
 
@@ -233,7 +234,7 @@ def _prove(
         ) as error:  # a port that cannot even be made has no parts to try; the first proof says so
             if made.unwritten:
                 made.proofs.append(
-                    PortCheck("outputs", Verdict.INCONCLUSIVE, f"build() raised {raised(error)}")
+                    PortCheck("outputs", Verdict.INCONCLUSIVE, f"build() raised {in_a_line(error)}")
                 )
             return
         made.modules += each_class(model, whole, taken, made.written.classes, copied=copied)

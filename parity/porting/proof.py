@@ -14,6 +14,7 @@ import numpy as np
 from parity.adapters import adapt, plain_weights, side_of
 from parity.adapters.probe import as_list, build, randomise
 from parity.adapters.spec import load_model
+from parity.core.finding import in_a_line
 from parity.core.types import Array
 from parity.core.verdict import Verdict
 from parity.porting.constants import settle
@@ -80,7 +81,7 @@ def prove(
         try:
             made = built(port, inputs)
         except Exception as error:  # the port's own code raises what it likes
-            yield PortCheck("outputs", Verdict.INCONCLUSIVE, f"build() raised {raised(error)}")
+            yield PortCheck("outputs", Verdict.INCONCLUSIVE, f"build() raised {in_a_line(error)}")
             return
         first = tried("outputs", lambda: _outputs(source, made, inputs, layout, quick=quick))
         assert first is not None
@@ -100,12 +101,7 @@ def tried(name: str, check: Callable[[], PortCheck | None]) -> PortCheck | None:
     try:
         return check()
     except Exception as error:  # the port's own code raises what it likes
-        return PortCheck(name, Verdict.INCONCLUSIVE, raised(error))
-
-
-def raised(error: BaseException) -> str:
-    """An error in a line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return PortCheck(name, Verdict.INCONCLUSIVE, in_a_line(error))
 
 
 def built(port: Path, inputs: Any) -> Any:
@@ -209,7 +205,7 @@ def _whole_model(port: Any, path: Path, inputs: Any) -> str:
         build(again, inputs)
         given, found = (adapt(one).forward(as_list(inputs)) for one in (port, again))
     except Exception as error:  # the port's own code, or Keras: a model that cannot be saved is no port
-        return f"model.save: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        return f"model.save: {in_a_line(error)}"
     same = all(np.array_equal(a, b, equal_nan=True) for (_, a), (_, b) in zip(given, found, strict=True))
     return "" if same else "the model that was saved and loaded gives other outputs"
 

@@ -126,3 +126,34 @@ class StackedRNN(_Stacked):
 
     def get_config(self):
         return {**super().get_config(), "nonlinearity": self.nonlinearity}
+
+
+@keras.saving.register_keras_serializable(package="port")
+class LSTMCell(keras.layers.LSTMCell):
+    """One step of an LSTM, called as torch's cell is: gives (hidden state, cell state)."""
+
+    def call(self, x, states=None, training=None):
+        if states is None:
+            states = [ops.zeros((ops.shape(x)[0], self.units), dtype=x.dtype)] * 2
+        hidden, (_, cell) = super().call(x, list(states), training=training)
+        return hidden, cell
+
+
+@keras.saving.register_keras_serializable(package="port")
+class GRUCell(keras.layers.GRUCell):
+    """One step of a GRU, called as torch's cell is: gives the hidden state."""
+
+    def call(self, x, state=None, training=None):
+        if state is None:
+            state = ops.zeros((ops.shape(x)[0], self.units), dtype=x.dtype)
+        return super().call(x, [state], training=training)[0]
+
+
+@keras.saving.register_keras_serializable(package="port")
+class RNNCell(keras.layers.SimpleRNNCell):
+    """One step of a simple recurrent layer, called as torch's cell is: gives the hidden state."""
+
+    def call(self, x, state=None, training=None):
+        if state is None:
+            state = ops.zeros((ops.shape(x)[0], self.units), dtype=x.dtype)
+        return super().call(x, [state], training=training)[0]

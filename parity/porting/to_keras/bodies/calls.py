@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import typing
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
 from parity.adapters.recording.records import SeenTensor, SeenValue
 from parity.porting.to_keras.bodies.body import Body
 from parity.porting.to_keras.bodies.state import ReadingState
+from parity.porting.to_keras.layout.axes import HeldOrder, identity
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, SourcePlace, atom, tensors
 from parity.porting.to_keras.leaves.table import leaf_class
 from parity.porting.to_keras.leaves_axes import is_sequence, leaf_order, torch_name
@@ -245,7 +247,7 @@ class Calls:
         return Operand(seen.value, part)
 
     def _module(self, body: Body, seen: SeenValue, nodes: Any) -> Operand:
-        """A layer or block: its call stays; its first tensor comes in the order that it needs."""
+        """A layer or block: its call stays; its tensors come in the order that it needs."""
         node: Any = seen.node
         module = seen.callee
         path = self.state.place_of(module)
@@ -261,6 +263,7 @@ class Calls:
                 if operand.is_tensor and wanted and operand.order not in wanted and len(operand.order) > 2:
                     step = step_of(self.state, body, seen, name, [operand], {})
                     edits[node.args[0]] = step.into(operand, next(iter(wanted)))
+            edits |= self._further(body, seen, name, wanted)
         for argument, text in edits.items():
             operand = body.operand(argument)
             body.keep(argument, Operand(operand.value, text, operand.layout))
@@ -274,6 +277,28 @@ class Calls:
         if self.state.of_user(module):
             text = self._by_name(body, seen, text)
         return nodes.with_items(seen.value, self.state.operand(seen.value, text))
+
+    def _further(
+        self, body: Body, seen: SeenValue, name: str, wanted: Collection[HeldOrder]
+    ) -> dict[ast.AST, str]:
+        """The further tensors of a layer of torch's (keys, memories, masks) whose order is not the one that it needs.
+
+        They come in the order of the first tensor where they have as many axes, else in torch's own.
+        """
+        node: Any = seen.node
+        edits: dict[ast.AST, str] = {}
+        if not wanted:
+            return edits
+        first = next(iter(wanted))
+        for argument in (*node.args[1:], *(keyword.value for keyword in node.keywords)):
+            operand = None if isinstance(argument, ast.Starred) else body.operand(argument)
+            if operand is not None and operand.is_tensor:
+                rank = len(operand.order)
+                order = first if rank == len(first) else identity(rank)
+                if operand.order != order:
+                    step = step_of(self.state, body, seen, name, [operand], {})
+                    edits[argument] = step.into(operand, order)
+        return edits
 
     def _forwarded(self, body: Body, seen: SeenValue, path: str) -> None:
         """Layouts around a layer of torch's whose `forward` is called, which is no call that was recorded of it."""

@@ -67,6 +67,11 @@ TABLE: dict[str, LeafRow] = {
     "PairwiseDistance": shapes.pairwise_distance,
     "MultiheadAttention": sequences.attention,
     **dict.fromkeys(("LSTM", "GRU", "RNN"), sequences.recurrent),
+    **dict.fromkeys(("LSTMCell", "GRUCell", "RNNCell"), sequences.cell),
+    **dict.fromkeys(
+        ("TransformerEncoderLayer", "TransformerDecoderLayer", "Transformer"), sequences.transformer_layer
+    ),
+    **dict.fromkeys(("TransformerEncoder", "TransformerDecoder"), sequences.transformer_stack),
 }
 CONTAINERS = frozenset({"Module", "Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"})
 """Classes of torch.nn that hold modules, or are the base of the user's."""

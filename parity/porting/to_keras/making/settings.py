@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from parity.porting.to_keras.leaves.library import layer_for
+from parity.porting.to_keras.leaves.sequences import activation_name
 from parity.porting.to_keras.leaves.setting import (
     RECURRENT,
     Argument,
@@ -29,6 +31,11 @@ _IN_CHANNELS = (
     "input_size",
 )
 """What Keras' layers see of their inputs: these are known by value alone, and not written."""
+_WITHIN = {
+    "d_model": "self_attn.embed_dim", "nhead": "self_attn.num_heads", "dim_feedforward": "linear1.out_features",
+    "dropout": "dropout.p", "layer_norm_eps": "norm1.eps", "batch_first": "self_attn.batch_first", "bias": "linear1.bias",
+}  # fmt: skip
+"""Where a transformer's layer keeps the settings that it was given."""
 
 
 def leaf_of(modules: Sequence[Any], scope: Scope, rank: int | None) -> Leaf:
@@ -139,6 +146,11 @@ def _text(name: str, values: Sequence[Any], scope: Scope) -> str:
 
 def setting_of(module: Any, name: str, default: Any) -> Any:
     """A setting as the constructor was given it, or might have been."""
+    if name == "activation":
+        return activation_name(getattr(module, name, default))
+    if name in _WITHIN and hasattr(module, "self_attn"):
+        held = attrgetter(_WITHIN[name])(module)
+        return held is not None if name == "bias" else held
     if name == "bias" and type(getattr(module, name, None)) is not bool:
         held = "in_proj_bias" if hasattr(module, "in_proj_bias") else "bias"
         return getattr(module, held, None) is not None

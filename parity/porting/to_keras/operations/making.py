@@ -44,6 +44,13 @@ def new(step: BodyStep) -> Operand:
     return step.gives(f"ops.{name}({shape}, dtype={_dtype(step)})", _natural(step))
 
 
+@rule("generate_square_subsequent_mask")
+def look_ahead_mask(step: BodyStep) -> Operand:
+    """The mask of nn.Transformer: zeros, and minus infinity above the diagonal."""
+    step.helpers.add("look_ahead_mask")
+    return step.gives(f"look_ahead_mask({step.text(0, 'sz')})", _natural(step))
+
+
 @rule("zeros_like", "ones_like", "empty_like", "full_like")
 def like(step: BodyStep) -> Operand:
     """A new tensor with the shape of another."""

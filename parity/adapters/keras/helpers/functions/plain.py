@@ -18,6 +18,12 @@ def bernoulli(x, probability):
     return ops.cast(keras.random.uniform(ops.shape(x)) < probability, x.dtype)
 
 
+def look_ahead_mask(size):
+    """Zeros where a position may look, minus infinity where it would look ahead."""
+    ahead = ops.arange(size)[:, None] < ops.arange(size)
+    return ops.where(ahead, ops.full((), float("-inf")), ops.zeros(()))
+
+
 def layer_norm(x, weight=None, bias=None, epsilon=1e-5, axis=-1):
     """Normalise over the last axes."""
     mean, variance = ops.mean(x, axis=axis, keepdims=True), ops.var(x, axis=axis, keepdims=True)
