@@ -15,24 +15,23 @@ import parity  # noqa: E402
 from parity.adapters.keras.exact import exact_float64  # noqa: E402
 from parity.adapters.keras.helpers import (  # noqa: E402
     activations,
-    attention,
     convolution,
     normalization,
     padding,
     pooling,
     products,
-    recurrent,
     resizing,
     shuffling,
     transposed,
 )
+from parity.adapters.keras.helpers.sequences import attention, recurrent, transformer  # noqa: E402
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, bound  # noqa: E402
 from parity.porting.to_keras.leaves.table import TABLE  # noqa: E402
 
 nn = torch.nn
 HELPERS = {}
 for module in (activations, attention, convolution, normalization, padding, pooling, products, recurrent,
-               resizing, shuffling, transposed):  # fmt: skip
+               resizing, shuffling, transformer, transposed):  # fmt: skip
     HELPERS |= {name: value for name, value in vars(module).items() if isinstance(value, type)}
 
 IMAGES = [
@@ -167,6 +166,8 @@ FEATURES = [
     "nn.LSTM(4, 3, 2, bidirectional=True)",
     "nn.GRU(4, 3, batch_first=True, bidirectional=True)",
     "nn.RNN(4, 3, 2, nonlinearity='relu')",
+    "nn.TransformerEncoderLayer(4, 2, 6, norm_first=True)",
+    "nn.TransformerEncoderLayer(4, 1, 6, bias=False, batch_first=True)",
 ]
 
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from parity.adapters.keras.helpers.attention import MultiheadAttention
+from parity.adapters.keras.helpers.sequences.attention import MultiheadAttention
 
 
 class _TransformerLayer(keras.layers.Layer):

@@ -1,0 +1,1 @@
+"""Attention, the transformer and recurrent layers, as torch has them."""
