@@ -39,15 +39,17 @@ KERAS_ALONE = {
         for name in (
             [
                 "activations",
-                "attention",
                 "configuration",
                 "convolution",
                 "normalization",
                 "padding",
                 "pooling",
                 "products",
-                "recurrent",
                 "resizing",
+                "sequences/__init__",
+                "sequences/attention",
+                "sequences/recurrent",
+                "sequences/transformer",
                 "shuffling",
                 "transposed",
             ]
