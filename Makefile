@@ -28,6 +28,7 @@ $(VENV)/.made: pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c $(VENV)/constraints.txt -e '.[dev]'
 	$(BIN)/pip install -q --no-deps DLStudio==2.5.8  # the lecture's own code, for the reference tests
 	$(BIN)/pip install -q --no-deps --upgrade --target build/torchvision torchvision==0.29.2  # its definitions alone
+	$(BIN)/pip install -q --no-deps --upgrade --target build/axe axe-playwright-python==0.1.8  # axe-core's script alone
 	touch $@
 
 env: $(VENV)/.made

@@ -63,7 +63,8 @@ def model_page(
         f"<h1>{html.escape(text.title)}</h1>",
         "<h2>The idea</h2>",
         markdown(text.sections["Idea"]),
-        f'<div class="drawing">\n{draw(text.sections["Drawing"], text.title)}\n</div>',
+        '<div class="drawing" tabindex="0" role="region" aria-label="Drawing">\n'
+        f"{draw(text.sections['Drawing'], text.title)}\n</div>",
     ]
     if text.choices:
         body += [

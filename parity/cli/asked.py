@@ -81,8 +81,8 @@ def pairs(options: argparse.Namespace) -> list[Pair]:
     names = options.names or list(project.pairs)
     if not names:
         raise UsageError(
-            "check needs something to check; got no name. Give names, --all, or --keras and --torch; or name pairs in "
-            "[tool.parity.pairs.NAME] of pyproject.toml."
+            f"{getattr(options, 'command', 'check')} needs something to check; got no name. Give names, --all, or "
+            "--keras and --torch; or name pairs in [tool.parity.pairs.NAME] of pyproject.toml."
         )
     return [
         of_project(name, project, options)

@@ -65,7 +65,15 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 def in_browser(
-    name: str, folder: Path, page: str, script: str, profile: Path, *, width: int = 1280, dark: bool = False
+    name: str,
+    folder: Path,
+    page: str,
+    script: str,
+    profile: Path,
+    *,
+    width: int = 1280,
+    dark: bool = False,
+    seconds: int = 120,
 ) -> Any:
     """What `script`, the body of an async function, returns in the page `folder/page`; `width` in pixels.
 
@@ -100,7 +108,7 @@ def in_browser(
             ]  # fmt: skip
         browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            assert done.wait(120), f"{name} gave no result from {page} in 120 seconds"
+            assert done.wait(seconds), f"{name} gave no result from {page} in {seconds} seconds"
         finally:
             browser.terminate()
             browser.wait(30)

@@ -85,6 +85,7 @@ def _table(results: Sequence[Result]) -> str:
         for i, item in enumerate(results)
     )
     return (
-        "<div class=box><table class=pairs><thead><tr><th>system<th class=n>parameters<th class=n>float64"
+        "<div class=box tabindex=0 role=region aria-label=pairs>"
+        "<table class=pairs><thead><tr><th>system<th class=n>parameters<th class=n>float64"
         f"<th class=n>float32<th class=n>findings<th class=n>seconds<th>verdict</thead><tbody>{rows}</table></div>"
     )

@@ -33,7 +33,8 @@ def layer_table(number: int, layers: Sequence[Mapping[str, Any]], findings: Sequ
         "where every layer before it gave the values of the Keras side. "
         "Bars run from 1e-17 to 1 on a logarithmic scale; the mark is 1e-11, which rounding alone seldom reaches. "
         "Click a row to find it in the graphs.</p>"
-        "<div class='box tall'><table class=layers><thead><tr><th class=n>#<th>Keras<th>torch<th class=kind>kind"
+        "<div class='box tall' tabindex=0 role=region aria-label=layers>"
+        "<table class=layers><thead><tr><th class=n>#<th>Keras<th>torch<th class=kind>kind"
         f"<th class=shape>shape<th>own error<th>arrived<th>finding</thead><tbody>{rows}</table></div>"
     )
 
@@ -116,7 +117,8 @@ def graphs(number: int, both: Mapping[str, Any], layers: Sequence[Mapping[str, A
         )
     )
     sides = "".join(
-        f"<div><h4>{name}, {len(data[side]['nodes'])} steps</h4><div class='box graph {side}'></div></div>"
+        f"<div><h4>{name}, {len(data[side]['nodes'])} steps</h4><div class='box graph {side}' tabindex=0 role=region "
+        f"aria-label='graph of the {name} side'></div></div>"
         for side, name in (("keras", "Keras"), ("torch", "torch"))
     )
     return (

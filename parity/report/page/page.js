@@ -169,7 +169,7 @@ function draw(section, side) {
   const least = Math.min(left, ...links.flat().map((p) => p.x - GAP));
   const width = right - least, height = rows * ROW + GAP;
   holder.replaceChildren();
-  const svg = make("svg", { width, height, viewBox: `${least} 0 ${width} ${height}`, role: "img" }, holder);
+  const svg = make("svg", { width, height, viewBox: `${least} 0 ${width} ${height}`, role: "img", "aria-label": `${graph.nodes.length} steps of the ${side} side` }, holder);
   const top = (point) => point.row * ROW + GAP;
   for (const chain of links) {
     let d = "";

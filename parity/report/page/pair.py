@@ -158,7 +158,11 @@ def _training(item: Result) -> str:
         for name, report in item.reports.items()
         for key, value in report.training.items()
     )
-    return f"<h3>Training</h3><div class=box><table><tbody>{rows}</table></div>" if rows else ""
+    return (
+        f"<h3>Training</h3><div class=box tabindex=0 role=region aria-label=training><table><tbody>{rows}</table></div>"
+        if rows
+        else ""
+    )
 
 
 def _words(value: Any) -> str:
@@ -185,7 +189,8 @@ def _comparisons(item: Result) -> str:
     if not rows:
         return ""
     return (
-        "<details><summary class=dim>Comparisons</summary><div class=box><table><thead><tr><th>weights copied, picture"
+        "<details><summary class=dim>Comparisons</summary><div class=box tabindex=0 role=region aria-label=comparisons>"
+        "<table><thead><tr><th>weights copied, picture"
         "<th class=n>elements<th class=n>float64<th class=n>Keras float32 error<th class=n>torch float32 error"
         f"<th class=n>float32 difference<th class=n>allowed<th>verdict</thead><tbody>{rows}</table></div></details>"
     )
