@@ -143,7 +143,7 @@ def port(
     _writable(output, weights, target)
     values = _given(inputs, model if side == "keras" else None, seed)
     taken = _torch_layout(as_list(values), layout) if side == "torch" else as_list(values)
-    written = _written(side, build, model, taken if side == "torch" else values, library=library)
+    written = _written(side, build, model, taken if side == "torch" else values, library)
     made = Port(name, target, written, environment=environment())
     own = state(model) if proved or weights else {}
     try:
@@ -283,7 +283,7 @@ def _torch_layout(values: list[Array], layout: str | None) -> list[Array]:
     return found
 
 
-def _written(side: str, build: Callable[[], Any], model: Any, taken: Any, *, library: bool) -> WrittenPort:
+def _written(side: str, build: Callable[[], Any], model: Any, taken: Any, library: bool) -> WrittenPort:
     if side == "torch":
         from parity.porting.to_keras.write import write as to_keras
 

@@ -195,7 +195,7 @@ def test_constructors_keep_their_arguments() -> None:
     text = port.written.text
     assert "def __init__(self, dim, ratio=2, rate=0.1):" in text
     assert "self.wide = nn.Linear(dim, ratio * dim)" in text
-    assert "self.norm = nn.LayerNorm(dim, eps=1e-06)" in text
+    assert "self.norm = nn.LayerNorm(dim, eps=1e-6)" in text
     assert "def __init__(self, dim=12, depth=3, classes=5, pooled=True):" in text
     assert "for _ in range(depth)" in text
     assert "self.head = nn.Linear(dim, classes)" in text

@@ -39,6 +39,9 @@ ALWAYS = (
     "import math",
     "import tf_impl.layers",
 )
+HELPERS = "# What Keras has no layer for, or computes otherwise."
+NETWORK = "# The network."
+"""Headings within the file."""
 PYTHON = {"math", "functools", "itertools", "collections", "operator", "typing", "copy"}
 """Modules of Python's own that a port may import names from."""
 
@@ -64,7 +67,7 @@ def assembled(recording: Recording, bodies: BodyTexts, making: Making, name: str
     heads = [written.constructor.partition("\n")[0] for written in making.classes]
     in_front = {name for name in making.objects if any(f"={name}(" in head for head in heads)}  # a default
     body = _blocks(
-        helper_text,
+        f"{HELPERS}\n\n\n{helper_text}\n\n\n{NETWORK}" if helper_text else "",
         *(text for text in constants if text.startswith("class ")),
         "\n".join(text for text in constants if not text.startswith("class ")),
         *functions.values(),

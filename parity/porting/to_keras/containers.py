@@ -10,12 +10,12 @@ from parity.porting.to_keras.names import attribute
 
 CONTAINERS = {"ModuleList": "list", "ModuleDict": "dict", "Sequential": "sequence"}
 METHODS = {
-    r"self\.items\(\)": "def items(self):\n    return [(name, getattr(self, name)) for name in {names}]",
-    r"self\.values\(\)": "def values(self):\n    return [getattr(self, name) for name in {names}]",
-    r"self\.children\(\)": "def children(self):\n    return [getattr(self, name) for name in {names}]",
+    r"self\.items\(\)": "def items(self):\n    return [(name, getattr(self, name)) for name in {each}]",
+    r"self\.values\(\)": "def values(self):\n    return [getattr(self, name) for name in {each}]",
+    r"self\.children\(\)": "def children(self):\n    return [getattr(self, name) for name in {each}]",
     r"self\.keys\(\)": "def keys(self):\n    return list({names})",
-    r"\bin (enumerate\()?self\b(?!\.)": "def __iter__(self):\n    return (getattr(self, name) for name in {names})",
-    r"\bself\[": "def __getitem__(self, index):\n    return [getattr(self, name) for name in {names}][index]",
+    r"\bin (enumerate\()?self\b(?!\.)": "def __iter__(self):\n    return (getattr(self, name) for name in {each})",
+    r"\bself\[": "def __getitem__(self, index):\n    return [getattr(self, name) for name in {each}][index]",
     r"\blen\(self\)": "def __len__(self):\n    return len(list({names}))",
     r"\bself\.in_sequence\(": (
         "def in_sequence(self, x):\n    for name in {names}:\n        x = getattr(self, name)(x)\n    return x"
@@ -50,6 +50,10 @@ def container_methods(cls: type, instances: Sequence[Sequence[str]], methods: Se
     children = dict.fromkeys(name for held in instances for name in held)
     names = [attribute(name) if name.isidentifier() else name for name in children]
     listed = f"({', '.join(repr(name) for name in names)}{',' if len(names) == 1 else ''})"
+    each = listed
     if any(len(held) < len(names) for held in instances):  # each instance has some of them
-        listed = f"(name for name in {listed} if hasattr(self, name))"
-    return [text.format(names=listed) for pattern, text in METHODS.items() if re.search(pattern, used)]
+        each = f"{listed} if hasattr(self, name)"
+        listed = f"(name for name in {each})"
+    return [
+        text.format(names=listed, each=each) for pattern, text in METHODS.items() if re.search(pattern, used)
+    ]

@@ -9,13 +9,15 @@ from typing import Any
 from parity.adapters.recording.records import Recording
 from parity.porting.formatting import formatted
 from parity.porting.library import LAYERS, library_layers
+from parity.porting.tidying.axes_said import in_keras_order
+from parity.porting.tidying.names import global_names
+from parity.porting.tidying.tidied import tidied
 from parity.porting.to_keras.assembly import assembled
 from parity.porting.to_keras.bodies.reading import read
 from parity.porting.to_keras.bodies.texts import texts_of
 from parity.porting.to_keras.leaves.table import TABLE, known_as_same
 from parity.porting.to_keras.making.made import make
 from parity.porting.to_keras.making.parts.changed import changes
-from parity.porting.to_keras.said import in_keras_order
 from parity.porting.written import WrittenPort
 
 
@@ -49,4 +51,6 @@ def written(recording: Recording, name: str | None = None, *, library: bool = Fa
         bodies = texts_of(read(recording))
         making = make(recording)
         port = assembled(recording, bodies, making, name or type(recording.module).__name__)
-    return replace(port, text=in_keras_order(formatted(port.text)))
+    text = tidied(port.text, {"build", *port.classes.values()})
+    helpers = tuple(helper for helper in port.helpers if helper in global_names(text))
+    return replace(port, text=in_keras_order(formatted(text)), helpers=helpers)

@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 
 import parity.adapters
+from parity.porting.tidying.names import global_names
 from parity.porting.to_torch.emission.classes import TorchClass
 from parity.porting.to_torch.emission.merge import made_of
 from parity.porting.to_torch.use import literal
 
+HEADING = "# What torch has no layer for, or computes otherwise."
+NETWORK = "# The network."
 HELPERS = Path(parity.adapters.__file__).parent / "torch" / "helpers"
 
 
@@ -30,6 +33,8 @@ def carried(classes: list[TorchClass], title: str) -> tuple[str, tuple[str, ...]
         f'    """{title} with fresh weights."""',
         f"    return {root.name}({given})",
     ]
+    if helpers:
+        helpers = ["", "", HEADING, *helpers, "", "", NETWORK]
     text = "\n".join([*helpers, *body, *build])
     head = [f'"""{title}, ported from Keras."""', ""]
     plain = [
@@ -80,8 +85,9 @@ def _helpers(names: set[str]) -> dict[str, str]:
             return
         done.add(name)
         node, text = homes[name]
+        free = global_names(text)
         for used in ast.walk(node):
-            if isinstance(used, ast.Name) and used.id != name:
+            if isinstance(used, ast.Name) and used.id in free - {name}:
                 visit(used.id)
         found[name] = text
 

@@ -9,6 +9,8 @@ from parity.adapters.keras.recording.modes import training_alone
 from parity.adapters.keras.recording.ports import attributes_of, recorded
 from parity.porting.formatting import formatted
 from parity.porting.library import LAYERS, library_layers
+from parity.porting.tidying.axes_said import in_torch_order
+from parity.porting.tidying.words import in_torch_words
 from parity.porting.to_torch.axes import TorchAxes, frames, images, plain
 from parity.porting.to_torch.carried import carried
 from parity.porting.to_torch.emission.classes import written
@@ -60,6 +62,7 @@ def write(model: Any, inputs: Any, *, name: str | None = None, library: bool = F
     mapping = {c.bodies[0].title: c.name for c in classes if c.bodies[0].owner is not None}
     layouts = tuple("".join(map(str, record.layouts[id(tensor)].order)) for _, tensor in named)
     unwritten = (*record.unwritten, *lost)
+    text = in_torch_words(in_torch_order(text))
     return WrittenPort(formatted(text), mapping, unwritten, layouts=layouts, helpers=helpers)
 
 

@@ -227,6 +227,12 @@ class Statements:
         if value is None or len(node.targets) > 1:
             return self._simple(node)
         layout = value.shape_of
+        if isinstance(target, ast.Tuple) and isinstance(
+            value.value, SeenTensor
+        ):  # Keras' are not iterated over
+            turned = tuple(value.order.index(axis) for axis in range(len(value.order)))
+            whole = value.text if list(turned) == sorted(turned) else f"ops.transpose({value.text}, {turned})"
+            return self._dedented(node, f"{self.source.of(target)} = ops.unstack({whole})")
         if (
             isinstance(target, ast.Tuple)
             and layout is not None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-_PURE = {"shape", "len", "int", "float", "max", "min", "math", "ops"}
+_PURE = {"shape", "len", "int", "float", "max", "min", "math", "ops", "getattr"}
 
 
 def without_unread(text: str) -> str:

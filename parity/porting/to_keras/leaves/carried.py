@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from parity.porting.tidying.names import global_names
+
 HELPERS = Path(__file__).parents[3] / "adapters" / "keras" / "helpers"
 
 
@@ -63,7 +65,8 @@ def _definitions() -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]:
                 parts[node.name] = ("\n".join(lines[first - 1 : node.end_lineno]), node, imports)
     found = {}
     for name, (text, node, imports) in parts.items():
-        used = [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
+        free = global_names(text)
+        used = [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and part.id in free]
         needs = tuple(dict.fromkeys(part for part in used if part in parts))
         modules = {imports[part] for part in used if part in imports and "parity" not in imports[part]}
         found[name] = (text, needs, tuple(sorted(modules)))

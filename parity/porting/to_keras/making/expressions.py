@@ -19,6 +19,7 @@ from parity.porting.to_keras.leaves.table import TABLE, leaf_class
 from parity.porting.to_keras.leaves_axes import is_sequence
 from parity.porting.to_keras.making.groups import LISTS, NAMED, SEQUENCES, is_container
 from parity.porting.to_keras.making.parts.computed import ComputedTensors
+from parity.porting.to_keras.making.parts.named_rows import named_rows, row_of
 from parity.porting.to_keras.making.scope import Scope
 from parity.porting.to_keras.making.settings import settings_of_call
 from parity.porting.to_keras.making.values import FunctionValues
@@ -42,6 +43,7 @@ class Expressions:
         names = values.function.argument_names
         module = any(call.module is not None for call in values.calls)
         self.tensors = ComputedTensors(values, self.text, shop.makers.helpers)
+        self.rows = named_rows(values.function.node)
         self.self_name = names[0] if module and names and values.function.owner is not None else None
 
     def text(self, node: ast.AST) -> str:
@@ -297,6 +299,9 @@ class Expressions:
             return "keras.layers.Identity()"
         if not node.args:  # it grows later
             return "keras.Sequential()" if values else "keras.layers.Identity()"
+        if row_of(node) in self.rows:
+            made = f"keras.Sequential({self.text(node.args[0])})"
+            return f"{made} if {self.text(node.args[0])} else keras.layers.Identity()" if empty else made
         numbered = bool(values) and all(key.isdigit() for value in values for key in value._modules)
         if len(node.args) == 1 and not isinstance(node.args[0], ast.Starred) and not numbered:
             raise NoCounterpartError("a sequence of named layers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import copy
 import re
 from collections.abc import Collection, Iterator
@@ -222,7 +223,12 @@ class MakingStatements:
         if isinstance(statement, ast.FunctionDef):
             return "\n".join([f"def {node.name}({_bare(node.args)}):", *_indented(self._lines(node.body))])
         if isinstance(statement, ast.Raise):
-            return f"raise {self.expressions.text(node.exc)}"
+            try:
+                return f"raise {self.expressions.text(node.exc)}"
+            except NoCounterpartError:
+                if not self._is_said(node.exc):
+                    raise
+                return f"raise {self.source.of(node.exc)}"
         if isinstance(statement, ast.Return):
             return f"return {in_one(self.expressions.text(node.value))}"
         if isinstance(statement, ast.Expr):
@@ -240,6 +246,8 @@ class MakingStatements:
                 return f"{self._target(node.target)}.extend({self.expressions.text(node.value)})"
             return f"{self._target(node.target)} {operator}= {in_one(self.expressions.text(node.value))}"
         targets: list[Any] = node.targets if isinstance(statement, ast.Assign) else [node.target]
+        if (row := self._in_row(targets[0], node.value)) is not None:
+            return row
         if len(targets) == 1 and self._of_self(targets[0]):
             return self._assigned(targets[0].attr, node.value)
         if isinstance(targets[0], ast.Subscript) and self.expressions.tensors.gives_tensor(targets[0].value):
@@ -247,6 +255,24 @@ class MakingStatements:
         value = in_one(self.expressions.text(node.value))
         written = [self._target(target) for target in targets]
         return "" if written == [value] else " = ".join([*written, value])
+
+    def _is_said(self, error: ast.AST) -> bool:
+        """Whether an error is made of arguments and of what Python has, so that it is the same in the port."""
+        known = set(self.values.function.argument_names) - {self.expressions.self_name, *self.values.renamed}
+        of_self = [n for n in ast.walk(error) if isinstance(n, ast.Attribute) and n.attr == "__class__"]
+        names = [node for node in ast.walk(error) if isinstance(node, ast.Name)]
+        free = [name for name in names if not any(name is node.value for node in of_self)]
+        return all(name.id in known or hasattr(builtins, name.id) for name in free)
+
+    def _in_row(self, target: ast.expr, value: ast.expr) -> str | None:
+        """What stands for a dictionary of layers of which a sequence is made, and for an entry of it."""
+        held = target.value if isinstance(target, ast.Subscript) else target
+        if not isinstance(held, ast.Name) or held.id not in self.expressions.rows:
+            return None
+        if not isinstance(target, ast.Subscript):
+            return f"{held.id} = []"
+        layer = named_layer(self.expressions.text(value), self.expressions.text(target.slice))
+        return f"{held.id}.append({layer})"
 
     def _part(self, target: ast.Subscript, value: ast.AST) -> str:
         """An assignment to a part of a tensor, which Keras cannot change: a new tensor with that part."""

@@ -12,6 +12,15 @@ from parity.porting.to_keras.making.values import FunctionValues
 
 NAMED = {"zeros": "zeros", "ones": "ones", "empty": "zeros"}
 INITIALIZERS = "keras.initializers."
+FILLED: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
+    "normal_": ("RandomNormal", {"mean": ("mean", ""), "std": ("stddev", "1.0")}),
+    "uniform_": ("RandomUniform", {"from": ("minval", "0.0"), "to": ("maxval", "1.0")}),
+    "fill_": ("Constant", {"value": ("value", "")}),
+    "zero_": ("Zeros", {}),
+}
+"""Methods of a tensor that give it its values: Keras' initializer, and their arguments in order: its name for each,
+and torch's default where Keras' is another.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,12 +70,28 @@ def _of(node: Any, values: FunctionValues, text: Callable[[ast.AST], str]) -> In
         and all(isinstance(v.positional[0], int | float) for v in seen)
     ):
         return InitialWeight("()", f"{INITIALIZERS}Constant({text(node.args[0])})")
+    if isinstance(node.func, ast.Attribute) and name in FILLED and isinstance(node.func.value, ast.Call):
+        return _filled(name, node, values, text)
     made = {"randn": "RandomNormal(stddev=1.0)", "rand": "RandomUniform(0.0, 1.0)"}.get(name)
     if name not in NAMED and made is None:
         return None
     return InitialWeight(
         _shape(node, values, text), f'"{NAMED[name]}"' if made is None else f"{INITIALIZERS}{made}"
     )
+
+
+def _filled(
+    name: str, node: Any, values: FunctionValues, text: Callable[[ast.AST], str]
+) -> InitialWeight | None:
+    """First values that a method of the tensor fills in: torch.empty(2, 3).normal_(std=0.02)."""
+    made = _of(node.func.value, values, text)
+    kind, arguments = FILLED[name]
+    given = dict(zip(arguments, node.args, strict=False)) | {k.arg: k.value for k in node.keywords}
+    if made is None or not given.keys() <= arguments.keys():
+        return None
+    texts = {key: text(given[key]) if key in given else unsaid for key, (_, unsaid) in arguments.items()}
+    parts = [f"{arguments[key][0]}={said}" for key, said in texts.items() if said]
+    return InitialWeight(made.shape, f"{INITIALIZERS}{kind}({', '.join(parts)})")
 
 
 def _shape(node: ast.Call, values: FunctionValues, text: Callable[[ast.AST], str]) -> str:

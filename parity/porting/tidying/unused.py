@@ -1,0 +1,80 @@
+"""Takes out what a port's text defines or imports, and nothing reads."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection
+from typing import Any
+
+from parity.porting.tidying.names import global_names
+
+
+def without_unused(text: str, roots: Collection[str]) -> str:
+    """A text without the functions, classes, constants and imports that its roots do not lead to.
+
+    A definition that a later one of the same name hides goes too.
+    """
+    lines, tree = text.splitlines(), ast.parse(text)
+    spans = {node: _span(node, lines) for node in tree.body}
+    names = {node: _defined(node) for node in tree.body}
+    reads = {node: global_names("\n".join(lines[slice(*span)])) for node, span in spans.items()}
+    hidden = _hidden(tree.body, reads)
+    wanted = set(roots)
+    for node in tree.body:
+        if not names[node] and not isinstance(node, ast.Import | ast.ImportFrom):
+            wanted |= reads[node]
+    while True:
+        more = (
+            set().union(*(reads[node] for node in reads if node not in hidden and names[node] & wanted))
+            - wanted
+        )
+        if not more:
+            break
+        wanted |= more
+    for node in reversed(tree.body):
+        first, last = spans[node]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            lines[first:last] = _import(node, wanted)
+            continue
+        if node in hidden or (names[node] and not names[node] & wanted):
+            while first and not lines[first - 1].strip():
+                first -= 1
+            del lines[first:last]
+    return "\n".join(lines) + "\n"
+
+
+def _hidden(body: list[ast.stmt], reads: dict[ast.stmt, set[str]]) -> set[ast.stmt]:
+    """The definitions that a later one of the same name hides, where nothing between the two reads the name."""
+    found, free = set[ast.stmt](), set[str]()
+    for node in reversed(body):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            if node.name in free:
+                found.add(node)
+            free = (free - reads[node]) | {node.name}
+        else:
+            free -= reads[node]
+    return found
+
+
+def _span(node: Any, lines: list[str]) -> tuple[int, int]:
+    """The first line of a statement, its decorators and the comment above it, and the line behind its last one."""
+    first = min([node.lineno, *(part.lineno for part in getattr(node, "decorator_list", ()))]) - 1
+    while first and lines[first - 1].startswith("#"):
+        first -= 1
+    return first, node.end_lineno
+
+
+def _defined(node: ast.stmt) -> set[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    if isinstance(node, ast.Assign):
+        return {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return set()
+
+
+def _import(node: ast.Import | ast.ImportFrom, wanted: set[str]) -> list[str]:
+    kept = [alias for alias in node.names if (alias.asname or alias.name).partition(".")[0] in wanted]
+    if not kept:
+        return []
+    node.names = kept
+    return [ast.unparse(node)]
