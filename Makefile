@@ -98,8 +98,13 @@ wheel: env
 	sha256sum dist/*
 
 # The pages of the networks, the picture of docs/architecture.md, the table of defaults, and the site in build/site.
+# Notebooks whose sources changed are run first; `make notebooks` runs all.
+RAN := $(patsubst examples/%.py,build/%.ipynb,$(wildcard examples/notebooks/*.py))
+build/notebooks/%.ipynb: examples/notebooks/%.py | env
+	$(BIN)/python docs/notebooks.py $*
+
 docs: export NO_MKDOCS_2_WARNING := 1
-docs: env
+docs: env $(RAN)
 	$(BIN)/python docs/build.py
 	$(BIN)/python docs/rooms.py --draw
 	$(BIN)/python docs/defaults.py

@@ -12,8 +12,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 from mkdocs.structure.files import File, Files  # noqa: E402
 
-from book.pages import made_pages  # noqa: E402
+from book.pages import made_pages, notebooks  # noqa: E402
 
+LISTED = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)#:\s]*)(#[^)\s]*)?\)")
 SHIM = re.compile(r'src="https?://[^"]*iframe-worker/shim"')
 AT_ROOT = {
@@ -25,11 +26,13 @@ AT_ROOT = {
 
 
 def on_config(config: Any) -> Any:
-    """Put the handbook's and the API's pages into the navigation."""
+    """Put the handbook's, the notebooks' and the API's pages into the navigation."""
     pages = made_pages(ROOT)
     for entry in config["nav"]:
         if "Handbook" in entry:
             entry["Handbook"] += [{"Causes": [name for name in pages if name.startswith("handbook/cause")]}]
+        if "Notebooks" in entry:
+            entry["Notebooks"] += list(notebooks(ROOT))
         if "API" in entry:
             entry["API"] += [name for name in pages if name.startswith("api/") and name != "api/index.md"]
     return config
@@ -39,6 +42,9 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages that no file under docs/ holds."""
     for name, text in made_pages(ROOT).items():
         files.append(File.generated(config, name, content=text))
+    for page in notebooks(ROOT).values():
+        for name, content in page.files.items():
+            files.append(File.generated(config, name, content=content))
     for source, name in AT_ROOT.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, name, content=inside(text, ROOT)))
@@ -48,6 +54,8 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """Links of a document under docs/ that leave it."""
     source = page.file.abs_src_path
+    if page.file.src_uri == "notebooks.md":
+        markdown = LISTED.sub(r"| [`\1`](notebooks/\1.md) |", markdown)
     return markdown if source is None else inside(markdown, Path(source).parent)
 
 

@@ -1,4 +1,4 @@
-"""The pages that are made from code: networks, handbook, and API reference."""
+"""The pages that are made from code: networks, handbook, notebooks, and API reference."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from functools import cache
 from pathlib import Path
 
 from model_pages.texts import read
+from notebooks import ORDER
 
 from book.api import api_pages
 from book.causes import cause_pages
+from book.notebooks import Rendered, notebook_page
 
 
 @cache
 def made_pages(root: Path) -> dict[str, str]:
     """Markdown by its place in the site."""
-    return {"networks.md": networks(root), **cause_pages(root), **api_pages(root)}
+    notes = {place: page.markdown for place, page in notebooks(root).items()}
+    return {"networks.md": networks(root), **cause_pages(root), **notes, **api_pages(root)}
+
+
+@cache
+def notebooks(root: Path) -> dict[str, Rendered]:
+    """The notebooks' pages by their place in the site, in the order in which they are read."""
+    return {f"notebooks/{name}.md": notebook_page(root, name) for name in ORDER}
 
 
 def networks(root: Path) -> str:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from parity.core.errors import UsageError
+from parity.core.finding import in_a_line
 
 SHOWN = 3
 """Places named in one error."""
@@ -41,12 +42,28 @@ def opened(model: Any) -> Any:
     if torch is None:
         return model
     if is_exported(model):
-        model = model.module()
+        model = _of_program(model, torch)
     if isinstance(model, torch.jit.ScriptModule | torch.jit.ScriptFunction):
         raise UsageError(TRACED.format(name=type(model).__name__))
     if isinstance(model, torch.nn.Module):
         _refuse_torch(model, torch)
     return model
+
+
+def _of_program(program: Any, torch: Any) -> Any:
+    """The module of an exported program; torch itself cannot give one whose layer is called as its own attribute."""
+    try:
+        return program.module()
+    except Exception as error:
+        own = {name.partition(".")[0] for name in (*program.state_dict, *program.constants)}
+        taken = sorted(name for name in own if hasattr(torch.fx.GraphModule, name))
+        if not taken:
+            raise
+        raise UsageError(
+            f"an exported program must open as a module; got layers called {', '.join(map(repr, taken))}, names that "
+            f"torch.fx.GraphModule keeps for itself, so that torch says {in_a_line(error)!r}. Rename them and export "
+            "again, or name the module's class and its weights."
+        ) from None
 
 
 def is_exported(model: Any) -> bool:

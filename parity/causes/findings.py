@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -20,9 +21,26 @@ def explained(item: Located, explanations: Sequence[Explanation], trouble: str) 
             fix=known.fix, fix_verified=known.verified,
         )  # fmt: skip
         if known.layers is not None:  # two layers without weights between this place and the one before
-            finding = replace(finding, keras=known.layers[0], torch=known.layers[1], kind=Kind.LAYER)
+            fix = _moved(known.fix, (finding.keras, finding.torch), known.layers)
+            finding = replace(finding, keras=known.layers[0], torch=known.layers[1], kind=Kind.LAYER, fix=fix)
         found.append(replace(item, finding=finding, strides=known.strides))
     return found or [replace(item, finding=replace(item.finding, evidence=item.finding.evidence + trouble))]
+
+
+def _moved(
+    fix: str | None, before: tuple[str | None, str | None], to: tuple[str | None, str | None]
+) -> str | None:
+    """A fix with the layers that take the step, where it names those that the result arrives at."""
+    if not isinstance(fix, Fix):
+        return fix
+
+    def told(text: str) -> str:
+        for side, old, new in zip(("Keras", "torch"), before, to, strict=True):
+            if old and new:
+                text = re.sub(rf"\b{side} {re.escape(old)}(?![\w.])", lambda _, of=f"{side} {new}": of, text)
+        return text
+
+    return Fix(told(fix.keras), told(fix.torch), told(str(fix)))
 
 
 def exchanged_strides(located: list[Located]) -> list[Located]:

@@ -186,8 +186,8 @@ _ROWS = (
      "each side is its own formula of the same weights", "the same reset_after (torch has it True alone)"),
     ("initial-state", "a recurrent cell starts from zeros on one side, or gets its two states in the other order",
      "the states that arrive", "hand the same states to both"),
-    ("sequence-mask", "one side runs over the padding at the end of the sequences, the other stops",
-     "the steps that count agree", "mask_zero or Masking in Keras, packed sequences in torch"),
+    ("sequence-mask", "one side counts the padding of the sequences, in a recurrent layer or in a mean, the other does not",
+     "the steps that count agree", "mask_zero or Masking in Keras, packed sequences in torch, one mask in both means"),
     ("sequence-direction", "a sequence turned round on one side alone, in front of a layer or behind it",
      "the same steps, the last one first", "turn it on both sides"),
     ("sequence-step", "another step of the sequence taken for the last one: a place in the padding, or the backward "

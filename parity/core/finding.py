@@ -92,6 +92,13 @@ class Fix(str):
         fix.keras, fix.torch = keras, torch
         return fix
 
+    @property
+    def otherwise(self) -> str:
+        """The other side's words, where the text says one side's alone; empty where it says both."""
+        if str(self) == self.keras != self.torch:
+            return f"in torch: {self.torch}"
+        return f"in Keras: {self.keras}" if str(self) == self.torch != self.keras else ""
+
     def __reduce__(self) -> tuple[type[Fix], tuple[str, str, str]]:
         """Copies and pickles keep both sides' words."""
         return Fix, (self.keras, self.torch, str(self))
@@ -175,6 +182,9 @@ class Finding:
 
 
 def in_a_line(error: BaseException) -> str:
-    """An error's type and the start of its message, without terminal colours."""
-    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    """An error's type and the start of its message, without terminal colours and TensorFlow's names of its steps."""
+    plain = re.sub(
+        r"\x1b\[[0-9;]*m|\{\{function_node [^}]*\}\}", "", str(error)
+    )  # colours, and TensorFlow's own names
+    text = " ".join(plain.split())
     return f"{type(error).__name__}: {text[:300]}"

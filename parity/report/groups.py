@@ -100,7 +100,10 @@ def groups(findings: Sequence[Finding]) -> list[CauseGroup]:
 def _general(finding: Finding) -> str:
     """The fix without the places that it names."""
     text = str(finding.fix or "")
-    named = {finding.keras, finding.torch, finding.keras_at, finding.torch_at}
+    named = {finding.keras_at, finding.torch_at}
+    for path in filter(None, (finding.keras, finding.torch)):
+        parts = path.split(".")  # a fix may name the layer that holds this one
+        named |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
     for name in sorted({name for name in named if name}, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "*", text)  # a layer may be called "a"
     return text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from parity.core.finding import Finding, Kind
+from parity.core.finding import Finding, Fix, Kind
 from parity.pairing.problems.grouped import counted
 from parity.report.data import Comparison, Result
 from parity.report.groups import CauseGroup, groups
@@ -54,7 +54,16 @@ def listed(findings: Sequence[Finding], every: bool = False) -> list[str]:
     for group in single:
         severity = "" if group.main.kind is Kind.ERROR else f"{group.severity}: "
         lines += [f"  {group.number}. {severity}{headline(group)}", *(f"     {line}" for line in said(group))]
-    return [*lines, *(f"  {line}" for line in rest)]
+    return [*lines, *(f"  {line}" for line in [*rest, *numbering(single)])]
+
+
+def numbering(shown: Sequence[CauseGroup]) -> list[str]:
+    """What the causes' numbers count, where they are not 1, 2, 3 and so on."""
+    if [group.number for group in shown] == list(range(1, len(shown) + 1)):
+        return []
+    return [
+        "the greatest effect stands first; numbers count the findings in execution order, as parity repro takes them"
+    ]
 
 
 def headline(group: CauseGroup) -> str:
@@ -71,6 +80,8 @@ def said(group: CauseGroup) -> list[str]:
         lines.append(f"{len(group.findings)} x {group.main.cause}: {group.also}")
     if group.main.fix:
         lines.append(f"Fix{' (verified)' if group.main.fix_verified else ''}: {group.main.fix}")
+        if isinstance(group.main.fix, Fix) and group.main.fix.otherwise:
+            lines.append(f"or {group.main.fix.otherwise}")
     return lines
 
 

@@ -13,7 +13,7 @@ from keras import layers as L
 from torch import nn
 
 import parity
-from parity.adapters import adapt
+from parity.adapters import adapt, held
 from parity.adapters.probe import randomise
 
 X = np.random.default_rng(0).standard_normal((2, 12, 14, 3)).astype(np.float32)
@@ -76,6 +76,20 @@ def test_a_fault_against_an_exported_program_is_found() -> None:
     model, program = keras_net(epsilon=1e-2), exported()
     parity.transfer(program, model, inputs=X)
     assert parity.compare(model, program, X).verdict == "DIVERGED"
+
+
+def test_a_layer_called_as_torch_s_own_attribute_is_named() -> None:
+    class Taken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.code = nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.code(x)
+
+    program = torch.export.export(Taken(), (torch.zeros(2, 3),))
+    with pytest.raises(parity.UsageError, match=r"got layers called 'code'.*Rename them"):
+        held.opened(program)
 
 
 def test_an_exported_program_does_not_train() -> None:

@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, and each has its place in the list."""
 
+import json
 import runpy
 import sys
 import warnings
@@ -39,6 +40,48 @@ def test_a_notebook_is_written_with_what_it_shows(tmp_path: Path) -> None:
     notebook, page = BUILDER["write"]("sizes", tmp_path)
     assert "162 settings agree" in notebook.read_text(encoding="utf-8")
     assert "162 settings agree" in page.read_text(encoding="utf-8")
+
+
+SOURCE = """# %% [markdown]
+# # A head
+#
+# Words.
+
+# %%
+print("<b>")
+
+
+# %%
+draw()
+"""
+
+
+def test_a_notebook_is_a_page_of_the_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what its cells showed, unless they have changed since."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    from book.notebooks import notebook_page
+
+    source = tmp_path / "examples" / "notebooks" / "small.py"
+    run = tmp_path / "build" / "notebooks" / "small.ipynb"
+    for path in (source, run):
+        path.parent.mkdir(parents=True)
+    source.write_text(SOURCE)
+    assert "run `make notebooks`" in notebook_page(tmp_path, "small").markdown
+    printed = {"output_type": "stream", "name": "stdout", "text": ["<b>\n"]}
+    drawn = {"output_type": "display_data", "data": {"image/png": "aGVsbG8=", "text/plain": "<Figure>"}}
+    cells = [
+        {"source": "# A head\n\nWords."},
+        {"source": 'print("<b>")', "outputs": [printed]},
+        {"source": "draw()", "outputs": [drawn]},
+    ]
+    run.write_text(json.dumps({"cells": cells}))
+    page = notebook_page(tmp_path, "small")
+    assert page.markdown.partition("---\n\n")[2].startswith("# A head\n\nWords.\n\n```python\nprint")
+    assert "<code>&lt;b&gt;</code>" in page.markdown
+    assert "](small-1.png)" in page.markdown
+    assert page.files == {"notebooks/small-1.png": b"hello"}
+    source.write_text(SOURCE.replace("draw()", "draw(2)"))
+    assert "run `make notebooks`" in notebook_page(tmp_path, "small").markdown
 
 
 def test_a_stranger_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,15 @@ import re
 import tomllib
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
+import parity
+from parity.causes import CAUSES
+from parity.cli.parser import parser
 from parity.core.rules import NAMES
 from parity.core.types import FAMILIES
 
@@ -31,6 +38,104 @@ def least(extra: str, package: str) -> str:
                 if need.startswith(f"{package}>="))  # fmt: skip
     assert found
     return found[1]
+
+
+ROWS = {
+    "Python": "test_versions", "Keras": "test_versions", "PyTorch": "test_what_torch_gives_is_taken",
+    "layers with named causes": "test_layers_and_optimizers", "networks by different authors": "test_other_authors",
+    "model files": "test_model_files", "optimizers": "test_layers_and_optimizers", "devices": "test_devices",
+}  # fmt: skip
+"""Each row of the table and the test that keeps it true."""
+
+
+def test_every_row_has_its_test() -> None:
+    table = README[README.index("| | supported | not |") :].partition("\n\n")[0]
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == list(ROWS)
+    assert set(ROWS.values()) <= set(globals())
+
+
+class Small(nn.Module):
+    """Two layers under names of their own; `order` is what it does first."""
+
+    def __init__(self, own: bool = False) -> None:
+        super().__init__()
+        self.lower, self.upper, self.own = nn.Linear(4, 5), nn.Linear(5, 3), own
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.tanh(self.lower(x))
+        return self.upper(torch.where(x > 0.1, x * x * 1.7 - x, x.roll(1, -1)) if self.own else x)
+
+
+def ported() -> keras.Model:
+    x = keras.Input((4,))
+    hidden = keras.layers.Dense(5, activation="tanh", name="body")(x)
+    return keras.Model(x, keras.layers.Dense(3, name="scores")(hidden))
+
+
+VALUES = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
+HELD = {
+    "torch.export": lambda: torch.export.export(Small(), (torch.from_numpy(VALUES),)),
+    "torch.fx": lambda: torch.fx.symbolic_trace(Small()),
+    "torch.compile": lambda: torch.compile(Small(), backend="eager"),
+}
+
+
+def test_what_torch_gives_is_taken() -> None:
+    assert code(row("PyTorch")[0]) == list(HELD)
+    for name, made in HELD.items():
+        model, module = ported(), made()
+        parity.transfer(model, module, inputs=VALUES)  # an exported program takes one batch size
+        assert parity.compare(model, module, VALUES, quick=True).verdict == "EQUAL", name
+
+
+def test_other_authors() -> None:
+    """Other names are paired by dataflow. Where no pairing is found, the verdict says so."""
+    model, module = ported(), Small()
+    parity.transfer(model, module)
+    assert parity.compare(model, module, VALUES, quick=True).verdict == "EQUAL"
+    single = nn.Linear(4, 3).eval()
+    x = keras.Input((4,))
+    parts = [keras.layers.Dense(3, name=name) for name in ("quarter", "rest")]
+    summed = keras.Model(x, parts[0](x) + parts[1](x))
+    weight, bias = single.weight.detach().numpy().T, single.bias.detach().numpy()
+    for part, share in zip(parts, (0.5, 0.5), strict=True):
+        part.set_weights([share * weight, share * bias])
+    verdict = parity.compare(summed, single, VALUES, quick=True).verdict
+    assert verdict == code(row("networks by different authors")[1])[0]
+
+
+def test_an_own_step_is_located_without_a_name() -> None:
+    assert "without a name" in row("layers with named causes")[1]
+    for word, start in {
+        "attention": "attention",
+        "pooling": "pool",
+        "resizing": "resize",
+        "activations": "activation",
+    }.items():
+        assert word in row("layers with named causes")[0]
+        assert any(name.startswith(start) for name in CAUSES)
+    model, module = ported(), Small(own=True)
+    parity.transfer(model, module)
+    first = parity.compare(model, module, VALUES, quick=True).first
+    assert first is not None
+    assert (first.cause, first.torch) == (None, "upper")
+
+
+def test_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    (option,) = code(row("devices")[0])
+    parser().parse_args(["check", "SkipBlockDN", *option.split()])
+    with pytest.raises(SystemExit):
+        parser().parse_args(["check", "SkipBlockDN", "--device", "gpu:1"])
+    assert "gpu" in capsys.readouterr().err
+
+
+def test_keras_backends() -> None:
+    import parity.adapters.keras as package
+
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(package.__path__[0]).rglob("*.py"))
+    for name, key in (("TensorFlow", "tensorflow"), ("JAX", "jax"), ("PyTorch", "torch")):
+        assert name in row("Keras")[0]
+        assert f'"{key}"' in sources
 
 
 def test_versions() -> None:

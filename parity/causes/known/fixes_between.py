@@ -43,7 +43,10 @@ BETWEEN: dict[str, tuple[str, str]] = {
     "recurrent-bias": ("bias = bias_ih + bias_hh", "bias_ih = Keras' bias, bias_hh = 0"),
     "reset-after": ("GRU(..., reset_after=True)", "a cell of its own: nn.GRU resets behind the product alone"),
     "initial-state": ("initial_state=[h, c] of torch's", "nn.LSTM(...)(x, (h, c)) of Keras'"),
-    "sequence-mask": ("Masking or mask_zero=True", "pack_padded_sequence(x, lengths, batch_first=True)"),
+    "sequence-mask": (
+        "Masking or mask_zero=True; in a mean sum(x * mask) / sum(mask)",
+        "pack_padded_sequence(x, lengths, batch_first=True); in a mean (x * mask).sum(1) / mask.sum(1)",
+    ),
     "sequence-direction": ("go_backwards=True, or ops.flip(x, axis=1)", "x.flip(1) in front, and behind"),
     "sequence-step": ("return_sequences=False", "the last hidden state: output, (h, c) = lstm(x); h[-1]"),
     "loss-reduction": (

@@ -186,7 +186,7 @@ def _written_out(goal: Goal, calls: Sequence[Called]) -> Iterator[Settled]:
             continue
         for slot in dict.fromkeys(slot for step in calls for slot in step.call.gives if slot != start):
             known = made_of(base[start], base[slot])
-            for edit in () if known is None else in_place_of(known, base[start].ndim):
+            for edit in () if known is None else in_place_of(known, base[start].shape):
                 item = Settled({-1: edit}, slot, start)
                 if item.settles(goal):
                     yield item

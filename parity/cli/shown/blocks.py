@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from parity.cli.terminal import READABLE, Screen
-from parity.core.finding import Finding, Kind
+from parity.core.finding import Finding, Fix, Kind
 from parity.report.data import Result
 from parity.report.groups import CauseGroup
 from parity.report.rests import first, rests_on
-from parity.report.text import evidence_parts, listed, parted, proven_lines
+from parity.report.text import evidence_parts, listed, numbering, parted, proven_lines
 
 SEVERITIES: Mapping[str, str] = {"error": "bold red", "warning": "bold yellow"}
 MARGIN = (0, 0, 0, 2)
@@ -40,7 +40,14 @@ def findings(found: Sequence[Finding], screen: Screen, every: bool = False) -> R
     if len(groups) > 1:
         parts.append(Padding(causes(groups, min(screen.width, READABLE)), (0, 0, 1, 2)))
     parts += [_block(group) for group in groups]
-    return Constrain(Group(*parts, *(Padding(Text(line), MARGIN) for line in rest)), READABLE)
+    return Constrain(
+        Group(
+            *parts,
+            *(Padding(Text(line), MARGIN) for line in rest),
+            *(Padding(Text(line, "dim"), MARGIN) for line in numbering(groups)),
+        ),
+        READABLE,
+    )
 
 
 def causes(groups: Sequence[CauseGroup], width: int) -> RenderableType:
@@ -90,6 +97,8 @@ def _block(group: CauseGroup) -> RenderableType:
     if finding.fix:
         tried = " (verified)" if finding.fix_verified else ""
         parts.append(Text.assemble((f"Fix{tried}:", "bold green"), f" {finding.fix}"))
+        if isinstance(finding.fix, Fix) and finding.fix.otherwise:
+            parts.append(Text.assemble(("or ", "bold green"), finding.fix.otherwise))
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(justify="right", width=5, style="dim")
     grid.add_column(overflow="fold")

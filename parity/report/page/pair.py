@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from parity.causes.table import CAUSES
-from parity.core.finding import Finding
+from parity.core.finding import Finding, Fix
 from parity.core.verdict import Verdict
 from parity.report.data import Comparison, Result
 from parity.report.groups import groups
@@ -118,9 +118,14 @@ def _finding(pair: int, number: int, entry: Finding, unfolded: bool) -> str:
     evidence = "".join(f"<li>{escape(part)}" for part in entry.evidence.split("; "))
     fix = ""
     if entry.fix:
+        other = (
+            f"; or {escape(entry.fix.otherwise)}"
+            if isinstance(entry.fix, Fix) and entry.fix.otherwise
+            else ""
+        )
         fix = (
             f'<p class="fix{" yes" if entry.fix_verified else ""}">'
-            f"<b>Fix ({'verified' if entry.fix_verified else 'not verified'}):</b> {escape(entry.fix)}</p>"
+            f"<b>Fix ({'verified' if entry.fix_verified else 'not verified'}):</b> {escape(entry.fix)}{other}</p>"
         )
     shown = None if not_installed() else pictures(entry.tensors)
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -165,7 +165,12 @@ def further(x: torch.Tensor) -> Iterator[Edit]:
     """One step more behind a tensor."""
     for name, function in ACTIVATIONS.items():
         yield Edit("activation-missing", name, "no activation", of_first(function))
-    for axis in range(1, x.ndim):
+    if is_mask(x):
+        yield Edit("sequence-mask", "every position counts", "the mask's positions alone count",
+                   of_first(torch.ones_like))  # fmt: skip
+    for axis in (
+        axis for axis in range(1, x.ndim) if x.shape[axis] > 1
+    ):  # along an axis of one all these are constants
         yield Edit("step-missing", f"reversed along axis {axis}", "not reversed",
                    of_first(lambda z, axis=axis: z.flip(axis)))  # fmt: skip
         yield Edit("step-missing", f"vectors along axis {axis} made of length 1", "no such step",
@@ -175,6 +180,12 @@ def further(x: torch.Tensor) -> Iterator[Edit]:
         for text, softmax in SOFTMAXES.items():
             yield Edit("activation-missing", f"{text} over axis {axis}", f"no {text}",
                        of_first(lambda z, f=softmax, axis=axis: f(z, axis)))  # fmt: skip
+
+
+def is_mask(x: torch.Tensor) -> bool:
+    """Whether a floating tensor holds zeros and ones alone, and both."""
+    ones = x == 1.0
+    return bool(ones.any() and (x == 0.0).any() and (ones | (x == 0.0)).all())
 
 
 def factor(value: float) -> Edit:
@@ -194,7 +205,7 @@ def made_of(x: torch.Tensor, y: torch.Tensor) -> str | None:
     for name, function in written().items():
         if torch.allclose(function(x), y, rtol=1e-11, atol=1e-13):
             return name
-    for name, axis in _softmaxes_of(x.ndim):
+    for name, axis in _softmaxes_of(x.shape):
         if torch.allclose(SOFTMAXES[name](x, axis), y, rtol=1e-11, atol=1e-13):
             return f"{name} over axis {axis}"
     return None
@@ -205,16 +216,17 @@ def written() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
     return {name: function for name, function in ACTIVATIONS.items() if name != "exp"}
 
 
-def _softmaxes_of(rank: int) -> list[tuple[str, int]]:
-    return [(name, axis) for name in SOFTMAXES for axis in range(1, rank)]
+def _softmaxes_of(shape: Sequence[int]) -> list[tuple[str, int]]:
+    """Softmaxes over axes that have more than one value: over one it is 1 whatever goes in."""
+    return [(name, axis) for name in SOFTMAXES for axis in range(1, len(shape)) if shape[axis] > 1]
 
 
-def in_place_of(own: str, rank: int) -> Iterator[Edit]:
+def in_place_of(own: str, shape: Sequence[int]) -> Iterator[Edit]:
     """Another function in place of the one that was made out."""
     for name, function in written().items():
         if name != own:
             yield Edit(_kind_of(own, name), name, own, of_first(function))
-    for name, axis in _softmaxes_of(rank):
+    for name, axis in _softmaxes_of(shape):
         text = f"{name} over axis {axis}"
         if text != own:
             cause = "softmax-axis" if own.startswith(f"{name} ") else "activation-kind"
