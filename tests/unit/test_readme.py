@@ -55,7 +55,7 @@ def test_every_row_has_its_test() -> None:
 
 
 class Small(nn.Module):
-    """Two layers under names of their own; `order` is what it does first."""
+    """Two layers under names of their own, with or without a step of its own between them."""
 
     def __init__(self, own: bool = False) -> None:
         super().__init__()
@@ -64,6 +64,17 @@ class Small(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = torch.tanh(self.lower(x))
         return self.upper(torch.where(x > 0.1, x * x * 1.7 - x, x.roll(1, -1)) if self.own else x)
+
+
+class Scaled(nn.Module):
+    """What a dense layer with a diagonal kernel does, without the kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors = nn.Parameter(torch.tensor([1.0, 2.0, -3.0, 0.5]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factors
 
 
 def ported() -> keras.Model:
@@ -93,14 +104,11 @@ def test_other_authors() -> None:
     model, module = ported(), Small()
     parity.transfer(model, module)
     assert parity.compare(model, module, VALUES, quick=True).verdict == "EQUAL"
-    single = nn.Linear(4, 3).eval()
     x = keras.Input((4,))
-    parts = [keras.layers.Dense(3, name=name) for name in ("quarter", "rest")]
-    summed = keras.Model(x, parts[0](x) + parts[1](x))
-    weight, bias = single.weight.detach().numpy().T, single.bias.detach().numpy()
-    for part, share in zip(parts, (0.5, 0.5), strict=True):
-        part.set_weights([share * weight, share * bias])
-    verdict = parity.compare(summed, single, VALUES, quick=True).verdict
+    diagonal = keras.Model(x, keras.layers.Dense(4, use_bias=False)(x))
+    scaled = Scaled().eval()
+    diagonal.set_weights([np.diag(scaled.factors.detach().numpy())])
+    verdict = parity.compare(diagonal, scaled, VALUES, quick=True).verdict
     assert verdict == code(row("networks by different authors")[1])[0]
 
 

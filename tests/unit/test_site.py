@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,10 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
     )
     for page in pages:
         assert re.search(loaded, page.read_text(encoding="utf-8")) is None, page
+    if shutil.which("chromium"):  # with --require=browser the browser's own tests fail without it
+        from tests.browser.test_site_pages import overflowing
+
+        assert overflowing(tmp_path / "site", tmp_path) == {}
 
 
 def test_the_api_lists_what_is_there(book: Any) -> None:
