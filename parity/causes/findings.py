@@ -37,7 +37,8 @@ def _moved(
     def told(text: str) -> str:
         for side, old, new in zip(("Keras", "torch"), before, to, strict=True):
             if old and new:
-                text = re.sub(rf"\b{side} {re.escape(old)}(?![\w.])", lambda _, of=f"{side} {new}": of, text)
+                words = f"{side} {new}".replace("\\", r"\\")
+                text = re.sub(rf"\b{side} {re.escape(old)}(?![\w.])", words, text)
         return text
 
     return Fix(told(fix.keras), told(fix.torch), told(str(fix)))
