@@ -125,7 +125,7 @@ def _finding(pair: int, number: int, entry: Finding, unfolded: bool) -> str:
         )
         fix = (
             f'<p class="fix{" yes" if entry.fix_verified else ""}">'
-            f"<b>Fix ({'verified' if entry.fix_verified else 'not verified'}):</b> {escape(entry.fix)}{other}</p>"
+            f"<b>Fix ({'verified' if entry.fix_verified else 'not verified'}):</b> {escape(entry.fix)}{otherwise}</p>"
         )
     shown = None if not_installed() else pictures(entry.tensors)
     return (
