@@ -18,7 +18,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 ELSEWHERE = re.compile(r"""<(?:link|script)[^>]*=["']https?://[^>]*>(?:</script>)?""")
 SIGNS = {
     "minus": "\u2212", "plus": "+", "play": "\u25b6", "pause": "\u275a\u275a",
-    "fast-backward": "\u23ee", "fast-forward": "\u23ed",
+    "fast-backward": "\u00ab", "fast-forward": "\u00bb",
     "step-backward": "\u2039", "step-forward": "\u203a",
 }  # fmt: skip
 HEAD = "---\nhide: [toc]\n---\n\n"  # room for wide code
@@ -124,6 +124,8 @@ def _framed(page: str) -> str:
     style = (
         "body { margin: 0; font-family: system-ui, sans-serif; background: #fff; color: #111 } "
         "i { font-style: normal; display: inline-block } .fa-flip-horizontal { transform: scaleX(-1) } "
+        ".animation { display: block !important; width: 100% } "
+        ".animation .anim-buttons button { width: auto; min-width: 1.7em } "
         f"img, input {{ max-width: 100% }} {signs}"
     )
     return (

@@ -95,9 +95,10 @@ class Fix(str):
     @property
     def otherwise(self) -> str:
         """The other side's words, where the text says one side's alone; empty where it says both."""
-        if str(self) == self.keras != self.torch:
-            return f"in torch: {self.torch}"
-        return f"in Keras: {self.keras}" if str(self) == self.torch != self.keras else ""
+        if self.keras == self.torch or str(self) not in (self.keras, self.torch):
+            return ""
+        side, text = ("torch", self.torch) if str(self) == self.keras else ("Keras", self.keras)
+        return text if side in text else f"in {side}: {text}"
 
     def __reduce__(self) -> tuple[type[Fix], tuple[str, str, str]]:
         """Copies and pickles keep both sides' words."""

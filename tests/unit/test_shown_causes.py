@@ -39,7 +39,7 @@ def test_a_fix_is_said_for_the_other_side_too() -> None:
     lines = [line.strip() for line in listed([found(0.9, 0)])]
     assert lines[-2:] == [
         "Fix (verified): multiply the scores of torch layers.0 by 0.5",
-        "or in Keras: multiply the scores of Keras encoder_0 by 2",
+        "or multiply the scores of Keras encoder_0 by 2",
     ]
     assert Fix("in one", "in the other").otherwise == ""
     assert Fix("same", "same", "same").otherwise == ""

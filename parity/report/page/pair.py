@@ -118,7 +118,7 @@ def _finding(pair: int, number: int, entry: Finding, unfolded: bool) -> str:
     evidence = "".join(f"<li>{escape(part)}" for part in entry.evidence.split("; "))
     fix = ""
     if entry.fix:
-        other = (
+        otherwise = (
             f"; or {escape(entry.fix.otherwise)}"
             if isinstance(entry.fix, Fix) and entry.fix.otherwise
             else ""
