@@ -21,9 +21,8 @@ from parity.adapters.spec import load_model
 from parity.core.finding import in_a_line
 from parity.core.verdict import Verdict
 from parity.porting.constants import settle
-from parity.porting.proof import PortCheck, built, in_order, told
+from parity.porting.proof import PortCheck, built, copied_weights, in_order, told
 from parity.verdict.compare import compare
-from parity.weights.transfer import transfer
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 LIMIT = 900
@@ -101,7 +100,7 @@ def main(folder: str) -> None:
     randomise(adapt(source), asked["seed"])
     try:
         settle(source, port)
-        transfer(source, port, inputs=inputs)
+        copied_weights(source, port, inputs, None)
         report = compare(*in_order(source, port), inputs, quick=True)
         answer = report.verdict, f"{report.max_rel_diff:.1e}" if report else told(report)
     except Exception as error:  # the models' own code raises what it likes

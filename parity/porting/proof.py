@@ -115,7 +115,7 @@ def _outputs(source: Any, port: Any, inputs: Any, layout: Any, *, quick: bool) -
     """Weights copied, outputs compared on the input and, unless it is to be quick, on further probes."""
     progress.at("copying weights")
     settle(source, port)
-    copied, idle = _copied(source, port, inputs, layout)
+    copied, idle = copied_weights(source, port, inputs, layout)
     report = compare(*in_order(source, port), inputs, quick=quick, layout=layout)
     probes = "one probe, " if quick else ""
     text = f"{probes}{len(copied.pairs)} layers, {report.elements} elements, greatest difference {report.max_rel_diff:.1e}"
@@ -123,7 +123,7 @@ def _outputs(source: Any, port: Any, inputs: Any, layout: Any, *, quick: bool) -
     return PortCheck("outputs", report.verdict, text if report else told(report), report)
 
 
-def _copied(source: Any, port: Any, inputs: Any, layout: Any) -> tuple[TransferResult, int]:
+def copied_weights(source: Any, port: Any, inputs: Any, layout: Any) -> tuple[TransferResult, int]:
     """(what was copied, how many layers of the source never run, so that the port has no weights for them)."""
     pairing = pair(source, port, inputs=inputs, layout=layout)
     copied = transfer(source, port, pairing=pairing, strict=bool(pairing.open))
@@ -217,7 +217,7 @@ def carried(
     adapter = adapt(source)
     for path, value in values.items():
         adapter.write(path, value)
-    _copied(source, port, inputs, layout)
+    copied_weights(source, port, inputs, layout)
 
 
 def state(model: Any) -> dict[str, Array]:

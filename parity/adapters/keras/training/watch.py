@@ -97,7 +97,7 @@ def _dropped_together(inputs: Any, noise_shape: Any) -> str:
     noise = full if noise_shape is None else tuple(noise_shape)
     drawn = [size is None or int(size) == n for size, n in zip(noise, full, strict=True)]
     if all(drawn):
-        return "element"
+        return "example" if _one_for_each(inputs) else "element"
     if drawn[0] and not any(n > 1 and own for n, own in zip(full[1:], drawn[1:], strict=True)):
         return "example"
     if (
@@ -107,6 +107,18 @@ def _dropped_together(inputs: Any, noise_shape: Any) -> str:
     ):
         return "channel"
     return f"block {tuple(-1 if own else 1 for own in drawn)}"
+
+
+def _one_for_each(inputs: Any) -> bool:
+    """Whether these are ones, one for each example, which are then multiplied into another tensor."""
+    if len(inputs.shape) < 2 or any(size != 1 for size in inputs.shape[1:]):
+        return False
+    try:
+        return bool(np.all(to_numpy(inputs) == 1))
+    except (
+        Exception
+    ):  # values that are only traced have none yet, and each framework says so by another error
+        return False
 
 
 UNIT = 2.0**-52

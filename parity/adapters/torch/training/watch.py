@@ -26,6 +26,10 @@ DROPOUTS = {
 }  # fmt: skip
 
 
+DRAWS = {torch.bernoulli, torch.Tensor.bernoulli, torch.Tensor.bernoulli_}
+"""Ones with a probability, as stochastic depth draws them."""
+
+
 CUTS = {torch.Tensor.detach, torch.Tensor.detach_, torch.detach}
 DATA, NO_GRAD = torch.Tensor.data.__get__, torch._C._set_grad_enabled  # type: ignore[attr-defined]
 HARD_SIGMOIDS = {F.hardsigmoid, torch._C._nn.hardsigmoid}
@@ -173,6 +177,14 @@ class Neutral(TorchFunctionMode):
                 taken = args[0] if args else kwargs["input"]
                 self._note(rate, _dropped_together(taken) or DROPOUTS[func])
             return args[0] if args else kwargs["input"]
+        if func in DRAWS and isinstance(
+            probability := kwargs.get("p", args[1] if len(args) > 1 else None), float
+        ):
+            whole = args[0].ndim > 1 and args[0].numel() == args[0].shape[0]
+            self._note(1.0 - probability, "example" if whole else "element")
+            if func is torch.Tensor.bernoulli_:
+                return args[0].fill_(probability)
+            return torch.full_like(args[0], probability)
         args = self._without_dropout(func, args, kwargs)
         if func in HARD_SIGMOIDS and args and args[0].dtype == torch.float64:
             return F.relu6(args[0] + 3.0) / 6.0  # torch's own gradient has a sixth in float32 under any dtype

@@ -9,13 +9,12 @@ def random_dropout(x, rate, training=None, shared_axes=()):
     if not training or rate == 0:
         return x
     shape = [1 if axis in shared_axes else size for axis, size in enumerate(ops.shape(x))]
-    kept = ops.cast(keras.random.uniform(shape) >= rate, x.dtype)
-    return x * kept / (1 - rate)
+    return keras.random.dropout(x, rate, noise_shape=shape if shared_axes else None)
 
 
 def bernoulli(x, probability):
     """Ones with a probability, else zeros, in the shape of `x`."""
-    return ops.cast(keras.random.uniform(ops.shape(x)) < probability, x.dtype)
+    return probability * keras.random.dropout(ops.ones_like(x), 1 - probability)
 
 
 def look_ahead_mask(size):
