@@ -3,7 +3,10 @@
 import importlib.util
 import sys
 
-if importlib.util.find_spec("torch") is not None and "-c" in sys.orig_argv:
+BACKEND = "parity.porting.elsewhere"
+"""What the process of a further backend runs: others, as the one that reads a weight file first, need no torch."""
+
+if any(BACKEND in argument for argument in sys.orig_argv) and importlib.util.find_spec("torch") is not None:
     import torch
 
     _LIBRARY = torch.library.Library("torchvision", "DEF")
