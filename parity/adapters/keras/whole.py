@@ -30,7 +30,9 @@ def configured(model: Any) -> str:
             continue
         try:
             given = keras.saving.serialize_keras_object(layer)
-            given.pop("build_config", None)  # weights say nothing of the configuration, and building takes long
+            given.pop(
+                "build_config", None
+            )  # weights say nothing of the configuration, and building takes long
             again = keras.saving.serialize_keras_object(keras.saving.deserialize_keras_object(given))
         except Exception as error:  # the layer's own code raises what it likes
             return f"{type(layer).__name__} cannot be made from its configuration: {error}"

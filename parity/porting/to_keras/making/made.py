@@ -11,12 +11,14 @@ from typing import Any
 from parity.adapters.recording.records import Recording, SeenTensor
 from parity.porting.to_keras.leaves.library import layer_for
 from parity.porting.to_keras.leaves.setting import Argument, NoCounterpartError, Settings
+from parity.porting.to_keras.leaves.table import leaf_class
 from parity.porting.to_keras.making.classes import from_source, in_order, user_base
 from parity.porting.to_keras.making.constructor import WrittenClass, constructor_of
 from parity.porting.to_keras.making.groups import PortClass, classes_of, split
 from parity.porting.to_keras.making.instances import Makers
 from parity.porting.to_keras.making.parts.changed import HELPER, changes
 from parity.porting.to_keras.making.scope import Scope
+from parity.porting.to_keras.making.settings import settings_of_call
 from parity.porting.to_keras.making.workshop import REGISTERED, Workshop
 from parity.porting.written import Unwritten
 
@@ -96,7 +98,12 @@ def _made(recording: Recording, shop: Workshop) -> Making:
     except NoCounterpartError as error:
         expression = "None"
         unwritten.append(Unwritten(type(recording.module).__qualname__, "", "", 0, str(error)))
-    functions = {name: _factory(name, cls, shop) for name, cls in shop.factories.items()}
+    functions = {}
+    for name, cls in shop.factories.items():
+        try:
+            functions[name] = _factory(name, cls, shop)
+        except NoCounterpartError as error:
+            unwritten.append(Unwritten(cls.__qualname__, "", "", 0, str(error)))
     functions |= {
         name: f"{REGISTERED}\n{text}" if name in shop.as_values else text
         for name, text in shop.functions.items()
@@ -159,21 +166,34 @@ def _from_instances(port: PortClass, shop: Workshop, root: bool) -> list[Written
 
 
 def _factory(name: str, cls: Any, shop: Workshop) -> str:
-    """The function that stands for a class of torch where it is a value."""
-    count, given = shop.uses.get(name, (0, set()))
-    found, signature = {}, []
-    for index, (key, parameter) in enumerate(list(inspect.signature(cls.__init__).parameters.items())[1:]):
+    """The function that stands for a class of torch where it is a value, or for one with a constructor of its own.
+
+    Raises:
+        NoCounterpartError: Keras has no such layer, or the constructor sets something in each instance otherwise.
+    """
+    base: Any = leaf_class(cls)
+    count, given = shop.uses.get(cls, (0, set()))
+    own, beneath = (inspect.signature(one.__init__).parameters for one in (cls, base))
+    passed = {key: beneath[key] for key in sorted(given) if key not in own and key in beneath}
+    found, signature, taken = {}, [], []
+    for index, (key, parameter) in enumerate([*list(own.items())[1:], *passed.items()]):
         required = parameter.default is inspect.Parameter.empty
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         if (required and count) or key in given or index < count:
             found[key] = Argument(key)
             signature.append(key if required else f"{key}={parameter.default!r}")
+            taken.append(key)
         else:
             found[key] = Argument(repr(None if required else parameter.default), (parameter.default,))
     if not found:  # nn.Identity takes what it is given, and reads none of it
         signature = ["*_"] * bool(count) + ["**_"] * bool(given)
-    leaf = layer_for(Settings(name, found))
+    if cls.__init__ is base.__init__:
+        settings = Settings(cls.__name__, found)
+    else:
+        named = {key: found[key] for key in taken}
+        settings = settings_of_call(base, cls, (), named, shop.made_by(cls), None)
+    leaf = layer_for(settings)
     shop.makers.helpers |= leaf.helpers
     return f"{REGISTERED}\ndef {name}({', '.join(signature)}):\n    return {leaf.text}"
 

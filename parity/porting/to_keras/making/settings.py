@@ -108,6 +108,8 @@ def settings_of_call(
             found[name] = Argument("None", (None,) * len(values))
         elif all(value == values[0] for value in values):
             found[name] = Argument(repr(values[0]), values)
+        elif name in _IN_CHANNELS:
+            found[name] = Argument("None", values)
         else:
             raise NoCounterpartError(f"{callee.__name__} sets {name} itself, in each instance otherwise")
     return Settings(kind, found, frozenset(found), rank)

@@ -50,7 +50,7 @@ class Workshop:
         self.factories: dict[str, Any] = {}
         self.as_values: set[str] = set()  # functions that are values, which configs hold by their names
         self.constants: dict[str, str] = {}  # of the source's modules, by name: how each is defined
-        self.uses: dict[str, tuple[int, set[str]]] = {}  # of torch's classes as values: how they are called
+        self.uses: dict[Any, tuple[int, set[str]]] = {}  # of torch's classes as values: how they are called
         self._calls: dict[Any, tuple[UserFunction, list[FunctionCall]]] = {}
         self._names: dict[UserFunction, str] = {}
         self._constructors: dict[ClassPlace, Any] = {}
@@ -84,8 +84,7 @@ class Workshop:
                 return self.by_class[value].name
             cls: Any = leaf_class(value)
             if cls is not None and cls.__name__ in TABLE:
-                self.factories[cls.__name__] = cls
-                return str(cls.__name__)
+                return self._factory_name(value, cls)
             port = next((one for one in self.makers.groups if one.cls is value), None)
             if port is not None:
                 return port.name
@@ -107,6 +106,26 @@ class Workshop:
             self.naming.imports.add(f"from {module.lstrip('_')} import {name}")
             return name
         raise NoCounterpartError(f"{getattr(value, '__qualname__', value)} has no counterpart as a value")
+
+    def _factory_name(self, value: Any, cls: Any) -> str:
+        """The name of the function that stands for a class of torch's, or for one with a constructor of its own.
+
+        Raises:
+            NoCounterpartError: such a constructor made nothing here, so that its settings are not known.
+        """
+        own = value.__init__ is not cls.__init__
+        if own and not self.made_by(value):
+            raise NoCounterpartError(f"{value.__name__} has a constructor of its own, which did not run here")
+        kind = value if own else cls
+        name, count = str(kind.__name__), 2
+        while self.factories.get(name, kind) is not kind:
+            name, count = f"{kind.__name__}{count}", count + 1
+        self.factories[name] = kind
+        return name
+
+    def made_by(self, cls: Any) -> list[Any]:
+        """The modules of the model of exactly this class."""
+        return [module for module in self.recording.module.modules() if type(module) is cls]
 
     def object_text(self, value: Any) -> str:
         """The expression that makes an object of plain values, whose class is part of the port from here on."""
@@ -179,8 +198,9 @@ class Workshop:
             value = value.func
         cls: Any = leaf_class(value) if isinstance(value, type) and hasattr(value, "forward") else None
         if cls is not None:
-            count, known = self.uses.get(cls.__name__, (0, set()))
-            self.uses[cls.__name__] = (
+            kind = cls if value.__init__ is cls.__init__ else value
+            count, known = self.uses.get(kind, (0, set()))
+            self.uses[kind] = (
                 max([count, *(len(one.positional) for one in seen)]),
                 known | (named - PLACES),
             )
