@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -19,6 +19,23 @@ def restored(target: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(target, name, before)
+
+
+@contextmanager
+def all_restored(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
+    """Set many attributes while this is open, each once.
+
+    Args:
+        changes: (target, name, value) of each.
+    """
+    before = [(target, name, getattr(target, name)) for target, name, _ in changes]
+    try:
+        for target, name, value in changes:
+            setattr(target, name, value)
+        yield
+    finally:
+        for target, name, value in before:
+            setattr(target, name, value)
 
 
 @contextmanager

@@ -100,6 +100,22 @@ def limits(value: Array, spread: Array | None = None) -> Array:
     return np.asarray(own if spread is None else own + SPREAD_FACTOR * spread)
 
 
+def all_within(first: Array, second: Array, limit: Array | float) -> bool:
+    """Whether no element of two arrays of one shape differs by more than its limit: `difference` says it with figures.
+
+    Args:
+        first: one side.
+        second: the other side.
+        limit: greatest absolute difference of each element.
+    """
+    if first.shape == second.shape:
+        a, b = (np.asarray(array, dtype=_wide(array)) for array in (first, second))
+        with np.errstate(invalid="ignore", over="ignore"):
+            if bool(np.all(np.abs(a - b) <= limit)):
+                return True
+    return difference(first, second, limit=np.broadcast_to(limit, first.shape)).mismatched == 0
+
+
 def difference(
     reference: Array, value: Array, bound: float = STRUCTURE, limit: Array | None = None
 ) -> Difference:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from parity.adapters import trainer_of, with_plain_weights
+from parity.adapters.patching import layers_known
 from parity.core.environment import environment
 from parity.core.errors import ParityError, UsageError
 from parity.core.finding import Kind
@@ -113,6 +114,7 @@ def compare(
             stack.callback(trainer_of(side).statistics())
         progress.at("pairing")
         candidates, refused = taking(keras, torch, inputs, mapping, layout)
+        stack.enter_context(layers_known(keras, torch))
         for values in candidates:
             paired = pair_models(keras, torch, mapping, values, ignore=ignore) if pairing is None else pairing
             comparison = PairComparison(keras, torch, paired, values, dtype, quick, tolerance)

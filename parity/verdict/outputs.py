@@ -11,7 +11,7 @@ from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.layout import aligned, from_torch
-from parity.core.tolerance import FLUSHED, Difference, difference, limits
+from parity.core.tolerance import FLUSHED, Difference, all_within, difference, limits
 from parity.core.types import Array, Side
 
 Outputs = list[tuple[str, Array]]
@@ -19,6 +19,9 @@ Outputs = list[tuple[str, Array]]
 
 LARGEST_NOISE = 1e-2
 """Share of itself that an element's limit may be, at half of an output's elements, before equality proves nothing."""
+
+LARGEST = float(np.finfo(np.float64).max)
+"""The greatest number: a difference beyond it is none that rounding makes."""
 
 
 @dataclass
@@ -127,14 +130,14 @@ def _as_keras(spread: Array, keras: Array, torch: Array, side: Side) -> Array:
 
 
 def _within(keras: Array, torch: Array, limit: Array) -> bool:
-    gap = _gap(keras, torch, limit)
-    return gap is not None and gap.size > 0 and gap.mismatched == 0
+    fit = aligned(keras, torch)
+    return fit is not None and keras.size > 0 and all_within(keras, fit[0], limit)
 
 
 def _one_sided(keras: Array, torch: Array) -> bool:
     """Whether NaN or infinity is on one side alone: no rounding explains that."""
-    gap = _gap(keras, torch)
-    return gap is None or not np.isfinite(gap.max_abs)
+    fit = aligned(keras, torch)
+    return fit is None or not all_within(keras, fit[0], LARGEST)
 
 
 def greatest(keras: Outputs, torch: Outputs) -> tuple[float, float]:

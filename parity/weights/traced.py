@@ -33,7 +33,7 @@ def traced(model: Adapter, values: list[Array]) -> Trace:
     trace = model.trace(values, rows)[1]
     trace.walks = rows.walks(trace)
     composite = any(layer.whole for layer in layers.values())
-    kept_whole = any(layer.family is None and layer.tensors for layer in layers.values())
+    kept_whole = any(layer.family is None and layer.tensors and not layer.whole for layer in layers.values())
     if composite and kept_whole:
         trace.expanded = model.trace(values, attention=True)[1]
     if composite or any(map(unknown, layers.values())):

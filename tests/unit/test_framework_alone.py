@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
+from parity.adapters.sites.unwatched import watches
 from parity.probes.branches.framework import framework_alone
 from parity.probes.gathered import Gathered
 
@@ -155,3 +157,75 @@ def test_gradients_are_made_on_few_probes(monkeypatch: pytest.MonkeyPatch) -> No
     parity.transfer(module, model)
     parity.compare(model, module, np.random.default_rng(0).standard_normal((2, 39, 41, 3)).astype(np.float32))
     assert asked == [False, False, True]
+
+
+class Branching(L.Conv2D):
+    """Its branches are in what Keras calls of it: the convolution, and the mask."""
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        return super().convolution_op(inputs, kernel) if inputs.shape[0] != 77 else inputs
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return None if inputs.shape[0] != 77 else mask
+
+
+class Activity(keras.regularizers.Regularizer):
+    def __call__(self, x: Any) -> Any:
+        return ops.sum(x) if x.shape[0] != 77 else x
+
+
+class Called(keras.Model):
+    def __init__(self, part: Any) -> None:
+        super().__init__()
+        self.part = part
+
+    def call(self, x: Any) -> Any:
+        return self.part(x) * 2.0 if x.shape[0] != 77 else x
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        (lambda: Branching(3, 2), {"call", "convolution_op", "compute_mask"}),
+        (lambda: L.Conv2D(3, 2, activation=branching), {"call", "branching"}),
+        (
+            lambda: Branching(3, 2, activation=branching),
+            {"call", "convolution_op", "compute_mask", "branching"},
+        ),
+        (lambda: L.Dense(3, activity_regularizer=Activity()), {"call", "__call__"}),
+        (lambda: Called(L.Dense(3, activation=branching)), {"call", "branching"}),
+    ],
+)
+def test_what_keras_calls_of_a_layer_is_watched(part: Callable[[], Any], names: set[str]) -> None:
+    model = Called(part())
+    x = np.zeros((2, 5, 5, 4), np.float32)
+    model(x)
+    side = adapt(model)
+    gathered = Gathered((side, adapt(nn.Linear(4, 3))))
+    with side.precision("float64"):
+        gathered.run(side, [x.astype(np.float64)], gradients=False)
+    gathered.accept()
+    own = {code.co_name for code in gathered.branches.codes if code.co_filename == __file__}
+    assert own == names
+    assert 0 < gathered.branches.share().reached < gathered.branches.share().of
+
+
+def test_keras_own_code_around_a_call_is_not() -> None:
+    """A trace function that stays for all of Keras' code costs half a pass."""
+    model = Called(Branching(3, 2))
+    x = np.zeros((2, 5, 5, 4), np.float32)
+    model(x)
+    side = adapt(model)
+    entered: list[str] = []
+
+    def enter(frame: Any, event: str, argument: Any) -> None:
+        entered.append(frame.f_code.co_filename)
+
+    with watches(enter):
+        sys.settrace(enter)
+        try:
+            side.trace([x])
+        finally:
+            sys.settrace(None)
+    assert __file__ in entered
+    assert not [file for file in entered if file.endswith("keras/src/layers/layer.py")]

@@ -25,6 +25,7 @@ from parity.adapters.keras.trace import framework, tensors_of, tracing
 from parity.adapters.keras.weights import held, peek, to_numpy, values_of, write
 from parity.adapters.patching import restored
 from parity.adapters.sites.making import made_at
+from parity.adapters.sites.unwatched import aside, resumed
 from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
 from parity.core.adapter import Blueprint, Form, Observer, Takes, joined
@@ -187,18 +188,20 @@ class KerasAdapter:
         attention: bool = False,
     ) -> tuple[list[tuple[str, Array]], Trace]:
         """Evaluate the model once, in inference mode, and record what is run; `inside` layers of unknown classes too."""
-        tensors = _tensors(inputs)
-        builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
-        builder.feed(tensors)
-        kept = statistics_kept(self.model)  # opened first: no part of what is traced
-        with (
-            kept,
-            keras.device(self.device),
-            tracing(builder, self.objects, self.layers(), inside, attention),
-        ):
-            outputs = named_leaves(call(self.model, tensors, False, self.form))
-        trace = builder.finish(outputs)
-        trace.flattened = flattened_in(trace)
+        with aside():
+            tensors = _tensors(inputs)
+            builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
+            builder.feed(tensors)
+            kept = statistics_kept(self.model)  # opened first: no part of what is traced
+            with (
+                kept,
+                keras.device(self.device),
+                tracing(builder, self.objects, self.layers(), inside, attention),
+                resumed(),
+            ):
+                outputs = named_leaves(call(self.model, tensors, False, self.form))
+            trace = builder.finish(outputs)
+            trace.flattened = flattened_in(trace)
         return [(name, as_array(leaf)) for name, leaf in outputs], trace
 
     def made_at(self, path: str) -> CodePlace | None:

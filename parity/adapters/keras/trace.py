@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import wraps
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -14,9 +13,10 @@ import keras
 from keras import tree
 from keras.src import backend
 
+from parity.adapters.keras.calls.alone import quiet_calls, quietly
 from parity.adapters.keras.layers import ATTENTION, is_composite, own_variables, plain_tensors
 from parity.adapters.keras.recurrent.lowered import lowered
-from parity.adapters.patching import restored
+from parity.adapters.patching import all_restored, restored
 from parity.adapters.trace_builder import Framework, TraceBuilder
 from parity.core.adapter import joined
 from parity.core.trace import canonical
@@ -93,10 +93,12 @@ def tracing(
 ) -> Iterator[None]:
     """While this is open, whatever Keras runs goes into the builder's graph."""
     by_id = {id(layer): path for path, layer in layers.items()}
-    original = L.Layer.__call__
+    watched = L.Layer.__call__
+    unwatched = quietly(watched)
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         path = by_id.get(id(layer))
+        original = unwatched if path is not None and alone(layer) else watched
         if builder.opaque or path is None:
             return original(layer, *args, **kwargs)
         if not is_step(layer, infos[path], inside, attention):
@@ -130,6 +132,7 @@ def tracing(
         return step
 
     with ExitStack() as stack:
+        alone = stack.enter_context(quiet_calls(layers.values()))
         stack.enter_context(restored(L.Layer, "__call__", call))
         stack.enter_context(lowered(layers.values(), around))
         stack.enter_context(_backend_functions(builder))
@@ -164,15 +167,16 @@ def _backend_functions(builder: TraceBuilder) -> Iterator[None]:
     """Wrap the functions through which keras.ops and layers reach the backend."""
     package = f"keras.src.backend.{keras.config.backend()}"
     wrapped: dict[int, Callable[..., Any]] = {}
-    with ExitStack() as stack:
-        for part in ("nn", "numpy", "core", "math", "image", "linalg", "random", "rnn"):
-            module = import_module(f"{package}.{part}")
-            for name, function in _public_functions(module):
-                wrapped[id(function)] = _as_op(builder, name, function)
-                stack.enter_context(restored(module, name, wrapped[id(function)]))
-        for name, value in list(vars(backend).items()):
-            if id(value) in wrapped:
-                stack.enter_context(restored(backend, name, wrapped[id(value)]))
+    changes: list[tuple[ModuleType, str, Callable[..., Any]]] = []
+    for part in ("nn", "numpy", "core", "math", "image", "linalg", "random", "rnn"):
+        module = import_module(f"{package}.{part}")
+        for name, function in _public_functions(module):
+            wrapped[id(function)] = _as_op(builder, name, function)
+            changes.append((module, name, wrapped[id(function)]))
+    changes += [
+        (backend, name, wrapped[id(value)]) for name, value in vars(backend).items() if id(value) in wrapped
+    ]
+    with all_restored(changes):
         yield
 
 
@@ -188,10 +192,11 @@ def _public_functions(module: ModuleType) -> list[tuple[str, Any]]:
 
 
 def _as_op(builder: TraceBuilder, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
     def step(*args: Any, **kwargs: Any) -> Any:
         return builder.op(name, function, args, kwargs)
 
+    step.__module__, step.__name__, step.__qualname__ = function.__module__, name, function.__qualname__
+    step.__wrapped__ = function  # type: ignore[attr-defined]
     return step
 
 

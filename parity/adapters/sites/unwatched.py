@@ -27,6 +27,7 @@ COMPILED = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType, Me
 """Functions that are no Python."""
 
 _watching: list[Callable[..., Any]] = []
+_aside: list[Callable[..., Any] | None] = []
 
 
 @contextmanager
@@ -37,6 +38,11 @@ def watches(tracer: Callable[..., Any]) -> Iterator[None]:
         yield
     finally:
         _watching.remove(tracer)
+
+
+def watched_now() -> bool:
+    """Whether parity's trace function runs in this thread, or stands aside."""
+    return bool(_watching) and (sys.gettrace() or (_aside and _aside[-1])) in _watching
 
 
 def put_aside() -> Callable[..., Any] | None:
@@ -52,6 +58,34 @@ def put_back(tracer: Callable[..., Any] | None) -> None:
     """Let the trace function that was put aside run again."""
     if tracer is not None:
         sys.settrace(tracer)
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """While this is open, parity's trace function stands aside, except where `resumed` lets it run again."""
+    tracer = put_aside()
+    _aside.append(tracer)
+    try:
+        yield
+    finally:
+        _aside.pop()
+        put_back(tracer)
+
+
+@contextmanager
+def resumed() -> Iterator[None]:
+    """While this is open, the trace function runs that the innermost `aside` put aside."""
+    tracer = _aside[-1] if _aside and sys.gettrace() is None else None
+    if tracer is None or tracer not in _watching:
+        yield
+        return
+    _aside.append(None)  # what is put aside from here on is another affair
+    sys.settrace(tracer)
+    try:
+        yield
+    finally:
+        put_aside()
+        _aside.pop()
 
 
 def runs_alone(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:

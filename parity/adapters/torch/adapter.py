@@ -16,6 +16,7 @@ from parity.adapters.float32.in_torch import seen
 from parity.adapters.float32.log import Float32Log
 from parity.adapters.patching import restored
 from parity.adapters.sites.making import made_at
+from parity.adapters.sites.unwatched import aside, resumed
 from parity.adapters.torch.blueprint import torch_blueprint
 from parity.adapters.torch.calls.composite import arguments_of, outputs_of
 from parity.adapters.torch.calls.watch import watched
@@ -226,14 +227,15 @@ class TorchAdapter:
         attention: bool = False,
     ) -> tuple[list[tuple[str, Any]], Trace]:
         """The same with the outputs as they are, and with what a backward pass needs where it is asked for."""
-        tensors = self.tensors(inputs)
-        builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
-        builder.feed(tensors)
-        kept = statistics_kept(self.module)  # opened first: no part of what is traced
-        with kept, tracing(builder, self.objects, self.layers(), inside, attention):
-            outputs = named_leaves(call(self.module, tensors, False, gradients, self.form))
-        trace = builder.finish(outputs)
-        trace.flattened = flattened_in(trace)
+        with aside():
+            tensors = self.tensors(inputs)
+            builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
+            builder.feed(tensors)
+            kept = statistics_kept(self.module)  # opened first: no part of what is traced
+            with kept, tracing(builder, self.objects, self.layers(), inside, attention), resumed():
+                outputs = named_leaves(call(self.module, tensors, False, gradients, self.form))
+            trace = builder.finish(outputs)
+            trace.flattened = flattened_in(trace)
         return outputs, trace
 
     def made_at(self, path: str) -> CodePlace | None:

@@ -51,7 +51,7 @@ class Reading:
         self.name = getattr(function, "name", "<lambda>")
         self.uses: dict[tuple[str, int], Use] = {}
         self._quiet = 0
-        whole = {"self", "cls", *whole_numbers(function)}
+        whole = whole_numbers(function)
         bound = int(
             next(iter(parameters(function)), "") in {"self", "cls"}
         )  # it is handed over by the call itself

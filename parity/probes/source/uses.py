@@ -43,11 +43,14 @@ def uses(codes: Collection[CodeType]) -> list[Unproven]:
     functions = [(file, node) for file, lines in _by_file(codes).items() for node in _functions(file, lines)]
     shared, found = Shared(), dict[tuple[str, int, str], Use]()
     for _ in range(ROUNDS):
+        known = shared.copy()
         found = {
             (file, use.line, use.kind): use
             for file, node in functions
             for use in Reading(node, shared).read()
         }
+        if shared == known:
+            break
     return [_entry(file, found[file, line, kind]) for file, line, kind in sorted(found)]
 
 

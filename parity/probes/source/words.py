@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 SIZE, DTYPE, MODE, TRAINING, VALUE = "size", "dtype", "mode", "training", "value"
 COMPARED, STEPPED, NUMBER, TENSOR, PASSIVE = "compared", "stepped", "number", "tensor", "passive"
@@ -108,6 +109,10 @@ class Shared:
     results: dict[str, Flags] = field(default_factory=dict)
     attributes: dict[str, Flags] = field(default_factory=dict)
 
+    def copy(self) -> Shared:
+        """What is known now."""
+        return Shared(dict(self.arguments), dict(self.results), dict(self.attributes))
+
 
 def asked_of(name: str) -> Flags:
     """What a function or an attribute of this name says."""
@@ -123,8 +128,13 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) ->
     return [one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
 
 
-def whole_numbers(function: ast.AST) -> Iterator[str]:
-    """Names that are used as whole numbers: divisors with a rest, and bounds of a range."""
+@lru_cache(maxsize=1024)
+def whole_numbers(function: ast.AST) -> frozenset[str]:
+    """Names that are no tensors: the object itself, divisors with a rest, and bounds of a range."""
+    return frozenset({"self", "cls", *_divisors_and_bounds(function)})
+
+
+def _divisors_and_bounds(function: ast.AST) -> Iterator[str]:
     for node in ast.walk(function):
         parts: list[ast.expr] = []
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv | ast.Mod):

@@ -94,7 +94,8 @@ class PairComparison:
         equal = bool(outputs) and all(finding.kind is Kind.UNMATCHED for finding in self.findings)
         precision = Precision(max_abs=structure[0], max_rel=structure[1])
         if equal and self.dtype != "float64":
-            precision = compare_in(self.dtype, self.sides, self.inputs, outputs, self.tolerance)
+            with layers_anew(*self.sides):
+                precision = compare_in(self.dtype, self.sides, self.inputs, outputs, self.tolerance)
             self.findings += precision.findings
         return Report(
             verdict=verdict_of(self.findings, evaluated=bool(outputs), noisy=self.noisy),
@@ -125,6 +126,7 @@ class PairComparison:
             pairs = [(item.keras, item.torch) for item in self.pairing.pairs]
             stack.enter_context(self.sides[0].step_by_step(step_by_step(pairs, self.sides[1].layers())))
             exact_folds(self.pairing, *self.sides)
+            stack.enter_context(layers_anew(*self.sides))  # in float64
             stack.enter_context(layers_known(*self.sides))
             inputs: dict[Side, list[Array]] = {
                 side: cast(values, "float64") for side, values in self.inputs.items()
