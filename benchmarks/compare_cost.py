@@ -2,9 +2,11 @@
 
 python benchmarks/compare_cost.py [--rounds 3] [NAME[@SHAPE] ...]
 
-Each round measures a bare pass of both sides, `compare` with everything on, and `compare(quick=True)`, side by side; the
-smallest of each counts. Processor seconds are compared, because they hold on a busy machine too. The bare pass is made
-while the models are held in float64, as `compare` holds them.
+Each round measures `compare` with everything on and `compare(quick=True)`, and several bare passes of both sides in front
+of them, between them and behind them. The median of a round's bare passes is what its two comparisons are divided by, and
+the median of the rounds counts. One short pass alone is now fast and now slow on a busy machine, and the fastest of many
+is none that a comparison could be made of. Processor seconds are compared. The bare passes are made while the models are
+held in float64, as `compare` holds them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 # Keras' own test configuration imports torch before TensorFlow, citing a segmentation fault.
@@ -72,6 +75,9 @@ def tiny() -> tuple[Any, Any, tuple[int, ...]]:
     return model, nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)).eval(), (4, 8)
 
 
+PASSES = 5
+"""Bare passes in a row."""
+
 OWN = {"transformer": transformer, "tiny": tiny}
 """Pairs that no catalogue has: (Keras model, torch module, shape of the input)."""
 
@@ -93,8 +99,19 @@ def made(name: str) -> tuple[Any, Any, tuple[int, ...]]:
     return model, module, tuple(map(int, text.split("x"))) if text else entry.input
 
 
-def measured(name: str, rounds: int) -> tuple[float, float, float, str]:
-    """Seconds of a bare pass of both sides, of `compare` and of `compare(quick=True)`, and the verdict."""
+def bare_passes(sides: tuple[Any, Any], inputs: tuple[list[Any], list[Any]]) -> list[float]:
+    """Seconds of some passes of both sides, held in float64."""
+    with ExitStack() as stack:
+        for side in sides:
+            stack.enter_context(side.precision("float64"))
+        return [
+            seconds(lambda: [side.forward(values) for side, values in zip(sides, inputs, strict=True)])
+            for _ in range(PASSES)
+        ]
+
+
+def measured(name: str, rounds: int) -> tuple[list[tuple[float, float, float]], str]:
+    """Of each round the seconds of a bare pass of both sides, of `compare` and of `compare(quick=True)`; the verdict."""
     model, module, shape = made(name)
     picture = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     build(model, picture)
@@ -102,20 +119,19 @@ def measured(name: str, rounds: int) -> tuple[float, float, float, str]:
     parity.transfer(module, model)
     keras, other = adapt(model), adapt(module)
     exact = picture.astype(np.float64)
-    moved = to_torch_inputs([exact], keras)
-    best = [float("inf")] * 3
-    verdict = ""
+    inputs = [exact], to_torch_inputs([exact], keras)
+    parity.compare(model, module, picture, quick=True)  # what is made once for a process
+    found, verdict = [], ""
     for _ in range(rounds):
-        with ExitStack() as stack:
-            for side in (keras, other):
-                stack.enter_context(side.precision("float64"))
-            bare = seconds(lambda: (keras.forward([exact]), other.forward(moved)))
         reports: list[Any] = []
-        whole = seconds(lambda found=reports: found.append(parity.compare(model, module, picture)))
+        bare = bare_passes((keras, other), inputs)
+        whole = seconds(lambda kept=reports: kept.append(parity.compare(model, module, picture)))
+        bare += bare_passes((keras, other), inputs)
         quick = seconds(lambda: parity.compare(model, module, picture, quick=True))
-        best = [min(pair) for pair in zip(best, (bare, whole, quick), strict=True)]
+        bare += bare_passes((keras, other), inputs)
+        found.append((median(bare), whole, quick))
         verdict = reports[0].verdict
-    return *best, verdict
+    return found, verdict
 
 
 def main() -> None:
@@ -126,9 +142,11 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{'pair':32} {'bare, s':>9} {'compare, s':>11} {'ratio':>6} {'quick, s':>9} {'ratio':>6}  verdict")
     for name in options.names:
-        bare, whole, quick, verdict = measured(name, options.rounds)
+        found, verdict = measured(name, options.rounds)
+        bare, whole, quick = (median(column) for column in zip(*found, strict=True))
+        ratios = median(w / b for b, w, _ in found), median(q / b for b, _, q in found)
         print(
-            f"{name:32} {bare:9.3f} {whole:11.3f} {whole / bare:6.1f} {quick:9.3f} {quick / bare:6.1f}  {verdict}",
+            f"{name:32} {bare:9.3f} {whole:11.3f} {ratios[0]:6.1f} {quick:9.3f} {ratios[1]:6.1f}  {verdict}",
             flush=True,
         )
 
