@@ -51,7 +51,9 @@ def _methods(cls: type) -> list[tuple[type, str]] | None:
     own = [base for base in cls.__mro__ if _own(base.__module__)]
     library = [base for base in cls.__mro__ if not _own(base.__module__) and base is not object]
     found: list[tuple[type, str]] = []
-    if not any("call" in vars(base) for base in own) and _own(getattr(cls.call, "__module__", None) or ""):
+    if not any("call" in vars(base) for base in own) and _own(
+        getattr(getattr(cls, "call", None), "__module__", None) or ""
+    ):
         return None  # put into Keras' class
     for base in own:
         for name, value in vars(base).items():
