@@ -6,6 +6,7 @@ from pathlib import Path
 
 ADAPTERS = Path(__file__).parents[2] / "parity" / "adapters"
 KERAS_ALONE = {
+    "calls/alone.py",  # much of Keras' own Python stands around a call, and little of torch's
     "recording/dropping.py",  # a torch module says its mode by itself
     "helpers/functions/__init__.py",
     "helpers/functions/images.py",
