@@ -59,7 +59,7 @@ def _methods(cls: type) -> list[tuple[type, str]] | None:
         for name, value in vars(base).items():
             if name in READ:
                 return None
-            if name.startswith("__") or not any(name in vars(theirs) for theirs in library):
+            if name.startswith("__") or not any(name in vars(kind) for kind in library):
                 continue
             if not isinstance(value, FunctionType):
                 return None
