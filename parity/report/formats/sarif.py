@@ -35,7 +35,6 @@ def write_sarif(path: Path, results: Sequence[Result], version: str, reference: 
     driver = {
         "name": "parity",
         "version": version,
-        "informationUri": "https://pypi.org/project/segparity/",
         "rules": [_rule(name) for name in rules],
     }
     made = {
