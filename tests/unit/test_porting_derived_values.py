@@ -51,7 +51,7 @@ def test_the_defaults_of_their_own_constructor_hold() -> None:
     port = write(Net, x)
     assert not port.unwritten
     assert "epsilon=0.3" in port.text
-    assert "epsilon=1e-05" in port.text
+    assert "epsilon=1e-5" in port.text
     room = types.ModuleType("port")
     exec(port.text, vars(room))  # the port is the test's own
     source, model = Net().eval(), room.build()
