@@ -33,6 +33,11 @@ FOLLOWING = {Kind.LAYER, Kind.WIRING, Kind.OUTPUT}
 SECOND_DRAW = 1
 """Seed of the other input."""
 UNSEEN = "this input does not show it"
+NEAR = (
+    "the two were paired by their neighbours alone, and other tensors have no counterpart: this proves no difference, "
+    "for several layers of one side may compute what one layer of the other does"
+)
+MAP = "pass a mapping from Keras paths to torch paths where they are not each other's"
 COPY = "copy the weights (parity.transfer), or take the same weight file on both sides"
 
 
@@ -220,6 +225,7 @@ def with_differing_values(
     Weights that differ are a difference, whatever this input shows: a dead channel, the rows of an embedding that no
     token met. Where no finding is at their layer already, they are findings themselves, the first few each and the
     rest as one. Where a side could not be evaluated they are none: the input was not what the pairing was made for.
+    Where neighbours alone made a pair while tensors are left over, it may be the wrong one, and proves nothing.
     """
     texts: dict[str, list[str]] = {}
     torch_paths: dict[str, str] = {}
@@ -242,6 +248,10 @@ def with_differing_values(
             more = texts.pop(str(finding.keras), []) + settings
             found[i] = replace(finding, evidence="; ".join([finding.evidence, *more]))
     rest = list(texts) if evaluated else []
+    for layer in [layer for layer in rest if layer in _near(pairing)]:
+        rest.remove(layer)
+        evidence = "; ".join([*texts[layer], NEAR])
+        found.append(Finding(layer or ROOT, torch_paths[layer] or ROOT, Kind.UNMATCHED, None, evidence, MAP))
     for layer in rest[:SHOWN]:
         evidence = "; ".join([*texts[layer], UNSEEN])
         found.append(Finding(layer or ROOT, torch_paths[layer] or ROOT, Kind.WEIGHT, None, evidence, COPY))
@@ -250,3 +260,10 @@ def with_differing_values(
         text = f"the weights of {len(rest) - SHOWN} layers more differ ({named}); {UNSEEN}"
         found.append(Finding(None, None, Kind.WEIGHT, None, text, COPY))
     return found
+
+
+def _near(pairing: Pairing) -> set[str]:
+    """The Keras layers that neighbours alone paired, where tensors are left that have no counterpart."""
+    if not pairing.open:
+        return set()
+    return {str(pair.keras) for pair in pairing.pairs if pair.evidence.of_neighbours}

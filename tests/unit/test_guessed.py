@@ -16,6 +16,8 @@ from torch.nn import functional as F
 import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
+from parity.core.finding import Kind
+from parity.core.verdict import Verdict
 from parity.pairing.leftover.guessed import likeness
 
 GRID = np.random.default_rng(1).normal(size=(2, 4, 4, 8)).astype("float32")
@@ -181,3 +183,33 @@ def test_words_that_begin_alike_are_alike() -> None:
     assert likeness("encoder.1.kernel", "enc.0.weight", False) == likeness(
         "encoder.1.kernel", "enc.1.weight", False
     )
+
+
+def test_layers_that_sum_to_one_layer_prove_no_difference() -> None:
+    """Two dense layers, added, compute what one does: the pair that neighbours make has other weights, rightly."""
+    inputs = keras.Input((6,))
+    hidden = L.Dense(5, name="first")(inputs)
+    summed = L.Add()([L.Dense(4, name="a")(hidden), L.Dense(4, name="b")(hidden)])
+    model = keras.Model(inputs, L.Dense(3, name="last")(summed))
+    rng = np.random.default_rng(0)
+    model.set_weights([np.round(rng.normal(size=w.shape) * 16) / 16 for w in model.get_weights()])
+    module = nn.ModuleDict({"first": nn.Linear(6, 5), "one": nn.Linear(5, 4), "last": nn.Linear(4, 3)})
+
+    class Summed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = module
+
+        def forward(self, x: Any) -> Any:
+            return self.parts["last"](self.parts["one"](self.parts["first"](x)))
+
+    held = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+    held["one"] = [first + second for first, second in zip(held["a"], held["b"], strict=True)]
+    for name, part in module.items():
+        kernel, bias = held[name]
+        part.weight.data, part.bias.data = torch.tensor(kernel.T), torch.tensor(bias)
+    report = parity.compare(model, Summed(), rng.normal(size=(3, 6)).astype("float32"))
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert {finding.kind for finding in report.findings} == {Kind.UNMATCHED}
+    assert "neighbours alone" in report.findings[0].evidence
+    assert report.max_abs_diff < 1e-14
