@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -84,7 +85,17 @@ def tracing(
         return builder.layer(path, kind, layer.settings, run, args, kwargs)
 
     functions = Functions(builder)
-    with lowered(modules), restored(nn.Module, "__call__", call), functions:
+    with uncompiled(), lowered(modules), restored(nn.Module, "__call__", call), functions:
+        yield
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """While this is open, what torch.compile made runs as it is written: its compiler would read what watches a run too."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and torch.compiler would load its compiler
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
         yield
 
 
