@@ -140,8 +140,8 @@ def test_one_layer_in_lower_precision_is_named_by_its_side(
     else:
         change = reduced_keras(model.skip128DN_arr[0].conv1 if "." in layer else getattr(model, layer), bits)
     with change:
-        assert parity.compare(*net).verdict == "EQUAL"  # in float64 nothing is wrong
-        report = parity.compare(*net, dtype="float32")
+        assert parity.compare(*net, quick=True).verdict == "EQUAL"  # in float64 nothing is wrong
+        report = parity.compare(*net, dtype="float32", quick=True)  # rounding is judged on the one input
     assert report.verdict == "DIVERGED", str(report)
     assert report.first is not None
     assert report.first.kind == "precision"
