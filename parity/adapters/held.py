@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from parity.core.errors import UsageError
-from parity.core.finding import in_a_line
+from parity.core.errors import UsageError, in_a_line
 
 SHOWN = 3
 """Places named in one error."""

@@ -29,7 +29,8 @@ from parity.causes.steps.budget import USED_UP, WORK, Budget, BudgetSpent
 from parity.causes.steps.identify import identify
 from parity.causes.wiring import Tensor, explain_arrival
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.errors import in_a_line
+from parity.core.finding import Finding, Kind
 from parity.core.layout import activation_to_torch, aligned
 from parity.core.trace import Source
 from parity.core.types import RECURRENT, Array

@@ -11,6 +11,7 @@ Exception
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -41,3 +42,12 @@ class PairingError(UsageError):
 
 class CheckpointError(UsageError):
     """A weight file cannot be read or written, or does not fit the model."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """An error's type and the start of its message, without terminal colours and TensorFlow's names of its steps."""
+    plain = re.sub(
+        r"\x1b\[[0-9;]*m|\{\{function_node [^}]*\}\}", "", str(error)
+    )  # colours, and TensorFlow's own names
+    text = " ".join(plain.split())
+    return f"{type(error).__name__}: {text[:300]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -180,12 +179,3 @@ class Finding:
         cause += f" [{self.cause}]" if self.cause else ""
         fix = f" Fix{' (verified)' if self.fix_verified else ''}: {self.fix}" if self.fix else ""
         return f"{self.kind} at {self.place}{cause}: {self.evidence}{fix}"
-
-
-def in_a_line(error: BaseException) -> str:
-    """An error's type and the start of its message, without terminal colours and TensorFlow's names of its steps."""
-    plain = re.sub(
-        r"\x1b\[[0-9;]*m|\{\{function_node [^}]*\}\}", "", str(error)
-    )  # colours, and TensorFlow's own names
-    text = " ".join(plain.split())
-    return f"{type(error).__name__}: {text[:300]}"

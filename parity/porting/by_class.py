@@ -11,7 +11,7 @@ import numpy as np
 from parity.adapters import adapt
 from parity.adapters.probe import build
 from parity.core.adapter import Observer
-from parity.core.finding import in_a_line
+from parity.core.errors import in_a_line
 from parity.core.types import Array, LayerInfo
 from parity.core.verdict import Verdict
 from parity.porting.constants import part_at

@@ -18,7 +18,7 @@ from parity.adapters import adapt
 from parity.adapters.frameworks import import_frameworks
 from parity.adapters.probe import randomise
 from parity.adapters.spec import load_model
-from parity.core.finding import in_a_line
+from parity.core.errors import in_a_line
 from parity.core.verdict import Verdict
 from parity.porting.constants import settle
 from parity.porting.proof import PortCheck, built, copied_weights, in_order, told

@@ -18,9 +18,8 @@ from parity.adapters.inputs.wanted import Wanted, arrays_of
 from parity.adapters.probe import as_list
 from parity.adapters.spec import load_model, maker
 from parity.core.environment import environment
-from parity.core.errors import UsageError
+from parity.core.errors import UsageError, in_a_line
 from parity.core.files.whole_file import whole_file
-from parity.core.finding import in_a_line
 from parity.core.types import Array, Side
 from parity.core.verdict import Verdict, verdict_of
 from parity.porting.by_class import ClassProof, each_class

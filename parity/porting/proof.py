@@ -14,7 +14,7 @@ import numpy as np
 from parity.adapters import adapt, plain_weights, side_of
 from parity.adapters.probe import as_list, build, randomise
 from parity.adapters.spec import load_model
-from parity.core.finding import in_a_line
+from parity.core.errors import in_a_line
 from parity.core.types import Array
 from parity.core.verdict import Verdict
 from parity.porting.constants import settle

@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from parity.core.adapter import Adapter
-from parity.core.errors import UsageError
-from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.errors import UsageError, in_a_line
+from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Both, Side
 from parity.core.verdict import verdict_of
 from parity.pairing.pair import Pairing

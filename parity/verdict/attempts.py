@@ -11,7 +11,7 @@ import numpy as np
 from parity.adapters.inputs.padding import masks_zero
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
-from parity.core.finding import in_a_line
+from parity.core.errors import in_a_line
 from parity.core.tolerance import FLUSHED
 from parity.core.tolerance import limits as rounding
 from parity.core.types import Array, Side

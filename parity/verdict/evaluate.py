@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from parity.core.adapter import Adapter
-from parity.core.errors import UsageError
-from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.errors import UsageError, in_a_line
+from parity.core.finding import Finding, Kind
 from parity.core.tolerance import difference, limits
 from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing

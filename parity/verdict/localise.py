@@ -17,7 +17,8 @@ import numpy as np
 from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.adapters.probe import to_torch_inputs
 from parity.core.adapter import Adapter
-from parity.core.finding import ROOT, Finding, Kind, in_a_line
+from parity.core.errors import in_a_line
+from parity.core.finding import ROOT, Finding, Kind
 from parity.core.store import Store
 from parity.core.types import Array
 from parity.pairing.pair import Pairing

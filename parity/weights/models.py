@@ -20,8 +20,7 @@ from parity.adapters.probe import (
     wrong_layout,
 )
 from parity.core.adapter import Adapter
-from parity.core.errors import UsageError
-from parity.core.finding import in_a_line
+from parity.core.errors import UsageError, in_a_line
 from parity.core.trace import Trace, settle_flattened
 from parity.core.types import Array
 from parity.pairing.leftover.ignored import patterns_of, without_ignored

@@ -9,7 +9,8 @@ from keras import layers as L
 from torch import nn
 
 import parity
-from parity.core.finding import Finding, Fix, Kind, in_a_line
+from parity.core.errors import in_a_line
+from parity.core.finding import Finding, Fix, Kind
 from parity.report.groups import groups
 from parity.report.text import listed
 

@@ -6,7 +6,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-from parity.core.finding import in_a_line
+from parity.core.errors import in_a_line
 
 TRACEBACK = "SEGPARITY_TRACEBACK"
 """Environment variable: when it is not empty, tracebacks are shown."""

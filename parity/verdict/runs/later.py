@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.errors import in_a_line
+from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Side
 from parity.probes.memory.look import changed, held_by, named
 from parity.probes.memory.walk import Contents

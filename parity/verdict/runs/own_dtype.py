@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from parity.core.adapter import Adapter
-from parity.core.finding import Finding, Kind, in_a_line
+from parity.core.errors import in_a_line
+from parity.core.finding import Finding, Kind
 from parity.core.layout import aligned, from_torch
 from parity.core.tolerance import FLUSHED, UNIT_ROUNDOFF
 from parity.core.types import Array, Side
