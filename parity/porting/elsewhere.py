@@ -28,7 +28,7 @@ BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 LIMIT = 900
 """Seconds that one backend may take."""
 QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-"""For JAX: a proof runs each operation a few times, and compiling it takes most of the time."""
+"""XLA's flags for JAX: a proof runs each operation a few times, and compiling it takes most of the time."""
 CHILD = """
 import json, sys
 sys.path[:] = json.loads(sys.argv.pop(1))
@@ -65,12 +65,11 @@ def _asked(backend: str, spec: str, port: Path, inputs: Any, seed: int) -> tuple
             "several": keyed or isinstance(inputs, list),
         }
         (Path(folder) / "asked.json").write_text(json.dumps(asked), encoding="utf-8")
-        flags = f"{QUICKLY} {os.environ.get('XLA_FLAGS', '')}".strip()  # the user's own come last, and win
         child = [sys.executable, "-P", "-c", CHILD, json.dumps(sys.path), folder]
         try:
             done = subprocess.run(
                 child,
-                env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": flags},
+                env=_environment(backend),
                 capture_output=True,
                 text=True,
                 timeout=LIMIT,
@@ -84,6 +83,14 @@ def _asked(backend: str, spec: str, port: Path, inputs: Any, seed: int) -> tuple
             return Verdict.INCONCLUSIVE, f"ended with code {done.returncode}: {last[:200]}"
         verdict, text = json.loads(answer.read_text(encoding="utf-8"))
     return Verdict[verdict], text
+
+
+def _environment(backend: str) -> dict[str, str]:
+    """What the process of a backend is started with; the user's own flags for XLA come last, and win."""
+    chosen = {**os.environ, "KERAS_BACKEND": backend}
+    if backend == "jax":
+        chosen["XLA_FLAGS"] = f"{QUICKLY} {os.environ.get('XLA_FLAGS', '')}".strip()
+    return chosen
 
 
 def main(folder: str) -> None:

@@ -126,6 +126,10 @@ def _frozen(pair: LayerPair, side: Side) -> Finding:
     return Finding(*names, Kind.TRAINING, FROZEN, text, fix)
 
 
+RATE_DIGITS = 12
+"""Digits of a rate: one side computes 1 - 0.7 where the other was given 0.3."""
+
+
 def _dropout(bench: Bench, dropped: Both[list[Dropped]]) -> list[Finding]:
     """Random layers that differ in their kind or rate, or are on one side alone."""
     if dropped.keras or dropped.torch:
@@ -133,7 +137,7 @@ def _dropout(bench: Bench, dropped: Both[list[Dropped]]) -> list[Finding]:
             f"what is random was switched off in training mode: {len(dropped.keras)} places in Keras, "
             f"{len(dropped.torch)} in torch (the rates are compared)"
         )
-    kinds = [[(item.rate, item.kind) for item in items] for items in dropped]
+    kinds = [[(round(item.rate, RATE_DIGITS), item.kind) for item in items] for items in dropped]
     matcher = SequenceMatcher(None, kinds[0], kinds[1], autojunk=False)
     found = []
     for tag, i, j, k, m in matcher.get_opcodes():

@@ -165,6 +165,15 @@ def test_install_takes_arguments_as_a_shell_would(runner: dict[str, str], tmp_pa
     ]
 
 
+def test_words_that_cannot_be_read_stop_the_step(runner: dict[str, str], tmp_path: Path) -> None:
+    """A quote that is left open must not check all pairs in place of the one that is meant, nor install nothing."""
+    assert run("Check", runner, tmp_path, PAIRS="right --input 'ids=2x3").returncode != 0
+    assert not (tmp_path / "parity-seen").exists()
+    done = run("Install", runner, tmp_path, REQUIREMENTS="'keras", EXTRAS="tf", ACTION="/the/action")
+    assert done.returncode != 0
+    assert not (tmp_path / "pip-seen").exists()
+
+
 @pytest.mark.parametrize(("pairs", "code"), [("right --input 'ids=2x3'", 0), ("all", 1), ("nothing", 2)])
 def test_check_keeps_every_report_and_the_exit_code(
     pairs: str, code: int, runner: dict[str, str], tmp_path: Path

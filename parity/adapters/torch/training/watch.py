@@ -28,6 +28,10 @@ DROPOUTS = {
 
 DRAWS = {torch.bernoulli, torch.Tensor.bernoulli, torch.Tensor.bernoulli_}
 """Ones with a probability, as stochastic depth draws them."""
+OF_DRAWS = {"mul", "rmul", "imul", "div", "truediv", "itruediv", "true_divide", "to", "type", "type_as", "float", "double",
+            "half", "bfloat16", "clone", "detach", "contiguous", "expand", "expand_as", "view", "reshape", "unsqueeze",
+            "squeeze", "size", "dim", "get"}  # fmt: skip
+"""What may be done to draws, by name: a mean stands for draws only where they scale what they meet."""
 
 
 CUTS = {torch.Tensor.detach, torch.Tensor.detach_, torch.detach}
@@ -115,6 +119,7 @@ class Neutral(TorchFunctionMode):
         self.dropped: list[Dropped] = []
         self._stack: list[str] = []
         self._handles: list[Any] = []
+        self._draws: dict[int, torch.Tensor] = {}
 
     def __enter__(self) -> Neutral:
         for path, module in self.module.named_modules():
@@ -138,6 +143,29 @@ class Neutral(TorchFunctionMode):
     def _note(self, rate: float, kind: str) -> None:
         if rate > 0.0:
             self.dropped.append(Dropped(self._stack[-1] if self._stack else None, float(rate), kind))
+
+    def _drawn(self, mean: torch.Tensor) -> torch.Tensor:
+        """The mean of draws, known from here on as standing for them."""
+        self._draws[id(mean)] = mean
+        return mean
+
+    def _of_draws(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """What a function makes of draws, which must scale something: compared or rounded, their mean says nothing.
+
+        Raises:
+            NotImplementedError: they do something else; the comparison is INCONCLUSIVE then.
+        """
+        name = getattr(func, "__name__", "").strip("_")
+        if name not in OF_DRAWS:
+            raise NotImplementedError(
+                f"draws of torch.bernoulli must be multiplied into a tensor; got them in torch's {name}, where no "
+                "constant stands for them. Compare training without them."
+            )
+        result = func(*args, **kwargs)
+        others = [
+            v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor) and id(v) not in self._draws
+        ]
+        return self._drawn(result) if isinstance(result, torch.Tensor) and not others else result
 
     def _without_dropout(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """The arguments of a function that drops within: of the shares of an attention, or between recurrent layers."""
@@ -180,11 +208,17 @@ class Neutral(TorchFunctionMode):
         if func in DRAWS and isinstance(
             probability := kwargs.get("p", args[1] if len(args) > 1 else None), float
         ):
-            whole = args[0].ndim > 1 and args[0].numel() == args[0].shape[0]
+            taken = args[0] if args else kwargs["input"]
+            whole = taken.ndim > 1 and taken.numel() == taken.shape[0]
             self._note(1.0 - probability, "example" if whole else "element")
-            if func is torch.Tensor.bernoulli_:
-                return args[0].fill_(probability)
-            return torch.full_like(args[0], probability)
+            mean = (
+                taken.fill_(probability)
+                if func is torch.Tensor.bernoulli_
+                else torch.full_like(taken, probability)
+            )
+            return self._drawn(mean)
+        if any(id(value) in self._draws for value in (*args, *kwargs.values())):
+            return self._of_draws(func, args, kwargs)
         args = self._without_dropout(func, args, kwargs)
         if func in HARD_SIGMOIDS and args and args[0].dtype == torch.float64:
             return F.relu6(args[0] + 3.0) / 6.0  # torch's own gradient has a sixth in float32 under any dtype

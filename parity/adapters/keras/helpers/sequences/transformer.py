@@ -55,6 +55,13 @@ class _TransformerLayer(keras.layers.Layer):
         self.norm1.build(features)
         self.norm2.build(features)
 
+    def attend(self, x, mask, padding, training):
+        """Attention of a sequence to itself."""
+        x, _ = self.self_attn(
+            x, x, x, key_padding_mask=padding, need_weights=False, attn_mask=mask, training=training
+        )
+        return self.dropout1(x, training=training)
+
     def feed_forward(self, x, training=None):
         """The two dense layers."""
         x = keras.activations.get(self.activation)(self.linear1(x))
@@ -75,16 +82,7 @@ class TransformerEncoderLayer(_TransformerLayer):
 
     def call(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False, training=None):
         def attend(x):
-            x, _ = self.self_attn(
-                x,
-                x,
-                x,
-                key_padding_mask=src_key_padding_mask,
-                need_weights=False,
-                attn_mask=src_mask,
-                training=training,
-            )
-            return self.dropout1(x, training=training)
+            return self.attend(x, src_mask, src_key_padding_mask, training)
 
         def feed(x):
             return self.dropout2(self.feed_forward(x, training=training), training=training)
@@ -124,16 +122,7 @@ class TransformerDecoderLayer(_TransformerLayer):
         training=None,
     ):
         def attend(x):
-            x, _ = self.self_attn(
-                x,
-                x,
-                x,
-                key_padding_mask=tgt_key_padding_mask,
-                need_weights=False,
-                attn_mask=tgt_mask,
-                training=training,
-            )
-            return self.dropout1(x, training=training)
+            return self.attend(x, tgt_mask, tgt_key_padding_mask, training)
 
         def look(x):
             x, _ = self.multihead_attn(
