@@ -162,10 +162,10 @@ class Neutral(TorchFunctionMode):
                 "constant stands for them. Compare training without them."
             )
         result = func(*args, **kwargs)
-        others = [
+        tensors = [
             v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor) and id(v) not in self._draws
         ]
-        return self._drawn(result) if isinstance(result, torch.Tensor) and not others else result
+        return self._drawn(result) if isinstance(result, torch.Tensor) and not tensors else result
 
     def _without_dropout(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """The arguments of a function that drops within: of the shares of an attention, or between recurrent layers."""
