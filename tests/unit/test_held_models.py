@@ -29,10 +29,10 @@ class Net(nn.Module):
         return self.dense(torch.relu(self.norm(self.conv(x))).mean((2, 3)))
 
 
-def keras_net(epsilon: float = 1e-5) -> Any:
+def keras_net(epsilon: float = 1e-5, momentum: float = 0.99) -> Any:
     x = image = keras.Input((12, 14, 3))
     x = L.Conv2D(6, 3, name="conv")(x)
-    x = L.ReLU()(L.BatchNormalization(epsilon=epsilon, name="norm")(x))
+    x = L.ReLU()(L.BatchNormalization(epsilon=epsilon, momentum=momentum, name="norm")(x))
     return keras.Model(image, L.Dense(5, name="dense")(L.GlobalAveragePooling2D()(x)))
 
 
@@ -45,10 +45,32 @@ def exported_module() -> Any:
     return torch.export.export(Net().eval(), (IMAGE,), dynamic_shapes=({0: batch},)).module()
 
 
+class Parted(Net):
+    """Its layers lie in a part that is compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = torch.compile(nn.Sequential(self.conv, self.norm, nn.ReLU()), backend="eager")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.dense(self.part(x).mean((2, 3)))
+
+
+def compiled_part() -> Any:
+    return Parted().eval()
+
+
+def wrong(graph: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
+    """A backend whose code gives a tenth more than the module as it is written."""
+    return lambda *values: tuple(value * 1.1 for value in graph(*values))
+
+
 WORKING: dict[str, Callable[[], Any]] = {
     "exported program": exported,
     "module of an exported program": exported_module,
     "torch.fx": lambda: torch.fx.symbolic_trace(Net().eval()),
+    "torch.compile": lambda: torch.compile(Net().eval(), backend="eager"),
+    "a compiled part": lambda: compiled_part(),
     "DataParallel": lambda: nn.DataParallel(Net().eval()),
 }
 
@@ -76,6 +98,33 @@ def test_a_fault_against_an_exported_program_is_found() -> None:
     model, program = keras_net(epsilon=1e-2), exported()
     parity.transfer(program, model, inputs=X)
     assert parity.compare(model, program, X).verdict == "DIVERGED"
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_compiled_code_that_gives_something_else_is_no_equal(part: bool) -> None:
+    model, module = keras_net(), Parted().eval() if part else Net().eval()
+    parity.transfer(module, model, inputs=X)
+    if part:
+        module.part = torch.compile(module.part._orig_mod, backend=wrong)
+    else:
+        module = torch.compile(module, backend=wrong)
+    report = parity.compare(model, module, X)
+    assert report.verdict == "DIVERGED", report
+    assert not any(finding.cause for finding in report.findings), report
+
+
+def test_a_fault_against_a_compiled_module_is_found() -> None:
+    model, module = keras_net(epsilon=1e-3), torch.compile(Net().eval(), backend="eager")
+    parity.transfer(module, model, inputs=X)
+    finding = parity.compare(model, module, X).findings[0]
+    assert (finding.cause, finding.torch.split(".")[-1]) == ("batchnorm-epsilon", "norm")
+
+
+def test_a_compiled_module_trains_as_it_is_written() -> None:
+    model, module = keras_net(momentum=0.9), torch.compile(Net().eval(), backend="eager")
+    parity.transfer(module, model, inputs=X)
+    report = parity.compare(model, module, X, gradients=True, train_steps=2)
+    assert report.verdict == "EQUAL", report
 
 
 def test_a_layer_called_as_torch_s_own_attribute_is_named() -> None:

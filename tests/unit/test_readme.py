@@ -96,7 +96,8 @@ def test_what_torch_gives_is_taken() -> None:
     for name, made in HELD.items():
         model, module = ported(), made()
         parity.transfer(model, module, inputs=VALUES)  # an exported program takes one batch size
-        assert parity.compare(model, module, VALUES, quick=True).verdict == "EQUAL", name
+        report = parity.compare(model, module, VALUES, quick=True)
+        assert report.verdict == "EQUAL", f"{name}: {report}"
 
 
 def test_other_authors() -> None:

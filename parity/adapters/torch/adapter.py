@@ -21,7 +21,7 @@ from parity.adapters.torch.blueprint import torch_blueprint
 from parity.adapters.torch.calls.composite import arguments_of, outputs_of
 from parity.adapters.torch.calls.watch import watched
 from parity.adapters.torch.edits.tape import Tape, of_module
-from parity.adapters.torch.forward import call, call_unseen, constants, statistics_kept, taken
+from parity.adapters.torch.forward import call, call_unseen, constants, statistics_kept, taken, uncompiled
 from parity.adapters.torch.layers import attributes, layer_info, layers_of
 from parity.adapters.torch.parametrized import held_weights, refusal
 from parity.adapters.torch.precision import full_multiplication, precision
@@ -283,9 +283,11 @@ class TorchAdapter:
         ):
             yield
 
-    def float32_seen(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def float32_seen(self) -> Iterator[None]:
         """While this is open, what the module asks for in float32 goes past `self.float32`."""
-        return seen(self.float32)
+        with uncompiled(), seen(self.float32):
+            yield
 
     def declared_float32(self) -> set[str]:
         """None: a torch module does not say in what it computes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -111,3 +112,13 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
             if not torch.equal(buffer, value):
                 with torch.no_grad():
                     buffer.copy_(value)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """While this is open, what torch.compile made runs as it is written: its compiler would read what watches a run too."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and torch.compiler would load its compiler
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode_temporarily
 
 from parity.adapters.patching import restored
+from parity.adapters.torch.forward import uncompiled
 from parity.adapters.torch.layers import ATTENTION, is_composite
 from parity.adapters.torch.recurrent.lowered import lowered
 from parity.adapters.torch.recurrent.part import RecurrentPart
@@ -86,16 +86,6 @@ def tracing(
 
     functions = Functions(builder)
     with uncompiled(), lowered(modules), restored(nn.Module, "__call__", call), functions:
-        yield
-
-
-@contextmanager
-def uncompiled() -> Iterator[None]:
-    """While this is open, what torch.compile made runs as it is written: its compiler would read what watches a run too."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and torch.compiler would load its compiler
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
         yield
 
 

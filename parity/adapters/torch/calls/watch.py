@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from parity.adapters.torch.calls.composite import inputs_of, outputs_of, with_inputs, with_outputs
+from parity.adapters.torch.forward import uncompiled
 from parity.adapters.torch.recurrent.lowered import lowered
 from parity.core.adapter import Observer
 from parity.core.types import Array
@@ -25,6 +26,7 @@ def watched(modules: Mapping[str, nn.Module], observer: Observer) -> Iterator[No
         observer: sees them.
     """
     with ExitStack() as stack:
+        stack.enter_context(uncompiled())
         stack.enter_context(lowered(modules))
         for path, module in modules.items():
             hooks = _Hooks(path, observer)

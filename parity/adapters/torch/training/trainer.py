@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from parity.adapters.torch.adapter import TorchAdapter
-from parity.adapters.torch.forward import modes_kept, renamed, set_mode
+from parity.adapters.torch.forward import modes_kept, renamed, set_mode, uncompiled
 from parity.adapters.torch.tensors import named_tensors
 from parity.adapters.torch.training.optimizer import from_hyperparameters, read_state, rules_of, unknown_keys
 from parity.adapters.torch.training.recipe import Recipe, of_given, of_hyperparameters
@@ -111,6 +111,7 @@ class TorchTrainer:
         watcher = TorchWatcher(watch, forced or {})
         with (
             self._mode(training),
+            uncompiled(),
             Neutral(self.module, self._without_batch, shake, self.cuts) as neutral,
             watcher.on(self.module),
         ):
