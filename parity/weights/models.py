@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -157,6 +158,7 @@ def _paired(
     ):
         traces = traces_of(keras, torch, inputs, mapping, layout)
         if isinstance(traces, tuple):
+            _add_idle(keras, traces[0], inputs=inputs)
             turned = partial(pair_layers, keras, torch, mapping, traces[0].flattened, traces, patterns)
             values = _taken(keras, torch, inputs)
             pairing = settled(lambda turn: turned(turn=turn), keras, torch, values)
@@ -174,6 +176,7 @@ def _paired(
     traces = traces_of(keras, torch, inputs, mapping, layout) if in_doubt else ""
     seen = traces if isinstance(traces, tuple) else None
     if seen is not None and images:  # else what torch flattens in another way is a fault, and no layout
+        _add_idle(keras, seen[0], flattened)
         settle_flattened(*seen)
         flattened = seen[0].flattened
     if not flattened and seen is None:
@@ -181,6 +184,24 @@ def _paired(
     pairing = pair_layers(keras, torch, mapping, flattened, ignore=patterns, seen=seen)
     open_ = [] if named.unrun is None else orientations(pairing, keras, torch)
     return replace(pairing, unrun=named.unrun, problems=[*pairing.problems, *open_])
+
+
+def _add_idle(
+    keras: Adapter, trace: Trace, images: Mapping[str, tuple[int, ...]] | None = None, inputs: Any = None
+) -> None:
+    """Add what is flattened in front of dense layers that the trace never met, as in heads that help training alone.
+
+    Args:
+        keras: the Keras side.
+        trace: of it.
+        images: as `flattened_images` gives them; None asks it.
+        inputs: for it.
+    """
+    idle = {path for path, layer in keras.layers().items() if layer.family == "dense"}
+    idle -= {node.path for node in trace.nodes if node.path is not None}
+    if idle:
+        found = flattened_images(keras, inputs)[0] if images is None else images
+        trace.flattened.update({path: image for path, image in found.items() if path in idle})
 
 
 def _taken(keras: Adapter, torch: Adapter, inputs: Any) -> list[Array] | None:

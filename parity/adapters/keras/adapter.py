@@ -239,7 +239,12 @@ class KerasAdapter:
 
     def flattened_images(self, inputs: Sequence[Array]) -> tuple[dict[str, tuple[int, ...]], set[str]]:
         """(H, W, C) of the image whose flattening a layer receives, by path, and what else may be in doubt."""
-        return flattened_images(self.objects, lambda: self.forward(inputs))
+
+        def in_training() -> None:
+            with statistics_kept(self.model):
+                self.forward(inputs, training=True)
+
+        return flattened_images(self.objects, lambda: self.forward(inputs), in_training)
 
     # --- precision --------------------------------------------------------------------------------------
 

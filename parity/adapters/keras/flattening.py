@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import keras
@@ -28,9 +28,11 @@ def may_flatten(layer: Any) -> bool:
 
 
 def flattened_images(
-    layers: Mapping[str, Any], evaluate: Callable[[], Any]
+    layers: Mapping[str, Any], evaluate: Callable[[], Any], in_training: Callable[[], Any]
 ) -> tuple[dict[str, tuple[int, ...]], set[str]]:
     """(H, W, C) of the image whose flattening a layer receives, by path; found while `evaluate` runs the model.
+
+    Where dense layers never ran, as in heads that help training alone, `in_training` runs it once more.
 
     With it comes what else both sides may count in another order: "image" where a vector became one or the model turns
     axes itself, and "features" where some axes of an image became these.
@@ -45,6 +47,7 @@ def flattened_images(
     kept: list[Any] = []  # an id is only good while its tensor lives
     found: dict[str, tuple[int, ...]] = {}
     by_id = {id(layer): path for path, layer in layers.items()}
+    idle = {path for path, layer in layers.items() if isinstance(layer, L.Dense)}
     original, plain_reshape = L.Layer.__call__, backend.numpy.reshape
 
     def turning(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,6 +72,7 @@ def flattened_images(
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         outputs = original(layer, *args, **kwargs)
+        idle.discard(by_id.get(id(layer), ""))
         if id(layer) not in by_id or len(args) != 1 or not keras.ops.is_tensor(args[0]):
             return outputs
         shape = tuple(args[0].shape)
@@ -92,4 +96,7 @@ def flattened_images(
         for name in TURNS:
             stack.enter_context(restored(backend.numpy, name, turning(getattr(backend.numpy, name))))
         evaluate()
+        if idle:
+            with suppress(Exception):  # any model, any error: it does not train on these inputs
+                in_training()
     return found, doubts

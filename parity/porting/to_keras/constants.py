@@ -41,8 +41,13 @@ def is_named_tuple(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, tuple) and hasattr(value, "_fields")
 
 
-def named_tuple_text(cls: Any) -> tuple[str, str]:
-    """(the definition of a class of named tuples, the import that it needs): the source's own where it stands alone."""
+def named_tuple_text(cls: Any, name: str) -> tuple[str, str]:
+    """(the definition of a class of named tuples, the import that it needs): the source's own where it stands alone.
+
+    Args:
+        cls: the class.
+        name: what the source calls it where it is read; it may be another than the class's own.
+    """
     try:
         text = textwrap.dedent(inspect.getsource(cls))
         node = ast.parse(text).body[0]
@@ -53,10 +58,11 @@ def named_tuple_text(cls: Any) -> tuple[str, str]:
         plain = all(isinstance(part, ast.AnnAssign | ast.Expr) for part in node.body)
         targets = {ast.unparse(part.target) for part in node.body if isinstance(part, ast.AnnAssign)}
         if plain and names - targets <= set(dir(builtins)):
-            return text.strip(), "from typing import NamedTuple"
+            alias = "" if name == cls.__name__ else f"\n\n\n{name} = {cls.__name__}"
+            return text.strip() + alias, "from typing import NamedTuple"
     defaults = f", defaults={tuple(cls._field_defaults.values())!r}" if cls._field_defaults else ""
     fields = constant_text(list(cls._fields))
     return (
-        f'{cls.__name__} = namedtuple("{cls.__name__}", {fields}{defaults})',
+        f'{name} = namedtuple("{cls.__name__}", {fields}{defaults})',
         "from collections import namedtuple",
     )

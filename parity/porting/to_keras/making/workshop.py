@@ -94,7 +94,7 @@ class Workshop:
             return name
         module = getattr(value, "__module__", "") or ""
         if is_named_tuple(value) and not self.is_library(module):
-            text, statement = named_tuple_text(value)
+            text, statement = named_tuple_text(value, value.__name__)
             if self.constants.setdefault(value.__name__, text) == text:
                 self.naming.imports.add(statement)
                 return str(value.__name__)

@@ -1,0 +1,102 @@
+"""Heads that run in training alone: what is flattened in front of their dense layers is counted in each side's order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+from keras import layers as L
+from torch import nn
+
+import parity
+
+X = np.random.default_rng(0).standard_normal((3, 9, 12, 3)).astype(np.float32)
+
+
+class Net(keras.Model):
+    """A network with a second head that helps training; its layers are called as torch's, or otherwise."""
+
+    def __init__(self, own_names: bool) -> None:
+        super().__init__()
+        self.conv, self.last = L.Conv2D(5, 3, name="conv"), L.Dense(4, name="last")
+        if own_names:
+            self.squeeze, self.judge = L.Conv2D(6, 2, strides=2), L.Dense(7)
+        else:
+            self.aux, self.help = L.Conv2D(6, 2, strides=2, name="aux"), L.Dense(7, name="help")
+        self.own_names = own_names
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        x = keras.ops.relu(self.conv(x))
+        last = self.last(keras.ops.mean(x, (1, 2)))
+        if not training:
+            return last
+        conv, dense = (self.squeeze, self.judge) if self.own_names else (self.aux, self.help)
+        y = conv(x)
+        return last, dense(keras.ops.reshape(y, (-1, y.shape[1] * y.shape[2] * y.shape[3])))
+
+
+class Twin(nn.Module):
+    """The same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 5, 3), nn.Linear(5, 4)
+        self.aux, self.help = nn.Conv2d(5, 6, 2, stride=2), nn.Linear(6 * 3 * 5, 7)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        x = torch.relu(self.conv(x))
+        last = self.last(x.mean((2, 3)))
+        return (last, self.help(self.aux(x).flatten(1))) if self.training else last
+
+
+def built(own_names: bool) -> Net:
+    model = Net(own_names)
+    model(X, training=True)
+    return model
+
+
+@pytest.mark.parametrize("own_names", [False, True])
+@pytest.mark.parametrize("way", ["keras", "torch"])
+def test_rows_behind_a_flattening_that_training_alone_runs(own_names: bool, way: str) -> None:
+    model, module = built(own_names), Twin()
+    mapping = {"squeeze": "aux", "judge": "help"} if own_names else None
+    source, target = (model, module) if way == "keras" else (module, model)
+    parity.transfer(source, target, mapping=mapping, inputs=X)
+    module.train()
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(X).permute(0, 3, 1, 2))
+    for given, other in zip(model(X, training=True), wanted, strict=True):
+        np.testing.assert_allclose(np.asarray(given), other.numpy(), rtol=1e-4, atol=1e-5)
+    report = parity.compare(model, module.eval(), X, gradients=True, train_steps=2, mapping=mapping)
+    assert report.verdict == "EQUAL", report
+
+
+def test_another_order_of_rows_is_no_equal() -> None:
+    """The rows as the other side counts them: a fault that a pass in inference mode cannot show."""
+    model, module = built(False), Twin()
+    parity.transfer(module, model, inputs=X)
+    rows = model.help.kernel.numpy().reshape(3, 5, 6, 7).transpose(2, 0, 1, 3).reshape(90, 7)
+    model.help.kernel.assign(rows)
+    report = parity.compare(model, module.eval(), X, gradients=True)
+    assert report.verdict == "DIVERGED", report
+
+
+def test_the_statistics_stay() -> None:
+    """Where the rows are looked for in training mode, nothing of the model moves."""
+
+    class Normed(Net):
+        def __init__(self) -> None:
+            super().__init__(False)
+            self.norm = L.BatchNormalization(name="norm")
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return super().call(self.norm(x, training=training), training=training)
+
+    model = Normed()
+    model(X, training=True)
+    before = [np.array(value) for value in model.get_weights()]
+    parity.pair(model, Twin(), inputs=X)
+    assert all(map(np.array_equal, before, model.get_weights()))
