@@ -13,8 +13,13 @@ from keras import layers as L
 from torch import nn
 
 import parity
-from parity.core.rules import Rule
+from parity.core.layout import identity
+from parity.core.rules import Rule, advance
+from parity.pairing.evidence import Evidence
+from parity.pairing.pairs import LayerPair
+from parity.pairing.slots import Slot
 from parity.training.requests import hyperparameters_of
+from parity.training.steps.optimizer_causes import OptimizerStep, explain_step
 from parity.training.steps.parts import PARTS, differing_parts
 from parity.training.steps.simulated import effect_of
 
@@ -313,6 +318,31 @@ def test_a_part_without_effect_is_no_difference() -> None:
         base = Rule("adam", 0.01, epsilon=1e-300) if other.epsilon_at == "raw" else plain
         found = {part.name: effect_of(part, [base], [other]) for part in differing_parts(base, other)}
         assert (max(found.values()) > 1e-6) == effect, found
+
+
+def test_rounding_that_adam_enlarges_hides_no_rule() -> None:
+    """A gradient of 1e-10 that is off by 1e-13 moves Adam's step by a thousandth of the rate; epsilon differs too."""
+    rng = np.random.default_rng(0)
+    weights = {"k": rng.standard_normal((4, 3))}
+    given = {"k": rng.standard_normal((4, 3))}
+    given["k"][1, 2] = 1e-10
+    rounded = {"k": given["k"] + 1e-13 * np.sign(rng.standard_normal((4, 3)))}
+    rules = {"k": Rule("adam", 0.1, epsilon_at="raw")}, {"k": Rule("adam", 0.1)}
+    slot = Slot("k", "k", identity((4, 3)))
+    pairs = [(LayerPair("layer", ("layer",), (slot,), Evidence.PATH), slot)]
+
+    def steps(wrong: float = 0.0) -> list[OptimizerStep]:
+        made = []
+        for rule, gradients in zip(rules, (given, rounded), strict=True):
+            after, _ = advance(rule, weights, gradients, {})
+            made.append(OptimizerStep(weights, gradients, {}, rule, {"k": after["k"] + wrong * len(made)}))
+        return made
+
+    keras_step, torch_step = steps()
+    found = explain_step([keras_step], [torch_step], pairs, slot, set())
+    assert [finding.cause for finding in found.rules] == ["adam-epsilon"]
+    keras_step, torch_step = steps(wrong=1e-3)
+    assert not explain_step([keras_step], [torch_step], pairs, slot, set()).known
 
 
 # --- requests -----------------------------------------------------------------------------------------

@@ -142,7 +142,9 @@ def _globals(
             )
         elif is_constant(value) or is_named_tuple(value):
             text, statement = (
-                (f"{name} = {constant_text(value)}", "") if is_constant(value) else named_tuple_text(value, name)
+                (f"{name} = {constant_text(value)}", "")
+                if is_constant(value)
+                else named_tuple_text(value, name)
             )
             imports |= {statement} - {""}
             if constants.setdefault(name, text) != text:

@@ -97,7 +97,7 @@ def explain_step(
         worst: the tensor whose two values are farthest from one another.
         blurred: parameters whose gradients are rounding, which prove nothing.
     """
-    keras = [with_penalties(step) for step in keras]
+    run, keras = keras, [with_penalties(step) for step in keras]
     rules = Both(keras[-1].rules, torch[-1].rules)
     common = [path for path in keras[-1].gradients if path in torch[-1].gradients and path not in blurred]
     unknown = Explained(known=False)
@@ -116,6 +116,7 @@ def explain_step(
         )
     if not parts:
         return unknown
+    keras = [_given_alike(*three) for three in zip(run, keras, torch, strict=True)]
     best = _exchanged_gap(keras, torch, common, list(parts.values()))
     if not best <= EXACT:
         return unknown
@@ -134,6 +135,20 @@ def explain_step(
         finding = Finding(pair.keras, ", ".join(pair.torch), Kind.TRAINING, part.cause, text, fix, True)
         (found.rules if is_framework_rule(part, a, b) else found.findings).append(finding)
     return found
+
+
+def _given_alike(run: OptimizerStep, keras: OptimizerStep, torch: OptimizerStep) -> OptimizerStep:
+    """The Keras step with torch's weights and gradients, which are the same up to rounding where they are compared.
+
+    Some rules make a step of the whole rate out of a gradient that is rounding alone. So both are given the same.
+    A gradient to which a penalty was added stays: `run` has it without.
+    """
+    gradients = {
+        path: torch.gradients.get(path, value) if value is run.gradients.get(path) else value
+        for path, value in keras.gradients.items()
+    }
+    weights = {path: torch.weights.get(path, value) for path, value in keras.weights.items()}
+    return replace(keras, gradients=gradients, weights=weights)
 
 
 def _needed(
