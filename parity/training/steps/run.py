@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -76,10 +76,13 @@ class Runs:
 
     def run(self, side: Side, torch: Sequence[TrainingStep] = ()) -> list[TrainingStep]:
         """All steps of one side; with torch's steps, Keras takes over the parts of the rule that were explained."""
-        return self._steps(side, self.start.of(side), self.batches.of(side), torch)
+        return list(self._steps(side, self.start.of(side), self.batches.of(side), torch))
 
-    def nudged(self, side: Side, draw: int, torch: Sequence[TrainingStep] = ()) -> list[TrainingStep]:
-        """The same steps from weights, inputs and targets that were moved by one unit in the last place."""
+    def nudged(self, side: Side, draw: int, torch: Sequence[TrainingStep] = ()) -> Iterator[TrainingStep]:
+        """The same steps from weights, inputs and targets that were moved by one unit in the last place.
+
+        Each holds several copies of the weights: take what is needed of one before asking for the next.
+        """
         rng = np.random.default_rng((1, draw))
         start = {path: shaken(rng, value) for path, value in self.start.of(side).items()}
         batches = [[shaken(rng, value) for value in batch] for batch in self.batches.of(side)]
@@ -87,7 +90,7 @@ class Runs:
         self.targets = [Both(*([shaken(rng, v) for v in values] for values in both)) for both in targets]
         self._shake = rng
         try:
-            return self._steps(side, start, batches, torch)
+            yield from self._steps(side, start, batches, torch)
         finally:
             self.targets, self._shake = targets, None
             self.bench.trainers.of(side).load(self.start.of(side))
@@ -124,11 +127,11 @@ class Runs:
         start: dict[str, Array],
         batches: Sequence[list[Array]],
         torch: Sequence[TrainingStep],
-    ) -> list[TrainingStep]:
+    ) -> Iterator[TrainingStep]:
         trainer = self.bench.trainers.of(side)
         trainer.load(start)
         trainer.start(self.optimizers.of(side))
-        steps: list[TrainingStep] = []
+        before: Mapping[str, State] = {}
         with ExitStack() as stack:
             if side == "keras":
                 for path, changes in self.explained.batchnorm.items():
@@ -136,12 +139,12 @@ class Runs:
                 if self.explained.unconstrained:
                     stack.enter_context(trainer.unconstrained())
             for number, batch in enumerate(batches):
-                before = steps[-1].optimizer_state if steps else {}
                 rules = torch[number].rules if torch else None
-                steps.append(self._step(side, number, batch, before, rules))
+                step = self._step(side, number, batch, before, rules)
+                before = step.optimizer_state
+                yield step
         trainer.stop()
         trainer.load(start)
-        return steps
 
     def _step(
         self,
