@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections import namedtuple
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -19,6 +20,10 @@ from parity.porting.to_keras.write import write  # noqa: E402
 nn, F = torch.nn, torch.nn.functional
 RIMS = {"top": 1, 2: 3}
 ENDS = (4, 6)
+
+
+Outputs = namedtuple("Outputs", ["first", "second"])
+OldOutputs = Outputs
 
 
 class Row(NamedTuple):
@@ -197,3 +202,48 @@ def test_a_layer_without_a_counterpart_that_runs_is_no_proof(tmp_path) -> None:
     checks: list[PortCheck] = list(prove(source.eval(), file, values, quick=True))
     assert checks[0].verdict == "INCONCLUSIVE"
     assert "no counterpart" in checks[0].text
+
+
+def note_of(options):
+    """Take a note out of options, which a layer does not know."""
+    note = options.pop("note", None) or {}
+    if "groups" in options:
+        options["groups"] = torch.tensor(note["groups"]).bincount().argmax().item()
+    return options
+
+
+class Part(nn.Module):
+    """A convolution and what follows."""
+
+    def __init__(self, inputs, outputs, kernel_size=1):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel_size)
+
+    def forward(self, x):
+        return torch.relu(self.conv(x))
+
+
+class Optioned(nn.Module):
+    """Layers made of options, of which one goes to no layer; a named tuple that is known by two names."""
+
+    def __init__(self, options=None):
+        super().__init__()
+        options = note_of({"kernel_size": 3, "note": None}) if options is None else options
+        self.first, self.second = Part(3, 4, **options), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x):
+        x = self.first(x)
+        return OldOutputs(x, self.second(x))
+
+
+def test_what_takes_something_out_of_a_container_stays(tmp_path) -> None:
+    port = write(Optioned, torch.rand(2, 3, 9, 12), second_inputs=torch.rand(3, 3, 8, 7))
+    assert not port.unwritten, [str(one) for one in port.unwritten]
+    assert 'options.pop("note", None)' in port.text
+    assert "OldOutputs = namedtuple(" in port.text
+    file = tmp_path / "port.py"
+    file.write_text(port.text)
+    values = np.random.default_rng(0).normal(size=(2, 9, 12, 3)).astype("float32")
+    checks = list(prove(Optioned().eval(), file, values))
+    assert [check.name for check in checks] == ["outputs", "training", "second size", "reload"]
+    assert all(check.verdict == "EQUAL" for check in checks), [str(check) for check in checks]

@@ -25,6 +25,20 @@ Simple = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr | ast.Return | as
 _MARKS = re.compile(r"#\s*(noqa|type:|pylint|fmt)")
 
 
+CHANGING = {
+    *GROWING,
+    "pop",
+    "popitem",
+    "setdefault",
+    "update",
+    "clear",
+    "remove",
+    "discard",
+    "add",
+    "sort",
+    "reverse",
+}
+"""Methods that change the container that they are called on."""
 _REFUSAL = re.compile(rf"raise ValueError\(['\"]{NOT_PORTED}")
 
 
@@ -493,7 +507,19 @@ def _defines(node: Any) -> set[str]:
             found |= {part.id} if isinstance(part, ast.Name) else set()
             if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
                 found.add(f"{part.value.id}.{attribute(part.attr)}")
-    return found - {"self"}
+    return (found | _changed(node)) - {"self"}
+
+
+def _changed(node: ast.AST) -> set[str]:
+    """The local names of containers that a statement changes by a method: `a = given.pop("a")` changes `given`."""
+    return {
+        part.func.value.id
+        for part in ast.walk(node)
+        if isinstance(part, ast.Call)
+        and isinstance(part.func, ast.Attribute)
+        and isinstance(part.func.value, ast.Name)
+        and part.func.attr in CHANGING
+    }
 
 
 def _bare(arguments: ast.arguments) -> str:
