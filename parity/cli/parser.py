@@ -54,7 +54,7 @@ USAGES = {
     "check": "parity check [NAME ...] [options]\n       parity check --keras SIDE --torch SIDE [options]",
     "bisect": "parity bisect --good COMMIT [--bad COMMIT] NAME [options]\n"
     "       parity bisect --good COMMIT [--bad COMMIT] --keras SIDE --torch SIDE [options]",
-    "port": "parity port --torch M:A | --keras M:A --input SPEC -o F.py [options]",
+    "port": "parity port --torch M:A --input SPEC -o F.py [options]\n       parity port --keras M:A -o F.py [options]",
 }
 """In place of those that argparse makes: they fill a screen, also in front of each error."""
 MODELS_RUN = {"check", "convert", "port"}

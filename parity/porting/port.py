@@ -15,7 +15,7 @@ import numpy as np
 from parity.adapters import adapt, side_of
 from parity.adapters.inputs.orders import order_of
 from parity.adapters.inputs.wanted import Wanted, arrays_of
-from parity.adapters.probe import as_list
+from parity.adapters.probe import as_list, random_inputs
 from parity.adapters.spec import load_model, maker
 from parity.core.environment import environment
 from parity.core.errors import UsageError, in_a_line
@@ -86,7 +86,7 @@ class Port:
 
 def port(
     source: Any,
-    inputs: Any,
+    inputs: Any = None,
     *,
     output: str | Path | None = None,
     weights: str | Path | None = None,
@@ -103,7 +103,8 @@ def port(
     Args:
         source: "module:attribute" or "file.py:attribute(arguments)" of the model; a function without arguments that
             builds it; or a Keras model. A torch module itself does not say how it was built.
-        inputs: an input in the Keras layout (N, H, W, C), a list of them, or a dictionary by name.
+        inputs: an input in the Keras layout (N, H, W, C), a list of them, or a dictionary by name; None draws what a
+            Keras model declares.
         output: where the source text goes; None writes no file.
         weights: where the source's weights go, in the port's format: .weights.h5, .keras, .safetensors or .pt.
         to: "keras" or "torch", which the port is written in; None takes the one that the source is not in.
@@ -119,7 +120,7 @@ def port(
         The text and the proofs. `verdict` is EQUAL where everything was written and proved.
 
     Raises:
-        UsageError: the source is no model, or does not run on the inputs.
+        UsageError: the source is no model, does not say what it takes, or does not run on the inputs.
     """
     build, name = _builder(source)
     if quick and steps is not None:
@@ -266,9 +267,29 @@ def _builder(source: Any) -> tuple[Callable[[], Any], str]:
 
 
 def _given(inputs: Any, keras_model: Any, seed: int) -> Any:
-    """The inputs as arrays; what the command line wants is drawn."""
+    """The inputs as arrays; what the command line wants is drawn, and what a Keras model declares where none are given."""
+    if inputs is None:
+        return _declared(keras_model, seed)
     wanted = isinstance(inputs, Sequence) and bool(inputs) and isinstance(inputs[0], Wanted)
     return arrays_of(inputs, keras_model, seed) if wanted else inputs
+
+
+def _declared(model: Any, seed: int) -> list[Array]:
+    """The first drawn inputs that a Keras model takes."""
+    if model is None:
+        raise UsageError(
+            "what a torch module takes must be given; got no inputs. Pass inputs= in the Keras layout: an array "
+            "(N, H, W, C), a list, or a dictionary by name."
+        )
+    adapter, said = adapt(model), ""
+    for values in random_inputs(adapter, seed):
+        try:
+            adapter.forward(values)
+        except Exception as error:  # the source's own code: these sizes are not for it
+            said = said or in_a_line(error)
+        else:
+            return values
+    raise UsageError(f"the source must run on what it declares; it raised {said}. Pass inputs it takes.")
 
 
 def _torch_layout(values: list[Array], layout: str | None) -> list[Array]:

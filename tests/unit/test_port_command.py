@@ -110,9 +110,10 @@ def test_a_torch_module_becomes_keras_source(nets: Path, capsys: pytest.CaptureF
     assert "(1, 3)" in done.stdout
 
 
-def test_a_keras_model_becomes_torch_source(nets: Path) -> None:
+@pytest.mark.parametrize("given", [["--input", "2x17x22x3"], []], ids=["given", "declared"])
+def test_a_keras_model_becomes_torch_source(nets: Path, given: list[str]) -> None:
     code = main(
-        ["port", "--keras", "nets.py:keras_model", "--input", "2x17x22x3", "-o", "model.py",
+        ["port", "--keras", "nets.py:keras_model", *given, "-o", "model.py",
          "--weights", "model.safetensors", "--train-steps", "1"]
     )  # fmt: skip
     assert code == 0
@@ -195,6 +196,7 @@ def test_the_source_keeps_its_weights(nets: Path) -> None:
             "one source",
         ),
         (["--torch", "nets.py:Net", "--input", "1x8x8x3"], "a file to write"),
+        (["--torch", "nets.py:Net", "-o", "a.py"], "got no --input"),
         (["--torch", "nets.py:Net(1)", "--args", "2", "--input", "1x8x8x3", "-o", "a.py"], "given once"),
         (["--torch", "nowhere.py:Net", "--input", "1x8x8x3", "-o", "a.py"], "must exist"),
         (["--torch", "nets.py:Net", "--input", "1y8", "-o", "a.py"], "--input must be"),

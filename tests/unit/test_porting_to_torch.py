@@ -255,6 +255,37 @@ def test_several_inputs_and_a_dictionary_of_outputs() -> None:
     assert "def forward(self, image, text):" in port.text
 
 
+def by_arrays() -> Any:
+    """Arrays of each rank, against images, what was flattened of one, and a vector."""
+    x = inputs = keras.Input((4, 5, 3))
+    x = (x - np.array([0.485, 0.456, 0.406], "float32")) / ops.convert_to_tensor([[[0.229, 0.224, 0.225]]])
+    x = L.Conv2D(2, 1)(x)
+    x = ops.maximum(x * DRAWN.normal(size=(4, 5, 2)).astype("float32"), np.array([-0.5, 0.25], "float32"))
+    x = x + DRAWN.normal(size=(5, 2)).astype("float32")
+    x = L.Flatten()(x) * np.linspace(1, 2, 40).astype("float32")
+    return keras.Model(inputs, L.Dense(3)(x) + np.array([1, 2, 3], "float32"))
+
+
+def test_arrays_that_the_graph_holds_are_buffers() -> None:
+    port = check(by_arrays(), DRAWN.normal(size=(2, 4, 5, 3)).astype("float32"))
+    assert (
+        'self.register_buffer("subtract_by", torch.tensor([0.485, 0.456, 0.406]), persistent=False)'
+        in port.text
+    )
+
+
+def test_a_long_array_is_refused_by_its_size() -> None:
+    x = keras.Input((30, 4))
+    port = write(keras.Model(x, x * np.ones((30, 4), "float32")), np.zeros((2, 30, 4), "float32"))
+    assert [one.reason[:25] for one in port.unwritten] == ["an array of 120 numbers t"]
+
+
+@pytest.mark.parametrize("layer", [L.RandomFlip, L.RandomContrast, L.RandomZoom])
+def test_augmentation_is_refused_with_what_to_do(layer: Any) -> None:
+    port = write(graph(layer() if layer is L.RandomFlip else layer(0.1), L.Conv2D(4, 3)), IMAGES)
+    assert ["augment where the data are read" in one.reason for one in port.unwritten] == [True]
+
+
 def test_what_cannot_be_written_is_said_and_stands_as_a_stub() -> None:
     x = inputs = keras.Input((16, 16, 3))
     x = L.Conv2D(4, 3, name="before")(x)

@@ -35,8 +35,8 @@ def add_port(command: argparse.ArgumentParser) -> None:
         "--input",
         metavar="[NAME=]SPEC",
         action="append",
-        required=True,
-        help="an input in the Keras layout, once for each, as `parity check` takes it (1x224x224x3)",
+        help="an input in the Keras layout, once for each, as `parity check` takes it (1x224x224x3); without it, "
+        "what a Keras model declares is drawn",
     )
     command.add_argument(
         "--layout", metavar="LAYOUT", help="order of axes in which torch takes it; default: channels-first"

@@ -23,7 +23,7 @@ SHOWN = 12
 def run(options: argparse.Namespace) -> int:
     """Write a model's source in the other framework, copy its weights, and prove the port equal."""
     spec = _spec(options)
-    wanted = inputs_of(options.input)
+    wanted = inputs_of(options.input) if options.input else None
     screen = Screen()
     with waiting(spec):
         import_frameworks()
@@ -56,12 +56,17 @@ def _spec(options: argparse.Namespace) -> str:
     """The source as one text, once it is known to name something.
 
     Raises:
-        UsageError: no source or two, arguments given twice, or no file to write to.
+        UsageError: no source or two, a torch module without an input, arguments given twice, or no file to write to.
     """
     if bool(options.keras) == bool(options.torch):
         raise UsageError("port needs one source; got none or both. Give --torch M:A or --keras M:A.")
     if options.output is None and not options.dry_run:
         raise UsageError("port needs a file to write; got none. Give -o FILE.py, or --dry-run.")
+    if options.torch and not options.input:
+        raise UsageError(
+            "port needs to know what a torch module takes; got no --input. Give one in the Keras layout: "
+            "--input 1x224x224x3."
+        )
     spec: str = options.torch or options.keras
     if options.args is not None:
         if "(" in spec:

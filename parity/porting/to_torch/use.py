@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from parity.porting.to_torch.axes import TorchAxes, images, plain, turned
 from parity.porting.to_torch.piece import Member, ModuleText, Name, OpenNumber, Piece, hole
 from parity.porting.to_torch.values import is_layer, is_tensor, kinds
+
+MOST = 64
+"""Numbers of an array that are written down at most."""
 
 
 class RefusedError(Exception):
@@ -91,6 +96,38 @@ class StepUse:
         """The text of a number or a function, which may be another one in another instance."""
         self.piece.constants.append(OpenNumber(role, value))
         return hole("c", len(self.piece.constants) - 1)
+
+    def numbers(self, value: Any, axes: TorchAxes) -> str:
+        """The text of an array that the call holds, which is broadcast against a tensor in this layout: a buffer.
+
+        Raises:
+            RefusedError: it has too many numbers to be written down.
+        """
+        array = np.asarray(value)
+        while array.ndim > 1 and array.shape[0] == 1:
+            array = array[0]
+        if array.size > MOST:
+            raise RefusedError(
+                f"an array of {array.size} numbers that the call holds; at most {MOST} are written down. "
+                "Make it a weight, or a Constant initializer's"
+            )
+        if axes.flat and array.shape[-1:] != (1,):
+            height, width, channels = axes.flat
+            array = array.reshape(*array.shape[:-1], height, width, channels)
+            array = np.moveaxis(array, -1, -3).reshape(*array.shape[:-3], -1)
+        behind = 0
+        if array.ndim == 1 and not axes.same and not axes.flat:  # one number for each channel
+            behind = axes.rank - 1 - axes.torch(axes.rank - 1)
+        elif array.ndim > 1 and not axes.same and not axes.flat:
+            array = array.reshape((1,) * (axes.rank - array.ndim) + array.shape).transpose(axes.order)
+        if array.dtype.kind == "f":  # numbers of single precision as they are written by hand
+            short = [float(str(number)) for number in array.ravel()]
+            array = np.array(short, dtype=object).reshape(array.shape)
+        data = array.tolist()
+        count = sum(member.attribute.startswith(f"{self.piece.name}_by") for member in self.piece.members)
+        suffix = f"_by{count + 1 if count else ''}"
+        text = self.member(ModuleText("torch.tensor", {"data": data}, ("data",)), suffix)
+        return f"{text}[:{', None' * behind}]" if behind else text
 
     def size(self, value: Any) -> str:
         """The text of a whole number: itself, or its formula where it depends on the input's size."""

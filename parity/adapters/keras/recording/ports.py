@@ -68,6 +68,12 @@ def _fitted(model: Any, structure: Any) -> Any:
     wanted = model._inputs_struct
     if isinstance(wanted, dict) and not isinstance(structure, dict):
         return dict(zip(wanted, structure, strict=True))
+    if (
+        not isinstance(wanted, list | tuple | dict)
+        and not isinstance(structure, dict)
+        and len(structure) == 1
+    ):
+        return structure[0]
     return structure
 
 

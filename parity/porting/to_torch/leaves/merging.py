@@ -26,7 +26,7 @@ def aligned(use: StepUse, values: Sequence[Any], atom: bool = False) -> tuple[li
 
 def _operand(use: StepUse, value: Any, axes: TorchAxes, atom: bool) -> str:
     if not is_tensor(value):
-        return literal(value)
+        return use.numbers(value, axes) if getattr(value, "shape", ()) else literal(value)
     rank = len(value.shape)
     if rank == axes.rank:
         return use.take(value, axes, atom)

@@ -71,4 +71,19 @@ def _values(tensor: Any) -> tuple[float, ...]:
     return tuple(float(str(number)) for number in np.asarray(tensor).astype("float32").ravel())
 
 
-RULES = {"Rescaling": rescaling, "Normalization": normalization}
+def augmentation(use: StepUse) -> None:
+    """What changes images at random in training."""
+    raise RefusedError(
+        "torch augments images in front of the model: build the Keras model without this layer, port that one, and "
+        "augment where the data are read"
+    )
+
+
+AUGMENTATIONS = (
+    "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter",
+    "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur",
+    "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation",
+    "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom",
+)  # fmt: skip
+"""The layers of Keras that change images at random."""
+RULES = {"Rescaling": rescaling, "Normalization": normalization, **dict.fromkeys(AUGMENTATIONS, augmentation)}

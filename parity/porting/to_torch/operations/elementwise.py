@@ -59,7 +59,7 @@ def chosen(name: str) -> Callable[[StepUse], None]:
 
     def rule(use: StepUse) -> None:
         values = [*use.args, *use.kwargs.values()][:2]
-        numbers = [value for value in values if not is_tensor(value)]
+        numbers = [value for value in values if not is_tensor(value) and not getattr(value, "shape", ())]
         if numbers:
             bound = "min" if name == "maximum" else "max"
             text = use.take(use.x, atom=True)
