@@ -24,9 +24,7 @@ from parity.training.steps.two_biases import two_biases
 V = TypeVar("V")
 
 
-def explain(
-    runs: Runs, difference: FirstDifference, steps: Steps, rounding: Sequence[StepSpreads]
-) -> Explained:
+def explain(runs: Runs, difference: FirstDifference, steps: Steps) -> Explained:
     """The causes of the first difference; one finding without a cause where none is proven."""
     if difference.what == "statistics":
         return _statistics(runs, difference, steps)
@@ -41,9 +39,7 @@ def explain(
             gap for gap in difference.gaps if not gap.slot.summed
         ]  # sums of two biases follow a rule of their own
         worst = max(plain or difference.gaps, key=lambda gap: gap.relative).slot
-        left_out = blurred_paths(runs, difference.step, steps, rounding)
-        if plain:
-            left_out |= {slot.keras for _, slot in runs.bench.slots() if slot.summed}
+        left_out = {slot.keras for _, slot in runs.bench.slots() if slot.summed} if plain else set()
         found = explain_step(
             [pair.keras for pair in pairs],
             [pair.torch for pair in pairs],

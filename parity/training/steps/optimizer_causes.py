@@ -86,7 +86,7 @@ def explain_step(
     torch: Sequence[OptimizerStep],
     slots: Sequence[tuple[LayerPair, Slot]],
     worst: Slot,
-    blurred: set[str],
+    left_out: set[str],
 ) -> Explained:
     """The parts of the two optimizers' rules that make the last step differ.
 
@@ -95,11 +95,11 @@ def explain_step(
         torch: torch's, their arrays as Keras lays them out and under the Keras paths.
         slots: pairs of parameters.
         worst: the tensor whose two values are farthest from one another.
-        blurred: parameters whose gradients are rounding, which prove nothing.
+        left_out: parameters that follow a rule of their own.
     """
     run, keras = keras, [with_penalties(step) for step in keras]
     rules = Both(keras[-1].rules, torch[-1].rules)
-    common = [path for path in keras[-1].gradients if path in torch[-1].gradients and path not in blurred]
+    common = [path for path in keras[-1].gradients if path in torch[-1].gradients and path not in left_out]
     unknown = Explained(known=False)
     if not common or any(path not in rules.keras or path not in rules.torch for path in common):
         return unknown

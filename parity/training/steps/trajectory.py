@@ -75,7 +75,7 @@ class Trajectory:
             torch = self.runs.reference
             if difference is None or (difference.what == "optimizer state" and self._judge_rules(steps)):
                 break
-            found = explain(self.runs, difference, steps, self.rounding)
+            found = explain(self.runs, difference, steps)
             self._take(found, f" (step {difference.step + 1})")
             if found.held:
                 torch = self.runs.reference = self.runs.run("torch")
