@@ -247,3 +247,30 @@ def test_what_takes_something_out_of_a_container_stays(tmp_path) -> None:
     checks = list(prove(Optioned().eval(), file, values))
     assert [check.name for check in checks] == ["outputs", "training", "second size", "reload"]
     assert all(check.verdict == "EQUAL" for check in checks), [str(check) for check in checks]
+
+
+def padded(inputs, outputs, size, **settings):
+    """A convolution by settings that are passed on; one of them has a default."""
+    if "unheard" in settings:
+        return nn.Conv2d(inputs, outputs, size, torch.tensor(settings["unheard"]).item())
+    return nn.Conv2d(inputs, outputs, size, padding=size // 2, **settings)
+
+
+class Passing(nn.Module):
+    """Strides that happen to be the quotient of the channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = padded(2, 4, 3, stride=2)
+        self.second = padded(4, 4, 3, stride=1)
+        self.third = padded(4, 8, 3, stride=2, dilation=1)
+
+    def forward(self, x):
+        return self.third(self.second(self.first(x)))
+
+
+def test_a_setting_that_is_passed_on_is_no_formula() -> None:
+    port = write(Passing, torch.rand(2, 2, 19, 22), second_inputs=torch.rand(3, 2, 25, 31))
+    assert not port.unwritten, [str(one) for one in port.unwritten]
+    assert 'strides=settings["stride"]' in port.text, port.text
+    assert "outputs // inputs" not in port.text

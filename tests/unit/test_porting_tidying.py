@@ -185,3 +185,11 @@ def test_a_tensor_that_is_unpacked() -> None:
 
     made = proved(Unpacked, (2, 5, 8))
     assert "q, k, v = ops.unstack(" in made.text
+
+
+def test_what_a_later_definition_hides_goes() -> None:
+    """The body of a function reads a name when it runs; a default reads it at once."""
+    text = "def act():\n    return 1\n\n\ndef used():\n    return act\n\n\nclass act:\n    made = used\n"
+    assert "return 1" not in without_unused(text, {"act"})
+    text = text.replace("def used():", "def used(kind=act):")
+    assert "return 1" in without_unused(text, {"act"})

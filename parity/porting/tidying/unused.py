@@ -44,16 +44,29 @@ def without_unused(text: str, roots: Collection[str]) -> str:
 
 
 def _hidden(body: list[ast.stmt], reads: dict[ast.stmt, set[str]]) -> set[ast.stmt]:
-    """The definitions that a later one of the same name hides, where nothing between the two reads the name."""
+    """The definitions that a later one of the same name hides, where nothing that runs between the two reads the name.
+
+    The bodies of functions run later, and find the later one.
+    """
     found, free = set[ast.stmt](), set[str]()
     for node in reversed(body):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             if node.name in free:
                 found.add(node)
-            free = (free - reads[node]) | {node.name}
+            free = (free - _read_at_once(node)) | {node.name}
         else:
             free -= reads[node]
     return found
+
+
+def _read_at_once(node: ast.AST) -> set[str]:
+    """The names that a definition reads when it is made: not those in the bodies of its functions."""
+    if isinstance(node, ast.FunctionDef | ast.Lambda):
+        parts: list[Any] = [*getattr(node, "decorator_list", ()), *node.args.defaults, *node.args.kw_defaults]
+    else:
+        parts = list(ast.iter_child_nodes(node))
+    names = {node.id} if isinstance(node, ast.Name) else set()
+    return names.union(*(_read_at_once(part) for part in parts if part is not None))
 
 
 def _span(node: Any, lines: list[str]) -> tuple[int, int]:

@@ -107,7 +107,7 @@ class Scope:
             return known
         if same:
             return self.named.text(first)
-        made = self._formula(values, hint) or self._tuple(values, hint)
+        made = self._entry(values, hint) or self._formula(values, hint) or self._tuple(values, hint)
         if made is not None:
             return made
         if self.add is None:
@@ -129,6 +129,21 @@ class Scope:
             )
             fitting = [name for name in fitting if name == hint or not plain]
         return (hint if hint in fitting else fitting[0]) if fitting else None
+
+    def _entry(self, values: Sequence[Any], hint: str) -> str | None:
+        """An entry of that name of a dictionary, such as **kwargs; where some lack it, with what these have."""
+        for name, known in self.names.items():
+            if len(known) != len(values) or not all(isinstance(one, dict) for one in known):
+                continue
+            pairs = list(zip(known, values, strict=True))
+            rest = _distinct([value for one, value in pairs if hint not in one])
+            if len(rest) > 1 or not all(equal(one[hint], value) for one, value in pairs if hint in one):
+                continue
+            if not rest:
+                return f'{name}["{hint}"]'
+            if len(rest) < len(_distinct(values)):
+                return f'{name}.get("{hint}", {self.named.text(rest[0])})'
+        return None
 
     def _formula(self, values: Sequence[Any], hint: str) -> str | None:
         """A simple formula of one or two arguments."""
