@@ -63,6 +63,15 @@ SPELLINGS: Mapping[str, str] = {
 FEATURES_LAST = {"dense", "layernorm", "embedding", "lstm", "gru", "simple_rnn"}
 CHANNELS_FIRST = {"conv", "depthwise", "conv_transpose", "batchnorm", "groupnorm", "max_pool", "average_pool"}
 """Torch's layers by where their results have the features."""
+SUBTRACTING = {"logsoftmax", "gelu"}
+"""Kinds of steps that subtract values as great as their operand within: an element of the result carries the
+operand's rounding there, however small it is itself."""
+
+
+def subtracts(kind: str) -> bool:
+    """Whether a step is of such a kind, or anybody's that is named after one: GELU, LogSoftmax, NewGELUActivation."""
+    name = kind.replace("_", "").lower()
+    return any(one in name for one in SUBTRACTING)
 
 
 @cache

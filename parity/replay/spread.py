@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from parity.core.adapter import Adapter
-from parity.core.trace import Node, NodeObserver, Values
+from parity.core.trace import Node, NodeObserver, Values, subtracts
 from parity.core.types import Array
 from parity.replay.accumulation import (
     KINDS,
@@ -65,11 +65,6 @@ def shaken(rng: np.random.Generator, value: Array, unit: float = UNIT, tiny: flo
     return np.asarray(value + np.where(value == 0.0, 0.0, moves * np.maximum(np.abs(value), tiny)))
 
 
-SUBTRACTING = {"logsoftmax", "gelu"}
-"""Kinds of steps that subtract values as great as their operand within: an element of the result carries the
-operand's rounding there, however small it is itself."""
-
-
 SHORTEST, LONGEST_SHORT = 2.0**10, 2.0**31
 """A number of few binary digits: below the second one, and whole times the first one."""
 
@@ -92,7 +87,7 @@ class Shaker(NodeObserver):
         """Keep what the rounding of the result depends on."""
         if len(inputs) and not any(inputs.floating()):
             self._whole(node)
-        looked_at = _subtracts(node) or takes_operand(node)
+        looked_at = subtracts(node.kind) or takes_operand(node)
         self._operand = inputs()[0] if looked_at and len(inputs) else None
         self._taken = inputs.shapes() if plain_kind(node) in KINDS else []
 
@@ -128,7 +123,7 @@ class Shaker(NodeObserver):
             moved = [_shifted(self.rng, value, self.unit) for value in moved]
         if plain_kind(node) in KINDS:
             moved = [self._summed(node, value) for value in moved]
-        if self._operand is not None and _subtracts(node) and moved[0].shape == self._operand.shape:
+        if self._operand is not None and subtracts(node.kind) and moved[0].shape == self._operand.shape:
             moved[0] = moved[0] + (shaken(self.rng, self._operand, self.unit) - self._operand)
         return moved
 
@@ -170,12 +165,6 @@ def _shifted(rng: np.random.Generator, image: Array, unit: float) -> Array:
             sides = np.concatenate([edge[0], slopes], axis), np.concatenate([slopes, edge[1]], axis)
             far += image.shape[axis] * np.maximum(*sides)
     return np.asarray(image + steps(rng, image.shape) * unit * far)
-
-
-def _subtracts(node: Node) -> bool:
-    """Whether it is such a step, or a module of anybody's that is named after one: GELU, LogSoftmax, NewGELUActivation."""
-    name = node.kind.replace("_", "").lower()
-    return any(kind in name for kind in SUBTRACTING)
 
 
 def spreads(

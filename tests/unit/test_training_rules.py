@@ -389,3 +389,25 @@ def test_mistyped_losses_and_torch_items_are_refused() -> None:
 def test_losses_by_name_are_the_same_on_both_sides(loss: str) -> None:
     report = parity.compare(*pair(), gradients=True, train_steps=2, loss=loss)
     assert report.verdict == "EQUAL", str(report)
+
+
+# --- rounding -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_gradients_behind_the_flat_end_of_gelu(wrong: bool) -> None:
+    """There GELU subtracts numbers near one, so its small results carry their rounding; a fault is found all the same."""
+    x = keras.Input((8,))
+    y = L.Activation(lambda v: keras.ops.gelu(v, approximate=wrong))(L.Dense(64, name="a")(x))
+    model = keras.Model(x, L.Dense(64, name="b")(y))
+    torch.manual_seed(0)
+    module = nn.Sequential()
+    for name, layer in (("a", nn.Linear(8, 64)), ("gelu", nn.GELU()), ("b", nn.Linear(64, 64))):
+        module.add_module(name, layer)
+    nn.init.uniform_(module.a.bias, -7.5, -4.0)
+    parity.transfer(module, model)
+    values = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
+    report = parity.compare(
+        model, module, values, quick=True, gradients=True, train_steps=2, optimizer="adam", match_rules=True
+    )
+    assert report.verdict == ("DIVERGED" if wrong else "EQUAL"), report

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from parity.adapters.sites.running import called_at
 from parity.adapters.torch.recurrent.stepwise import DROPOUT, KINDS, curve, stepwise
 from parity.adapters.torch.weights import to_numpy
+from parity.core.trace import subtracts
 from parity.core.trainer import Cuts, Dropped, WatchedCall
 from parity.core.types import Array
 
@@ -232,9 +233,12 @@ class Neutral(TorchFunctionMode):
         if self.shake is not None and func in CURVES and len(args) == 1 and args[0].dtype == torch.float64:
             return curve(CURVES[func], args[0], partial(_shaken, self.shake))
         result = func(*args, **kwargs)
-        if self.shake is not None and name in ROUNDING:
-            return _shaken(self.shake, result)
-        return result
+        if self.shake is None or name not in ROUNDING:
+            return result
+        moved = _shaken(self.shake, result)
+        if subtracts(name) and args and isinstance(args[0], torch.Tensor) and args[0].shape == moved.shape:
+            moved = moved + (_shaken(self.shake, args[0]) - args[0])
+        return moved
 
 
 def _shaken(rng: np.random.Generator, value: Any) -> Any:
