@@ -16,7 +16,7 @@ from parity.core.tolerance import difference
 from parity.core.types import Array, Both
 from parity.pairing.pair import LayerPair
 from parity.pairing.slots import Slot
-from parity.training.rounding import Spread, limit_of, remembered
+from parity.training.rounding import RARE, Spread, limit_of, remembered
 
 Tensors = Mapping[str, Array | None]
 PairedSlots = Sequence[tuple[LayerPair, Slot]]
@@ -49,6 +49,13 @@ class Gap:
         """Whether rounding does not explain the difference of some element (NaN is never explained)."""
         with np.errstate(invalid="ignore"):
             return not bool(np.all(np.abs(self.keras - self.torch) <= self.limit))
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether so few elements are beyond their limits that more runs may explain them: one, or a small share."""
+        with np.errstate(invalid="ignore"):
+            beyond = ~(np.abs(self.keras - self.torch) <= self.limit)
+        return int(np.count_nonzero(beyond)) <= max(1, RARE * beyond.size)
 
     @property
     def allowed(self) -> float:

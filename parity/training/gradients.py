@@ -18,7 +18,7 @@ from parity.training.cuts import stopped
 from parity.training.gaps import Gap
 from parity.training.loss.explain import explain_loss
 from parity.training.loss.held import SAME
-from parity.training.rounding import DRAWS, TIES, UNIT, Spread, widen
+from parity.training.rounding import DRAWS, MORE_DRAWS, UNIT, Spread, widen
 from parity.training.ties import add_up
 from parity.weights.shake import shaken_alike
 
@@ -85,13 +85,14 @@ def _judge_with_squared_error(bench: Bench) -> None:
 def _measure(bench: Bench, backward: Backward, training: bool, targets: Targets) -> None:
     """Measure spreads until they explain every difference, or all runs are made: torch's side first, then Keras'."""
     sides: tuple[Side, ...] = ("torch", "keras")
-    for draws in (range(DRAWS), range(DRAWS, TIES)):
+    for draws in (range(DRAWS), range(DRAWS, MORE_DRAWS)):
         for side in sides:
             for draw in draws:
                 beyond = [gap for gap in backward.gaps() if gap.beyond]
                 if not beyond and not backward.input_gaps():
                     return
-                if draw >= DRAWS and not _blurred(backward.gaps(), ""):
+                few = all(gap.by_chance for gap in beyond)
+                if draw >= DRAWS and not few and not _blurred(backward.gaps(), ""):
                     return
                 with bench.unchanged():
                     moved = bench.nudged(side, training, targets, draw=draw)

@@ -21,7 +21,8 @@ from parity.replay.spread import DRAWS, UNIT, shaken
 
 __all__ = [
     "DRAWS",
-    "TIES",
+    "MORE_DRAWS",
+    "RARE",
     "UNIT",
     "Spread",
     "absolute_sums",
@@ -32,8 +33,12 @@ __all__ = [
     "widen",
 ]
 
-TIES = 12
-"""Runs where rounding moves a tensor far: of two equal values in a pooling either may be taken, in every run anew."""
+MORE_DRAWS = 12
+"""Runs where rounding moves a tensor far, because of two equal values in a pooling either may be taken, in every run anew;
+and where few of many elements are beyond their limits."""
+
+RARE = 0.05
+"""Share of a tensor's elements up to which those beyond their limits may be there by chance: all runs moved them little."""
 
 Spread = dict[str, Array]
 """How far each element moves, by path, as the side itself lays it out."""

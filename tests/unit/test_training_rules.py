@@ -411,3 +411,23 @@ def test_gradients_behind_the_flat_end_of_gelu(wrong: bool) -> None:
         model, module, values, quick=True, gradients=True, train_steps=2, optimizer="adam", match_rules=True
     )
     assert report.verdict == ("DIVERGED" if wrong else "EQUAL"), report
+
+
+@pytest.mark.parametrize("seed", [1, 3, 7, 16])
+def test_a_bias_in_front_of_two_normalised_examples(seed: int) -> None:
+    """Its gradient is rounding alone, much or nothing: few runs may show nothing of what an element's is."""
+    x = keras.Input((64,))
+    y = L.BatchNormalization(epsilon=1e-5, momentum=0.9, name="n")(L.Dense(64, name="a")(x))
+    model = keras.Model(x, L.Dense(5, name="b")(keras.ops.sigmoid(y)))
+    torch.manual_seed(seed)
+    module = nn.Sequential()
+    layers = (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.Sigmoid(), nn.Linear(64, 5))
+    for name, layer in zip(("a", "n", "sigmoid", "b"), layers, strict=True):
+        module.add_module(name, layer)
+    nn.init.uniform_(module.n.weight, 0.5, 2.0)
+    parity.transfer(module, model)
+    values = np.random.default_rng(seed).standard_normal((2, 64)).astype(np.float32)
+    report = parity.compare(
+        model, module, values, quick=True, gradients=True, train_steps=3, optimizer="adam", match_rules=True
+    )
+    assert report.verdict == "EQUAL", report

@@ -18,7 +18,7 @@ from parity.core.rules import Hyperparameters
 from parity.core.tolerance import STRUCTURE
 from parity.core.types import Both, Side
 from parity.training.bench import Bench
-from parity.training.rounding import DRAWS
+from parity.training.rounding import DRAWS, MORE_DRAWS
 from parity.training.steps.explain import blurred_paths, explain, optimizer_steps
 from parity.training.steps.explained import Explained
 from parity.training.steps.first_difference import FirstDifference, Steps, first_difference
@@ -122,7 +122,7 @@ class Trajectory:
     def _measured(self, side: Side, steps: Steps, follow: Sequence[TrainingStep]) -> FirstDifference | None:
         """The first difference, with as many runs of one side as it takes, or as there are."""
         difference = self._first_difference(steps)
-        while difference is not None and self._drawn[side] < DRAWS:
+        while difference is not None and self._drawn[side] < (MORE_DRAWS if _few(difference) else DRAWS):
             moved = self.runs.nudged(side, self._drawn[side], follow)
             for spread, plain, shaken in zip(self.rounding, steps.of(side), moved, strict=True):
                 spread.of(side).take(plain, shaken)
@@ -206,6 +206,13 @@ class Trajectory:
         chosen = self.runs.optimizers.keras
         steady = isinstance(chosen, Hyperparameters) and len(set(chosen.rates)) == 1
         return steady and len(self.rounding) > 1 and any(r.rate_in_velocity for r in first.rules.values())
+
+
+def _few(difference: FirstDifference) -> bool:
+    """Whether few elements of each tensor differ, or what follows from them alone, so that more runs may explain it."""
+    if difference.what == "optimizer state":
+        return True
+    return bool(difference.gaps) and all(gap.by_chance for gap in difference.gaps)
 
 
 def _by_cause(matched: Sequence[Finding]) -> list[str]:
