@@ -100,3 +100,38 @@ def test_the_statistics_stay() -> None:
     before = [np.array(value) for value in model.get_weights()]
     parity.pair(model, Twin(), inputs=X)
     assert all(map(np.array_equal, before, model.get_weights()))
+
+
+class Indexed(L.Layer):
+    """A table that is read at whole numbers, which are saved with the weights, and a normalisation."""
+
+    def build(self, shape: Any) -> None:
+        self.table = self.add_weight(shape=(5, 2), name="table")
+        self.index = self.add_weight((6,), "zeros", "int32", trainable=False, name="index")
+        self.norm = L.BatchNormalization(epsilon=1e-5, momentum=0.9)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        rows = keras.ops.take(self.table, self.index, axis=0)
+        return self.norm(x, training=training) + keras.ops.sum(rows, axis=0)[0]
+
+
+class IndexedTwin(nn.Module):
+    """The same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.norm = nn.Parameter(torch.randn(5, 2)), nn.BatchNorm1d(4)
+        self.register_buffer("index", torch.tensor([0, 3, 1, 4, 4, 2]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(x) + self.table[self.index].sum(0)[0]
+
+
+def test_whole_numbers_among_the_weights_are_no_statistics() -> None:
+    image = keras.Input((4,))
+    model, module = keras.Model(image, Indexed(name="part")(image)), nn.Sequential()
+    module.add_module("part", IndexedTwin())
+    parity.transfer(module, model)
+    values = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+    report = parity.compare(model, module, values, gradients=True, train_steps=2, match_rules=True)
+    assert report.verdict == "EQUAL", report
