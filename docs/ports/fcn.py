@@ -2,81 +2,21 @@
 
 Proved equal to torch_impl.fcn:FCN(width=8) by parity 0.2.0 (Keras 3.15.1, TensorFlow 2.21.0, JAX 0.10.2,
 PyTorch 2.13.0+cpu):
-- outputs: one probe, 42 layers, 267540 elements, greatest difference 1.2e-15
+- outputs: one probe, 42 layers, 267540 elements, greatest difference 3.5e-15
 - second size: 3x76x112x3
 - reload: 104 tensors saved, loaded and the same
 """
 
-import functools
 import inspect
 import math
 import re
-import types
 from typing import NamedTuple
 
 import keras
 from keras import ops
 
 
-def _unpacked(value):
-    """The value that was packed."""
-    if isinstance(value, dict) and "partial_of" in value:
-        return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
-    if isinstance(value, dict) and "namespace" in value:
-        return types.SimpleNamespace(**_unpacked(value["namespace"]))
-    if isinstance(value, dict) and "registered" in value:
-        return keras.saving.get_registered_object(value["registered"])
-    if isinstance(value, dict) and "class_name" in value:
-        return keras.saving.deserialize_keras_object(value)
-    if isinstance(value, dict):
-        return {name: _unpacked(item) for name, item in value.items()}
-    return type(value)(map(_unpacked, value)) if isinstance(value, list | tuple) else value
-
-
-def _packed(value):
-    """A value in which classes and functions are their registered names."""
-    if isinstance(value, functools.partial):
-        return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
-    if isinstance(value, types.SimpleNamespace):
-        return {"namespace": _packed(vars(value))}
-    if isinstance(value, type) or inspect.isfunction(value):
-        return {"registered": keras.saving.get_registered_name(value)}
-    if hasattr(value, "get_config"):  # a layer, or an object of plain values
-        return keras.saving.serialize_keras_object(value)
-    if isinstance(value, dict):
-        return {name: _packed(item) for name, item in value.items()}
-    return type(value)(map(_packed, value)) if isinstance(value, list | tuple) else value
-
-
-class Configurable:
-    """Gives the constructor's arguments as the config; classes and functions go by their registered names."""
-
-    def __new__(cls, *args, **kwargs):
-        layer = super().__new__(cls, *args, **kwargs)
-        bound = inspect.signature(cls.__init__).bind(layer, *args, **kwargs)
-        given = dict(list(bound.arguments.items())[1:])
-        for name in [p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD]:
-            given.update(given.pop(name, {}))
-        vars(layer)["_given"] = {
-            name: value for name, value in given.items() if name not in ("name", "dtype", "trainable")
-        }
-        return layer
-
-    def get_config(self):
-        config = keras.layers.Layer.get_config(self)
-        if isinstance(self, keras.Sequential):
-            del config["dtype"]  # its constructor takes none
-        return {**config, **{name: _packed(value) for name, value in self._given.items()}}
-
-    @classmethod
-    def from_config(cls, config):
-        config = {name: _unpacked(value) for name, value in config.items()}
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        last = next((k for k, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
-        if last is None or parameters[last].name not in config:
-            return cls(**config)
-        spread = config.pop(parameters[last].name)
-        return cls(*(config.pop(p.name) for p in parameters[:last]), *spread, **config)
+# What Keras has no layer for, or computes otherwise.
 
 
 def _extend(x, axis, before, after, mode):
@@ -111,27 +51,6 @@ def pad(x, widths, mode="constant", value=0.0):
     for axis, (before, after) in enumerate(widths):
         x = _extend(x, axis, before, after, mode)
     return x
-
-
-def _symmetric(padding, rank):
-    return padding if isinstance(padding, tuple | list) else (padding,) * rank
-
-
-def convolution(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """A convolution whose kernel is (height, width, inputs of a group, outputs), with zeros on both sides."""
-    rank = len(x.shape) - 2
-    if isinstance(padding, str):
-        mode = padding
-    else:
-        mode = "valid"
-        x = ops.pad(x, ((0, 0), *((p, p) for p in _symmetric(padding, rank)), (0, 0)))
-    strides, rates = _symmetric(stride, rank), _symmetric(dilation, rank)
-    if groups != 1 and groups == x.shape[-1]:
-        kernel = ops.reshape(weight, (*weight.shape[:-2], groups, weight.shape[-1] // groups))
-        y = ops.depthwise_conv(x, kernel, strides, mode, dilation_rate=rates)
-    else:
-        y = ops.conv(x, weight, strides, mode, dilation_rate=rates)
-    return y if bias is None else y + bias
 
 
 class _ExplicitPadding:
@@ -236,13 +155,6 @@ class _PaddedPooling(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def windows(x, size, step, axis):
-    """The windows of one axis: in its place their number, behind it their size."""
-    axis %= len(x.shape)
-    starts = ops.arange((ops.shape(x)[axis] - size) // step + 1) * step
-    return ops.take(x, starts[:, None] + ops.arange(size), axis=axis)
-
-
 @keras.saving.register_keras_serializable(package="port")
 class PaddedMaxPooling(_PaddedPooling):
     """The greatest value of each window; what is added at the ends never wins."""
@@ -260,6 +172,28 @@ class PaddedMaxPooling(_PaddedPooling):
             ]
             x = ops.max(ops.stack(taps), axis=0)
         return x
+
+
+class PlainConfig:
+    """Gives the constructor's arguments as the config."""
+
+    def __new__(cls, *args, **kwargs):
+        layer = super().__new__(cls, *args, **kwargs)
+        given = inspect.signature(cls.__init__).bind(layer, *args, **kwargs).arguments
+        own = ("self", "kwargs", "name", "dtype", "trainable")  # Keras gives these itself
+        vars(layer)["_given"] = {name: value for name, value in given.items() if name not in own}
+        return layer
+
+    def get_config(self):
+        return {**super().get_config(), **self._given}
+
+
+def not_ported(what):
+    """Refuse what the ported model did not use, and what could not be written."""
+    raise ValueError(f"not ported: {what}")
+
+
+# The network.
 
 
 class Unit(NamedTuple):
@@ -284,7 +218,7 @@ def _projection(in_channels, channels, stride):
     return keras.Sequential(
         [
             keras.layers.Conv2D(channels, 1, strides=stride, use_bias=False),
-            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-05),
+            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5),
         ]
     )
 
@@ -303,7 +237,12 @@ def plan(depth, output_stride, multi_grid, width):
     stages, reached, rate = [], 4, 1
     for stage, count in enumerate(LAYERS[depth]):
         stride, before = (1 if stage == 0 else 2), rate
+        if stride == 2 and reached == output_stride:
+            stride, rate = 1, 2 * rate
+        reached *= stride
         rates = [(before if block == 0 else rate, rate) for block in range(count)]
+        if stage == 3 and multi_grid is not None:
+            rates = [(rate * each, rate * each) for each in multi_grid]
         enter = width if stage == 0 else ends[stage - 1]
         stages.append(
             tuple(
@@ -322,9 +261,18 @@ def plan(depth, output_stride, multi_grid, width):
 
 
 def make_backbone(body, output_stride=32, width=64, multi_grid=None, allowed=NAMES):
+    if body not in allowed:
+        raise ValueError(f"backbone must be one of {', '.join(allowed)}; got backbone={body!r}. Choose one.")
     depth = int(re.findall(r"\d+", body)[0])
     if body.startswith("resnet") and not body.endswith("_v2"):
         return ResNet(depth, None, output_stride, multi_grid, width)
+    if multi_grid is not None:
+        raise ValueError(
+            f"multi_grid must be None with {body}; got multi_grid={tuple(multi_grid)}. Use resnet18 to resnet101."
+        )
+    if body == "vgg16":
+        raise ValueError("not ported: return VGG16(output_stride, width=width)")
+    raise ValueError("not ported: return ResNetV2(depth, None, output_stride, width)")
 
 
 def check_images(x, channels):
@@ -363,9 +311,9 @@ class BasicBlock(keras.layers.Layer):
         self.conv1 = PaddedConv2D(
             channels, 3, strides=stride, padding=first, dilation_rate=first, use_bias=False
         )
-        self.bn1 = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-05)
+        self.bn1 = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
         self.conv2 = keras.layers.Conv2D(channels, 3, padding="same", dilation_rate=second, use_bias=False)
-        self.bn2 = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-05)
+        self.bn2 = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
         self.downsample = _projection(in_channels, channels, stride)
 
     def call(self, x):
@@ -402,9 +350,9 @@ class ResNet(keras.layers.Layer):
         stages = plan(depth, output_stride, multi_grid, width)
         self.num_classes = num_classes
         self.out_channels = out_channels(depth, width)
-        block = BasicBlock
+        block = not_ported("Bottleneck") if depth in BOTTLENECKS else BasicBlock
         self.conv1 = PaddedConv2D(width, 7, strides=2, padding=3, use_bias=False)
-        self.bn1 = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-05)
+        self.bn1 = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5)
         self.maxpool = PaddedMaxPooling(3, strides=2, padding=1)
         self.layer1, self.layer2, self.layer3, self.layer4 = (_stage(block, units) for units in stages)
 
@@ -420,7 +368,7 @@ class ResNet(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="port")
-class FCN(Configurable, keras.Model):
+class FCN(PlainConfig, keras.Model):
     """The FCN chapter's network: a ResNet's features, a 1 x 1 convolution to the classes, one transposed one.
 
     The transposed convolution has stride 32, kernel 64 and padding 16, begins as bilinear interpolation and is

@@ -7,76 +7,16 @@ Proved equal to torch_impl.fcn:VGGFCN(stride=8, hidden=64, width=8) by parity 0.
 - reload: 39 tensors saved, loaded and the same
 """
 
-import functools
 import inspect
 import math
-import types
 from collections import namedtuple
 from typing import NamedTuple
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 
-def _unpacked(value):
-    """The value that was packed."""
-    if isinstance(value, dict) and "partial_of" in value:
-        return functools.partial(_unpacked(value["partial_of"]), **_unpacked(value["named"]))
-    if isinstance(value, dict) and "namespace" in value:
-        return types.SimpleNamespace(**_unpacked(value["namespace"]))
-    if isinstance(value, dict) and "registered" in value:
-        return keras.saving.get_registered_object(value["registered"])
-    if isinstance(value, dict) and "class_name" in value:
-        return keras.saving.deserialize_keras_object(value)
-    if isinstance(value, dict):
-        return {name: _unpacked(item) for name, item in value.items()}
-    return type(value)(map(_unpacked, value)) if isinstance(value, list | tuple) else value
-
-
-def _packed(value):
-    """A value in which classes and functions are their registered names."""
-    if isinstance(value, functools.partial):
-        return {"partial_of": _packed(value.func), "named": _packed(value.keywords)}
-    if isinstance(value, types.SimpleNamespace):
-        return {"namespace": _packed(vars(value))}
-    if isinstance(value, type) or inspect.isfunction(value):
-        return {"registered": keras.saving.get_registered_name(value)}
-    if hasattr(value, "get_config"):  # a layer, or an object of plain values
-        return keras.saving.serialize_keras_object(value)
-    if isinstance(value, dict):
-        return {name: _packed(item) for name, item in value.items()}
-    return type(value)(map(_packed, value)) if isinstance(value, list | tuple) else value
-
-
-class Configurable:
-    """Gives the constructor's arguments as the config; classes and functions go by their registered names."""
-
-    def __new__(cls, *args, **kwargs):
-        layer = super().__new__(cls, *args, **kwargs)
-        bound = inspect.signature(cls.__init__).bind(layer, *args, **kwargs)
-        given = dict(list(bound.arguments.items())[1:])
-        for name in [p.name for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD]:
-            given.update(given.pop(name, {}))
-        vars(layer)["_given"] = {
-            name: value for name, value in given.items() if name not in ("name", "dtype", "trainable")
-        }
-        return layer
-
-    def get_config(self):
-        config = keras.layers.Layer.get_config(self)
-        if isinstance(self, keras.Sequential):
-            del config["dtype"]  # its constructor takes none
-        return {**config, **{name: _packed(value) for name, value in self._given.items()}}
-
-    @classmethod
-    def from_config(cls, config):
-        config = {name: _unpacked(value) for name, value in config.items()}
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        last = next((k for k, p in enumerate(parameters) if p.kind is p.VAR_POSITIONAL), None)
-        if last is None or parameters[last].name not in config:
-            return cls(**config)
-        spread = config.pop(parameters[last].name)
-        return cls(*(config.pop(p.name) for p in parameters[:last]), *spread, **config)
+# What Keras has no layer for, or computes otherwise.
 
 
 def _extend(x, axis, before, after, mode):
@@ -111,27 +51,6 @@ def pad(x, widths, mode="constant", value=0.0):
     for axis, (before, after) in enumerate(widths):
         x = _extend(x, axis, before, after, mode)
     return x
-
-
-def _symmetric(padding, rank):
-    return padding if isinstance(padding, tuple | list) else (padding,) * rank
-
-
-def convolution(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """A convolution whose kernel is (height, width, inputs of a group, outputs), with zeros on both sides."""
-    rank = len(x.shape) - 2
-    if isinstance(padding, str):
-        mode = padding
-    else:
-        mode = "valid"
-        x = ops.pad(x, ((0, 0), *((p, p) for p in _symmetric(padding, rank)), (0, 0)))
-    strides, rates = _symmetric(stride, rank), _symmetric(dilation, rank)
-    if groups != 1 and groups == x.shape[-1]:
-        kernel = ops.reshape(weight, (*weight.shape[:-2], groups, weight.shape[-1] // groups))
-        y = ops.depthwise_conv(x, kernel, strides, mode, dilation_rate=rates)
-    else:
-        y = ops.conv(x, weight, strides, mode, dilation_rate=rates)
-    return y if bias is None else y + bias
 
 
 class _ExplicitPadding:
@@ -236,13 +155,6 @@ class _PaddedPooling(keras.layers.Layer):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def windows(x, size, step, axis):
-    """The windows of one axis: in its place their number, behind it their size."""
-    axis %= len(x.shape)
-    starts = ops.arange((ops.shape(x)[axis] - size) // step + 1) * step
-    return ops.take(x, starts[:, None] + ops.arange(size), axis=axis)
-
-
 @keras.saving.register_keras_serializable(package="port")
 class PaddedMaxPooling(_PaddedPooling):
     """The greatest value of each window; what is added at the ends never wins."""
@@ -260,6 +172,28 @@ class PaddedMaxPooling(_PaddedPooling):
             ]
             x = ops.max(ops.stack(taps), axis=0)
         return x
+
+
+class PlainConfig:
+    """Gives the constructor's arguments as the config."""
+
+    def __new__(cls, *args, **kwargs):
+        layer = super().__new__(cls, *args, **kwargs)
+        given = inspect.signature(cls.__init__).bind(layer, *args, **kwargs).arguments
+        own = ("self", "kwargs", "name", "dtype", "trainable")  # Keras gives these itself
+        vars(layer)["_given"] = {name: value for name, value in given.items() if name not in own}
+        return layer
+
+    def get_config(self):
+        return {**super().get_config(), **self._given}
+
+
+def not_ported(what):
+    """Refuse what the ported model did not use, and what could not be written."""
+    raise ValueError(f"not ported: {what}")
+
+
+# The network.
 
 
 class Convolution(NamedTuple):
@@ -282,6 +216,13 @@ CROPS = {"pool4": 5, "pool3": 9, 32: 19, 16: 27, 8: 31}
 
 
 def plan(output_stride, padding, width):
+    if output_stride not in (8, 16, 32):
+        raise ValueError(
+            f"output_stride must be 8, 16 or 32; got output_stride={output_stride!r}. Choose one of them."
+        )
+    for name, value in (("padding", padding), ("width", width)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {name}={value}. Give a greater number.")
     stages = []
     enter, reached, rate = CHANNELS, 1, 1
     for count, growth in zip(STAGES, GROWTH, strict=True):
@@ -349,7 +290,7 @@ class VGG16(keras.layers.Layer):
                     keras.layers.ReLU(),
                 ]
             whole = PaddedMaxPooling(2, ceil_mode=True) if ceil_mode else keras.layers.MaxPooling2D(2)
-            layers.append(whole)
+            layers.append(whole if output_stride == 32 else not_ported("MaxPool2d(3, stage.stride, 1)"))
         self.features = keras.Sequential(layers)
 
     def build(self, input_shape):
@@ -368,7 +309,7 @@ class VGG16(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="port")
-class VGGFCN(Configurable, keras.Model):
+class VGGFCN(PlainConfig, keras.Model):
     """FCN-32s, FCN-16s and FCN-8s: VGG16 made fully convolutional, with the scores of earlier poolings added.
 
     The image is padded by 100 pixels, poolings round up, and offsets cut the margin off again, as in the
@@ -414,10 +355,12 @@ class VGGFCN(Configurable, keras.Model):
         *_, pool3, pool4, pool5 = self.backbone(x)
         y = self.drop6(ops.relu(self.fc6(pool5)))
         y = self.score_fr(self.drop7(ops.relu(self.fc7(y))))  # at stride 32
-        y = self.upscore2(y)  # at stride 16
-        y = y + cut(self.score_pool4(pool4), CROPS["pool4"], y)
-        y = self.upscore_pool4(y)  # at stride 8
-        y = y + cut(self.score_pool3(pool3), CROPS["pool3"], y)
+        if self.stride < 32:
+            y = self.upscore2(y)  # at stride 16
+            y = y + cut(self.score_pool4(pool4), CROPS["pool4"], y)
+        if self.stride < 16:
+            y = self.upscore_pool4(y)  # at stride 8
+            y = y + cut(self.score_pool3(pool3), CROPS["pool3"], y)
         return cut(self.upscore(y), CROPS[self.stride], x)
 
 

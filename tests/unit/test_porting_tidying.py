@@ -11,7 +11,7 @@ import pytest
 from parity.porting.tidying.axes_said import in_keras_order, in_torch_order
 from parity.porting.tidying.folding import folded
 from parity.porting.tidying.names import global_names
-from parity.porting.tidying.unused import without_unused
+from parity.porting.tidying.unused import without_empty_calls, without_unused
 from parity.porting.tidying.words import in_keras_words, in_torch_words
 
 FOLDED = {
@@ -193,3 +193,14 @@ def test_what_a_later_definition_hides_goes() -> None:
     assert "return 1" not in without_unused(text, {"act"})
     text = text.replace("def used():", "def used(kind=act):")
     assert "return 1" in without_unused(text, {"act"})
+
+
+def test_a_call_of_what_says_nothing_goes() -> None:
+    text = (
+        'def check(x):\n    """Refuse."""\n\n\ndef kept(x):\n    return x\n\n\n'
+        "def build(x):\n    check(x)\n    kept(x)\n    if x:\n        check(\n            x,\n        )\n    return x\n"
+    )
+    wanted = (
+        "def kept(x):\n    return x\n\n\ndef build(x):\n    kept(x)\n    if x:\n        pass\n    return x\n"
+    )
+    assert without_unused(without_empty_calls(text), {"build"}).strip("\n") == wanted.strip("\n")

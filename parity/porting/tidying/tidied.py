@@ -6,7 +6,7 @@ import ast
 from collections.abc import Collection
 
 from parity.porting.tidying.folding import folded
-from parity.porting.tidying.unused import without_unused
+from parity.porting.tidying.unused import without_empty_calls, without_unused
 from parity.porting.tidying.words import in_keras_words
 
 
@@ -21,4 +21,4 @@ def tidied(text: str, roots: Collection[str]) -> str:
         ast.parse(text)
     except SyntaxError:
         return text
-    return in_keras_words(without_unused(folded(text), roots))
+    return in_keras_words(without_unused(without_empty_calls(folded(text)), roots))

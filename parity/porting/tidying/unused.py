@@ -43,6 +43,39 @@ def without_unused(text: str, roots: Collection[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def without_empty_calls(text: str) -> str:
+    """A text without statements that call a function of its own in which nothing is left but a docstring."""
+    tree = ast.parse(text)
+    empty = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and not node.decorator_list
+        and all(map(_says_nothing, node.body))
+    }
+    lines = text.splitlines()
+    gone = [
+        (block, node)
+        for owner in ast.walk(tree)
+        for name in ("body", "orelse", "finalbody")
+        if isinstance(block := getattr(owner, name, None), list)
+        for node in block
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Name)
+        and node.value.func.id in empty
+    ]
+    for block, node in sorted(gone, key=lambda pair: -pair[1].lineno):
+        indent = lines[node.lineno - 1][: node.col_offset]
+        kept = [] if any(one not in [each for _, each in gone] for one in block) else [f"{indent}pass"]
+        lines[node.lineno - 1 : node.end_lineno] = kept
+    return "\n".join(lines) + "\n"
+
+
+def _says_nothing(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
 def _hidden(body: list[ast.stmt], reads: dict[ast.stmt, set[str]]) -> set[ast.stmt]:
     """The definitions that a later one of the same name hides, where nothing that runs between the two reads the name.
 
