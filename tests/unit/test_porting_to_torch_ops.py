@@ -161,10 +161,10 @@ def test_classes_whose_members_are_of_two_classes_are_two() -> None:
     check(model, IMAGES)
 
 
-def test_a_table_that_the_call_computes_is_refused() -> None:
-    table = np.linspace(0.0, 1.0, 4).astype("float32")
+def test_a_long_table_that_the_call_computes_is_refused() -> None:
+    table = np.linspace(0.0, 1.0, 80).astype("float32")
     x = inputs = keras.Input((None, None, 4))
-    x = keras.layers.Conv2D(4, 1)(x)
+    x = keras.layers.Conv2D(80, 1)(x)
     port = write(keras.Model(inputs, ops.multiply(x, ops.convert_to_tensor(table))), IMAGES)
     assert [item.operation for item in port.unwritten] == ["keras.ops.Multiply"]
 

@@ -32,6 +32,7 @@ from parity.porting.to_keras.names import within_torch
 from parity.porting.written import Unwritten, WrittenPort
 
 INDENT = "    "
+_COUNTED = re.compile(r"\blen\(self\.\w+\)")
 ALWAYS = (
     "import keras",
     "from keras import ops",
@@ -56,7 +57,8 @@ def assembled(recording: Recording, bodies: BodyTexts, making: Making, name: str
         name: what the file calls the model.
     """
     functions = {**making.functions, **bodies.functions}
-    classes = [_class_text(written, bodies, recording) for written in making.classes]
+    counted = any(_COUNTED.search(written.constructor) for written in making.classes)
+    classes = [_class_text(written, bodies, recording, counted) for written in making.classes]
     helpers = {*making.helpers, *bodies.helpers}
     unknown = helpers - helper_names()
     missing = [Unwritten(helper, "", "", 0, "the helper for it is missing") for helper in sorted(unknown)]
@@ -158,8 +160,15 @@ def _globals(
     return list(constants.values()), imports, problems
 
 
-def _class_text(written: WrittenClass, bodies: BodyTexts, recording: Recording) -> str:
-    """One class: its constructor, then its methods as the source orders them."""
+def _class_text(written: WrittenClass, bodies: BodyTexts, recording: Recording, counted: bool) -> str:
+    """One class: its constructor, then its methods as the source orders them.
+
+    Args:
+        written: the class.
+        bodies: all functions and methods.
+        recording: of the model.
+        counted: whether a constructor asks how many layers a container has.
+    """
     group = written.group
     constants = "\n".join(written.constants)
     parts = [constants, written.constructor, *written.methods.values()]
@@ -168,7 +177,9 @@ def _class_text(written: WrittenClass, bodies: BodyTexts, recording: Recording) 
             name: text for name, text in _methods_of(group.cls, bodies).items() if "state_dict" not in name
         }
         names = [list(made.module._modules) for made in group.modules]
-        contained = container_methods(group.cls, names, list(methods.values()))
+        contained = container_methods(
+            group.cls, names, [*methods.values(), *(["len(self)"] if counted else [])]
+        )
         building = building_of_unrun(group.modules, methods) or building_by_run(group.modules, recording)
         if any(made.path == "" for made in group.modules):
             building = [*building, *building_of_inputs(recording, bodies.inputs)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
@@ -35,6 +36,12 @@ def is_sequence(cls: Any) -> bool:
     return base is not None and cls.forward is base.forward
 
 
+def is_row(cls: Any) -> bool:
+    """Whether a class derives from nn.Sequential, and runs its layers in a way of its own."""
+    named = (base.__name__ for base in cls.__mro__ if base.__module__.startswith("torch.nn"))
+    return "Sequential" in named and not is_sequence(cls)
+
+
 def leaf_order(module: Any, order: HeldOrder, rank_after: int) -> tuple[HeldOrder, HeldOrder]:
     """(the order that a layer needs of its first input, the order of what it gives)."""
     name = torch_name(module) or type(module).__name__
@@ -61,6 +68,15 @@ def leaf_order(module: Any, order: HeldOrder, rank_after: int) -> tuple[HeldOrde
     return identity(rank), identity(rank_after)
 
 
+_CONVOLUTIONS = {
+    "stride": "strides",
+    "dilation": "dilation_rate",
+    "kernel_size": "kernel_size",
+    "groups": "groups",
+}
+"""Settings of convolutions that Keras' layers have in the same form, and what these call them."""
+
+
 def setting_text(module: Any, name: str) -> str | None:
     """What a body reads of the Keras layer where it reads a setting of torch's; None where that is no plain setting.
 
@@ -76,6 +92,8 @@ def setting_text(module: Any, name: str) -> str | None:
         return "units" if name == "out_features" else "kernel.shape[0]"
     if re.fullmatch(r"Conv\dd", kind) and name == "out_channels" and module.groups == 1:
         return "filters"
+    if re.fullmatch(r"Conv(Transpose)?\dd", kind) and name in _CONVOLUTIONS:
+        return _CONVOLUTIONS[name]
     if re.match(r"(Batch|Layer|Group)Norm", kind) and name == "eps":
         return "epsilon"
     if re.fullmatch(r"(Alpha)?Dropout\d?d?", kind) and name == "p":
@@ -83,6 +101,20 @@ def setting_text(module: Any, name: str) -> str | None:
     if kind == "Embedding" and name in ("num_embeddings", "embedding_dim"):
         return "input_dim" if name == "num_embeddings" else "output_dim"
     return repr(value)
+
+
+def sets_itself(cls: Any, name: str) -> bool:
+    """Whether a class that derives from one of torch's sets an attribute in its own code."""
+    for base in cls.__mro__:
+        if base.__module__.startswith("torch.nn"):
+            return False
+        try:
+            source = inspect.getsource(base)
+        except (OSError, TypeError):
+            return True
+        if re.search(rf"\bself\.{name}\b[^=\n]*=(?!=)", source):
+            return True
+    return True
 
 
 _NORMS = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}

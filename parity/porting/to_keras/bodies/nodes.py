@@ -14,7 +14,7 @@ from parity.porting.to_keras.bodies.state import ReadingState
 from parity.porting.to_keras.containers import child_by_name, container_kind
 from parity.porting.to_keras.layout.casts import promoted
 from parity.porting.to_keras.layout.operands import AxisLayout, Operand, atom, tensors
-from parity.porting.to_keras.leaves_axes import is_sequence, setting_text, torch_name, weight_of
+from parity.porting.to_keras.leaves_axes import is_sequence, sets_itself, setting_text, torch_name, weight_of
 from parity.porting.to_keras.names import attribute, method
 from parity.porting.to_keras.operations.broadcast import together
 from parity.porting.to_keras.operations.indexing import Index, shape_part, subscript
@@ -130,6 +130,10 @@ class Nodes:
             if setting is not None:
                 named = setting.partition(".")[0].isidentifier()
                 return Operand(value, f"{base.text}.{setting}" if named else setting)
+        if torch_name(base.value) is not None and not sets_itself(type(base.value), node.attr):
+            setting = setting_text(base.value, node.attr)
+            if setting is not None and setting.isidentifier():
+                return Operand(value, f"{base.text}.{setting}")
         text = body.edited(node)
         is_self = hasattr(base.value, "forward") or base.text == "super()"
         if is_self:

@@ -7,7 +7,7 @@ import builtins
 from typing import Any
 
 from parity.porting.to_keras.leaves.setting import NoCounterpartError
-from parity.porting.to_keras.leaves_axes import is_sequence
+from parity.porting.to_keras.leaves_axes import is_row, is_sequence
 from parity.porting.to_keras.making.constructor import WrittenClass, class_constants, is_constant
 from parity.porting.to_keras.making.expressions import PLACES
 from parity.porting.to_keras.making.groups import PortClass
@@ -42,6 +42,7 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: dict[
     if known is None:
         if above is None and (port.leaf is not None or is_sequence(cls)):
             raise NoCounterpartError(f"{cls.__name__} has the constructor of a layer of torch's")
+        text = _of_rows(port) if above is None and is_row(cls) else ""
     else:
         values = FunctionValues(*known)
         reads = shop.reads_of({type(call.module) for call in values.calls})
@@ -59,8 +60,11 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: dict[
     owner = (cls.__module__, cls.__name__)
     inherited = {configurable[base] for base in cls.__mro__ if base in configurable}
     calls = known[1] if known is not None else []
-    arguments = any(set(call.arguments) - {"self"} for call in calls)
-    spread = known is not None and (known[0].node.args.kwarg or known[0].node.args.vararg) is not None
+    rows = known is None and bool(text)
+    arguments = rows or any(set(call.arguments) - {"self"} for call in calls)
+    spread = rows or (
+        known is not None and (known[0].node.args.kwarg or known[0].node.args.vararg) is not None
+    )
     packed = spread or any(map(_special, calls))
     helper = "Configurable" if packed or (bases not in (PLAIN, MODEL) and not inherited) else "PlainConfig"
     needed = bases != PLAIN or packed
@@ -70,6 +74,21 @@ def from_source(port: PortClass, shop: Workshop, root: bool, configurable: dict[
         bases = f"{helper}, {bases}"
     methods = shop.methods.get(owner, {})
     return WrittenClass(port, bases, text, methods, [], (owner,), True, class_constants(cls))
+
+
+def _of_rows(port: PortClass) -> str:
+    """The constructor of a class that has torch's constructor of a sequence, and a forward of its own.
+
+    Raises:
+        NoCounterpartError: its layers have names.
+    """
+    for made in port.modules:
+        if list(made.module._modules) != [str(index) for index in range(len(made.module._modules))]:
+            raise NoCounterpartError(f"{port.cls.__name__} is a sequence of named layers")
+    lines = ["super().__init__(**kwargs)", "for index, layer in enumerate(layers):"]
+    return "\n    ".join(
+        ["def __init__(self, *layers, **kwargs):", *lines, "    setattr(self, str(index), layer)"]
+    )
 
 
 def with_own_arguments(

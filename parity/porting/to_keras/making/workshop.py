@@ -211,12 +211,16 @@ class Workshop:
             node = user.node
             if isinstance(node, ast.Lambda) or "<locals>" in user.qualname:
                 raise NoCounterpartError(f"{user.qualname} is a function inside a function")
-            self._names[user] = user.name
+            name, count = user.name, 1
+            while name in self._names.values():  # a function of another module of the source
+                count += 1
+                name = f"{user.name}_{count}"
+            self._names[user] = name
             try:
                 values = FunctionValues(user, self._calls[user.function.__code__][1])
                 lines = MakingStatements(values, self).lines()
-                head = f"def {user.name}({self.signature(values)}):"
-                self.functions[user.name] = "\n".join([head, *(f"    {line}" for line in lines or ["pass"])])
+                head = f"def {name}({self.signature(values)}):"
+                self.functions[name] = "\n".join([head, *(f"    {line}" for line in lines or ["pass"])])
             except NoCounterpartError:
                 del self._names[user]
                 raise

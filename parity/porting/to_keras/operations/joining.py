@@ -70,6 +70,9 @@ def split(step: BodyStep) -> Operand:
     given = step.argument(
         1, "chunks", "split_size_or_sections", "split_size", "indices_or_sections", "sections"
     )
+    if given is not None and isinstance(given.value, list | tuple) and given.items is None:
+        step.helpers.add("split_sizes")
+        return step.gives(f"split_sizes({tensor.text}, {given.text}, axis={axis})")
     if len(set(sizes)) == 1:
         if step.name in ("chunk", "tensor_split") and given is not None and isinstance(given.value, int):
             count = given.text
@@ -79,9 +82,6 @@ def split(step: BodyStep) -> Operand:
         else:
             count = str(total // sizes[0])
         return step.gives(f"ops.split({tensor.text}, {count}, axis={axis})")
-    if given is not None and isinstance(given.value, list | tuple) and given.items is None:
-        step.helpers.add("split_sizes")
-        return step.gives(f"split_sizes({tensor.text}, {given.text}, axis={axis})")
     bounds = [sum(sizes[: k + 1]) for k in range(len(sizes) - 1)]
     if given is not None and given.items is not None:
         texts = [atom(item.text) for item in given.items]
