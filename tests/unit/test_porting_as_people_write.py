@@ -170,7 +170,9 @@ def test_what_is_used_twice_is_computed_once(port) -> None:
     assert "[1:-1][" not in port.text
 
 
-@pytest.mark.parametrize("line", ["class Strided", "class Pool", "cast(", "register_load", "/Tensor", "def check("])
+@pytest.mark.parametrize(
+    "line", ["class Strided", "class Pool", "cast(", "register_load", "/Tensor", "def check("]
+)
 def test_what_keras_has_or_does_not_need_is_not_written(port, line) -> None:
     assert line not in port.text, port.text
 
