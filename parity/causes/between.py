@@ -18,7 +18,7 @@ from parity.causes.recorded import RecordedSteps, StepPlace, equal_tensors
 from parity.causes.steps.identify import identify
 from parity.causes.wiring import Tensor, explain_arrival
 from parity.core.layout import activation_to_keras, activation_to_torch, aligned
-from parity.core.trace import Source
+from parity.core.trace import Node, Source
 from parity.core.types import Array
 
 REACH = 24
@@ -129,7 +129,8 @@ class Between(RecordedSteps):
         if _is_sequence(values[0], given):
             given = activation_to_torch(given)
             sources = [replace(source, value=activation_to_torch(source.value)) for source in sources]
-        found = explain_arrival(values[0], given, sources, place, held=held, shown=False) if sources else []
+        named = _place(nodes[0], place[0]), _place(nodes[1], place[1])
+        found = explain_arrival(values[0], given, sources, named, held=held, shown=False) if sources else []
         found = [item for item in found if self._possible(item.cause, keras, torch)]
         return [_with(item, text, layers) for item in found]
 
@@ -221,3 +222,10 @@ def applied_twice(item: Explanation, kind: str) -> Explanation:
 
 def _with(item: Explanation, text: str, layers: tuple[str | None, str | None] | None) -> Explanation:
     return replace(item, evidence=item.evidence + text, layers=layers)
+
+
+def _place(node: Node, behind: str) -> str:
+    """What to call the place of a step: the layer, or the step in front of the place that is looked at."""
+    if node.sort == "layer" and node.path is not None:
+        return node.path
+    return behind if node.sort in {"input", "parameter", "constant"} else f"{node.label} in front of {behind}"

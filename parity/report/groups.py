@@ -10,6 +10,8 @@ from typing import Any
 
 from parity.core.finding import Finding, Kind
 
+_STEPS = re.compile(r"(?:\(step |in Keras, )(\S+) in (?:Keras|torch)")
+"""The two steps that a finding compares, as its evidence names them."""
 NEARLY = 0.5
 """Share of the greatest effect that is shown as well as the greatest."""
 PLACES = 6
@@ -100,7 +102,7 @@ def groups(findings: Sequence[Finding]) -> list[CauseGroup]:
 def _general(finding: Finding) -> str:
     """The fix without the places that it names."""
     text = str(finding.fix or "")
-    named = {finding.keras_at, finding.torch_at}
+    named = {finding.keras_at, finding.torch_at, *_STEPS.findall(finding.evidence)}
     for path in filter(None, (finding.keras, finding.torch)):
         parts = path.split(".")  # a fix may name the layer that holds this one
         named |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
