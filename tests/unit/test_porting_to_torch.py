@@ -255,6 +255,45 @@ def test_several_inputs_and_a_dictionary_of_outputs() -> None:
     assert "def forward(self, image, text):" in port.text
 
 
+class Written(keras.Model):
+    """A model that says what it takes by what it was called with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = L.Conv2D(4, 4, 2, "same"), L.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.last(ops.mean(self.conv(x), (1, 2)))
+
+
+DECLARING: dict[str, Callable[[], Any]] = {
+    "graph": lambda: graph(L.Conv2D(4, 3), L.GlobalAveragePooling2D(), L.Dense(2)),
+    "sequence": lambda: keras.Sequential(
+        [keras.Input((24, 28, 3)), L.Conv2D(4, 4, 2, "same"), L.ReLU(), L.Flatten(), L.Dense(2)]
+    ),
+    "written": Written,
+    "two inputs": lambda: (lambda a, b: keras.Model([a, b], L.Concatenate()([a, L.Dense(3)(b)])))(
+        keras.Input((4,)), keras.Input((5,))
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DECLARING)
+def test_what_a_model_declares_is_enough(kind: str) -> None:
+    model = DECLARING[kind]()
+    if kind == "written":
+        model(IMAGES)
+    port = parity.port(model, quick=True)
+    assert port.verdict == "EQUAL", [str(proof) for proof in port.proofs]
+
+
+@pytest.mark.parametrize("kind", ["graph", "written"])
+def test_a_list_of_one_input_is_that_input(kind: str) -> None:
+    model = DECLARING[kind]()
+    model(IMAGES)
+    assert parity.port(model, [IMAGES], quick=True).verdict == "EQUAL"
+
+
 def by_arrays() -> Any:
     """Arrays of each rank, against images, what was flattened of one, and a vector."""
     x = inputs = keras.Input((4, 5, 3))

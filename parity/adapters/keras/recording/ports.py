@@ -63,8 +63,10 @@ def _structure(model: Any, inputs: Any) -> Any:
 
 def _fitted(model: Any, structure: Any) -> Any:
     """The inputs in the structure in which a graph of layers asks for them."""
-    if not is_functional(model) or not isinstance(structure, list | tuple | dict):
+    if not isinstance(structure, list | tuple | dict):
         return structure
+    if not is_functional(model):  # a list of one is that one
+        return structure[0] if isinstance(structure, list | tuple) and len(structure) == 1 else structure
     wanted = model._inputs_struct
     if isinstance(wanted, dict) and not isinstance(structure, dict):
         return dict(zip(wanted, structure, strict=True))
