@@ -127,3 +127,27 @@ def test_a_setting_stays_an_argument_where_other_settings_are_spread(tmp_path: P
     port = write(lambda: Rows(5, [6, 4]), torch.rand(2, 5))
     assert "keras.layers.Dropout(rate)" in port.text, port.text
     proved(port, Rows(5, [6, 4]), (2, 5), tmp_path / "port.py")
+
+
+class Chosen(nn.Module):
+    """A layer whose constructor puts one of two methods in the place of `forward`."""
+
+    def __init__(self, joined=True):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.forward = self.forward_joined if joined else self.forward_plain
+
+    def forward_plain(self, x):
+        return self.conv(x)
+
+    def forward_joined(self, x):
+        return torch.cat((x, self.conv(x)), 1)
+
+
+def test_a_method_in_the_place_of_forward(tmp_path: Path) -> None:
+    def network():
+        return nn.Sequential(Chosen(), nn.ReLU())
+
+    port = write(network, torch.rand(2, 3, 9, 12), second_inputs=torch.rand(3, 3, 8, 7))
+    assert "def forward_joined" not in port.text, port.text
+    proved(port, network(), (2, 9, 12, 3), tmp_path / "port.py")

@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,7 @@ def _class_text(written: WrittenClass, bodies: BodyTexts, recording: Recording, 
         methods = {
             name: text for name, text in _methods_of(group.cls, bodies).items() if "state_dict" not in name
         }
+        methods = _with_call(methods, [made.module for made in group.modules])
         names = [list(made.module._modules) for made in group.modules]
         contained = container_methods(
             group.cls, names, [*methods.values(), *(["len(self)"] if counted else [])]
@@ -204,6 +205,16 @@ def _methods_of(cls: type, bodies: BodyTexts) -> dict[str, str]:
                 text = text.replace(called, f"self.{inner}(")
             methods[name], owners[name] = text, base.__name__
     return methods
+
+
+def _with_call(methods: dict[str, str], modules: Sequence[Any]) -> dict[str, str]:
+    """The methods of a class; the one that its constructor put in the place of `forward` is `call`."""
+    chosen = {getattr(vars(module).get("forward"), "__name__", "") for module in modules}
+    name = chosen.pop() if len(chosen) == 1 else ""
+    if "call" in methods or name not in methods:
+        return methods
+    text = methods[name].replace(f"def {name}(", "def call(", 1)
+    return {"call" if key == name else key: text if key == name else value for key, value in methods.items()}
 
 
 def _docstring(cls: type) -> str:
