@@ -224,3 +224,9 @@ def test_a_profiler_goes_on_afterwards() -> None:
         record(Littering, torch.rand(2, 3))
         sum(range(3))
     assert "sum" in " ".join(name for _, _, name in pstats.Stats(profiler).stats)
+
+
+def test_no_hook_stays_on_all_modules() -> None:
+    """What stays there is told to torch.compile, which warns of it."""
+    record(lambda: torch.nn.Sequential(torch.nn.Linear(3, 2)), torch.rand(2, 3))
+    assert not torch.nn.modules.module._has_any_global_hook()

@@ -86,6 +86,8 @@ def _hooked(hook: Callable[..., None]) -> Iterator[None]:
         yield
     finally:
         held.remove()
+        # torch's own `remove` leaves this note of the hook, and torch.compile warns of it from then on.
+        torch.nn.modules.module._global_forward_hooks_with_kwargs.pop(held.id, None)
 
 
 def _several(inputs: PassInputs | torch.Tensor) -> tuple[Any, ...]:
