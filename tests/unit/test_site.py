@@ -70,6 +70,10 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     pages = list((tmp_path / "site").rglob("*.html"))
+    docs = ROOT / "docs"
+    for page in docs.rglob("*.html"):  # a text of the same name would be written over it
+        title = re.findall(r"<title>.*?</title>", page.read_text(encoding="utf-8"))
+        assert title[0] in (tmp_path / "site" / page.relative_to(docs)).read_text(encoding="utf-8"), page
     assert len(pages) > 100
     loaded = (
         r"""<(?:script|img|iframe|source)[^>]*\bsrc=["']?(?:https?:)?//|<link[^>]*rel=["']?(?:stylesheet|preconnect|icon)"""

@@ -9,7 +9,7 @@ LAYERS: dict[str, tuple[str, str]] = {
     ),
     "padding-size": (
         "ZeroPadding2D of torch's padding, then padding='valid'",
-        "padding=, or F.pad(x, (left, right, top, bottom)) of what Keras pads",
+        "padding=n as Keras pads, or F.pad(x, (left, right, top, bottom)) where its sides differ",
     ),
     "stride-value": ("strides= of the torch layer's stride", "stride= of the Keras layer's strides"),
     "dilation-value": (
