@@ -289,7 +289,9 @@ def _declared(model: Any, seed: int) -> list[Array]:
             said = said or in_a_line(error)
         else:
             return values
-    raise UsageError(f"the source must run on what it declares; it raised {said}. Pass inputs it takes.")
+    raise UsageError(
+        f"the source must run on what it declares; got {said}. Pass inputs= that it takes, or --input on the command line."
+    )
 
 
 def _torch_layout(values: list[Array], layout: str | None) -> list[Array]:

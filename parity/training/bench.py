@@ -130,19 +130,13 @@ class Bench:
         ]
 
     def statistics(self) -> list[tuple[LayerPair, Slot]]:
-        """Pairs of floating tensors that training changes by other means than a gradient."""
+        """Pairs of tensors that training changes by other means than a gradient."""
         trained = self._trained()
-        whole = {
-            tensor.path
-            for layer in self.layers.keras.values()
-            for tensor in layer.tensors
-            if not tensor.dtype.startswith(("float", "bfloat"))
-        }
         return [
             (pair, slot)
             for pair in self.pairing.pairs
             for slot in pair.slots
-            if slot.keras not in trained.keras and slot.torch not in trained.torch and slot.keras not in whole
+            if slot.keras not in trained.keras and slot.torch not in trained.torch
         ]
 
     def _trained(self) -> Both[set[str]]:

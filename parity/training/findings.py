@@ -133,6 +133,10 @@ def add_training(
     known = {(finding.keras, finding.torch, finding.cause) for finding in report.findings if finding.cause}
     report.findings += [f for f in result.findings if (f.keras, f.torch, f.cause) not in known]
     report.notes += result.notes
+    if any(layer.kind == "OptimizedModule" for layer in torch.layers().values()):
+        report.notes.append(
+            "in training the torch module ran as it is written: what torch.compile makes of its gradients was not compared"
+        )
     report.training = result.figures
     report.verdict = verdict_of(
         report.findings,

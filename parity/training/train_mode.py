@@ -99,11 +99,23 @@ def _freeze_alike(bench: Bench, before: Both[dict[str, Array]]) -> None:
         )
         if not slots or still.keras == still.torch:
             continue
+        floating = [slot for slot in slots if after.keras[slot.keras].dtype.kind == "f"]
+        if len(floating) < 2:  # no mean and variance: a counter, or an average
+            bench.result.findings.append(
+                _moved_alone(pair, slots[0].keras, "torch" if still.keras else "Keras")
+            )
+            continue
         bench.result.findings.append(_frozen(pair, "keras" if still.keras else "torch"))
         trainers = bench.trainers
         moving, path = (trainers.torch, pair.torch[0]) if still.keras else (trainers.keras, pair.keras)
         bench.fixes.enter_context(moving.batchnorm(path, frozen=True))
         bench.untrained |= {slot.keras for slot in pair.slots}
+
+
+def _moved_alone(pair: LayerPair, path: str, side: str) -> Finding:
+    """What is no normalisation's, and changes in training on one side alone."""
+    text = f"in training mode {side} alone changes {path}, which no gradient reaches"
+    return Finding(pair.keras, ", ".join(pair.torch), Kind.TRAINING, None, text)
 
 
 def _frozen(pair: LayerPair, side: Side) -> Finding:

@@ -120,11 +120,13 @@ def test_a_fault_against_a_compiled_module_is_found() -> None:
     assert (finding.cause, finding.torch.split(".")[-1]) == ("batchnorm-epsilon", "norm")
 
 
-def test_a_compiled_module_trains_as_it_is_written() -> None:
-    model, module = keras_net(momentum=0.9), torch.compile(Net().eval(), backend="eager")
+@pytest.mark.parametrize("name", ["torch.compile", "a compiled part"])
+def test_a_compiled_module_trains_as_it_is_written(name: str) -> None:
+    model, module = keras_net(momentum=0.9), WORKING[name]()
     parity.transfer(module, model, inputs=X)
     report = parity.compare(model, module, X, gradients=True, train_steps=2, match_rules=True)
     assert report.verdict == "EQUAL", report
+    assert any("torch.compile" in note for note in report.notes), report
 
 
 def test_a_layer_called_as_torch_s_own_attribute_is_named() -> None:

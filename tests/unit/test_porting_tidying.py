@@ -204,3 +204,12 @@ def test_a_call_of_what_says_nothing_goes() -> None:
         "def kept(x):\n    return x\n\n\ndef build(x):\n    kept(x)\n    if x:\n        pass\n    return x\n"
     )
     assert without_unused(without_empty_calls(text), {"build"}).strip("\n") == wanted.strip("\n")
+
+
+def test_a_call_whose_arguments_do_something_stays() -> None:
+    text = (
+        'def check(x):\n    """Refuse."""\n\n\ndef build(x):\n    check(x.pop())\n    check(ops.shape(x))\n'
+    )
+    kept = without_empty_calls(text)
+    assert "check(x.pop())" in kept
+    assert "check(ops.shape(x))" not in kept

@@ -135,3 +135,46 @@ def test_whole_numbers_among_the_weights_are_no_statistics() -> None:
     values = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
     report = parity.compare(model, module, values, gradients=True, train_steps=2, match_rules=True)
     assert report.verdict == "EQUAL", report
+
+
+class Counting(L.Layer):
+    """A dense layer with a counter, which nothing changes."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(name="part")
+        self.dense, self.kind = L.Dense(3, name="dense"), dtype
+
+    def build(self, shape: Any) -> None:
+        self.dense.build(shape)
+        self.count = self.add_weight((1,), "zeros", self.kind, trainable=False, name="count")
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+
+class CountingTwin(nn.Module):
+    """The same; in training it counts, or does not."""
+
+    def __init__(self, counts: bool, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dense, self.counts = nn.Linear(4, 3), counts
+        self.register_buffer("count", torch.zeros(1, dtype=dtype))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and self.counts:
+            self.count += 1
+        return self.dense(x)
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_counter_that_one_side_moves_is_a_difference(counts: bool, dtype: str, steps: int) -> None:
+    image = keras.Input((4,))
+    model, module = keras.Model(image, Counting(dtype)(image)), nn.Sequential()
+    module.add_module("part", CountingTwin(counts, getattr(torch, dtype)))
+    parity.transfer(module, model)
+    values = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+    report = parity.compare(model, module, values, gradients=True, train_steps=steps)
+    assert report.verdict == ("DIVERGED" if counts else "EQUAL"), report
+    assert not any(finding.cause for finding in report.findings), report

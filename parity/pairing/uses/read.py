@@ -203,9 +203,8 @@ class _Reading:
                 return None
             axes.append((ordered[0]._replace(size=size // inner), *ordered[1:]) if size != 1 else ())
         kernel = {part.role for axis in axes for part in axis} & {"in", "space"}
-        of_one = 1 in shape and any(
-            (name or "").partition(" ")[0] == "in" for name in names
-        )  # a single input
+        contracted = any((name or "").partition(" ")[0] == "in" for name in names)
+        of_one = contracted and 1 in shape  # a kernel for a single input
         if family == "dense" and not kernel and not of_one:
             family, axes = "element", [tuple(part._replace(role="at") for part in axis) for axis in axes]
         return WeightUse(family, tuple(axes))

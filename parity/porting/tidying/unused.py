@@ -64,12 +64,19 @@ def without_empty_calls(text: str) -> str:
         and isinstance(node.value, ast.Call)
         and isinstance(node.value.func, ast.Name)
         and node.value.func.id in empty
+        and all(map(_only_reads, node.value.args))
     ]
     for block, node in sorted(gone, key=lambda pair: -pair[1].lineno):
         indent = lines[node.lineno - 1][: node.col_offset]
         kept = [] if any(one not in [each for _, each in gone] for one in block) else [f"{indent}pass"]
         lines[node.lineno - 1 : node.end_lineno] = kept
     return "\n".join(lines) + "\n"
+
+
+def _only_reads(node: ast.AST) -> bool:
+    """Whether an argument calls nothing but functions of keras.ops, so that nothing is lost without it."""
+    calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
+    return all(ast.unparse(call.func).startswith("ops.") for call in calls)
 
 
 def _says_nothing(node: ast.stmt) -> bool:

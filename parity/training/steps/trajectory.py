@@ -58,9 +58,8 @@ class Trajectory:
         difference: FirstDifference | None = None
         for attempt in range(REPEATS):
             follow = torch if attempt else []
-            steps = Both[list[TrainingStep]](
-                [], torch
-            )  # lets the run before go: each holds the weights many times
+            # The run before is let go first: each holds the weights many times.
+            steps = Both[list[TrainingStep]]([], torch)
             steps = Both(self.runs.run("keras", follow), torch)
             if attempt == 0:
                 result.figures["losses"] = {

@@ -65,18 +65,11 @@ def _fitted(model: Any, structure: Any) -> Any:
     """The inputs in the structure in which a graph of layers asks for them."""
     if not isinstance(structure, list | tuple | dict):
         return structure
-    if not is_functional(model):  # a list of one is that one
-        return structure[0] if isinstance(structure, list | tuple) and len(structure) == 1 else structure
-    wanted = model._inputs_struct
+    wanted = model._inputs_struct if is_functional(model) else None
     if isinstance(wanted, dict) and not isinstance(structure, dict):
         return dict(zip(wanted, structure, strict=True))
-    if (
-        not isinstance(wanted, list | tuple | dict)
-        and not isinstance(structure, dict)
-        and len(structure) == 1
-    ):
-        return structure[0]
-    return structure
+    alone = not isinstance(structure, dict) and len(structure) == 1
+    return structure[0] if alone and not isinstance(wanted, list | tuple | dict) else structure
 
 
 def _symbols(model: Any, structure: Any, batch: int, more: Sequence[int]) -> Any:

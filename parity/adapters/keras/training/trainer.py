@@ -173,7 +173,7 @@ class KerasTrainer:
 
     def state(self) -> dict[str, Array]:
         """Weights and statistics by path."""
-        return {path: to_numpy(v) for path, v in self._floating().items()}
+        return {path: to_numpy(v) for path, v in self._variables.items()}
 
     def load(self, state: Mapping[str, Array]) -> None:
         """Set weights and statistics."""

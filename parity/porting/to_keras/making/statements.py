@@ -30,7 +30,6 @@ CHANGING = {
     "pop",
     "popitem",
     "setdefault",
-    "update",
     "clear",
     "remove",
     "discard",
