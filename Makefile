@@ -89,7 +89,10 @@ gpu:
 	$(PYTHON) benchmarks/gpu/wheels.py install $(WHEELS) $(GPU_OUT)/site
 	PYTHONPATH=$(GPU_OUT)/site $(PYTHON) -m benchmarks.gpu --device $(DEVICE) --budget $(BUDGET) --out $(GPU_OUT) $(if $(SMOKE),--smoke)
 
-# The wheel, in dist/: the same bytes from the same commit, wherever and whenever it is built.
+# The wheel, in dist/: the same bytes from the same commit, wherever and whenever it is built. It names the remote's
+# address, where that is no folder.
+PROJECT_HOME ?= $(shell git remote get-url origin 2>/dev/null)
+wheel: export PROJECT_HOME := $(PROJECT_HOME)
 wheel: env
 	rm -rf build/wheel-source dist
 	git archive --prefix=build/wheel-source/ HEAD | tar x

@@ -22,6 +22,7 @@ class Framework:
     is_tensor: Callable[[Any], bool]
     leaves: Callable[[Any], list[Any]]
     to_numpy: Callable[[Any], Array]
+    looked_at: Callable[[Any], Array]
     replaced: Callable[[Any, Sequence[Array]], Any]
     version: Callable[[Any], int] = lambda tensor: 0
     storage: Callable[[Any], int] = id
@@ -106,7 +107,7 @@ class TraceBuilder:
         self._made(node, made)
         if self.observer is None or not made:
             return None
-        replacement = self.observer.after(node, Values(made, self._quietly))
+        replacement = self.observer.after(node, self._values(made))
         if replacement is None:
             return None
         fresh: list[Any] = self._replaced(list(outputs), replacement)
@@ -149,7 +150,7 @@ class TraceBuilder:
         node.names = () if reverse else self._names(args, kwargs, len(tensors))
         node.spot = running()
         if self.observer is not None and tensors:
-            replacement = self.observer.before(node, Values(tensors, self._quietly))
+            replacement = self.observer.before(node, self._values(tensors))
             if replacement is not None:
                 args, kwargs = self._replaced((args, kwargs), replacement)
         if self.observer is not None:
@@ -186,13 +187,21 @@ class TraceBuilder:
             self.opaque -= 1
             self.watch(True)
 
-    def _quietly(self, tensor: Any) -> Array:
-        """A tensor's values; what reads them is no step of the model, and no step's number depends on it."""
-        self.opaque += 1
-        try:
-            return self.framework.to_numpy(tensor)
-        finally:
-            self.opaque -= 1
+    def _values(self, tensors: list[Any]) -> Values:
+        """Tensors' values; what reads them is no step of the model, and no step's number depends on it."""
+        return Values(
+            tensors, self._quietly(self.framework.to_numpy), self._quietly(self.framework.looked_at)
+        )
+
+    def _quietly(self, read: Callable[[Any], Array]) -> Callable[[Any], Array]:
+        def reading(tensor: Any) -> Array:
+            self.opaque += 1
+            try:
+                return read(tensor)
+            finally:
+                self.opaque -= 1
+
+        return reading
 
     def _replaced(self, structure: Any, values: Sequence[Array]) -> Any:
         """The structure with other values; making tensors of them is no step of the model."""
@@ -202,7 +211,7 @@ class TraceBuilder:
         """The outputs, or what the observer puts in their place."""
         if self.observer is None or not made:
             return outputs
-        replacement = self.observer.after(node, Values(list(made), self._quietly))
+        replacement = self.observer.after(node, self._values(list(made)))
         if replacement is None:
             return outputs
         outputs = self._replaced(outputs, replacement)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from parity.core.trace import CodePlace, NodeObserver, Trace
+from parity.core.trace import CodePlace, Look, NodeObserver, Trace
 from parity.core.types import Array, LayerInfo, Side
 
 Blueprint = tuple[dict[str, Any], dict[str, Array]]
@@ -174,14 +174,18 @@ class Adapter(Protocol):
         self,
         inputs: Sequence[Array],
         observer: NodeObserver | None = None,
-        inside: bool = False,
         attention: bool = False,
     ) -> tuple[list[tuple[str, Array]], Trace]:
         """Evaluate the model once, in inference mode; returns its outputs, and the graph of what was run.
 
-        With `inside`, what layers of unknown classes run are steps of the graph, not the layers. With `attention`,
-        the layers and steps within an attention layer are steps of their own.
+        With `attention`, the layers and steps within an attention layer are steps of their own.
         """
+        ...
+
+    def traces(
+        self, inputs: Sequence[Array], looks: Sequence[Look]
+    ) -> tuple[list[tuple[str, Array]], list[Trace]]:
+        """The same with several graphs of one evaluation; observers see it, and change nothing."""
         ...
 
     def computed(self) -> dict[str, str]:

@@ -93,11 +93,15 @@ def limits(value: Array, spread: Array | None = None) -> Array:
     Returns:
         Absolute limits, in the shape of `value`.
     """
-    with np.errstate(invalid="ignore"):
-        own = (
-            OWN_FACTOR * UNIT_ROUNDOFF["float64"] * np.where(np.isfinite(value), np.abs(value), 0.0) + FLUSHED
-        )
-    return np.asarray(own if spread is None else own + SPREAD_FACTOR * spread)
+    own = _magnitude(value)
+    own *= OWN_FACTOR * UNIT_ROUNDOFF["float64"]
+    own += FLUSHED
+    return own if spread is None else widened(own, spread)
+
+
+def widened(own: Array, spread: Array) -> Array:
+    """The limits of `limits` where a spread is measured, from those where none is."""
+    return np.asarray(own + SPREAD_FACTOR * spread)
 
 
 def all_within(first: Array, second: Array, limit: Array | float) -> bool:
@@ -107,13 +111,20 @@ def all_within(first: Array, second: Array, limit: Array | float) -> bool:
         first: one side.
         second: the other side.
         limit: greatest absolute difference of each element.
+
+    Raises:
+        ValueError: the shapes differ.
     """
-    if first.shape == second.shape:
-        a, b = (np.asarray(array, dtype=_wide(array)) for array in (first, second))
-        with np.errstate(invalid="ignore", over="ignore"):
-            if bool(np.all(np.abs(a - b) <= limit)):
-                return True
-    return difference(first, second, limit=np.broadcast_to(limit, first.shape)).mismatched == 0
+    if first.shape != second.shape:
+        raise ValueError(f"shapes must be the same; got {first.shape} and {second.shape}")
+    a, b = (np.asarray(array, dtype=_wide(array)) for array in (first, second))
+    with np.errstate(invalid="ignore", over="ignore"):
+        within = np.abs(a - b) <= limit
+    if bool(np.all(within)):
+        return True
+    a, b, limit = a[~within], b[~within], np.broadcast_to(limit, first.shape)[~within]
+    unlike = (a != b) & ~(np.isnan(a) & np.isnan(b)) & (limit < np.inf)
+    return not bool(unlike.any())
 
 
 def difference(
@@ -135,17 +146,21 @@ def difference(
     a, b = (np.asarray(array, dtype=_wide(array)) for array in (reference, value))
     if a.size == 0:
         return Difference(0.0, 0.0, 0.0, (), 0, 0, 0)
-    finite = np.isfinite(a) & np.isfinite(b)
     with np.errstate(invalid="ignore"):
-        distance = np.where(
-            finite, np.abs(a - b), np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.inf)
-        )
-        magnitude = np.where(np.isfinite(a), np.abs(a), 0.0)
+        distance = np.abs(a - b)
+    finite = np.isfinite(a) & np.isfinite(b)
+    if not finite.all():
+        alike = (a == b) | (np.isnan(a) & np.isnan(b))
+        distance = np.where(finite, distance, np.where(alike, 0.0, np.inf))
+    magnitude = _magnitude(a)
     scale = _scale(magnitude)
-    relative = _ratio(distance, np.maximum(scale, magnitude))
-    beyond = distance > (bound * np.maximum(scale, magnitude) if limit is None else limit)
-    worst = distance if limit is None else np.where(beyond, _ratio(distance, limit), 0.0)
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(worst)), distance.shape))
+    size = np.maximum(scale, magnitude)
+    relative = _ratio(distance, size)
+    beyond = distance > (bound * size if limit is None else limit)
+    place = int(np.argmax(distance))
+    if limit is not None:
+        place = int(np.argmax(np.where(beyond, _ratio(distance, limit), 0.0))) if beyond.any() else 0
+    index = tuple(int(i) for i in np.unravel_index(place, distance.shape))
     return Difference(
         max_abs=float(distance.max()),
         max_rel=float(relative.max()),
@@ -159,13 +174,21 @@ def difference(
 
 def scale_of(value: Array) -> float:
     """The greatest finite magnitude of a tensor, values that only fill a place left out."""
-    return _scale(np.where(np.isfinite(value), np.abs(value), 0.0))
+    return _scale(_magnitude(value))
 
 
 def _scale(magnitude: Array) -> float:
     """The greatest magnitude that is no fill; the greatest of all where every one is."""
     plain = magnitude[magnitude < FILL]
     return float(plain.max() if plain.size and plain.any() else magnitude.max(initial=0.0))
+
+
+def _magnitude(value: Array) -> Array:
+    """|value|, and zero where it is not finite: fresh memory, in float64."""
+    found = np.asarray(np.abs(value), np.float64)
+    if not np.isfinite(found).all():
+        found[~np.isfinite(found)] = 0.0
+    return found if found.base is None else found.copy()
 
 
 def _wide(value: Array) -> Any:

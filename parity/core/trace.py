@@ -312,11 +312,26 @@ class NodeObserver:
         return None
 
 
+@dataclass(frozen=True)
+class Look:
+    """One graph of a pass: who watches its steps, and what is a step of it.
+
+    Attributes:
+        observer: sees the steps; None for none.
+        inside: what layers of unknown classes run are steps, not the layers.
+        attention: the layers and steps within an attention layer are steps of their own.
+    """
+
+    observer: NodeObserver | None = None
+    inside: bool = False
+    attention: bool = False
+
+
 class Values:
     """Tensors of a running step, made into NumPy arrays on demand, in the framework's own layout."""
 
-    def __init__(self, tensors: list[Any], to_numpy: Any) -> None:
-        self._tensors, self._to_numpy = tensors, to_numpy
+    def __init__(self, tensors: list[Any], to_numpy: Any, looked_at: Any = None) -> None:
+        self._tensors, self._to_numpy, self._looked_at = tensors, to_numpy, looked_at or to_numpy
 
     def __len__(self) -> int:
         return len(self._tensors)
@@ -332,6 +347,10 @@ class Values:
     def __call__(self) -> list[Array]:
         """Copies of the values."""
         return [self._to_numpy(tensor) for tensor in self._tensors]
+
+    def look(self) -> list[Array]:
+        """The values without a copy where that can be: good while the step runs, and not to be written to."""
+        return [self._looked_at(tensor) for tensor in self._tensors]
 
 
 @cache

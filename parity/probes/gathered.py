@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from parity.adapters import influence_of
 from parity.core.adapter import Adapter
+from parity.core.trace import Trace
 from parity.core.types import Array, Side
 from parity.probes.branches.files import OwnFiles
 from parity.probes.branches.framework import framework_alone
@@ -26,6 +27,7 @@ class _Pass:
     seen: Seen
     limits: LimitsSeen = field(default_factory=dict)
     moved: dict[str, Array] | None = None
+    trace: Trace | None = None
 
 
 class Gathered:
@@ -80,11 +82,11 @@ class Gathered:
         moved = None
         with self._watching(model.side) if branches else nullcontext(Seen()) as seen:
             if gradients and model.side == "torch" and not self.tensors.complete:
-                outputs, moved = influence_of(model, values, fresh, self.tensors.open)
+                outputs, moved, trace = influence_of(model, values, fresh, self.tensors.open)
             else:
-                outputs = _traced(model, values, fresh())
+                outputs, trace = _traced(model, values, fresh())
         limits = observers[-1].found if observers else {}
-        self._passes[model.side] = _Pass(seen, limits, moved)
+        self._passes[model.side] = _Pass(seen, limits, moved, trace if model.side == "torch" else None)
         return outputs
 
     def accept(self) -> None:
@@ -93,6 +95,8 @@ class Gathered:
             self.branches.add(last.seen)
             merge(self.limits[side], last.limits)
             self.tensors.add(last.moved or {})
+            if last.trace is not None:
+                self.tensors.ran(last.trace)
         self._passes = {}
 
     def drop(self) -> None:
@@ -129,9 +133,11 @@ class Gathered:
         ]
 
 
-def _traced(model: Adapter, values: Sequence[Array], observer: LimitObserver) -> list[tuple[str, Array]]:
-    """The outputs of a traced pass; of a plain one where the model cannot be traced."""
+def _traced(
+    model: Adapter, values: Sequence[Array], observer: LimitObserver
+) -> tuple[list[tuple[str, Array]], Trace | None]:
+    """The outputs of a traced pass, and its trace; of a plain one where the model cannot be traced."""
     try:
-        return model.trace(values, observer)[0]
+        return model.trace(values, observer)
     except Exception:  # any model, any error: a plain pass says whether it was the model's own
-        return model.forward(values)
+        return model.forward(values), None

@@ -94,7 +94,7 @@ class LimitObserver(NodeObserver):
         opened = self._open if node is self._last else self._raw(node)
         if opened is None:
             return
-        (key, operands), values = opened, outputs()
+        (key, operands), values = opened, outputs.look()
         if not values:
             return
         limit = self.found[key]

@@ -8,6 +8,7 @@ import numpy as np
 
 from parity.core.adapter import Adapter
 from parity.core.finding import ROOT
+from parity.core.trace import Trace
 from parity.core.types import Array, LayerInfo
 from parity.report.proof import Share, Unproven, UnprovenKind
 
@@ -31,6 +32,15 @@ class TensorTally:
             if tensor.dtype.startswith(("float", "bfloat")) and np.prod(tensor.shape)
         }
         self.moved: dict[str, Array] = {}
+        self._called: set[str] = set()
+        self._touched: set[str] = set()
+        self._looked = False
+
+    def ran(self, trace: Trace) -> None:
+        """Take into account which layers a pass called, and which tensors its steps read."""
+        self._looked = True
+        self._called |= {node.path for node in trace.nodes if node.sort == "layer" and node.path is not None}
+        self._touched |= {node.path or node.scope for node in trace.nodes if node.sort in {"op", "parameter"}}
 
     def add(self, moved: Mapping[str, Array]) -> None:
         """Take one probe into account."""
@@ -42,6 +52,16 @@ class TensorTally:
     def still(self) -> list[str]:
         """Tensors of which nothing moved."""
         return [path for path in self.layers if path not in self.moved or not self.moved[path].any()]
+
+    @property
+    def waiting(self) -> list[str]:
+        """Tensors of which nothing moved although a pass was seen to run their layer, or none was looked at."""
+        return [path for path in self.still if not self._looked or self._ran(path)]
+
+    def _ran(self, path: str) -> bool:
+        parts = self.layers[path].path.split(".")
+        within = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
+        return bool(self._called & within) or bool(self._touched & {path, self.layers[path].path})
 
     @property
     def open(self) -> set[str]:

@@ -10,7 +10,8 @@ Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, sections
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -20,6 +21,9 @@ from parity.core.trace import Node
 from parity.core.types import Array
 
 Shape = tuple[int, ...]
+
+PIECE, LONG = 1 << 15, 1 << 20
+"""Random numbers that are taken in a row from the long draw, and all of it; the cache holds a piece."""
 
 REDUCING = {
     "mean", "sum", "var", "std", "norm", "logsumexp", "moments", "varmean", "stdmean", "averagepool", "euclideannorm",
@@ -179,20 +183,51 @@ def accumulated(
     """
     kind = plain_kind(node)
     if kind not in NORMALISING | SHARING:
-        moves = far * steps(rng, value.shape)
-        return np.asarray(value + moves * (1.0 if kind == "logsumexp" else value))
+        return value + far * steps(rng, value.shape) if kind == "logsumexp" else moved(rng, value, far)
     moves = far * _shared(rng, value.shape)
     if kind == "logsoftmax":
         return np.asarray(value + moves)
-    moved = value * (1.0 + moves)
+    after = value * (1.0 + moves)
     if operand is not None and kind in {"groupnorm", "instancenorm", "layernorm"}:
-        moved = moved + far * _shared(rng, value.shape) * _subtracted(node, operand, value)
-    return np.asarray(moved)
+        after = after + far * _shared(rng, value.shape) * _subtracted(node, operand, value)
+    return np.asarray(after)
 
 
 def steps(rng: np.random.Generator, shape: Shape) -> Array:
-    """A random number for each element, evenly spread around zero, of mean square one."""
-    return (rng.random(shape, dtype=np.float32) - 0.5) * np.float64(12.0**0.5)
+    """A random number for each element, evenly spread around zero, of mean square one; not to be written to.
+
+    They are pieces of one long draw, each from another place on: to draw anew for every step of a model would cost more
+    than to run it.
+    """
+    pieces = [piece for _, piece in _pieces(rng, prod(shape))]
+    return (pieces[0] if len(pieces) == 1 else np.concatenate([*pieces, []])).reshape(shape)
+
+
+def moved(rng: np.random.Generator, value: Array, far: float) -> Array:
+    """Each element moved by a random share of itself, `far` in the root mean square; in one pass over memory."""
+    flat = value.reshape(-1)
+    out = np.empty(flat.shape, np.result_type(flat, np.float64))
+    for place, piece in _pieces(rng, flat.size):
+        factors = piece * far
+        factors += 1.0
+        np.multiply(flat[place], factors, out=out[place])
+    return out.reshape(value.shape)
+
+
+def _pieces(rng: np.random.Generator, size: int) -> Iterator[tuple[slice, Array]]:
+    """Random numbers for so many elements, piece by piece: where each lies, and its numbers."""
+    drawn = _long_draw()
+    begins = range(0, size, PIECE)
+    for begun, start in zip(begins, rng.integers(0, len(drawn) - PIECE, len(begins)), strict=True):
+        count = min(PIECE, size - begun)
+        yield slice(begun, begun + count), drawn[start : start + count]
+
+
+@cache
+def _long_draw() -> Array:
+    numbers = (np.random.default_rng(0).random(LONG) - 0.5) * 12.0**0.5
+    numbers.flags.writeable = False
+    return numbers
 
 
 def _shared(rng: np.random.Generator, shape: Shape) -> Array:

@@ -42,7 +42,7 @@ class _Kinds(NodeObserver):
         """Note one step's."""
         self.floating[node.id] = outputs.floating()
         if node.sort in {"op", "layer"} and self.floating[node.id] and all(self.floating[node.id]):
-            values = outputs()
+            values = outputs.look()
             if all(map(at_ends, values)) and not hides_by_shape(node, values):
                 self.ended.add(node.id)
 
@@ -103,7 +103,7 @@ def stands_still(model: Adapter, inputs: Sequence[Array], outputs: Sequence[tupl
         inputs: model inputs in its own layout.
         outputs: what it gave for them.
     """
-    if all(_varied(value) for _, value in outputs):
+    if all(varied(value) for _, value in outputs):
         return False
     with weights_shaken(model, np.random.default_rng(0), NUDGE):
         moved = model.forward([shaken(np.random.default_rng(1), value, NUDGE) for value in inputs])
@@ -113,7 +113,7 @@ def stands_still(model: Adapter, inputs: Sequence[Array], outputs: Sequence[tupl
     )
 
 
-def _varied(value: Array, sample: int = 4096) -> bool:
+def varied(value: Array, sample: int = 4096) -> bool:
     """Whether most values of a tensor are unlike all others, zeros left out: no rounding gave them."""
     some = seen(value.reshape(-1)[:sample])
     some = some[some != 0]

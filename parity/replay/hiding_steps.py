@@ -26,8 +26,8 @@ FIXED = {"oneslike", "zeroslike", "fulllike", "newones", "newzeros", "newfull"}
 COUNTING = {"pack_sequence"}
 """Kinds of steps whose whole numbers do not depend on the floating operand: the lengths of sequences."""
 
-SAMPLE = 256
-"""Values of a tensor that are looked at first."""
+FIRST, SAMPLE = 8, 256
+"""Values of a tensor that are looked at first, and then."""
 
 DIGITS = 13
 """Decimals, relative to the greatest value, that count where a step gives two values."""
@@ -41,8 +41,11 @@ def at_ends(value: Array) -> bool:
     if value.dtype.kind != "f" or value.size == 0:
         return False
     flat = value.reshape(-1)
-    greatest = float(np.abs(flat).max())
+    greatest = float(max(flat.max(), -flat.min()))
     if not FLUSHED < greatest < np.inf:
+        return False
+    first = flat[:: 1 + flat.size // FIRST] / greatest
+    if len({round(one, DIGITS) for one in first.tolist()}) > 2:
         return False
     for some in (flat[:: 1 + flat.size // SAMPLE], flat):
         different = np.unique(np.round(some / greatest, DIGITS)).size

@@ -22,6 +22,7 @@ from parity.core.types import Array
 from parity.replay.accumulation import (
     KINDS,
     accumulated,
+    moved,
     plain_kind,
     roundoffs,
     share_alike,
@@ -57,11 +58,9 @@ def shaken(rng: np.random.Generator, value: Array, unit: float = UNIT, tiny: flo
         return value
     if value.dtype.kind == "c":
         return np.asarray(shaken(rng, value.real, unit, tiny) + 1j * shaken(rng, value.imag, unit, tiny))
-    moves = np.asarray(steps(rng, value.shape) * unit)
     if not tiny:
-        moves += 1.0  # in place: these arrays are as large as all activations together
-        moves *= value
-        return moves
+        return moved(rng, value, unit)
+    moves = steps(rng, value.shape) * unit
     return np.asarray(value + np.where(value == 0.0, 0.0, moves * np.maximum(np.abs(value), tiny)))
 
 
@@ -103,10 +102,10 @@ class Shaker(NodeObserver):
         try:
             if node.kind in EXACT or node.sort == "constant":
                 return None
-            moved = self._rounded(node, outputs)
+            after = self._rounded(node, outputs)
             if node.id in self._constant:
-                moved = [kept_short(value, after) for value, after in zip(outputs(), moved, strict=True)]
-            return moved
+                after = [kept_short(value, result) for value, result in zip(outputs(), after, strict=True)]
+            return after
         finally:
             self._operand, self._taken = None, []  # a raw TensorFlow step has no `before`
 
@@ -117,15 +116,14 @@ class Shaker(NodeObserver):
             self._constant.add(node.id)
 
     def _rounded(self, node: Node, outputs: Values) -> list[Array]:
-        values = outputs()
-        moved = [shaken(self.rng, value, self.unit, self.tiny) for value in values]
+        after = [shaken(self.rng, value, self.unit, self.tiny) for value in outputs.look()]
         if node.kind in RESIZING:
-            moved = [_shifted(self.rng, value, self.unit) for value in moved]
+            after = [_shifted(self.rng, value, self.unit) for value in after]
         if plain_kind(node) in KINDS:
-            moved = [self._summed(node, value) for value in moved]
-        if self._operand is not None and subtracts(node.kind) and moved[0].shape == self._operand.shape:
-            moved[0] = moved[0] + (shaken(self.rng, self._operand, self.unit) - self._operand)
-        return moved
+            after = [self._summed(node, value) for value in after]
+        if self._operand is not None and subtracts(node.kind) and after[0].shape == self._operand.shape:
+            after[0] = after[0] + (shaken(self.rng, self._operand, self.unit) - self._operand)
+        return after
 
     def _summed(self, node: Node, value: Array) -> Array:
         """A result that is the sum of many terms, moved by their roundings too."""
@@ -300,5 +298,7 @@ def distance(plain: Array, moved: Array) -> Array:
     with np.errstate(invalid="ignore"):
         wide = np.complex128 if np.iscomplexobj(plain) or np.iscomplexobj(moved) else np.float64
         gap = np.abs(np.asarray(moved, dtype=wide) - np.asarray(plain, dtype=wide))
+    if np.isfinite(gap).all():
+        return np.asarray(gap)
     same = (plain == moved) | (np.isnan(plain) & np.isnan(moved))
     return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))

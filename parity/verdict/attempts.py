@@ -44,6 +44,7 @@ class Tried:
         limits: how far the sides may differ at each element.
         agree: whether they agree within the limits.
         measured: the torch side's spread, as far as it was measured.
+        graded: whether it was asked which weights move the outputs.
     """
 
     change: Change
@@ -55,6 +56,7 @@ class Tried:
     limits: Limits
     agree: bool
     measured: OutputSpread
+    graded: bool
 
     def not_finite(self) -> tuple[int, int]:
         """Elements of the Keras outputs that are NaN or infinite, and all elements."""
@@ -146,10 +148,17 @@ class Attempts:
         sides: both sides, Keras first, in float64 already.
         values: inputs of the main probe, in the Keras layout.
         run: evaluates one side.
+        waiting: gives the weights that ran and have moved no output so far.
     """
 
-    def __init__(self, sides: tuple[Adapter, Adapter], values: Sequence[Array], run: Run) -> None:
-        self.sides, self.values, self.run = sides, values, run
+    def __init__(
+        self,
+        sides: tuple[Adapter, Adapter],
+        values: Sequence[Array],
+        run: Run,
+        waiting: Callable[[], Sequence[str]],
+    ) -> None:
+        self.sides, self.values, self.run, self.waiting = sides, values, run, waiting
         self.axes = open_axes(sides[0], values)
         self._refused: dict[str, Refused] = {}
         tables = [
@@ -259,7 +268,7 @@ class Attempts:
         """Both sides on one changed input."""
         values = changed_inputs(self.values, change, sizes, self.axes, self.tokens, self.padding)
         inputs = self._inputs(values)
-        gradients = self.with_gradients(change)
+        gradients = self._with_gradients(change)
         outputs: dict[Side, Outputs] = {}
         said: dict[Side, str] = {}
         for model in self.sides:
@@ -275,12 +284,14 @@ class Attempts:
         measured = OutputSpread(self.sides[1], inputs["torch"], plain)
         found = held(self.sides, inputs, outputs, measured)
         name = named(change, self.values, values)
-        return Tried(change, sizes, name, values, inputs, outputs, found.limits, found.agree, measured)
+        return Tried(
+            change, sizes, name, values, inputs, outputs, found.limits, found.agree, measured, gradients
+        )
 
-    def with_gradients(self, change: Change) -> bool:
-        """Whether a probe says which weights move the outputs.
+    def _with_gradients(self, change: Change) -> bool:
+        """Whether a probe says which weights move the outputs, which costs as much as two others.
 
-        The one with other weights does, and one example of the main input. Of the others each costs as much, and adds
-        little; but where there are tables of tokens, each has other tokens.
+        One example of the main input says it, and the probe with other weights where some moved nothing there: zeros may
+        have switched them off. Where there are tables of tokens each probe does, because each has other tokens.
         """
-        return change.weights or self.tokens is not None
+        return self.tokens is not None or (change.weights and bool(self.waiting()))

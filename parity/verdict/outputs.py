@@ -11,7 +11,7 @@ from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.layout import aligned, from_torch
-from parity.core.tolerance import FLUSHED, Difference, all_within, difference, limits
+from parity.core.tolerance import FLUSHED, Difference, all_within, difference, limits, widened
 from parity.core.types import Array, Side
 
 Outputs = list[tuple[str, Array]]
@@ -90,11 +90,12 @@ def limits_of(keras: Outputs, torch: Outputs, spreads: Callable[[Side], list[Arr
     if len(keras) != len(torch) or not keras:
         return {}, False
     found: Limits = {}
+    plain: Limits = {}
     open_pairs = []
     for name, keras_value, torch_value in side_by_side(keras, torch):
         if aligned(keras_value, torch_value) is None:
             return {}, False
-        found[name] = limits(keras_value)
+        found[name] = plain[name] = limits(keras_value)
         open_pairs.append((name, keras_value, torch_value))
     for side in ("torch", "keras"):
         open_pairs = [pair for pair in open_pairs if not _within(pair[1], pair[2], found[pair[0]])]
@@ -106,9 +107,8 @@ def limits_of(keras: Outputs, torch: Outputs, spreads: Callable[[Side], list[Arr
         names = dict(_names(keras, torch))
         for name, keras_value, torch_value in open_pairs:
             own = measured[name if side == "keras" else names[name]]
-            found[name] = np.maximum(
-                found[name], limits(keras_value, _as_keras(own, keras_value, torch_value, side))
-            )
+            wider = widened(plain[name], _as_keras(own, keras_value, torch_value, side))
+            found[name] = np.maximum(found[name], wider)
     open_pairs = [pair for pair in open_pairs if not _within(pair[1], pair[2], found[pair[0]])]
     return found, not open_pairs
 

@@ -6,20 +6,23 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Side
 from parity.pairing.pair import Pairing
 from parity.probes.change import WEIGHTS, Change, further
 from parity.probes.gathered import Gathered
+from parity.replay.hidden import varied
 from parity.report.proof import Proof, Unproven, UnprovenKind
 from parity.verdict.attempts import Attempts, Tried
 from parity.verdict.evaluate import ANOTHER, forgotten, not_repeatable, unlike_again
 from parity.verdict.float32.lifting import still
 from parity.verdict.hiding import hiding
-from parity.verdict.outputs import Outputs, judge
+from parity.verdict.outputs import Outputs, judge, same
 from parity.verdict.runs import progress
-from parity.verdict.runs.later import calls_for, later_calls
+from parity.verdict.runs.later import Traced, calls_for, later_calls
 from parity.verdict.runs.own_dtype import Usual
 from parity.verdict.where import Where, where
 from parity.weights.shake import shaken_alike
@@ -104,11 +107,12 @@ class _Proving:
         self.again = dict[Side, Outputs]()
         self.sides, self.pairing, self.inputs, self.outputs = sides, pairing, inputs, outputs
         self.gathered = gathered
-        self.attempts = Attempts(sides, values, gathered.run)
+        self.attempts = Attempts(sides, values, gathered.run, lambda: gathered.tensors.waiting)
         self.between: Mapping[Side, Sequence[Array]] = inputs
         self.sample: Sequence[Array] = self.attempts.values
         self.smallest: Tried | None = None
         self.ungraded: list[Sequence[Array]] = []
+        self.agreed: list[Tried] = []
         self.found = Proven()
 
     def run(self, quick: bool) -> Proven:
@@ -116,7 +120,9 @@ class _Proving:
         self.gathered.accept()
         progress.at("probes")
         probes = [MAIN]
-        for change in () if quick else further(self.attempts.values, any(self.attempts.axes)):
+        for change in () if quick else further(self.attempts.values):
+            if change.weights:
+                self._one_example()
             tried = self._probe(change)
             probes += [tried.name] if tried is not None else []
             if self.found.where.findings or self.found.unlike:
@@ -125,7 +131,7 @@ class _Proving:
             text = "further probes: not run (--quick)"
             self.found.unproven.append(Unproven(UnprovenKind.PROBES, text))
         elif not (self.found.where.findings or self.found.unlike):
-            self._look_closer()
+            self._move_the_rest()
             self._later()
         if not (self.found.where.findings or self.found.unlike):
             self._repeat()
@@ -133,21 +139,25 @@ class _Proving:
         self.found.unproven += self.gathered.unproven(whole=not quick)
         return self.found
 
-    def _look_closer(self) -> None:
-        """Where small probes left something open: one example of the main one; then weights without a gradient.
+    def _one_example(self) -> None:
+        """Which weights move the outputs of one example of the main probe; and limits that small probes left open.
 
         The sides agree on the main probe, and so on each example: nothing is compared again.
         """
-        if not self.gathered.complete:
-            sample = self.attempts.sample()
-            try:
-                for model in self.sides if self.gathered.open_limits else self.sides[1:]:
-                    self.gathered.run(model, sample[model.side], branches=False)
-                self.gathered.accept()
-            except Exception:  # any model, any error: it does not take one example alone
-                self.gathered.drop()
+        if self.gathered.complete:
+            return
+        sample = self.attempts.sample()
+        try:
+            for model in self.sides if self.gathered.open_limits else self.sides[1:]:
+                self.gathered.run(model, sample[model.side], branches=False)
+            self.gathered.accept()
+        except Exception:  # any model, any error: it does not take one example alone
+            self.gathered.drop()
+
+    def _move_the_rest(self) -> None:
+        """Weights that have moved nothing yet: other inputs may reach them, and not every step has a gradient."""
         torch = self.sides[1]
-        while self.gathered.tensors.still and self.ungraded:  # another input may reach what these did not
+        while self.gathered.tensors.waiting and self.ungraded:
             self.gathered.run(torch, self.ungraded.pop(), branches=False)
             self.gathered.accept()
         self.gathered.tensors.perturb(lambda: torch.forward(self.between["torch"]))
@@ -188,7 +198,8 @@ class _Proving:
                 return self._probe(plain)
             return tried
         self.gathered.accept()
-        if not self.attempts.with_gradients(change):
+        self.agreed.append(tried)
+        if not tried.graded:
             self.ungraded.append(tried.inputs["torch"])
         if not change.weights and (self.between is self.inputs or _size(tried.values) < _size(self.sample)):
             self.between, self.sample, self.smallest = tried.inputs, tried.values, tried
@@ -206,6 +217,9 @@ class _Proving:
         self._repeat()
         if self.found.where.findings or self.found.unlike:
             return
+        if remembered := self._remembered(tried):
+            self.found.where = Where([Finding(None, None, Kind.OUTPUT, None, remembered)])
+            return
         nothing: Mapping[int, int] = {}
         parts = [(Change(parity=tried.change.parity), tried.sizes)] if tried.sizes else []
         parts += [(part, nothing) for part in tried.change.without("sizes").parts()]
@@ -218,6 +232,20 @@ class _Proving:
         text = f"with {tried.name} the sides differed, and did not when both were evaluated again"
         finding = Finding(None, None, Kind.NOT_REPEATABLE, None, text)
         self.found.where = Where([finding], {"keras", "torch"})
+
+    def _remembered(self, tried: Tried) -> str:
+        """What says that a side gives what it gave for another input of the same shape; empty where none does."""
+        for earlier in self.agreed:
+            for model in self.sides:
+                side = model.side
+                asked_alike = all(map(np.array_equal, tried.inputs[side], earlier.inputs[side]))
+                telling = all(varied(value) for _, value in tried.outputs[side])  # and no sigmoid's ones
+                if telling and not asked_alike and same(model, tried.outputs[side], earlier.outputs[side]):
+                    return (
+                        f"with {tried.name}: the {side} side gives what it gave with {earlier.name}; does it remember "
+                        "what it was given?"
+                    )
+        return ""
 
     def _locate(self, tried: Tried) -> None:
         found = where(self.sides, tried.inputs, self.pairing, raised=False)
@@ -274,11 +302,11 @@ class _Proving:
         if found.findings and not self.found.where.findings:
             self.found.where = Where(found.findings)
 
-    def _traced_before(self) -> dict[Side, Outputs]:
-        """What the sides gave for the smallest probe, traced and without gradients."""
-        if self.smallest is None or self.attempts.with_gradients(self.smallest.change):
+    def _traced_before(self) -> dict[Side, Traced]:
+        """What the sides gave for the smallest probe, traced and without gradients, and for the main one."""
+        if self.smallest is None or self.smallest.graded:
             return {}
-        return {side: self.smallest.outputs[side] for side in self.traced}
+        return {side: Traced(self.smallest.outputs[side], self.outputs[side]) for side in self.traced}
 
     def _strayed(self, stray: Mapping[Side, str]) -> None:
         """Findings for the sides that do not repeat themselves."""

@@ -21,6 +21,8 @@ VARIANCES = {"moving_variance", "running_var"}
 """Names of tensors that must stay positive."""
 PERIOD = 8191
 """Random factors that a tensor's elements share in turn: drawing one for each would cost more than a pass."""
+ROWS = 8
+"""Repetitions of the factors that are worked on at a time."""
 WEIGHT_OF_ZEROS = 0.3
 """Scale of what replaces the zeros of a tensor that holds nothing else."""
 
@@ -103,8 +105,9 @@ def _carry(slot: Slot, source: Adapter, target: Adapter) -> None:
 def drawn_around(rng: np.random.Generator, name: str, value: Array) -> Array:
     """Values around those of a tensor: each multiplied by 0.5 to 1.5, and zeros drawn at the scale of the others."""
     few = rng.uniform(0.5, 1.5, PERIOD)  # a prime period: no axis repeats it
-    if np.count_nonzero(value) == value.size and value.size and value.min() > -FILL and value.max() < FILL:
-        return _repeated_times(few, value)
+    usual = _repeated_times(few, value)
+    if usual is not None:
+        return usual
     factors = np.resize(few, value.shape)
     plain = np.abs(value) < FILL  # false for what is not a number
     zeros = value == 0.0
@@ -117,12 +120,16 @@ def drawn_around(rng: np.random.Generator, name: str, value: Array) -> Array:
     return np.where(plain, moved, value)
 
 
-def _repeated_times(factors: Array, value: Array) -> Array:
-    """Each element times one of the factors, which repeat, in one pass over memory."""
+def _repeated_times(factors: Array, value: Array) -> Array | None:
+    """Each element times one of the factors, which repeat, in one pass over memory; None where one is zero or no number."""
     flat = np.ascontiguousarray(value).reshape(-1)
-    whole = flat.size - flat.size % len(factors)
     out = aligned_empty(flat.shape, np.result_type(factors, flat))
-    rows = (-1, len(factors))
-    np.multiply(flat[:whole].reshape(rows), factors, out=out[:whole].reshape(rows))
-    np.multiply(flat[whole:], factors[: flat.size - whole], out=out[whole:])
-    return out.reshape(value.shape)
+    for begun in range(0, flat.size, ROWS * len(factors)):  # a part that the cache holds
+        part, place = (array[begun : begun + ROWS * len(factors)] for array in (flat, out))
+        if np.count_nonzero(part) < part.size or not (part.min() > -FILL and part.max() < FILL):
+            return None
+        whole = part.size - part.size % len(factors)
+        rows = (-1, len(factors))
+        np.multiply(part[:whole].reshape(rows), factors, out=place[:whole].reshape(rows))
+        np.multiply(part[whole:], factors[: part.size - whole], out=place[whole:])
+    return out.reshape(value.shape) if flat.size else None

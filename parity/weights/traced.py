@@ -9,7 +9,7 @@ import numpy as np
 
 from parity.core.adapter import Adapter
 from parity.core.layout import convolution
-from parity.core.trace import Trace
+from parity.core.trace import Look, Trace
 from parity.core.types import Array, LayerInfo
 from parity.pairing.pair import Pairing
 from parity.pairing.problems.problem import Problem, ProblemKind, held
@@ -22,24 +22,28 @@ PLACEHOLDERS = (1e6, -1e6, 0.0, float("nan"))
 
 
 def traced(model: Adapter, values: list[Array]) -> Trace:
-    """The graph of a forward pass; further passes look inside layers of unknown classes, and inside attention layers.
+    """The graph of a forward pass; further ones of the same pass look inside layers of unknown classes and attention.
 
     Args:
         model: the side.
         values: inputs in its own layout.
     """
     layers = model.layers()
-    rows = RowsRead(layers, model.peek)
-    trace = model.trace(values, rows)[1]
-    trace.walks = rows.walks(trace)
     composite = any(layer.whole for layer in layers.values())
     kept_whole = any(layer.family is None and layer.tensors and not layer.whole for layer in layers.values())
+    looked_into = composite or any(map(unknown, layers.values()))
+    rows, rows_inside = (RowsRead(layers, model.peek) for _ in range(2))
+    # The pass that looks into most comes first: the others are put around it, and see each layer whole.
+    looks = [Look(rows_inside, inside=True)] * looked_into + [Look(attention=True)] * (
+        composite and kept_whole
+    )
+    *more, trace = model.traces(values, [*looks, Look(rows)])[1]
+    trace.walks = rows.walks(trace)
     if composite and kept_whole:
-        trace.expanded = model.trace(values, attention=True)[1]
-    if composite or any(map(unknown, layers.values())):
-        rows = RowsRead(layers, model.peek)
-        inner = model.trace(values, rows, inside=True)[1]
-        trace.uses, trace.walks = uses_of(inner, layers), rows.walks(inner)
+        trace.expanded = more[-1]
+    if looked_into:
+        inner = more[0]
+        trace.uses, trace.walks = uses_of(inner, layers), rows_inside.walks(inner)
         if composite and not kept_whole:  # it looked into attention layers alone
             trace.expanded = inner
         trace.unread = _unread(model, inner, layers, values)

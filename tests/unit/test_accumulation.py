@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from parity.adapters import adapt
 from parity.core.trace import Node, NodeObserver, Values
-from parity.replay.accumulation import KINDS, plain_kind, roundoffs, share_alike, terms
+from parity.replay.accumulation import KINDS, PIECE, moved, plain_kind, roundoffs, share_alike, steps, terms
 
 N, H, W, C = 2, 6, 10, 8
 IMAGE = np.random.default_rng(0).standard_normal((N, H, W, C))
@@ -116,3 +116,26 @@ def test_equal_terms_drift() -> None:
         total += value
     off = abs(float(total) - 10_000 * float(np.float32(0.3))) / (3000.0 * 2.0**-24)
     assert roundoffs(10_000, 0.0) < off < 64 * roundoffs(10_000, 1.0)
+
+
+def test_movements_are_even_and_their_own_everywhere() -> None:
+    """Of mean zero and mean square one, without a period, another for each seed; what they move is not written to."""
+    size = 3 * PIECE + 5
+    first, again, other = (steps(np.random.default_rng(seed), (size,)) for seed in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert abs(first.mean()) < 0.01
+    assert abs(np.sqrt(np.mean(first**2)) - 1.0) < 0.01
+    assert np.abs(first).max() <= 3.0**0.5
+    assert abs(np.corrcoef(first, other)[0, 1]) < 0.01
+    for lag in (1, 2, PIECE - 1, PIECE, PIECE + 1):
+        assert abs(np.corrcoef(first[lag:], first[:-lag])[0, 1]) < 0.02, lag
+    value = np.arange(1.0, size + 1.0)
+    kept = value.copy()
+    after = moved(np.random.default_rng(0), value, 1e-3)
+    assert np.array_equal(value, kept)
+    assert np.allclose((after / value - 1.0) * 1e3, first, atol=1e-9)
+    assert (
+        moved(np.random.default_rng(0), np.zeros((0, 3)), 1.0).shape
+        == steps(np.random.default_rng(0), (0, 3)).shape
+    )
+    assert moved(np.random.default_rng(0), np.asarray(2.0), 1e-3).shape == ()

@@ -11,6 +11,7 @@ import sys
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,14 @@ assert rows.map(lambda row: {"value": row["value"] * 2})["value"][:] == [2, 4, 6
 ALONE = "import datasets\nassert getattr(datasets, '__file__', None) is None, datasets.__file__\n"
 
 
+def addresses(home: str) -> dict[str, str]:
+    """What setup.py makes of a remote's address; it is not run, because that would build."""
+    names: dict[str, Any] = {}
+    text = (ROOT / "setup.py").read_text(encoding="utf-8").partition("\nsetup(")[0]
+    exec(compile(text, "setup.py", "exec"), names)
+    return names["addresses"](home)
+
+
 def run(python: Path | str, code: str, folder: Path) -> None:
     """Run code in a folder of its own, where nothing but what is installed can be imported."""
     environment = {**os.environ, "HF_HOME": str(folder), "HF_HUB_OFFLINE": "1"}
@@ -44,16 +53,16 @@ def run(python: Path | str, code: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def built(folder: Path) -> Path:
+def built(folder: Path, home: str = "") -> Path:
     """The wheel, built from a copy of the sources: the build leaves files behind, and would take in stale ones."""
     copy = folder / "source"
     copy.mkdir(parents=True)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         (copy / name).write_bytes((ROOT / name).read_bytes())  # with the time of now
     for name in PACKAGES:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(copy)]
-    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000", "PROJECT_HOME": home}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = folder.glob("*.whl")
@@ -98,6 +107,39 @@ def test_the_wheel_holds_licence_types_and_nothing_of_others(wheel: Path) -> Non
     assert {"tf", "torch", "jax", "train", "tiles", "report", "export", "docs", "dev"} <= extras
     shipped = {Path(name).suffix for name in names if ".dist-info/" not in name}
     assert shipped == {".py", ".css", ".js", ".typed"}  # all written here: one licence
+
+
+@pytest.mark.parametrize(
+    "home",
+    [
+        "https://code.example.org/team/segparity.git",
+        "https://name:token@code.example.org/team/segparity",
+        "git@code.example.org:team/segparity.git",
+        "ssh://git@code.example.org/team/segparity.git",
+    ],
+)
+def test_the_addresses_are_those_of_the_repository(home: str) -> None:
+    found = addresses(home)
+    assert found["Source"] == "https://code.example.org/team/segparity"
+    assert found["Changelog"] == "https://code.example.org/team/segparity/blob/main/CHANGELOG.md"
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("home", ["", "/srv/segparity", "../segparity", "file:///srv/segparity.git"])
+def test_a_folder_is_no_address(home: str) -> None:
+    assert addresses(home) == {}
+
+
+def test_the_metadata_name_the_repository(wheel: Path, tmp_path: Path) -> None:
+    def urls(path: Path) -> list[str]:
+        archive = zipfile.ZipFile(path)
+        (name,) = (name for name in archive.namelist() if name.endswith("dist-info/METADATA"))
+        return re.findall(r"^Project-URL: (.*)$", archive.read(name).decode(), re.MULTILINE)
+
+    assert urls(wheel) == []
+    named = urls(built(tmp_path, "git@code.example.org:team/segparity.git"))
+    assert "Source, https://code.example.org/team/segparity" in named
+    assert len(named) == 4
 
 
 def own_packages() -> list[str]:

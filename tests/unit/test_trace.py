@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from parity.adapters import adapt
 from parity.core.store import Store
-from parity.core.trace import Node, NodeObserver, Trace, Values, canonical
+from parity.core.trace import Look, Node, NodeObserver, Trace, Values, canonical
 from parity.core.types import Array
 from tests.zoo import CASES
 from tests.zoo_apart import Torch, image
@@ -204,6 +204,29 @@ def test_a_trace_is_a_forward_pass(name: str) -> None:
         assert [(node.kind, node.inputs, node.shapes) for node in again.nodes] == [
             (node.kind, node.inputs, node.shapes) for node in trace.nodes
         ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_several_graphs_of_one_pass_are_those_of_a_pass_each(name: str) -> None:
+    """Each as it is alone, whichever stands around which, and the model runs once."""
+    case = CASES[name]
+    model, module = case.build()
+    inputs = case.inputs()
+    from parity.adapters.probe import to_torch_inputs
+
+    looks = [Look(inside=True), Look(attention=True), Look()]
+    for side, values in ((adapt(model), inputs), (adapt(module), to_torch_inputs(inputs, adapt(model)))):
+        outputs, traces = side.traces(values, looks)
+        assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(outputs, side.forward(values), strict=True))
+        for look, found in zip(looks, traces, strict=True):
+            alone = side.traces(values, [look])[1][0]
+            assert [str(node) for node in found.nodes] == [str(node) for node in alone.nodes]
+            assert [node.spot for node in found.nodes] == [node.spot for node in alone.nodes]
+            assert (found.lost, found.flattened, found.outputs) == (
+                alone.lost,
+                alone.flattened,
+                alone.outputs,
+            )
 
 
 class Swap(NodeObserver):

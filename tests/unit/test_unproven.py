@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 import torch
 from keras import layers as L
 from keras import ops
@@ -23,6 +24,7 @@ from parity.core.trace import NodeObserver
 from parity.probes.branches.files import OwnFiles
 from parity.probes.branches.tally import BranchTally
 from parity.probes.branches.watch import watching
+from parity.probes.tensors import TensorTally
 from parity.report.proof import Unproven, UnprovenKind
 from tests.unit.test_probes import Module, X, compared, pair, plain
 
@@ -263,7 +265,38 @@ def test_gradients_of_some_weights_are_those_of_all() -> None:
     side, values = adapt(module.eval()), [np.random.default_rng(0).standard_normal((1, 2, 5, 6))]
     wanted = {"0.weight", "1.running_var"}
     with side.precision("float64"):
-        (_, whole), (_, some) = (influence_of(side, values, NodeObserver, one) for one in (None, wanted))
+        (_, whole, _), (_, some, _) = (
+            influence_of(side, values, NodeObserver, one) for one in (None, wanted)
+        )
     assert not whole["1.running_var"].all()
     assert wanted <= some.keys() < whole.keys()
     assert all(np.array_equal(some[path], whole[path]) for path in wanted)
+
+
+class Unused(nn.Module):
+    """One layer that nobody calls, and a weight that no step reads, because it becomes numbers."""
+
+    def __init__(self, read: bool) -> None:
+        super().__init__()
+        self.c, self.idle, self.read = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), read
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.c(x)
+        return y + sum(self.idle.bias.tolist()) if self.read else y
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_layer_that_never_runs_waits_for_nothing(read: bool) -> None:
+    """No backward pass is made for it; what moves an output without a step is found all the same."""
+    side, values = adapt(Unused(read).eval()), [np.random.default_rng(0).standard_normal((1, 3, 5, 6))]
+    with side.precision("float64"):
+        tally = TensorTally(side)
+        assert len(tally.waiting) == 4  # nothing was looked at yet
+        _, moved, trace = influence_of(side, values, NodeObserver)
+        tally.ran(trace)
+        assert tally.waiting == ["c.weight", "c.bias"]
+        tally.add(moved)
+        assert tally.waiting == []
+        assert tally.still == ["idle.weight", "idle.bias"]
+        tally.perturb(lambda: side.forward(values))
+    assert tally.still == (["idle.weight"] if read else ["idle.weight", "idle.bias"])

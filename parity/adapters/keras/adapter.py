@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -22,7 +22,7 @@ from parity.adapters.keras.recurrent.lowered import passed, step_by_step
 from parity.adapters.keras.recurrent.part import cells_of
 from parity.adapters.keras.tensors import arrays, as_array, named_arrays, named_leaves, replaced
 from parity.adapters.keras.trace import framework, tensors_of, tracing
-from parity.adapters.keras.weights import held, peek, to_numpy, values_of, write
+from parity.adapters.keras.weights import held, looked_at, peek, to_numpy, values_of, write
 from parity.adapters.patching import restored
 from parity.adapters.sites.making import made_at
 from parity.adapters.sites.unwatched import aside, resumed
@@ -30,7 +30,7 @@ from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
 from parity.core.adapter import Blueprint, Form, Observer, Takes, joined
 from parity.core.errors import UsageError
-from parity.core.trace import CodePlace, NodeObserver, Trace
+from parity.core.trace import CodePlace, Look, NodeObserver, Trace
 from parity.core.trace import flattened_images as flattened_in
 from parity.core.types import Array, LayerInfo, Side
 
@@ -181,28 +181,34 @@ class KerasAdapter:
         return {} if generator is None else {"keras": to_numpy(generator.state).tobytes()}
 
     def trace(
-        self,
-        inputs: Sequence[Array],
-        observer: NodeObserver | None = None,
-        inside: bool = False,
-        attention: bool = False,
+        self, inputs: Sequence[Array], observer: NodeObserver | None = None, attention: bool = False
     ) -> tuple[list[tuple[str, Array]], Trace]:
-        """Evaluate the model once, in inference mode, and record what is run; `inside` layers of unknown classes too."""
-        with aside():
+        """Evaluate the model once, in inference mode, and record what is run."""
+        outputs, (trace,) = self.traces(inputs, [Look(observer, attention=attention)])
+        return outputs, trace
+
+    def traces(
+        self, inputs: Sequence[Array], looks: Sequence[Look]
+    ) -> tuple[list[tuple[str, Array]], list[Trace]]:
+        """The same with several graphs of one evaluation, whose observers change nothing."""
+        with aside(), ExitStack() as stack:
             tensors = _tensors(inputs)
-            builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
-            builder.feed(tensors)
-            kept = statistics_kept(self.model)  # opened first: no part of what is traced
-            with (
-                kept,
-                keras.device(self.device),
-                tracing(builder, self.objects, self.layers(), inside, attention),
-                resumed(),
-            ):
+            known = framework(to_numpy, looked_at, replaced)
+            builders = [TraceBuilder(known, look.observer, *tensors_of(self.objects)) for look in looks]
+            stack.enter_context(statistics_kept(self.model))  # opened first: no part of what is traced
+            stack.enter_context(keras.device(self.device))
+            for builder, look in zip(builders, looks, strict=True):
+                builder.feed(tensors)
+                stack.enter_context(
+                    tracing(builder, self.objects, self.layers(), look.inside, look.attention)
+                )
+            with resumed():
                 outputs = named_leaves(call(self.model, tensors, False, self.form))
-            trace = builder.finish(outputs)
-            trace.flattened = flattened_in(trace)
-        return [(name, as_array(leaf)) for name, leaf in outputs], trace
+            stack.close()
+            traces = [builder.finish(outputs) for builder in builders]
+            for trace in traces:
+                trace.flattened = flattened_in(trace)
+        return [(name, as_array(leaf)) for name, leaf in outputs], traces
 
     def made_at(self, path: str) -> CodePlace | None:
         """Where in the user's sources the layer at a path is made; None where they do not say it."""

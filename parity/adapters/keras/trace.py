@@ -48,12 +48,12 @@ def is_tensor(value: Any) -> bool:
     return isinstance(value, keras.Variable) or bool(keras.ops.is_tensor(value))
 
 
-def framework(to_numpy: Any, replaced: Any) -> Framework:
+def framework(to_numpy: Any, looked_at: Any, replaced: Any) -> Framework:
     """What the builder needs to know of Keras on its backend."""
     if keras.config.backend() == "torch":
         from parity.adapters.torch import trace as torch_trace
 
-        known = torch_trace.framework(to_numpy, replaced)
+        known = torch_trace.framework(to_numpy, looked_at, replaced)
 
         def held(tensor: Any) -> Any:
             return tensor._value if isinstance(tensor, keras.Variable) else tensor
@@ -63,11 +63,12 @@ def framework(to_numpy: Any, replaced: Any) -> Framework:
             is_tensor,
             tree.flatten,
             to_numpy,
+            looked_at,
             replaced,
             lambda tensor: known.version(held(tensor)),
             lambda tensor: known.storage(held(tensor)),
         )
-    return Framework("keras", is_tensor, tree.flatten, to_numpy, replaced)
+    return Framework("keras", is_tensor, tree.flatten, to_numpy, looked_at, replaced)
 
 
 def tensors_of(layers: Mapping[str, Any]) -> tuple[dict[int, str], set[int]]:

@@ -20,10 +20,19 @@ def to_numpy(tensor: Any) -> Array:
 
 def peek(variable: Any) -> Array:
     """The values without a copy, where the backend's memory can be looked at."""
-    value = variable._value
-    if keras.config.backend() != "tensorflow" or keras.backend.standardize_dtype(value.dtype) == "bfloat16":
+    return looked_at(variable._value)
+
+
+def looked_at(tensor: Any) -> Array:
+    """A tensor's values without a copy, where the backend's memory can be looked at."""
+    if keras.config.backend() != "tensorflow" or keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
+        return _looked_at(tensor)
+    value = tensor._value if isinstance(tensor, keras.Variable) else tensor
+    value = value.read_value() if hasattr(value, "read_value") else value
+    try:
+        return np.asarray(memoryview(value))
+    except (TypeError, BufferError, ValueError):  # of strings, on a device, or of another class
         return _looked_at(value)
-    return np.asarray(memoryview(value.read_value()))
 
 
 def write(variable: Any, value: Array, fresh: bool = False) -> None:

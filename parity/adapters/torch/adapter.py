@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -32,7 +32,7 @@ from parity.adapters.trace_builder import TraceBuilder
 from parity.adapters.trial import trial
 from parity.core.adapter import Blueprint, Form, Observer, Takes
 from parity.core.errors import UsageError
-from parity.core.trace import CodePlace, NodeObserver, Trace
+from parity.core.trace import CodePlace, Look, NodeObserver, Trace
 from parity.core.trace import flattened_images as flattened_in
 from parity.core.types import Array, LayerInfo, Side
 
@@ -208,35 +208,40 @@ class TorchAdapter:
         return {"torch": hash(torch.get_rng_state().numpy().tobytes())}
 
     def trace(
-        self,
-        inputs: Sequence[Array],
-        observer: NodeObserver | None = None,
-        inside: bool = False,
-        attention: bool = False,
+        self, inputs: Sequence[Array], observer: NodeObserver | None = None, attention: bool = False
     ) -> tuple[list[tuple[str, Array]], Trace]:
-        """Evaluate the module once, in eval mode, and record what is run; `inside` layers of unknown classes too."""
-        outputs, trace = self.traced(inputs, observer, inside=inside, attention=attention)
-        return [(name, as_array(leaf)) for name, leaf in outputs], trace
+        """Evaluate the module once, in eval mode, and record what is run."""
+        outputs, (trace,) = self.traces(inputs, [Look(observer, attention=attention)])
+        return outputs, trace
+
+    def traces(
+        self, inputs: Sequence[Array], looks: Sequence[Look]
+    ) -> tuple[list[tuple[str, Array]], list[Trace]]:
+        """The same with several graphs of one evaluation, whose observers change nothing."""
+        outputs, traces = self.traced(inputs, looks)
+        return [(name, as_array(leaf)) for name, leaf in outputs], traces
 
     def traced(
-        self,
-        inputs: Sequence[Array],
-        observer: NodeObserver | None,
-        gradients: bool = False,
-        inside: bool = False,
-        attention: bool = False,
-    ) -> tuple[list[tuple[str, Any]], Trace]:
+        self, inputs: Sequence[Array], looks: Sequence[Look], gradients: bool = False
+    ) -> tuple[list[tuple[str, Any]], list[Trace]]:
         """The same with the outputs as they are, and with what a backward pass needs where it is asked for."""
-        with aside():
+        with aside(), ExitStack() as stack:
             tensors = self.tensors(inputs)
-            builder = TraceBuilder(framework(to_numpy, replaced), observer, *tensors_of(self.objects))
-            builder.feed(tensors)
-            kept = statistics_kept(self.module)  # opened first: no part of what is traced
-            with kept, tracing(builder, self.objects, self.layers(), inside, attention), resumed():
+            known = framework(to_numpy, peek, replaced)
+            builders = [TraceBuilder(known, look.observer, *tensors_of(self.objects)) for look in looks]
+            stack.enter_context(statistics_kept(self.module))  # opened first: no part of what is traced
+            for builder, look in zip(builders, looks, strict=True):
+                builder.feed(tensors)
+                stack.enter_context(
+                    tracing(builder, self.objects, self.layers(), look.inside, look.attention)
+                )
+            with resumed():
                 outputs = named_leaves(call(self.module, tensors, False, gradients, self.form))
-            trace = builder.finish(outputs)
-            trace.flattened = flattened_in(trace)
-        return outputs, trace
+            stack.close()
+            traces = [builder.finish(outputs) for builder in builders]
+            for trace in traces:
+                trace.flattened = flattened_in(trace)
+        return outputs, traces
 
     def made_at(self, path: str) -> CodePlace | None:
         """Where in the user's sources the layer at a path is made; None where they do not say it."""

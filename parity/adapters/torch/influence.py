@@ -16,7 +16,7 @@ from parity.adapters.torch.adapter import TorchAdapter
 from parity.adapters.torch.tensors import as_array
 from parity.adapters.torch.weights import to_numpy
 from parity.core.adapter import joined
-from parity.core.trace import NodeObserver
+from parity.core.trace import Look, NodeObserver, Trace
 from parity.core.types import Array
 
 STATISTICS = ("running_mean", "running_var")
@@ -30,7 +30,7 @@ def influence(
     inputs: Sequence[Array],
     fresh: Callable[[], NodeObserver],
     wanted: Container[str] | None = None,
-) -> tuple[list[tuple[str, Array]], Moved | None]:
+) -> tuple[list[tuple[str, Array]], Moved | None, Trace | None]:
     """Evaluate the module once, in eval mode, and say which elements of its weights move the outputs.
 
     Args:
@@ -40,7 +40,8 @@ def influence(
         wanted: paths of the tensors that are asked for, so that no other gradient is computed; None asks for all.
 
     Returns:
-        The outputs, and by a tensor's path where its elements have a gradient; None where none could be made.
+        The outputs; by a tensor's path where its elements have a gradient, None where none could be made; and the trace,
+        None where there is none.
     """
     leaves = _leaves(adapter, wanted)
     try:
@@ -53,7 +54,7 @@ def influence(
             return _with_gradient(adapter, inputs, fresh(), some)
         except Exception:  # the same
             continue
-    return plain, None
+    return plain, None, None
 
 
 def _leaves(adapter: TorchAdapter, wanted: Container[str] | None) -> Leaves:
@@ -86,20 +87,20 @@ def _with_gradient(
     inputs: Sequence[Array],
     observer: NodeObserver | None,
     leaves: Leaves,
-) -> tuple[list[tuple[str, Array]], Moved | None]:
+) -> tuple[list[tuple[str, Array]], Moved | None, Trace]:
     with ExitStack() as stack:
         for leaf in leaves.values():
             stack.enter_context(restored(leaf, "requires_grad", True))
         taps = stack.enter_context(_taps())
-        outputs = adapter.traced(inputs, observer, gradients=bool(leaves))[0]
+        outputs, (trace,) = adapter.traced(inputs, [Look(observer)], gradients=bool(leaves))
         values = [(name, as_array(leaf)) for name, leaf in outputs]
         mixed = _mixed([leaf for _, leaf in outputs if isinstance(leaf, torch.Tensor)])
         if mixed is None:
-            return values, None
+            return values, None, trace
         found = _nonzero_gradients(mixed, [*leaves.values(), *taps.values()])
     moved = dict(zip(leaves, found, strict=False))
     tapped = dict(zip(taps, found[len(leaves) :], strict=True))
-    return values, moved | _statistics(adapter, moved, tapped)
+    return values, moved | _statistics(adapter, moved, tapped), trace
 
 
 def _nonzero_gradients(mixed: torch.Tensor, leaves: Sequence[torch.Tensor]) -> list[Array]:

@@ -29,13 +29,14 @@ INQUIRIES = {"size", "dim", "ndimension", "numel", "nelement", "stride", "item",
 """Methods that give no tensor."""
 
 
-def framework(to_numpy: Any, replaced: Any) -> Framework:
+def framework(to_numpy: Any, looked_at: Any, replaced: Any) -> Framework:
     """What the builder needs to know of torch."""
     return Framework(
         side="torch",
         is_tensor=lambda value: isinstance(value, torch.Tensor),
         leaves=leaves_of,
         to_numpy=to_numpy,
+        looked_at=looked_at,
         replaced=replaced,
         version=lambda tensor: int(tensor._version),
         storage=lambda tensor: int(tensor.untyped_storage()._cdata),

@@ -25,8 +25,8 @@ FEW = 2
 """The same where an input of the probes is nearly as large as the given one."""
 CHEAP = 20_000
 """Input elements that are cheap in any case."""
-MANY = 1_000
-"""Layers of both sides beyond which no input is."""
+LAYER = 600
+"""Input elements that take about as long as what the frameworks do for one layer, whatever the size of the input."""
 
 
 @dataclass
@@ -50,16 +50,24 @@ class Later:
     measured: OutputSpread | None = None
 
 
+@dataclass(frozen=True)
+class Traced:
+    """What a side gave in traced passes: for the second input, and for the main one."""
+
+    second: Outputs
+    main: Outputs
+
+
 def calls_for(given: Sequence[Array], sample: Sequence[Array], layers: int) -> int:
     """How often a sample may be evaluated, so that it costs no more than one pass of what was given.
 
     Args:
         given: the main input.
         sample: what is evaluated.
-        layers: of both sides; each takes its time, whatever the size of the input.
+        layers: of both sides.
     """
-    size, whole = (sum(value.size for value in values) for values in (sample, given))
-    return CALLS if (size <= CHEAP and layers <= MANY) or CALLS * size <= whole else FEW
+    cost, whole = (sum(value.size for value in values) + LAYER * layers for values in (sample, given))
+    return CALLS if cost <= CHEAP or CALLS * cost <= whole else FEW
 
 
 def later_calls(
@@ -69,7 +77,7 @@ def later_calls(
     count: int,
     own: Callable[[str], bool],
     measured: OutputSpread | None = None,
-    traced: Mapping[Side, Outputs] | None = None,
+    traced: Mapping[Side, Traced] | None = None,
 ) -> Later:
     """Evaluate each side on two inputs in turn; an input must give the same bits whatever was evaluated in between.
 
@@ -82,17 +90,19 @@ def later_calls(
         count: calls of each side on the two inputs, an even number.
         own: whether a file holds the models' own code.
         measured: torch's spread for the second input, as far as it is measured already.
-        traced: what sides gave for the second input in a traced pass, which is a call like the others where an untraced
-            one gives the same bits.
+        traced: what sides gave in traced passes. The one on the second input is a call like the others where the main
+            input gives the same bits traced and untraced.
     """
     traced = traced or {}
     first, second = inputs
     found = Later()
     given: dict[Side, list[Outputs]] = {}
     modes = {model.side: _modes(model, first[model.side]) for model in sides}
+    alike = False
     for model in sides:
-        looks: list[Contents] = []
-        calls = count - 1 if count > FEW and model.side in traced else count
+        known = traced.get(model.side)
+        calls = count if known is None else count - 1
+        looks: list[Contents] = [held_by(model, own)] if calls == 1 else []
 
         def look(
             number: int, model: Adapter = model, looks: list[Contents] = looks, calls: int = calls
@@ -103,10 +113,9 @@ def later_calls(
         turns = ([first[model.side], second[model.side]] * (count // 2))[:calls]
         try:
             *gave, found.main[model.side] = model.in_turn([*turns, main[model.side]], look)
-            if calls < count:
-                before = traced[model.side]
-                alike = same(model, before, gave[1])
-                gave.append(before if alike else model.forward(second[model.side]))
+            alike = known is not None and same(model, known.main, found.main[model.side])
+            if known is not None:
+                gave.append(known.second if alike else model.forward(second[model.side]))
         except Exception as error:  # any model, any error: it took an input like these before
             text = f"later calls of the {model.side} side: it raised {in_a_line(error)[:120]}"
             found.unproven.append(Unproven(UnprovenKind.PROBES, text))
@@ -117,7 +126,6 @@ def later_calls(
             found.stray[model.side] = ANOTHER
     found.first = {side: turns[0] for side, turns in given.items()}
     if len(given) == 2 and not found.stray:
-        alike = "torch" in traced and same(sides[1], traced["torch"], given["torch"][1])
         _across(sides, inputs, given, modes, found, measured, alike)
     return found
 

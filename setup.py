@@ -1,0 +1,34 @@
+"""What pyproject.toml cannot say: the addresses of the repository that the distribution is built from.
+
+`make wheel` gives the address of the remote `origin` in PROJECT_HOME. Without it, and for a folder of this machine, the
+distribution names no address.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from setuptools import setup
+
+REMOTE = re.compile(
+    r"(?:https://(?:[^@/]+@)?|ssh://(?:[^@/]+@)?|[^@/:]+@)([\w.-]+\.[a-z]+)[/:](.+?)(?:\.git)?/?"
+)
+"""How git writes the address of a repository on a host, by https or ssh."""
+
+
+def addresses(remote: str) -> dict[str, str]:
+    """Project URLs of a repository, from its remote's address; none for a folder."""
+    found = REMOTE.fullmatch(remote.strip())
+    if found is None:
+        return {}
+    home = f"https://{found[1]}/{found[2]}"
+    return {
+        "Source": home,
+        "Documentation": f"{home}/blob/main/README.md",
+        "Changelog": f"{home}/blob/main/CHANGELOG.md",
+        "Issues": f"{home}/issues",
+    }
+
+
+setup(project_urls=addresses(os.environ.get("PROJECT_HOME", "")))
