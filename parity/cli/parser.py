@@ -60,10 +60,23 @@ USAGES = {
 MODELS_RUN = {"check", "convert", "port"}
 
 
+class _Commands(argparse.HelpFormatter):
+    """Leaves room for the longest command: before Python 3.12 argparse forgets that commands are indented."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action.choices, dict):
+            self._action_max_length = max(
+                self._action_max_length, max(map(len, action.choices)) + 2 * self._indent_increment
+            )
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser; among the parsed options are the `command`, and `models_run`: whether it runs the models' code."""
     made = argparse.ArgumentParser(
-        prog="parity", description="Are a Keras model and a torch module the same?"
+        prog="parity",
+        description="Are a Keras model and a torch module the same?",
+        formatter_class=_Commands,
     )
     made.add_argument("--version", action="version", version=f"parity {__version__}")
     commands = made.add_subparsers(required=True, metavar="COMMAND", dest="command")

@@ -44,10 +44,18 @@ class CheckpointError(UsageError):
     """A weight file cannot be read or written, or does not fit the model."""
 
 
-def in_a_line(error: BaseException) -> str:
-    """An error's type and the start of its message, without terminal colours and TensorFlow's names of its steps."""
+def in_a_line(error: BaseException, most: int = 300) -> str:
+    """An error's type and the start of its message, without terminal colours and what frameworks put around it.
+
+    Args:
+        error: that was raised.
+        most: characters of the message; it ends behind a word.
+    """
     plain = re.sub(
         r"\x1b\[[0-9;]*m|\{\{function_node [^}]*\}\}", "", str(error)
     )  # colours, and TensorFlow's own names
+    plain = re.sub(r"Exception encountered when calling (\S+?)\.call\(\)\.", r"\1:", plain)
     text = " ".join(plain.split())
-    return f"{type(error).__name__}: {text[:300]}"
+    if len(text) > most:
+        text = f"{text[: most - 4].rsplit(' ', 1)[0]} ..."
+    return f"{type(error).__name__}: {text}"

@@ -126,7 +126,7 @@ class TensorTally:
         return Share(len(self.layers) - len(self.still), len(self.layers))
 
     def unmoved(self) -> list[Unproven]:
-        """One entry for each layer of which nothing moved an output, and for each tensor that moved it in part."""
+        """One entry for each layer of which nothing moved an output, and for its tensors that moved it alike in part."""
         found = []
         still = set(self.still)
         by_layer: dict[str, list[str]] = {}
@@ -137,12 +137,16 @@ class TensorTally:
                 text = f"{layer_path or ROOT}: none of its {len(paths)} tensors ever moved an output"
                 found.append(Unproven(UnprovenKind.TENSORS, text, tuple(paths)))
                 continue
-            said = {path: "never moved an output" if path in still else self._in_part(path) for path in paths}
-            found += [
-                Unproven(UnprovenKind.TENSORS, f"{path}: {text}", (path,))
-                for path, text in said.items()
-                if text
-            ]
+            alike: dict[str, list[str]] = {}
+            for path in paths:
+                part = path if path in still else self._in_part(path)
+                if part:
+                    alike.setdefault(part, []).append(path)
+            for part, places in alike.items():
+                whole = part == places[0]
+                text = f"{part}: never moved an output" if whole else _said(part, places)
+                kind = UnprovenKind.TENSORS if whole else UnprovenKind.PARTS
+                found.append(Unproven(kind, text, tuple(places)))
         return found
 
     def _in_part(self, path: str) -> str:
@@ -159,4 +163,12 @@ class TensorTally:
             if rows.all()
             else (len(rows) - int(np.count_nonzero(rows)), len(rows), name)
         )
-        return f"{count:,} of {of:,} {what} never moved an output"
+        return f"{count:,} of {of:,} {what}"
+
+
+def _said(part: str, places: Sequence[str]) -> str:
+    """What of some tensors of one layer never moved an output, in a line."""
+    if len(places) == 1:
+        return f"{places[0]}: {part} never moved an output"
+    layer = places[0].rpartition(".")[0]
+    return f"{layer or ROOT}: {part} of each of {len(places)} tensors never moved an output"

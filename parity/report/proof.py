@@ -11,6 +11,7 @@ class UnprovenKind(StrEnum):
     """What sort of thing no probe has shown."""
 
     TENSORS = "tensors"
+    PARTS = "parts"
     LIMITS = "limits"
     BRANCHES = "branches"
     TRAINING = "training"

@@ -16,6 +16,7 @@ NAMED = 3
 
 COUNTED: Mapping[UnprovenKind, tuple[str, str]] = {
     UnprovenKind.TENSORS: ("weight that moved no output", "weights that moved no output"),
+    UnprovenKind.PARTS: ("weight of which a part moved none", "weights of which a part moved none"),
     UnprovenKind.LIMITS: ("limit not reached", "limits not reached"),
     UnprovenKind.BRANCHES: ("branch not taken", "branches not taken"),
     UnprovenKind.TRAINING: ("branch for training alone", "branches for training alone"),
@@ -107,8 +108,13 @@ def too_little(item: Comparison | Result) -> str:
 
 def counted(unproven: Sequence[Unproven]) -> list[str]:
     """How many entries of each kind, in words."""
-    counts = {kind: sum(entry.kind is kind for entry in unproven) for kind in COUNTED}
+    counts = {kind: sum(_size(entry) for entry in unproven if entry.kind is kind) for kind in COUNTED}
     return [f"{count} {COUNTED[kind][count > 1]}" for kind, count in counts.items() if count]
+
+
+def _size(entry: Unproven) -> int:
+    """How many things an entry is about: tensors of one layer are one line."""
+    return max(len(entry.places), 1) if entry.kind in {UnprovenKind.TENSORS, UnprovenKind.PARTS} else 1
 
 
 def first(unproven: Sequence[Unproven], most: int = SHOWN) -> tuple[list[Unproven], str]:

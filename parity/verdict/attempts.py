@@ -74,7 +74,7 @@ class Refused:
     def __str__(self) -> str:
         """One line."""
         who = "both sides" if len(self.said) > 1 else f"the {next(iter(self.said))} side alone"
-        return f"{who} refused {self.shapes} ({next(iter(self.said.values()))})"
+        return f"{who} refused {self.shapes} ({min(self.said.values(), key=len)})"
 
 
 class HeldOutputs(NamedTuple):
@@ -275,7 +275,7 @@ class Attempts:
             try:
                 outputs[model.side] = self.run(model, inputs[model.side], gradients)
             except Exception as error:  # any model, any error: it does not take this input
-                said[model.side] = in_a_line(error)[:160]
+                said[model.side] = in_a_line(error, 160)
         if not said and not any(value.size for found in outputs.values() for _, value in found):
             said = {"keras": "the outputs are empty", "torch": "the outputs are empty"}
         if said:

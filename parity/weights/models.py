@@ -278,7 +278,7 @@ def _said(model: Adapter, values: list[Array]) -> str:
     try:
         model.forward(values)
     except Exception as error:  # any model, any error: these sizes are not for it
-        return in_a_line(error)[:120]
+        return in_a_line(error, 120)
     return ""
 
 

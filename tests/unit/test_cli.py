@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from parity.cli import main
+from parity.cli.parser import COMMANDS
 
 PAIR = """
 import keras
@@ -326,3 +327,11 @@ def test_jobs_find_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         )
     assert found[0] == found[1]
     assert len(found[0][1]) == 2
+
+
+def test_the_list_of_commands_has_each_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for name, (words, _) in COMMANDS.items():
+        assert any(line.split() == [name, *words.split()] for line in lines), name

@@ -78,3 +78,5 @@ def test_tensorflow_s_own_names_are_left_out_of_errors() -> None:
         "Concatenate failed. {{function_node __wrapped__ConcatV2_N_2_device_/job:localhost}} Dimension 1"
     )
     assert in_a_line(error) == "ValueError: Concatenate failed. Dimension 1"
+    wrapped = RuntimeError("Exception encountered when calling Concatenate.call().\n\n" + "sizes " * 40)
+    assert in_a_line(wrapped, 40) == "RuntimeError: Concatenate: sizes sizes sizes ..."

@@ -23,6 +23,7 @@ HEADS: Mapping[UnprovenKind, str] = {
     UnprovenKind.BRANCHES: "Branches of the models' own code not taken",
     UnprovenKind.TRAINING: "Branches for training alone",
     UnprovenKind.TENSORS: "Weights that moved no output",
+    UnprovenKind.PARTS: "Weights of which a part moved no output",
     UnprovenKind.LIMITS: "Limits that no value reached",
 }
 

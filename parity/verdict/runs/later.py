@@ -117,7 +117,7 @@ def later_calls(
             if known is not None:
                 gave.append(known.second if alike else model.forward(second[model.side]))
         except Exception as error:  # any model, any error: it took an input like these before
-            text = f"later calls of the {model.side} side: it raised {in_a_line(error)[:120]}"
+            text = f"later calls of the {model.side} side: it raised {in_a_line(error, 120)}"
             found.unproven.append(Unproven(UnprovenKind.PROBES, text))
             continue
         found.unproven += named(model.side, changed(*looks[-2:]))
@@ -135,7 +135,7 @@ def _modes(model: Adapter, values: Sequence[Array]) -> dict[str, Outputs] | str:
     try:
         return model.in_modes(values)
     except Exception as error:  # any model, any error: it does not run in such a mode
-        return f"other modes of the {model.side} side: it raised {in_a_line(error)[:120]}"
+        return f"other modes of the {model.side} side: it raised {in_a_line(error, 120)}"
 
 
 def _across(

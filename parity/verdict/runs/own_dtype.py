@@ -88,7 +88,7 @@ def compare_as_held(sides: tuple[Adapter, Adapter], usual: Usual) -> OwnDtype:
                 rounded[model.side] = model.forward(cast(inputs[model.side], "float32"))
         except Exception as error:  # any model, any error: it took such an input in float64
             return found.open(
-                f"in {words} not compared: the {model.side} side raised {in_a_line(error)[:120]}"
+                f"in {words} not compared: the {model.side} side raised {in_a_line(error, 120)}"
             )
     if any(_shapes(exact[side]) != _shapes(rounded[side]) for side in exact):
         return found.open(f"in {words} not compared: the outputs have other shapes than in float64")
