@@ -245,7 +245,7 @@ def page() -> str:
                 lines.append("")
             extra = zip(("Keras alone", "PyTorch alone"), alone(pair, keras, torch), strict=True)
             stated = [f"| {side} | {'; '.join(names)} |" for side, names in extra if names]
-            lines += ["| | |", "|---|---|", *stated, ""] if stated else []
+            lines += ["| side | arguments |", "|---|---|", *stated, ""] if stated else []
             lines += [pair.note, ""] if pair.note else []
     return "\n".join(lines).rstrip() + "\n"
 

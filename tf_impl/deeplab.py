@@ -118,7 +118,7 @@ class DeepLabV2(keras.Model):
         ValueError: an option without a meaning, or an input that is no batch of RGB images.
 
     Source: Chen et al., "DeepLab: Semantic Image Segmentation with Deep Convolutional Nets, Atrous Convolution, and
-        Fully Connected CRFs", without the CRF.
+    Fully Connected CRFs", without the CRF.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class DeepLabV3(keras.Model):
         ValueError: an option without a meaning, or an input that is no batch of RGB images.
 
     Source: Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation"; torchvision,
-        deeplabv3_resnet50, whose state_dict loads.
+    deeplabv3_resnet50, whose state_dict loads.
     """
 
     def __init__(

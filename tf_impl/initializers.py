@@ -56,7 +56,7 @@ def bilinear_kernel(
         ValueError: the channel counts differ, or a number is out of range.
 
     Source: Dive into Deep Learning, fully convolutional networks; Long et al., "Fully Convolutional Networks
-        for Semantic Segmentation" (2015).
+    for Semantic Segmentation" (2015).
     """
     weight = diagonal_kernel(in_channels, out_channels, pair("kernel_size", kernel_size, 1))
     return ops.convert_to_tensor(weight.transpose(2, 3, 1, 0).copy(), dtype or keras.config.floatx())

@@ -23,7 +23,7 @@ def resize_to(images: Tensor, size: Sequence[int]) -> Tensor:
         The resized images, in the same dtype.
 
     Source: PyTorch, torch.nn.functional.interpolate with align_corners=False. (keras.ops.image.resize computes
-        in float32 on TensorFlow for every dtype.)
+    in float32 on TensorFlow for every dtype.)
     """
     for axis, target in zip((1, 2), size, strict=True):
         images = _resize_axis(images, axis, target)

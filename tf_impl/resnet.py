@@ -123,7 +123,7 @@ class ResNet(keras.Model):
         ValueError: an option without a meaning, or an input that is no batch of RGB images.
 
     Source: He et al., "Deep Residual Learning for Image Recognition"; torchvision, resnet18 to resnet101, with
-        replace_stride_with_dilation; Chen et al., "Rethinking Atrous Convolution", section 3.1.1 (multi-grid).
+    replace_stride_with_dilation; Chen et al., "Rethinking Atrous Convolution", section 3.1.1 (multi-grid).
     """
 
     def __init__(

@@ -27,7 +27,7 @@ class VGG16(nn.Module):
         ValueError: an option without a meaning, or an input that is no batch of RGB images.
 
     Source: Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", column D;
-        Chen et al., "DeepLab", section 3.1 (output stride).
+    Chen et al., "DeepLab", section 3.1 (output stride).
     """
 
     def __init__(

@@ -28,7 +28,7 @@ class Moments:
         means: (K, F).
         scatter: (K, F, F), the sum of (x - m)(x - m)ᵀ.
     Source: Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979:
-        sums of squares would lose the digits of a small variance about a large mean.
+    sums of squares would lose the digits of a small variance about a large mean.
     """
 
     counts: NDArray[np.int64]

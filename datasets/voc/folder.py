@@ -55,7 +55,7 @@ class Voc:
         DataError: a list or files that are missing or unequal in size, or no image left.
         SettingsError: an argument out of range.
     Source: Everingham et al., "The PASCAL Visual Object Classes Challenge 2012"; Zhang, Lipton, Li, Smola, "Dive
-        into Deep Learning", the chapter on semantic segmentation and its data set.
+    into Deep Learning", the chapter on semantic segmentation and its data set.
     """
 
     classes: tuple[str, ...]

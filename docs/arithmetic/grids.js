@@ -5,6 +5,9 @@ const Grids = (() => {
   // The colour of a kernel entry, the same in the kernel, the grids, the equation and the matrix.
   const hue = (tap, taps) => Math.round((30 + 330 * tap / Math.max(taps, 1)) % 360);
 
+  // The ground of a count that is this share of the greatest one; opaque, so that no line shows through.
+  const heat = (share) => `color-mix(in srgb, var(--heat) ${(75 * share).toFixed(1)}%, var(--cell))`;
+
   const GREATEST = 40, LEAST = 6; // pixels of a cell's side
 
   // A cell's side in pixels, so that `across` cells take at most `room` pixels.
@@ -82,5 +85,5 @@ const Grids = (() => {
     }
   }
 
-  return { hue, sideFor, short, draw, mark };
+  return { hue, heat, sideFor, short, draw, mark };
 })();

@@ -5,6 +5,10 @@ const Matrix = (() => {
   let kept = null;
 
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const colour = (name) => { // as the scheme has it: a canvas knows no variables
+    document.documentElement.style.outlineColor = `var(${name})`;
+    return getComputedStyle(document.documentElement).outlineColor;
+  };
 
   // Draw the entries of `found`; `rows` and `columns` are the output and input pixels that are marked.
   function draw(canvas, found, taps, entries, rows, columns) {
@@ -18,7 +22,7 @@ const Matrix = (() => {
     canvas.style.width = `${width * wide}px`;
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
-    pen.fillStyle = style("--shade");
+    pen.fillStyle = colour("--shade");
     for (const row of rows) pen.fillRect(0, row * high, width * wide, high);
     for (const column of columns) pen.fillRect(column * wide, 0, wide, height * high);
     const lightness = style("--tap-l"), chroma = style("--tap-c"), gap = high > 4 ? 1 : 0;

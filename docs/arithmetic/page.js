@@ -106,8 +106,7 @@ function maps() {
   const tall = !narrow && (room - left) / 2 / wide < 19; // the two large grids below the two small ones
   document.querySelector(".maps").classList.toggle("tall", tall);
   const sideOut = Grids.sideFor(wide, narrow ? room - 4 : tall ? (room - 30) / 2 : (room - left) / 2 - 16);
-  const most = Math.max(...count, 1e-9), heat = (value) => `rgba(${getComputedStyle(document.documentElement)
-    .getPropertyValue("--heat")}, ${(0.75 * value / most).toFixed(3)})`;
+  const most = Math.max(...count, 1e-9), heat = (value) => Grids.heat(value / most);
   const bright = Math.max(...y, 1e-9);
   const faint = (value) => `rgba(128, 128, 128, ${(0.6 * value / bright).toFixed(3)})`;
   const padded = setting.op === "conv" ? ["0", "padding, zero"] : ["", "cut off"];
@@ -180,8 +179,7 @@ function board(period) {
     row.replaceChildren(...line.map((value) => {
       const cell = document.createElement("td");
       cell.textContent = value === null ? "" : Grids.short(value);
-      cell.style.background = `rgba(${getComputedStyle(document.documentElement).getPropertyValue("--heat")}, ${
-        most ? (0.75 * value / most).toFixed(3) : 0})`;
+      cell.style.background = Grids.heat(most ? value / most : 0);
       return cell;
     }));
     return row;

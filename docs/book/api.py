@@ -39,6 +39,7 @@ def api_pages(root: Path) -> dict[str, str]:
                 f"::: {half}.{module}",
                 "    options:",
                 "      show_root_heading: false",
+                "      show_root_toc_entry: false",
                 "",
             ]
         pages[f"api/{module}.md"] = "\n".join(text)
@@ -49,7 +50,7 @@ def index() -> str:
     """What there is."""
     lines = [
         "# API", "", "From the docstrings, read without importing anything. `tf_impl` and `torch_impl` are mirror images: "
-        "the same files, classes, arguments and attributes.", "", "| page | |", "|---|---|",
+        "the same files, classes, arguments and attributes.", "", "| page | what it has |", "|---|---|",
         "| [parity](parity.md) | compare two models, copy weights, write a port |",
     ]  # fmt: skip
     lines += [

@@ -6,7 +6,6 @@ import ast
 import html
 import json
 import re
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,7 +103,7 @@ def seen(name: str, found: Mapping[str, Any]) -> list[str]:
         lines += ["# PyTorch", torch, "```", "", "`parity.compare` says:", ""]
     else:
         lines += [
-            f"The fault was put into a model of the tests ({found['seeded']}). `parity.compare` says:",
+            "The fault was put into a model of the tests. `parity.compare` says:",
             "",
         ]
     place = " ~ ".join(str(found[side]) for side in ("keras", "torch") if found[side])
@@ -123,13 +122,22 @@ def pictures(images: Mapping[str, Any]) -> str:
     """Both sides' tensors and their difference."""
     height, width = images["shape"]
     figures = [
-        f'<figure><img src="{image["source"]}" alt="{html.escape(image["name"])}, {height} by {width} values" '
+        f'<figure><img src="{image["source"]}" alt="{called(image)}, {height} by {width} values" '
         f'style="aspect-ratio: {max(width, 1)} / {max(height, 1)}">'
-        f"<figcaption><b>{html.escape(image['name'])}</b><br>{html.escape(image['range'])}</figcaption></figure>"
+        f"<figcaption><b>{called(image)}</b><br>{html.escape(image['range'])}</figcaption></figure>"
         for image in images["images"]
     ]
     plane = html.escape(images["plane"])
-    return f'<div class="signature">{"".join(figures)}</div>\n\n<small>Measured: {plane}, the same input to both.</small>'
+    text = (
+        f"Measured: {plane}, the same input to both. Both sides' colours are on one scale. The difference's are on a "
+        "logarithmic one over six powers of ten: brighter is greater."
+    )
+    return f'<div class="signature">{"".join(figures)}</div>\n\n<small>{text}</small>'
+
+
+def called(image: Mapping[str, Any]) -> str:
+    """The image's name as the page says it."""
+    return "PyTorch" if image["name"] == "torch" else html.escape(image["name"])
 
 
 def literal(text: str) -> str:
@@ -144,13 +152,9 @@ def capital(text: str) -> str:
     return text if re.search(r"[\\().=]", first) else text[0].upper() + text[1:]
 
 
-def folded(text: str, width: int = 84) -> list[str]:
-    """Lines of at most `width` characters: a line for each statement, and what runs over is set in."""
-    return [
-        line
-        for statement in text.split("; ")
-        for line in textwrap.wrap(statement, width, subsequent_indent="  ", break_long_words=False)
-    ]
+def folded(text: str) -> list[str]:
+    """A line for each statement; the page wraps them."""
+    return re.split(r"; (?![^()]*\))", text)  # not within brackets
 
 
 def wrapped(code: str) -> str:
@@ -162,7 +166,8 @@ def wrapped(code: str) -> str:
     inner = listed[2] if listed else code.partition("(")[2][:-1]
     depth, parts = 0, [""]
     for character in inner:
-        if character == "," and depth == 0:
+        named = re.search(r"\blambda\b[^:]*$", parts[-1])  # its arguments have commas too
+        if character == "," and depth == 0 and not named:
             parts.append("")
             continue
         depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(character, 0)

@@ -17,6 +17,15 @@ from book.pages import made_pages, notebooks  # noqa: E402
 LISTED = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)#:\s]*)(#[^)\s]*)?\)")
 SHIM = re.compile(r'src="https?://[^"]*iframe-worker/shim"')
+SOURCES = r'<a href="(?:\.\./\.\./[^"]*|[\w./-]*\.py)">(.*?)</a>'
+PAGES_OF_THEIR_OWN = (
+    ("models", "networks.html", "Networks"),
+    ("ports", "porting.html", "Porting"),
+    ("ported", "porting.html", "Porting"),
+)
+"""Folders of such pages, and the page of the site that their list belongs to."""
+IMAGE = re.compile(r'(?<!">)(<img alt="[^"]*" src="((?!data:|https?:)[^"]+\.(?:png|svg))"[^>]*>)')
+FLAG = re.compile(r"<code>(-{1,2}[\w-]{1,24})</code>")
 AT_ROOT = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -64,6 +73,10 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     dialog = 'data-md-component="search" role="dialog"'
     output = output.replace(dialog, f'{dialog} aria-label="Search"')
     output = re.sub(r"(<pre[^>]*>(?:<span></span>)?<code)(?=>)", r'\1 tabindex="0"', output)
+    output = IMAGE.sub(
+        r'<a class="larger" href="\2">\1</a>', output
+    )  # on a phone a picture is too small to read
+    output = FLAG.sub(r'<code class="flag">\1</code>', output)  # a line must not end behind its first hyphen
     return SHIM.sub(f'src="{"../" * page.url.count("/")}book/iframe-worker.js"', output)
 
 
@@ -73,13 +86,17 @@ def on_post_template(output_content: str, template_name: str, config: Any) -> st
 
 
 def on_post_build(config: Any) -> None:
-    """The networks' own pages link to sources, which the site does not hold."""
-    for path in Path(config["site_dir"], "models").glob("*.html"):
-        text = path.read_text(encoding="utf-8")
-        text = re.sub(r'<a href="\.\./\.\./[^"]*">(.*?)</a>', r"\1", text, flags=re.DOTALL)
-        path.write_text(
-            text.replace('<a href="index.html">All networks', '<a href="../networks.html">All networks')
-        )
+    """Pages that are HTML files of their own link to sources, which the site does not hold; and their lists to nothing."""
+    for folder, up, title in PAGES_OF_THEIR_OWN:
+        for path in Path(config["site_dir"], folder).glob("*.html"):
+            text = path.read_text(encoding="utf-8")
+            text = re.sub(SOURCES, r"\1", text, flags=re.DOTALL)
+            text = text.replace(
+                '<a href="index.html">All networks', '<a href="../networks.html">All networks'
+            )
+            if path.name == "index.html":
+                text = text.replace("<body>", f'<body><p class="up"><a href="../{up}">{title}</a></p>', 1)
+            path.write_text(text, encoding="utf-8")
 
 
 def inside(text: str, folder: Path) -> str:

@@ -6,8 +6,9 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,21 @@ def notebook_page(root: Path, name: str) -> Rendered:
             parts.append(cell.text)
             continue
         parts.append(f"```python\n{cell.text}\n```")
-        for output in cell.outputs:
+        for output in _joined(cell.outputs):
             parts += (part.replace(f"{root}/", "") for part in _shown(output, name, page.files))
     if ran is None:
         parts.insert(1, NOT_RUN)
     page.markdown = HEAD + "\n\n".join(parts) + "\n"
     return page
+
+
+def _joined(outputs: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Outputs with what was printed in a row as one: a cell that prints for a while has many."""
+    for printed, group in groupby(outputs, lambda output: output["output_type"] == "stream"):
+        if printed:
+            yield {"output_type": "stream", "text": [text for output in group for text in output["text"]]}
+        else:
+            yield from group
 
 
 def _shown(output: dict[str, Any], name: str, files: dict[str, bytes]) -> Iterator[str]:

@@ -34,7 +34,7 @@ def networks(root: Path) -> str:
         "page has the idea, a drawing, both sources side by side, and what had to be pinned for them to compute the same.",
         "", "| network | idea |", "|---|---|",
     ]  # fmt: skip
-    for path in sorted((root / "docs" / "models").glob("*.md")):
-        text = read(path)
+    texts = [read(path) for path in (root / "docs" / "models").glob("*.md")]
+    for text in sorted(texts, key=lambda text: text.title):
         lines.append(f"| [{text.title}](models/{text.name}.html) | {text.summary} |")
     return "\n".join(lines) + "\n"

@@ -21,5 +21,5 @@ class Shapes(Extension):
 
 
 def _fenced(match: re.Match[str]) -> str:
-    lines = [line.strip() for line in match["text"].strip().splitlines()]
-    return "\n".join(["**Shapes**", "", "```text", *lines, "```"])
+    lines = [line.strip().replace("`", "") for line in match["text"].strip().splitlines()]
+    return "\n".join(["**Shapes**", "", "``` { .text .wrap }", *lines, "```"])

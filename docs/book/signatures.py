@@ -16,8 +16,11 @@ def drawn(example: Any) -> str:
     sides = [np.atleast_2d(np.asarray(side, float)) for side in (example.keras, example.torch)]
     least, most = min(side.min() for side in sides), max(side.max() for side in sides)
     span = (most - least) or 1.0
+    room = tuple(
+        max(side.shape[axis] for side in sides) for axis in (0, 1)
+    )  # cells of one size on both sides
     figures = [
-        _figure(name, 0.08 + 0.92 * (side - least) / span, "side")
+        _figure(name, 0.08 + 0.92 * (side - least) / span, "side", room)
         for name, side in zip(("Keras", "PyTorch"), sides, strict=True)
     ]
     difference = example.difference
@@ -30,16 +33,19 @@ def drawn(example: Any) -> str:
         gap = np.atleast_2d(np.asarray(difference, float))
         equal = gap <= 1e-12 * max(abs(least), abs(most))
         share = np.where(equal, 0.0, 0.15 + 0.85 * gap / (gap.max() or 1.0))
-        figures.append(_figure("difference", share, "apart"))
-    legend = f"Rows: {html.escape(example.rows)}. Columns: {html.escape(example.columns)}. A stronger colour is greater"
+        figures.append(_figure("difference", share, "apart", share.shape))
+    axes = (
+        f"Rows: {example.rows}. Columns: {example.columns}." if example.columns else f"Cells: {example.rows}."
+    )
+    legend = f"{html.escape(axes)} A stronger colour is greater"
     end = "." if difference is None else "; an empty cell of the difference is equal."
     return f'<div class="signature">{"".join(figures)}</div>\n\n<small>{legend}{end}</small>'
 
 
-def _figure(name: str, shares: Any, kind: str) -> str:
-    """A grid of cells, each as opaque as its share of 1 says."""
+def _figure(name: str, shares: Any, kind: str, room: tuple[int, ...]) -> str:
+    """A grid of cells, each as opaque as its share of 1 says, in a frame that has room for so many rows and columns."""
     rows, columns = shares.shape
-    width, height = columns * SIDE + GAP, rows * SIDE + GAP
+    width, height = room[1] * SIDE + GAP, room[0] * SIDE + GAP
     cells = "".join(
         f'<rect x="{j * SIDE + GAP}" y="{i * SIDE + GAP}" width="{SIDE - GAP}" height="{SIDE - GAP}" '
         f'fill-opacity="{shares[i, j]:.2f}"/>'

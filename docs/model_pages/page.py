@@ -24,6 +24,14 @@ GENERATIONS = {
 }
 
 
+PALETTE = """<script>
+try { // the site's switch counts here too
+  const kept = JSON.parse(localStorage.getItem(`${new URL("..", location).pathname}.__palette`));
+  if (kept) document.documentElement.dataset.scheme = kept.color.scheme === "slate" ? "dark" : "light";
+} catch { /* nothing is kept */ }
+</script>"""
+
+
 def shell(title: str, body: str) -> str:
     """A whole document."""
     return "\n".join([
@@ -36,6 +44,7 @@ def shell(title: str, body: str) -> str:
         "<style>",
         STYLE.read_text(encoding="utf-8").rstrip(),
         "</style>",
+        PALETTE,
         "</head>",
         "<body>",
         "<main>",

@@ -52,15 +52,15 @@ def port_page(network: PortedNetwork) -> str:
     spec, size = html.escape(record["spec"]), record["input"]
     proofs = "; ".join(f"{name}: {verdict}, {text}" for name, (verdict, text) in record["proofs"].items())
     counts = ", ".join(f"{measures[a]} {said} for {measures[b]}" for a, b, said in MEASURES)
-    links = " ".join(
+    links = ", ".join(
         f'<a href="../../{path}"><code>{path}</code></a>'
         for path in (f"torch_impl/{network.file}", f"docs/ports/{network.name}.py", f"tf_impl/{network.file}")
     )
     body = [
         '<p class="up"><a href="index.html">All ports</a></p>',
         f"<h1>{html.escape(network.title)}: source, port, and the twin written by hand</h1>",
-        f"<p>Written by <code>parity port --torch \"{spec}\" --input {size}</code>. {record['verdict']}: "
-        f"{html.escape(proofs)}.</p>",
+        f"<p>Written by <code>parity port --torch \"{spec}\" --input {size}</code>. The verdict is {record['verdict']}. "
+        f"{html.escape(proofs[:1].upper() + proofs[1:])}.</p>",
         f"<p>{counts} of the source. {measures['helpers']} helper layers come in addition.</p>",
         "<h2>What the hand does better</h2>",
         markdown(network.notes),
@@ -88,7 +88,7 @@ def ports_page(networks: Sequence[PortedNetwork]) -> str:
         "same network written by hand. Every page shows the source, the port and the twin, and says what the hand does "
         f"better. The figures and the ports come from <code>{COMMAND}</code>; a number of the port stands in front of "
         "the source's.</p>",
-        '<div class="wide">', "<table>", f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>",
+        '<div class="wide">', '<table class="ported">', f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>",
     ]  # fmt: skip
     for one in networks:
         measures, proofs = one.record["measures"], one.record["proofs"]

@@ -74,7 +74,8 @@ def _sample(one: Sample) -> list[str]:
     return [
         f'<h2 id="{one.name}">{html.escape(one.title)}</h2>',
         f"<p>The command: <code>{html.escape(record['command'])}</code></p>",
-        f"<p>{record['verdict']}: {html.escape(proofs)}. {html.escape(record['versions'])}.</p>",
+        f"<p>The verdict is {record['verdict']}. {html.escape(proofs[:1].upper() + proofs[1:])}. "
+        f"{html.escape(record['versions'])}.</p>",
         f'<p>Source: {one.origin}. Whole port: <a href="{one.name}.py"><code>docs/ported/{one.name}.py</code></a>, '
         f"{lines} lines.</p>",
         markdown(one.notes),

@@ -150,13 +150,19 @@ def _differing(left: list[str], right: list[str]) -> tuple[set[int], set[int]]:
 
 
 def _coloured(code: str, marked: set[int]) -> str:
-    """The code with its words in colours, one line a line; marked lines have a ground of their own."""
+    """The code with its words in colours; marked lines have a ground of their own.
+
+    Each line is a block that knows how far it is set in: what runs over is set in further.
+    """
     pieces = []
     for name, words in groupby(_words(code), key=lambda word: word[0]):
         lines = html.escape("".join(word for _, word in words), quote=False).split("\n")
         pieces.append("\n".join(f'<b class="{name}">{line}</b>' if name and line else line for line in lines))
-    coloured = "".join(pieces).split("\n")
-    return "\n".join(f"<mark>{line}</mark>" if i in marked else line for i, line in enumerate(coloured))
+    lines = zip(code.splitlines(), "".join(pieces).split("\n"), strict=False)
+    return "".join(
+        f'<i style="--n:{len(plain) - len(plain.lstrip())}">{f"<mark>{line}</mark>" if i in marked else line}</i>'
+        for i, (plain, line) in enumerate(lines)
+    )
 
 
 def coloured(code: str) -> str:

@@ -1,10 +1,10 @@
 # %% [markdown]
 # # SkipBlocks and mUnet on shapes
 #
-# The lecture's mUnet halves an image six times with `SkipBlockDN` and doubles it again with `SkipBlockUP`. Each block
-# adds its input to its output, and the way up sees what the way down kept. Here a small mUnet is trained on generated
-# shapes for a few steps, in both frameworks, from the same weights and with the same batches. The loss curves agree
-# step by step.
+# The lecture's mUnet halves an image three times on its way down, by a pooling and by `SkipBlockDN`, and doubles it again
+# on its way up, by `SkipBlockUP` and a transposed convolution. Each block adds its input to its output, and the way up
+# sees what the way down kept. Here a small mUnet is trained on generated shapes for a few steps, in both frameworks, from
+# the same weights and with the same batches. The loss curves agree step by step.
 
 # %%
 import tempfile

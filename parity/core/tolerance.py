@@ -50,7 +50,7 @@ class Difference:
         max_abs: greatest absolute difference; infinite where exactly one side is not finite.
         max_rel: greatest difference relative to the scale, or to the element where that is greater than the scale.
         scale: greatest finite magnitude of the reference, values that only fill a place left out.
-        index: where the difference is greatest, or farthest beyond its limit.
+        index: where the difference is greatest; of elements with limits, of those beyond them.
         mismatched: elements beyond the bound, or beyond their limits.
         size: elements compared.
         non_finite: elements that are NaN or infinite on either side.
@@ -157,9 +157,7 @@ def difference(
     size = np.maximum(scale, magnitude)
     relative = _ratio(distance, size)
     beyond = distance > (bound * size if limit is None else limit)
-    place = int(np.argmax(distance))
-    if limit is not None:
-        place = int(np.argmax(np.where(beyond, _ratio(distance, limit), 0.0))) if beyond.any() else 0
+    place = int(np.argmax(distance if limit is None else np.where(beyond, distance, 0.0)))
     index = tuple(int(i) for i in np.unravel_index(place, distance.shape))
     return Difference(
         max_abs=float(distance.max()),

@@ -58,3 +58,21 @@ def test_a_wide_table_is_noticed(tmp_path: Path) -> None:
     found = measured("chromium", folder, tmp_path)
     assert found["unet.html at 500"][1]
     assert not found["index.html at 500"][1]
+
+
+@pytest.mark.parametrize("browser", BROWSERS)
+def test_the_switch_of_the_site_counts_on_a_page_of_its_own(browser: str, tmp_path: Path) -> None:
+    """What the site keeps is for its root: a page in a folder reads it there, whatever the machine prefers."""
+    script = """
+    const key = `${new URL("..", location).pathname}.__palette`, ground = [];
+    for (const scheme of ["slate", "default", null]) {
+      if (scheme) localStorage.setItem(key, JSON.stringify({index: 0, color: {scheme}})); else localStorage.removeItem(key);
+      const frame = document.createElement("iframe");
+      frame.src = "unet.html?frame";
+      await new Promise((ready) => { frame.onload = ready; document.body.append(frame); });
+      ground.push(getComputedStyle(frame.contentDocument.body).backgroundColor);
+    }
+    return ground;
+    """
+    light, dark = "rgb(255, 255, 255)", "rgb(20, 24, 28)"
+    assert in_browser(browser, FOLDER, "index.html", script, tmp_path / "profile") == [dark, light, light]

@@ -92,7 +92,7 @@ class Reader(HTMLParser):
         values = dict(attrs)
         if tag == "a":
             self.links.append(values["href"] or "")
-        elif tag in ("script", "link", "img", "iframe") or "src" in values:
+        elif tag in ("link", "img", "iframe") or "src" in values:  # the one script stands in the page
             self.loads.append(tag)
         if tag not in VOID:
             self.open.append(tag)

@@ -20,7 +20,7 @@ def like_arguments(size: Pair, *arguments: IntPair) -> int | Pair:
 def conv_output_size(
     size: IntPair, kernel_size: IntPair, stride: IntPair = 1, padding: IntPair = 0, dilation: IntPair = 1
 ) -> int | Pair:
-    """Size of a convolution's output: floor((size + 2*padding - dilation*(kernel_size-1) - 1) / stride) + 1.
+    """Size of a convolution's output: `floor((size + 2*padding - dilation*(kernel_size-1) - 1) / stride) + 1`.
 
     Args:
         size: height and width of the input in pixels (>= 1), an integer where they are equal, or a pair.
@@ -34,7 +34,7 @@ def conv_output_size(
         ValueError: an argument is out of range, or the dilated kernel does not fit in the padded input.
 
     Source: Dumoulin & Visin, "A guide to convolution arithmetic for deep learning" (2018), relationships 6
-        and 15.
+    and 15.
     """
     sizes, kernels, strides, paddings, dilations = pairs(
         size=size, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation
@@ -61,7 +61,7 @@ def conv_transpose_output_size(
 ) -> int | Pair:
     """Size of a transposed convolution's output, in PyTorch's meaning of the arguments.
 
-    (size - 1)*stride - 2*padding + dilation*(kernel_size-1) + output_padding + 1.
+    `(size - 1)*stride - 2*padding + dilation*(kernel_size-1) + output_padding + 1`.
 
     Args:
         size: height and width of the input in pixels (>= 1), an integer where they are equal, or a pair.

@@ -62,7 +62,7 @@ LAYERS: dict[str, tuple[str, str]] = {
         "set_weights([gamma, beta, moving_mean, moving_variance])",
         "weight = gamma, bias = beta, running_mean = moving_mean, running_var = moving_variance",
     ),
-    "batchnorm-frozen": ("layer.trainable = True, or training=False in torch too", "layer.eval()"),
+    "batchnorm-frozen": ("layer.trainable = True", "layer.eval()"),
     "train-mode-left-on": ("model(x, training=False)", "module.eval()"),
     "layernorm-epsilon": ("LayerNormalization(epsilon=1e-5)", "LayerNorm(d, eps=1e-3)"),
     "groupnorm-epsilon": ("GroupNormalization(groups, epsilon=1e-5)", "GroupNorm(groups, c, eps=1e-3)"),

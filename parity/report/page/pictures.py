@@ -31,7 +31,7 @@ MISSING = 255
 
 @dataclass(frozen=True)
 class Picture:
-    """One image: its name, the range of values that its colours show, and its address, which holds the PNG."""
+    """One image: its name, the range of its values, and its address, which holds the PNG."""
 
     name: str
     range: str
@@ -82,14 +82,25 @@ def pictures(tensors: dict[str, Array]) -> Pictures | None:
     finite = np.concatenate([value[np.isfinite(value)] for value in (keras, torch)])
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     images = [
-        Picture(name, f"{low:.3g} to {high:.3g}", _shown(_reduced(value), low, high))
+        Picture(name, _range(value), _shown(_reduced(value), low, high))
         for name, value in (("Keras", keras), ("torch", torch))
     ]
     greatest = float(gap[np.isfinite(gap)].max(initial=0.0))
-    text = f"up to {greatest:.3g}, {DECADES} decades" if np.isfinite(gap).all() else "infinite in places"
+    text = (
+        f"up to {greatest:.3g}, logarithmic; black: equal" if np.isfinite(gap).all() else "infinite in places"
+    )
     images.append(Picture("|difference|", text, _difference(gap, greatest)))
     mark = (round(100 * (column + 0.5) / width, 2), round(100 * (row + 0.5) / height, 2))
     return Pictures(at, plane, (height, width), mark, tuple(images))
+
+
+def _range(value: Array) -> str:
+    """The least and the greatest value; both sides' colours are on one scale."""
+    finite = value[np.isfinite(value)]
+    if not finite.size:
+        return "no number"
+    low, high = float(finite.min()), float(finite.max())
+    return f"{low:.3g} everywhere" if low == high else f"{low:.3g} to {high:.3g}"
 
 
 def _plane(at: tuple[int, ...]) -> tuple[tuple[Any, ...], str]:
@@ -99,7 +110,7 @@ def _plane(at: tuple[int, ...]) -> tuple[tuple[Any, ...], str]:
         return (*at[:-3], every, every, at[-1]), f"batch element {at[0]}, channel {at[-1]}"
     if rank == 3:
         return (at[0], every, every), f"batch element {at[0]}, positions by features"
-    return (every,) * rank, "batch elements by features"
+    return (every,) * rank, "batch elements by features" if rank == 2 else "one row of values"
 
 
 def _place(at: tuple[int, ...], index: tuple[Any, ...]) -> tuple[int, int]:

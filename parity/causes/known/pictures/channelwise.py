@@ -14,6 +14,7 @@ SCALED = CHANNELS * np.sqrt(VARIANCES)
 GAMMA, BETA = drawn(6, 1, seed=3), drawn(6, 1, seed=4)
 RISING = np.linspace(-5.0, 5.0, 60).reshape(6, 10)
 """-5 to 5, row by row."""
+FROM_MINUS_5 = "x from -5 to 5, row by row"
 STEPS = np.arange(10)
 
 
@@ -77,19 +78,19 @@ PICTURES: dict[str, Made] = {
     "dropout-rate": lambda: channels(_dropped(0.2), _dropped(0.5)),
     "dropout-kind": lambda: channels(_dropped(0.5, (6, 1)), _dropped(0.5)),
     "activation-missing": lambda: channels(np.maximum(CHANNELS, 0), CHANNELS),
-    "activation-kind": lambda: channels(np.maximum(CHANNELS, 0), CHANNELS / (1 + np.exp(-CHANNELS))),
+    "activation-kind": lambda: channels(CHANNELS / (1 + np.exp(-CHANNELS)), np.maximum(CHANNELS, 0)),
     "leaky-relu-slope": lambda: channels(_leaky(0.3), _leaky(0.01)),
     "shared-axes": lambda: channels(_leaky(np.abs(IMAGE)), _leaky(np.abs(GAMMA))),
-    "gelu-approximation": lambda: SmallExample(_gelu(RISING), _gelu_tanh(RISING), "x from -5", "to 5"),
+    "gelu-approximation": lambda: SmallExample(_gelu_tanh(RISING), _gelu(RISING), FROM_MINUS_5, ""),
     "softplus-threshold": lambda: SmallExample(
         np.log1p(np.exp(4 * RISING + 20)), np.where(4 * RISING > 0, 4 * RISING + 20, np.log1p(np.exp(4 * RISING + 20))),
-        "x from 0", "to 40",
+        "x from 0 to 40, row by row", "",
     ),
     "hard-sigmoid-form": lambda: SmallExample(
-        np.clip(RISING / 6 + 0.5, 0, 1), np.clip(0.2 * RISING + 0.5, 0, 1), "x from -5", "to 5"
+        np.clip(0.2 * RISING + 0.5, 0, 1), np.clip(RISING / 6 + 0.5, 0, 1), FROM_MINUS_5, ""
     ),
     "softmax-axis": lambda: SmallExample(softmax(CHANNELS), softmax(CHANNELS, 0), "position", "class"),
-    "double-softmax": lambda: SmallExample(softmax(3 * CHANNELS), softmax(softmax(3 * CHANNELS)), "position", "class"),
+    "double-softmax": lambda: SmallExample(softmax(softmax(3 * CHANNELS)), softmax(3 * CHANNELS), "position", "class"),
     "normalised-axes": lambda: channels(_standard(CHANNELS, 1), _standard(CHANNELS, 0)),
     "variance-correction": lambda: channels(_standard(CHANNELS, 1), _standard(CHANNELS, 1, 1)),
     "rmsnorm-epsilon": lambda: SmallExample(_normal(SCALED, 1e-3), _normal(SCALED, 1e-6), "token", "feature"),
@@ -100,6 +101,6 @@ PICTURES: dict[str, Made] = {
     "step-missing": lambda: channels(CHANNELS - CHANNELS.mean(1, keepdims=True), CHANNELS),
     "float32-cast": lambda: channels(CHANNELS, CHANNELS.astype(np.float32).astype(np.float64)),
     "tf32": lambda: channels(CHANNELS, _ten_bits(CHANNELS)),
-    "input-scaling": lambda: SmallExample(np.abs(IMAGE) * 255, np.abs(IMAGE)),
+    "input-scaling": lambda: SmallExample(np.abs(IMAGE), np.abs(IMAGE) * 255),
 }  # fmt: skip
 """By the cause's name."""

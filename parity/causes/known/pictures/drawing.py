@@ -55,12 +55,20 @@ def drawing(picture: SmallExample, plain: bool = False) -> list[str]:
             for row in zip(same, levels, strict=True)
         ])  # fmt: skip
     height = max(map(len, panels))
-    heads = [f"{name:<{PANEL}}  " for name in ("Keras", "torch", "difference")]
-    lines = ["".join(heads)]
-    for i in range(height):
-        lines.append("".join(f"{panel[i] if i < len(panel) else '':<{PANEL}}  " for panel in panels))
+    widths = [max(PANEL, *map(len, panel)) for panel in panels]
+    named = [[name, *panel] for name, panel in zip(("Keras", "torch", "difference"), panels, strict=True)]
+    lines = [
+        "  ".join(
+            f"{panel[i] if i < len(panel) else '':<{width}}"
+            for panel, width in zip(named, widths, strict=True)
+        )
+        for i in range(height + 1)
+    ]
     equal = "" if difference is None else f"; {(PLAIN_EQUAL if plain else EQUAL).strip()} is equal"
-    legend = f"rows: {picture.rows}, columns: {picture.columns}; denser is greater{equal}"
+    axes = (
+        f"rows: {picture.rows}, columns: {picture.columns}" if picture.columns else f"cells: {picture.rows}"
+    )
+    legend = f"{axes}; denser is greater{equal}"
     return [line.rstrip() for line in lines] + [legend]
 
 

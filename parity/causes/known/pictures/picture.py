@@ -20,7 +20,7 @@ class SmallExample:
         keras: what Keras computes, rows by columns.
         torch: what torch computes; of other sizes where the cause changes these.
         rows: what the rows are.
-        columns: what the columns are.
+        columns: what the columns are; "" where cells are read row by row.
     """
 
     keras: Array

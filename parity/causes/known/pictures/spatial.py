@@ -85,9 +85,9 @@ PICTURES: dict[str, Made] = {
         correlated(WIDE, KERNEL, 2, (0, 1)), correlated(WIDE, KERNEL, 2, (1, 0))
     ),
     "padding-size": lambda: SmallExample(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, pad=(0, 0))),
-    "stride-value": lambda: SmallExample(correlated(IMAGE, KERNEL, 2), correlated(IMAGE, KERNEL)),
+    "stride-value": lambda: SmallExample(correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, 2)),
     "dilation-value": lambda: SmallExample(
-        correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, pad=(2, 2), dilation=2)
+        correlated(IMAGE, KERNEL, pad=(2, 2), dilation=2), correlated(IMAGE, KERNEL)
     ),
     "stride-placement": lambda: SmallExample(
         correlated(WIDE[::2, ::2], KERNEL), correlated(WIDE, KERNEL)[::2, ::2]
@@ -115,21 +115,21 @@ PICTURES: dict[str, Made] = {
         _pooled(np.abs(IMAGE), False), _pooled(np.abs(IMAGE), True)
     ),
     "pool-ceil-mode": lambda: SmallExample(
-        _pooled(WIDE[:7, :19], True)[::2, ::2], _pooled(WIDE[:7, :19], True)[:6:2, :18:2]
+        _pooled(WIDE[:7, :19], True)[:6:2, :18:2], _pooled(WIDE[:7, :19], True)[::2, ::2]
     ),
     "pool-kind": lambda: SmallExample(
         WIDE.reshape(4, 2, 10, 2).max((1, 3)), WIDE.reshape(4, 2, 10, 2).mean((1, 3))
     ),
-    "pool-bins": lambda: SmallExample(_binned(IMAGE, False), _binned(IMAGE, True), columns="window"),
+    "pool-bins": lambda: SmallExample(_binned(IMAGE, True), _binned(IMAGE, False), columns="window"),
     "resize-align-corners": lambda: SmallExample(_resized(SMALL, 10), _resized(SMALL, 10, aligned=True)),
     "resize-antialias": lambda: SmallExample(_smoothed(IMAGE), _resized(IMAGE, 5)),
-    "resize-mode": lambda: SmallExample(_resized(SMALL, 10), _resized(SMALL, 10, nearest=True)),
+    "resize-mode": lambda: SmallExample(_resized(SMALL, 10, nearest=True), _resized(SMALL, 10)),
     "cubic-coefficient": lambda: SmallExample(_cubic(SMALL, -0.5), _cubic(SMALL, -0.75)),
     "depth-to-space-order": lambda: SmallExample(
         _shuffled(drawn(3, 5, 4), False), _shuffled(drawn(3, 5, 4), True)
     ),
     "padding-mode": lambda: SmallExample(
-        correlated(IMAGE, KERNEL), correlated(IMAGE, KERNEL, mode="reflect")
+        correlated(IMAGE, KERNEL, mode="reflect"), correlated(IMAGE, KERNEL)
     ),
 }
 """By the cause's name."""

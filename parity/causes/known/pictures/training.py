@@ -53,10 +53,10 @@ PICTURES: dict[str, Made] = {
     "shared-layer-duplicated": lambda: _steps(
         START[:, None] - 0.1 * np.cumsum(GRADIENTS + GRADIENTS[::-1], 1), START[:, None] - 0.1 * np.cumsum(GRADIENTS, 1)
     ),
-    "loss-reduction": lambda: _gradient(CHANNELS, CHANNELS / 10),
-    "loss-axes": lambda: _gradient(_dice_gradient((0, 1)), _dice_gradient((1,)), "example"),
+    "loss-reduction": lambda: _gradient(CHANNELS / 10, CHANNELS),
+    "loss-axes": lambda: SmallExample(_dice_gradient((1,)), _dice_gradient((0, 1)), "example", "class"),
     "loss-broadcast": lambda: SmallExample(
-        np.abs(START[:, None] - START[None]), np.abs(START - START[::-1])[:, None], "output", "target"
+        np.abs(START - START[::-1])[:, None], np.abs(START[:, None] - START[None]), "output", "target"
     ),
     "gradient-stopped": lambda: SmallExample(
         GRADIENTS, GRADIENTS * (np.arange(6) >= 3)[:, None], "layer", "weight"
