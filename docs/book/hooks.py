@@ -25,6 +25,7 @@ PAGES_OF_THEIR_OWN = (
 )
 """Folders of such pages, and the page of the site that their list belongs to."""
 IMAGE = re.compile(r'(?<!">)(<img alt="[^"]*" src="((?!data:|https?:)[^"]+\.(?:png|svg))"[^>]*>)')
+LISTING = re.compile(r'<div class="language-text highlight">(<pre>.*?</pre>)', re.DOTALL)
 FLAG = re.compile(r"<code>(-{1,2}[\w-]{1,24})</code>")
 AT_ROOT = {
     "README.md": "index.md",
@@ -73,11 +74,18 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
     dialog = 'data-md-component="search" role="dialog"'
     output = output.replace(dialog, f'{dialog} aria-label="Search"')
     output = re.sub(r"(<pre[^>]*>(?:<span></span>)?<code)(?=>)", r'\1 tabindex="0"', output)
+    output = LISTING.sub(_listing, output)
     output = IMAGE.sub(
         r'<a class="larger" href="\2">\1</a>', output
     )  # on a phone a picture is too small to read
     output = FLAG.sub(r'<code class="flag">\1</code>', output)  # a line must not end behind its first hyphen
     return SHIM.sub(f'src="{"../" * page.url.count("/")}book/iframe-worker.js"', output)
+
+
+def _listing(match: re.Match[str]) -> str:
+    """Lines that stand in columns keep together; others wrap."""
+    columns = sum(re.search(r"\S {3,}\S", line) is not None for line in match[1].splitlines())
+    return match[0].replace('highlight"', 'highlight columns"', 1) if columns > 2 else match[0]
 
 
 def on_post_template(output_content: str, template_name: str, config: Any) -> str:

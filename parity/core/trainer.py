@@ -36,6 +36,33 @@ class Dropped:
     kind: str
 
 
+class Drops:
+    """What stands in the place of dropout in a pass: here nothing is dropped.
+
+    Attributes:
+        taken: the shape of what each random layer that is on takes, in execution order; None where it drops within a
+            function of the framework, which nothing can be put in the place of.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[int, ...] | None] = []
+
+    def within(self) -> None:
+        """A function of the framework drops within itself; it is switched off."""
+        self.taken.append(None)
+
+    def factor(self, shape: tuple[int, ...], rate: float, kind: str) -> Array | None:
+        """What a random layer multiplies what it takes by; None where it hands it through.
+
+        Args:
+            shape: of what it takes, in the framework's own layout.
+            rate: the share that it drops.
+            kind: what it drops.
+        """
+        self.taken.append(shape)
+        return None
+
+
 @dataclass
 class Evaluation:
     """Loss, outputs and gradients of one forward and backward pass.
@@ -96,7 +123,8 @@ class Trainer(Protocol):
 
     `trained_by_fit` says whether the framework's own loop puts the model into training mode. `with_extras` and
     `with_penalties` say whether the loss holds what the model's own layers add, and its weights' regularisers.
-    `cuts` are the places of the last pass at which no gradient passes.
+    `cuts` are the places of the last pass at which no gradient passes. `drops` stands in the place of dropout; None
+    switches it off.
     """
 
     side: Side
@@ -105,6 +133,7 @@ class Trainer(Protocol):
     with_extras: bool
     with_penalties: bool
     cuts: Cuts
+    drops: Drops | None
 
     def statistics(self) -> Callable[[], None]:
         """Keep what a pass may change of the model, even in inference mode; returns a function that puts it back."""

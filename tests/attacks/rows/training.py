@@ -115,6 +115,19 @@ NETWORKS: dict[str, tuple[Written, Written]] = {
             lambda: nn.BatchNorm1d(4, eps=1e-5, momentum=0.1))}),) * 2,
 }  # fmt: skip
 
+DROPPING = dropout(lambda n: L.Dropout(0.3, name=n), lambda: nn.Dropout(0.3))
+
+# Where dropout stands, or what it multiplies: each differs from `_dropped`, with the same layers and rates.
+PLACES: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "on the input": lambda xp, m, x: m.b(xp.tanh(m.a(m.drop(x)))),
+    "in front of the activation": lambda xp, m, x: m.b(xp.tanh(m.drop(m.a(x)))),
+    "on the output": lambda xp, m, x: m.drop(m.b(xp.tanh(m.a(x)))),
+    "around a sum": lambda xp, m, x: m.b(m.drop(xp.tanh(m.a(x)) + 1.0) - 1.0),
+    "a mask of ones, unscaled": lambda xp, m, x: m.b(
+        xp.tanh(m.a(x)) * xp.like(m.drop(xp.ones_like(m.a(x))) > 0, x)
+    ),
+}  # fmt: skip
+
 LOSSES: dict[str, tuple[Any, Any]] = {
     "absolute for squared error": (keras.losses.MeanAbsoluteError(), nn.MSELoss()),
     "a sum for a mean": (keras.losses.MeanSquaredError(), nn.MSELoss(reduction="sum")),
@@ -134,6 +147,11 @@ def rows() -> Iterator[Attempt]:
             arguments = {"gradients": True, "train_steps": 2, "match_rules": match}
             named = f"{name}{', match_rules' if match else ''}"
             yield Attempt(KIND, named, keras_net, torch_net, "torch", INPUTS, arguments)
+    for name, forward in PLACES.items():
+        nets = Written(_dropped, DROPPING), Written(forward, DROPPING)
+        for side, (keras_net, torch_net) in (("torch", nets), ("keras", nets[::-1])):
+            arguments = {"gradients": True, "train_steps": 2, "match_rules": True}
+            yield Attempt(KIND, f"dropout {name}", keras_net, torch_net, side, INPUTS, arguments)
     for name, losses in LOSSES.items():
         yield Attempt(
             KIND, f"loss: {name}", PLAIN, PLAIN, "torch", INPUTS, {"gradients": True, "loss": losses}

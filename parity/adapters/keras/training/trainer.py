@@ -35,7 +35,7 @@ from parity.adapters.keras.training.watch import KerasWatcher, cutting, shaking
 from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
 from parity.core.rules import Hyperparameters, Rule, State
-from parity.core.trainer import Cuts, Evaluation
+from parity.core.trainer import Cuts, Drops, Evaluation
 from parity.core.types import Array, Side
 
 
@@ -49,6 +49,7 @@ class KerasTrainer:
         self.trained_by_fit = bool(self.model._call_has_training_arg)
         self.with_extras = self.with_penalties = False
         self.cuts = Cuts()
+        self.drops: Drops | None = None
         self._variables = dict(adapter.variables)
         self._optimizer: Any = None
         self._given: Any = None
@@ -96,7 +97,7 @@ class KerasTrainer:
     ) -> Evaluation:
         """Run forward and, with targets, backward; gradients are not replaced on this side."""
         tensors = [keras.ops.convert_to_tensor(value) for value in inputs]
-        watcher = KerasWatcher(self.adapter, watch)
+        watcher = KerasWatcher(self.adapter, watch, self.drops)
         if targets is None:
             with watcher.on(), shaking(shake):
                 outputs = [(name, to_numpy(tensor)) for name, tensor in self._outputs(tensors, training)]

@@ -15,7 +15,7 @@ from parity.adapters.keras.recording.dropping import noted
 from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
 from parity.adapters.sites.running import called_at
-from parity.core.trainer import Cuts, Dropped, WatchedCall
+from parity.core.trainer import Cuts, Dropped, Drops, WatchedCall
 from parity.core.types import Array
 
 L = keras.layers
@@ -26,8 +26,8 @@ RANDOM = ("rate", "stddev")
 class KerasWatcher:
     """Sees the calls of watched layers, adds the probes to what they give, and switches random layers off."""
 
-    def __init__(self, adapter: KerasAdapter, watch: Sequence[str]) -> None:
-        self.adapter = adapter
+    def __init__(self, adapter: KerasAdapter, watch: Sequence[str], drops: Drops | None = None) -> None:
+        self.adapter, self.drops = adapter, drops
         self._watched = {id(adapter.objects[path]): path for path in watch}
         self._paths = {id(layer): path for path, layer in adapter.objects.items()}
         self.restart({})
@@ -75,16 +75,24 @@ class KerasWatcher:
             return outputs
 
         def dropout(inputs: Any, rate: float, noise_shape: Any = None, seed: Any = None) -> Any:
-            self._note(self._stack[-1] if self._stack else None, rate, _dropped_together(inputs, noise_shape))
-            return inputs
+            kind = _dropped_together(inputs, noise_shape)
+            self._note(self._stack[-1] if self._stack else None, rate, kind)
+            return self._kept(inputs, rate, kind)
 
         with ExitStack() as stack:
             stack.enter_context(restored(L.Layer, "__call__", call))
             stack.enter_context(restored(backend.random, "dropout", dropout))
             for layer in self.adapter.objects.values():
                 if isinstance(layer, L.GaussianDropout | L.GaussianNoise | L.AlphaDropout) or noted(layer):
-                    stack.enter_context(_silent(layer, self._note))
+                    stack.enter_context(_silent(layer, self._note, self._kept))
             yield
+
+    def _kept(self, inputs: Any, rate: float, kind: str) -> Any:
+        """What dropout makes of a tensor: the tensor itself, unless something stands in its place."""
+        if self.drops is None or not rate or kind == "noise":  # which is added
+            return inputs
+        factor = self.drops.factor(tuple(inputs.shape), float(rate), kind)
+        return inputs if factor is None else inputs * keras.ops.cast(factor, inputs.dtype)
 
     def _note(self, layer: Any, rate: float, kind: str) -> None:
         if rate:
@@ -176,18 +184,23 @@ def cutting(cuts: Cuts) -> Iterator[None]:
 
 
 @contextmanager
-def _silent(layer: Any, note: Callable[[Any, float, str], None]) -> Iterator[None]:
-    """A random layer that gives back what it gets, noted where it would have been on."""
+def _silent(
+    layer: Any, note: Callable[[Any, float, str], None], kept: Callable[[Any, float, str], Any]
+) -> Iterator[None]:
+    """A random layer that gives back what it gets, noted where it would have been on; or what `kept` makes of it."""
 
     def call(inputs: Any, training: bool = False) -> Any:
         own = noted(layer)
-        if own is not None and training:
-            note(layer, own.rate, "example" if own.examples else "element")
-        elif training:
+        if not training:
+            return inputs
+        if own is not None:
+            rate, kind = own.rate, "example" if own.examples else "element"
+        else:
             rate = next(getattr(layer, name) for name in RANDOM if hasattr(layer, name))
             kinds = {L.AlphaDropout: "alpha", L.GaussianDropout: "gaussian", L.GaussianNoise: "noise"}
-            note(layer, rate, next(kind for cls, kind in kinds.items() if isinstance(layer, cls)))
-        return inputs
+            kind = next(kind for cls, kind in kinds.items() if isinstance(layer, cls))
+        note(layer, rate, kind)
+        return kept(inputs, rate, kind)
 
     vars(layer)["call"] = call
     try:

@@ -21,7 +21,7 @@ from parity.adapters.torch.training.watch import Neutral, TorchWatcher
 from parity.adapters.torch.weights import to_numpy
 from parity.core.errors import UsageError
 from parity.core.rules import Hyperparameters, Rule, State
-from parity.core.trainer import Cuts, Evaluation
+from parity.core.trainer import Cuts, Drops, Evaluation
 from parity.core.types import Array, Side
 
 
@@ -43,6 +43,7 @@ class TorchTrainer:
         self._hyperparameters: Hyperparameters | None = None
         self.with_extras = self.with_penalties = False
         self.cuts = Cuts()
+        self.drops: Drops | None = None
 
     def statistics(self) -> Callable[[], None]:
         """Keep what a pass may change of the module, even in eval mode; returns a function that puts it back."""
@@ -112,7 +113,7 @@ class TorchTrainer:
         with (
             self._mode(training),
             uncompiled(),
-            Neutral(self.module, self._without_batch, shake, self.cuts) as neutral,
+            Neutral(self.module, self._without_batch, shake, self.cuts, self.drops) as neutral,
             watcher.on(self.module),
         ):
             # A copy goes in: the module may change its input in place, which a leaf of the graph forbids.

@@ -17,7 +17,7 @@ from parity.adapters.sites.running import called_at
 from parity.adapters.torch.recurrent.stepwise import DROPOUT, KINDS, curve, stepwise
 from parity.adapters.torch.weights import to_numpy
 from parity.core.trace import subtracts
-from parity.core.trainer import Cuts, Dropped, WatchedCall
+from parity.core.trainer import Cuts, Dropped, Drops, WatchedCall
 from parity.core.types import Array
 
 DROPOUTS = {
@@ -111,10 +111,15 @@ class Neutral(TorchFunctionMode):
     """
 
     def __init__(
-        self, module: nn.Module, without_batch: set[int], shake: np.random.Generator | None, cuts: Cuts
+        self,
+        module: nn.Module,
+        without_batch: set[int],
+        shake: np.random.Generator | None,
+        cuts: Cuts,
+        drops: Drops | None = None,
     ) -> None:
         super().__init__()
-        self.shake, self.cuts = shake, cuts
+        self.shake, self.cuts, self.drops = shake, cuts, drops
         cuts.restart()
         self.module, self.without_batch = module, without_batch
         self.dropped: list[Dropped] = []
@@ -144,6 +149,11 @@ class Neutral(TorchFunctionMode):
     def _note(self, rate: float, kind: str) -> None:
         if rate > 0.0:
             self.dropped.append(Dropped(self._stack[-1] if self._stack else None, float(rate), kind))
+
+    def _kept(self, taken: torch.Tensor, rate: float, kind: str) -> torch.Tensor:
+        """What dropout makes of a tensor: the tensor itself, unless something stands in its place."""
+        factor = None if self.drops is None or not rate else self.drops.factor(tuple(taken.shape), rate, kind)
+        return taken if factor is None else taken * torch.from_numpy(np.array(factor)).to(taken)
 
     def _drawn(self, mean: torch.Tensor) -> torch.Tensor:
         """The mean of draws, known from here on as standing for them."""
@@ -185,6 +195,8 @@ class Neutral(TorchFunctionMode):
         if not rate or not training:
             return args
         self._note(rate, "element")
+        if self.drops is not None:
+            self.drops.within()
         if at is None:
             kwargs["dropout_p"] = 0.0
             return args
@@ -204,20 +216,19 @@ class Neutral(TorchFunctionMode):
             default = "alpha" not in DROPOUTS[func]
             if kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else default)):
                 taken = args[0] if args else kwargs["input"]
-                self._note(rate, _dropped_together(taken) or DROPOUTS[func])
+                kind = _dropped_together(taken) or DROPOUTS[func]
+                self._note(rate, kind)
+                return self._kept(taken, rate, kind)
             return args[0] if args else kwargs["input"]
         if func in DRAWS and isinstance(
             probability := kwargs.get("p", args[1] if len(args) > 1 else None), float
         ):
             taken = args[0] if args else kwargs["input"]
             whole = taken.ndim > 1 and taken.numel() == taken.shape[0]
-            self._note(1.0 - probability, "example" if whole else "element")
-            mean = (
-                taken.fill_(probability)
-                if func is torch.Tensor.bernoulli_
-                else torch.full_like(taken, probability)
-            )
-            return self._drawn(mean)
+            kind = "example" if whole else "element"
+            self._note(1.0 - probability, kind)
+            mean = self._kept(torch.full_like(taken, probability), 1.0 - probability, kind)
+            return self._drawn(taken.copy_(mean) if func is torch.Tensor.bernoulli_ else mean)
         if any(id(value) in self._draws for value in (*args, *kwargs.values())):
             return self._of_draws(func, args, kwargs)
         args = self._without_dropout(func, args, kwargs)

@@ -1,0 +1,1 @@
+"""What is random in training: whether both sides drop as much, and at the same places."""
