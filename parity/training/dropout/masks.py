@@ -11,7 +11,7 @@ import numpy as np
 from parity.core.trainer import Drops
 from parity.core.types import Array
 
-Shape = tuple[int, ...]
+Sizes = tuple[int, ...]
 LONGEST = 5
 """Axes of a tensor, at most, whose orders are all tried."""
 
@@ -32,7 +32,7 @@ class Examples(Drops):
         super().__init__()
         self.batch, self.off = batch, off
 
-    def factor(self, shape: Shape, rate: float, kind: str) -> Array | None:
+    def factor(self, shape: Sizes, rate: float, kind: str) -> Array | None:
         """Half for every second example, along the axis of the batch's size."""
         super().factor(shape, rate, kind)
         if len(self.taken) - 1 in self.off:
@@ -55,14 +55,14 @@ class Elements(Drops):
 
     def __init__(
         self,
-        shapes: Sequence[Shape],
-        places: Sequence[tuple[int, Shape] | None],
-        images: Collection[Shape] = (),
+        shapes: Sequence[Sizes],
+        places: Sequence[tuple[int, Sizes] | None],
+        images: Collection[Sizes] = (),
     ) -> None:
         super().__init__()
         self.shapes, self.places, self.images = shapes, places, images
 
-    def factor(self, shape: Shape, rate: float, kind: str) -> Array | None:
+    def factor(self, shape: Sizes, rate: float, kind: str) -> Array | None:
         """Zero for the elements, channels or examples that are drawn, in this side's own order of axes."""
         place = self.places[len(self.taken)]
         super().factor(shape, rate, kind)
@@ -84,7 +84,7 @@ class Elements(Drops):
         return factor.transpose(order).reshape(shape)
 
 
-def order_of(keras: Shape, torch: Shape) -> Shape | None:
+def order_of(keras: Sizes, torch: Sizes) -> Sizes | None:
     """The Keras axis of each of torch's axes, those of length one left out; None where no order fits, or several do.
 
     Images have their channels first in torch, and what has three axes or fewer mostly is as it is in Keras.
@@ -102,5 +102,5 @@ def order_of(keras: Shape, torch: Shape) -> Shape | None:
     return usual if usual in fitting else fitting[0] if len(fitting) == 1 else None
 
 
-def _squeezed(shape: Shape) -> Shape:
+def _squeezed(shape: Sizes) -> Sizes:
     return tuple(length for length in shape if length != 1)

@@ -14,7 +14,7 @@ from parity.core.finding import Finding, Kind
 from parity.core.trainer import Dropped, Drops
 from parity.core.types import Array, Both, Side
 from parity.training.bench import Bench
-from parity.training.dropout.masks import Elements, Examples, Shape, order_of
+from parity.training.dropout.masks import Elements, Examples, Sizes, order_of
 from parity.weights.confirmed import relative
 
 BATCHES = (5, 7, 11, 13)
@@ -25,8 +25,6 @@ SCORES = 4
 """Axes of an attention's scores."""
 ORDERS = 24
 """Orders of equal random layers that are tried where the sides run them in another one."""
-
-Outputs = list[tuple[str, Array]]
 
 
 def compare_places(bench: Bench, dropped: Both[list[Dropped]]) -> None:
@@ -65,7 +63,7 @@ class _Places:
     def __init__(self, bench: Bench, dropped: Both[list[Dropped]]) -> None:
         self.bench, self.dropped = bench, dropped
         self.inputs = bench.inputs
-        self.taken: Both[list[Shape]] = Both([], [])
+        self.taken: Both[list[Sizes]] = Both([], [])
         self.off: frozenset[int] = frozenset()
 
     def run(self) -> Finding | str:
@@ -133,7 +131,7 @@ class _Places:
     def _gap(self, drops: Both[Drops]) -> float:
         """How far apart the outputs of both sides are, of their scale, with these in the place of dropout."""
         sides: tuple[Side, ...] = ("keras", "torch")
-        found: list[Outputs] = []
+        found: list[list[tuple[str, Array]]] = []
         with self.bench.unchanged():
             for side in sides:
                 trainer = self.bench.trainers.of(side)
@@ -205,11 +203,11 @@ class _Places:
     def _orders(self) -> Iterator[Sequence[int]]:
         """For each of torch's random layers a number of Keras' of the same rate, kind and size: as they run, first."""
 
-        def sort(side: Side, number: int) -> tuple[float, str, Shape]:
+        def sort(side: Side, number: int) -> tuple[float, str, Sizes]:
             item = self.dropped.of(side)[number]
             return round(item.rate, 12), item.kind, tuple(sorted(self.taken.of(side)[number]))
 
-        groups: defaultdict[tuple[float, str, Shape], Both[list[int]]] = defaultdict(lambda: Both([], []))
+        groups: defaultdict[tuple[float, str, Sizes], Both[list[int]]] = defaultdict(lambda: Both([], []))
         sides: tuple[Side, ...] = ("keras", "torch")
         for side in sides:
             for number in range(len(self.dropped.of(side))):
