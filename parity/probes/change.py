@@ -67,24 +67,27 @@ FURTHER: tuple[Change, ...] = (
 """The probes behind the main one. Each changes several things, which is as strong as one at a time and costs less;
 where a probe shows a difference, its parts are tried alone, so that the report names the one that shows it. Inputs that
 are drawn anew have none of the given ones' symmetries: no constant or grey image, no whole numbers, no equal examples.
-Batches of one and two are met, the given one included."""
+Batches of one, two and three are met, the given one included."""
 
 MOST = 2.0**12
 """How far small inputs are enlarged at most before they are scaled."""
 
 
-def further(values: Sequence[Array]) -> list[Change]:
+def further(values: Sequence[Array], smaller: bool = True) -> list[Change]:
     """The further probes for these inputs: small ones are scaled as if they had a magnitude of one.
 
     Args:
         values: inputs of the main probe.
+        smaller: whether the probes are on smaller sizes. Where they are not, a batch of three costs too much.
 
-    >>> [change.batch for change in further([np.ones((4, 3))])]
-    [1, 2, 1]
+    >>> [change.batch for change in further([np.ones((2, 3))])]
+    [1, 3, 1]
     >>> [change.scale for change in further([np.full((2, 3), 0.25)])]
     [32.0, 256.0, 1.0]
     """
-    batches = (2, 1, 1) if _batch(values) == 1 else (1, 2, 1)
+    given = _batch(values)
+    missing = [size for size in (1, 2, 3) if size != given]
+    batches = missing if len(missing) == 3 and (smaller or given > 3) else [*missing[:2], 1]
     plain = [value[np.isfinite(value)] for value in values if value.dtype.kind == "f"]
     size = max(
         (float(np.sqrt(np.mean(np.square(value, dtype=np.float64)))) for value in plain if value.size),

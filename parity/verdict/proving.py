@@ -120,7 +120,7 @@ class _Proving:
         self.gathered.accept()
         progress.at("probes")
         probes = [MAIN]
-        for change in () if quick else further(self.attempts.values):
+        for change in () if quick else further(self.attempts.values, any(self.attempts.axes)):
             if change.weights:
                 self._one_example()
             tried = self._probe(change)
