@@ -206,7 +206,8 @@ class RecordedSteps:
 
 def _mark(value: Array) -> tuple[int, float, float]:
     flat = np.asarray(value, dtype=np.float64).reshape(-1)
-    return value.size, float(flat.sum()), float(flat @ flat)
+    with np.errstate(over="ignore"):  # a mask's lowest values, squared
+        return value.size, float(flat.sum()), float(flat @ flat)
 
 
 def _alike(a: tuple[int, float, float], b: tuple[int, float, float]) -> bool:
