@@ -83,9 +83,11 @@ def on_post_page(output: str, page: Any, config: Any) -> str:
 
 
 def _listing(match: re.Match[str]) -> str:
-    """Lines that stand in columns keep together; others wrap."""
+    """Lines that stand in columns keep together, and a keyboard can move them; others wrap."""
     columns = sum(re.search(r"\S {3,}\S", line) is not None for line in match[1].splitlines())
-    return match[0].replace('highlight"', 'highlight columns"', 1) if columns > 2 else match[0]
+    if columns < 3:
+        return match[0]
+    return match[0].replace('highlight"', 'highlight columns"', 1).replace("<pre>", '<pre tabindex="0">', 1)
 
 
 def on_post_template(output_content: str, template_name: str, config: Any) -> str:
