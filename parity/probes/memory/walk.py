@@ -26,6 +26,8 @@ MOST = 100_000
 """Objects that are looked at; what lies behind them is not."""
 LONG = 1_000
 """Items of a container that are looked at, at either end."""
+DEEP = 3
+"""Iterators within iterators that are looked into."""
 SMALL = 2**20
 """Bytes of an array that are looked at one by one; of greater ones the sum and every so many."""
 
@@ -182,9 +184,23 @@ def _state_of(value: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return zlib.crc32(repr(value.__reduce_ex__(4)[1:]).encode())
+            return zlib.crc32(repr(_marked(value.__reduce_ex__(4)[1:], DEEP)).encode())
         except Exception:  # any object, any error: it says nothing of itself
             return None
+
+
+def _marked(state: Any, deep: int) -> Any:
+    """A state without the addresses of the objects in it, which say nothing: an iterator in it is its own state."""
+    if isinstance(state, tuple | list):
+        return tuple(_marked(part, deep) for part in _ends(list(state)))
+    text = repr(state)
+    if " at 0x" not in text or not deep:
+        return text.partition(" at 0x")[0]
+    try:
+        within = state.__reduce_ex__(4)
+    except Exception:  # any object, any error: it says nothing of itself
+        return type(state).__name__
+    return within if isinstance(within, str) else _marked(tuple(within[1:]), deep - 1)
 
 
 def _of_array(value: Array) -> tuple[Any, ...]:
