@@ -12,7 +12,8 @@ import re
 from setuptools import setup
 
 REMOTE = re.compile(
-    r"(?:https://(?:[^@/]+@)?|ssh://(?:[^@/]+@)?|[^@/:]+@)([\w.-]+\.[a-z]+)[/:](.+?)(?:\.git)?/?"
+    r"(?:(?:https|ssh)://(?:[^@/]+@)?(?P<host>[\w.-]+\.[a-z]+)(?::\d+)?/|[^@/:]+@(?P<named>[\w.-]+\.[a-z]+):)"
+    r"(?P<path>.+?)(?:\.git)?/?"
 )
 """How git writes the address of a repository on a host, by https or ssh."""
 
@@ -22,7 +23,7 @@ def addresses(remote: str) -> dict[str, str]:
     found = REMOTE.fullmatch(remote.strip())
     if found is None:
         return {}
-    home = f"https://{found[1]}/{found[2]}"
+    home = f"https://{found['host'] or found['named']}/{found['path']}"
     return {
         "Source": home,
         "Documentation": f"{home}/blob/main/README.md",

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from parity.adapters.inputs.fitted import fitted
 from parity.adapters.inputs.padding import padded_like
 from parity.core.types import Array
 from parity.probes.draw import drawn, flipped
@@ -168,9 +169,9 @@ def changed_inputs(
     for number, (value, own) in enumerate(zip(values, axes, strict=True)):
         for axis in own:
             if value.shape[axis] in sizes:
-                value = _fitted(value, axis, sizes[value.shape[axis]])
+                value = fitted(value, axis, sizes[value.shape[axis]])
         if change.batch and batch and value.ndim and value.shape[0] == batch:
-            value = _fitted(value, 0, change.batch)
+            value = fitted(value, 0, change.batch)
         if is_mask(values, number):
             made.append(_new_mask(value, values[number], change, number))
             continue
@@ -204,7 +205,7 @@ def drawn_like(
 def resized(value: Array, shape: Sequence[int]) -> Array:
     """Cropped or repeated along each axis, so that the rows of a mask stay rows."""
     for axis, size in enumerate(shape):
-        value = _fitted(value, axis, size)
+        value = fitted(value, axis, size)
     return value
 
 
@@ -236,17 +237,6 @@ def _batch(values: Sequence[Array]) -> int:
     """The size of the batch; 0 where the inputs do not agree on one."""
     found = {value.shape[0] if value.ndim else 0 for value in values}
     return found.pop() if len(found) == 1 else 0
-
-
-def _fitted(value: Array, axis: int, size: int) -> Array:
-    """Cropped, or repeated where it is too small; what is repeated along the batch is moved, so that it is no copy."""
-    length = value.shape[axis]
-    if size <= length or not length:
-        return np.take(value, np.arange(min(size, length)), axis)
-    parts = [value] * -(-size // length)
-    if axis == 0 and value.ndim > 1:
-        parts = [np.roll(value, count, 1) for count in range(len(parts))]
-    return np.take(np.concatenate(parts, axis), np.arange(size), axis)
 
 
 def _new_values(value: Array, change: Change, tokens: int | None, seed: int) -> Array:

@@ -205,15 +205,12 @@ class Bench:
         Every element is judged by its own rounding, then by torch's spread, then by that of Keras too.
         """
         keras, torch = found.keras.outputs, found.torch.outputs
-        names = [name for name, _ in torch]
-        if len(keras) != len(names) or not names:
+        if len(keras) != len(torch) or not torch:
             return False, float("inf")
-        by_name = {name for name, _ in keras} == set(names)
         self._shapes = [value.shape for _, value in keras]
         self._readings, greatest = [], 0.0
         pairs: list[tuple[Array, Array, str]] = []
-        for i, (name, value) in enumerate(keras):
-            place = names.index(name) if by_name else i
+        for (_, value), place in zip(keras, places_of(keras, torch), strict=True):
             fit = aligned(value, torch[place][1])
             if fit is None:
                 return False, float("inf")
@@ -289,6 +286,13 @@ class Bench:
         with self.unchanged():
             found = trainer.evaluate(self.inputs.keras, self.targets(0).keras, training=True, watch=watch)
         return absolute_sums(found.calls, [slot for pair in self.pairing.pairs for slot in pair.slots])
+
+
+def places_of(keras: Sequence[tuple[str, Array]], torch: Sequence[tuple[str, Array]]) -> list[int]:
+    """For each of Keras' outputs the place of torch's: by name where both have the same names, else in order."""
+    names = [name for name, _ in torch]
+    by_name = {name for name, _ in keras} == set(names)
+    return [names.index(name) if by_name else place for place, (name, _) in enumerate(keras)]
 
 
 def _by_place(outputs: Sequence[tuple[str, Array]]) -> dict[str, Array | None]:

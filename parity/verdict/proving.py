@@ -217,9 +217,12 @@ class _Proving:
         self._repeat()
         if self.found.where.findings or self.found.unlike:
             return
+        self._narrowed(tried)
         if remembered := self._remembered(tried):
-            self.found.where = Where([Finding(None, None, Kind.OUTPUT, None, remembered)])
-            return
+            self.found.where.findings.insert(0, Finding(None, None, Kind.OUTPUT, None, remembered))
+
+    def _narrowed(self, tried: Tried) -> None:
+        """The smallest part of the change on which the sides differ, and where they do."""
         nothing: Mapping[int, int] = {}
         parts = [(Change(parity=tried.change.parity), tried.sizes)] if tried.sizes else []
         parts += [(part, nothing) for part in tried.change.without("sizes").parts()]

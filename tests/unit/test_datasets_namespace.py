@@ -116,6 +116,7 @@ def test_the_wheel_holds_licence_types_and_nothing_of_others(wheel: Path) -> Non
         "https://name:token@code.example.org/team/segparity",
         "git@code.example.org:team/segparity.git",
         "ssh://git@code.example.org/team/segparity.git",
+        "ssh://git@code.example.org:2222/team/segparity.git",
     ],
 )
 def test_the_addresses_are_those_of_the_repository(home: str) -> None:

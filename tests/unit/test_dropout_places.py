@@ -241,6 +241,25 @@ def test_a_branch_that_is_left_out_has_one_number_for_each_example(place: str) -
     assert not [note for note in report.notes if "dropout stands" in note]
 
 
+def test_dropout_in_place_drops_what_goes_on() -> None:
+    """What the function returns may be left alone: it changes what it was given."""
+
+    def forward(s: Any, x: Any) -> Any:
+        y = s.n(s.a(x)) * 1.0
+        F.dropout(y, 0.3, s.training, inplace=True)
+        return s.b(y)
+
+    report = compared(in_place(), vectors(forward), VECTORS)
+    assert report.verdict == "EQUAL", str(report)
+
+
+def test_a_rate_of_one_leaves_nothing() -> None:
+    for mask in (Examples(5), Elements([(5, 3)], [(0, (0, 1))])):
+        factor = mask.factor((5, 3), 1.0, "element")
+        assert factor is not None
+        assert not factor.any()
+
+
 def test_orders_of_axes() -> None:
     assert order_of((5, 9, 12, 3), (5, 3, 9, 12)) == (0, 3, 1, 2)
     assert order_of((5, 8, 8, 3), (5, 3, 8, 8)) == (0, 3, 1, 2)

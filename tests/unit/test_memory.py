@@ -19,7 +19,7 @@ from parity.adapters import adapt
 from parity.core.tolerance import limits
 from parity.probes.branches.files import OwnFiles
 from parity.probes.memory.look import changed, held_by, named
-from parity.probes.memory.walk import _state_of
+from parity.probes.memory.walk import Walk
 from parity.verdict.attempts import held
 from parity.verdict.runs.later import CALLS, FEW, calls_for
 from tests.unit.test_probes import Model, Module, X, compared, pair, plain
@@ -203,11 +203,17 @@ def test_what_is_filled_once_is_no_memory() -> None:
 
 def test_an_iterators_state_is_no_address() -> None:
     """A cycle that began anew makes another object each time that it is asked: its place in the row counts."""
+
+    def mark(value: Any) -> Any:
+        walk = Walk(lambda file: False, lambda tensor: None)
+        walk.look("it", value)
+        return walk.held
+
     cycle = itertools.cycle([1, 2, 3])
     marks = []
     for _ in range(9):
         next(cycle)
-        marks.append((_state_of(cycle), _state_of(cycle)))
+        marks.append((mark(cycle), mark(cycle)))
     assert all(first == again for first, again in marks)
     assert all(marks[i] != marks[i + 1] for i in range(3, 8))
     assert marks[4] == marks[7]

@@ -75,6 +75,17 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
         title = re.findall(r"<title>.*?</title>", page.read_text(encoding="utf-8"))
         assert title[0] in (tmp_path / "site" / page.relative_to(docs)).read_text(encoding="utf-8"), page
     assert len(pages) > 100
+    site = {
+        page.relative_to(tmp_path / "site").as_posix(): page.read_text(encoding="utf-8") for page in pages
+    }
+    assert 'highlight columns"><pre tabindex="0">' in site["results.html"]
+    assert '<code class="flag">--strict</code>' in site["parity.html"]
+    assert '<a class="larger" href="figures/report.png"><img' in site["index.html"]
+    own = {name: text for name, text in site.items() if name.startswith(("models/", "ports/", "ported/"))}
+    assert len(own) > 20
+    for name, text in own.items():
+        assert re.search(r'href="[^"]*\.py"|href="\.\./\.\./', text) is None, name
+        assert re.search(r'<p class="up"><a href="(?:index|\.\./networks|\.\./porting)\.html">', text), name
     loaded = (
         r"""<(?:script|img|iframe|source)[^>]*\bsrc=["']?(?:https?:)?//|<link[^>]*rel=["']?(?:stylesheet|preconnect|icon)"""
         + (r"""["']?[^>]*href=["']?(?:https?:)?//""")

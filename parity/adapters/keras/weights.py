@@ -15,24 +15,27 @@ from parity.core.types import Array
 
 def to_numpy(tensor: Any) -> Array:
     """A copy of the tensor's values; bfloat16 widens to float32, which is exact."""
-    return np.array(_looked_at(tensor), copy=True)
+    return np.array(looked_at(tensor), copy=True)
 
 
 def peek(variable: Any) -> Array:
     """The values without a copy, where the backend's memory can be looked at."""
-    return looked_at(variable._value)
+    return looked_at(variable)
 
 
 def looked_at(tensor: Any) -> Array:
-    """A tensor's values without a copy, where the backend's memory can be looked at."""
-    if keras.config.backend() != "tensorflow" or keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
-        return _looked_at(tensor)
-    value = tensor._value if isinstance(tensor, keras.Variable) else tensor
-    value = value.read_value() if hasattr(value, "read_value") else value
-    try:
-        return np.asarray(memoryview(value))
-    except (TypeError, BufferError, ValueError):  # of strings, on a device, or of another class
-        return _looked_at(value)
+    """A tensor's values without a copy, where the backend's memory can be looked at; bfloat16 widens to float32."""
+    tensor = tensor._value if isinstance(tensor, keras.Variable) else tensor
+    if hasattr(tensor, "read_value"):  # NumPy warns of a TensorFlow variable, not of its value
+        tensor = tensor.read_value()
+    if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
+        tensor = keras.ops.cast(tensor, "float32")
+    if keras.config.backend() == "tensorflow":
+        try:
+            return np.asarray(memoryview(tensor))
+        except (TypeError, BufferError, ValueError):  # of strings, or of another class
+            pass
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
 def write(variable: Any, value: Array, fresh: bool = False) -> None:
@@ -46,16 +49,6 @@ def held(variable: Any) -> Callable[[], None]:
         return partial(write, variable, to_numpy(variable))
     value = variable._value
     return partial(variable.assign, value.read_value() if hasattr(value, "read_value") else value)
-
-
-def _looked_at(tensor: Any) -> Array:
-    """The tensor's values, which may be its own memory."""
-    tensor = tensor._value if isinstance(tensor, keras.Variable) else tensor
-    if hasattr(tensor, "read_value"):  # NumPy warns of a TensorFlow variable, not of its value
-        tensor = tensor.read_value()
-    if keras.backend.standardize_dtype(tensor.dtype) == "bfloat16":
-        tensor = keras.ops.cast(tensor, "float32")
-    return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
 def _handed_over(value: Array, dtype: str, fresh: bool) -> Any:
@@ -84,6 +77,6 @@ def values_of(value: Any) -> Array | None:
     if type(value).__module__.partition(".")[0] in {"keras", "builtins"}:  # to ask the backend costs more
         return None
     try:
-        return _looked_at(value) if keras.ops.is_tensor(value) else None
+        return looked_at(value) if keras.ops.is_tensor(value) else None
     except Exception:  # a tensor of a graph holds no values
         return None

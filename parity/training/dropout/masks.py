@@ -1,4 +1,4 @@
-"""What stands in the place of dropout on both sides: the same examples are dropped, or the same elements."""
+"""What stands in the place of dropout on both sides: the same examples are halved, or the same elements dropped."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Examples(Drops):
         super().factor(shape, rate, kind)
         if len(self.taken) - 1 in self.off:
             return None
-        kept = np.where(np.arange(self.batch) % 2, HALF, 1.0)
+        kept = np.where(np.arange(self.batch) % 2, HALF, 1.0) * _scale(rate)
         size = [self.batch if length == self.batch else 1 for length in shape]
-        return (kept / (1.0 - rate)).reshape(size)
+        return kept.reshape(size)
 
 
 class Elements(Drops):
@@ -75,7 +75,7 @@ class Elements(Drops):
             for axis, length in enumerate(whole)
         ]  # fmt: skip
         kept = np.random.default_rng(number).random(drawn) >= rate
-        factor = np.broadcast_to(kept / (1.0 - rate), whole)
+        factor = np.broadcast_to(kept * _scale(rate), whole)
         if kind == "example":
             return factor.reshape([length if length == len(factor) else 1 for length in shape])
         image = next((each for each in self.images if len(whole) == 2 and prod(each) == whole[1]), None)
@@ -100,6 +100,11 @@ def order_of(keras: Sizes, torch: Sizes) -> Sizes | None:
         if all(keras[axis] == length for axis, length in zip(order, torch, strict=True))
     ]
     return usual if usual in fitting else fitting[0] if len(fitting) == 1 else None
+
+
+def _scale(rate: float) -> float:
+    """What is kept is multiplied by; at a rate of one nothing is kept."""
+    return 1.0 / (1.0 - rate) if rate < 1.0 else 0.0
 
 
 def _squeezed(shape: Sizes) -> Sizes:

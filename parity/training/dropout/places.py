@@ -1,4 +1,4 @@
-"""Where dropout stands, and what it scales: both sides with the same examples dropped, then with the same elements."""
+"""Where dropout stands, and what it scales: the same examples halved on both sides, then the same elements dropped."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice, permutations, product
 from math import isfinite, prod
 
-import numpy as np
-
+from parity.adapters.inputs.fitted import fitted
 from parity.core.errors import in_a_line
 from parity.core.finding import Finding, Kind
 from parity.core.trainer import Dropped, Drops
 from parity.core.types import Array, Both, Side
-from parity.training.bench import Bench
+from parity.training.bench import Bench, places_of
 from parity.training.dropout.masks import Elements, Examples, Sizes, order_of
 from parity.weights.confirmed import relative
 
@@ -43,18 +42,9 @@ def compare_places(bench: Bench, dropped: Both[list[Dropped]]) -> None:
 
 
 def _of_batch(values: Sequence[Array], size: int) -> list[Array]:
-    """The inputs with so many examples; those that come again are moved along, so that no two are equal."""
+    """The inputs with so many examples; as they are where they do not agree on a batch."""
     batches = {value.shape[0] for value in values if value.ndim}
-    batch = batches.pop() if len(batches) == 1 else 0
-    made = []
-    for value in values:
-        if batch and value.ndim:
-            turns = range(-(-size // batch))
-            value = np.concatenate([np.roll(value, turn, 1) if value.ndim > 1 else value for turn in turns])[
-                :size
-            ]
-        made.append(value)
-    return made
+    return [fitted(value, 0, size) if value.ndim and len(batches) == 1 else value for value in values]
 
 
 class _Places:
@@ -140,14 +130,8 @@ class _Places:
                     found.append(trainer.evaluate(self.inputs.of(side), None, training=True).outputs)
                 finally:
                     trainer.drops = None
-        by_name = dict(found[1])
-        named = len(by_name) == len(found[1]) and {name for name, _ in found[0]} == set(by_name)
-        pairs = [
-            (value, by_name[name] if named else found[1][place][1])
-            for place, (name, value) in enumerate(found[0])
-            if named or place < len(found[1])
-        ]
-        return max((relative(keras, torch) for keras, torch in pairs), default=float("inf"))
+        pairs = zip(found[0], places_of(*found), strict=True)
+        return max((relative(value, found[1][place][1]) for (_, value), place in pairs), default=float("inf"))
 
     def _apart(self, text: str) -> Finding:
         """The finding, with the first places that take unlike tensors."""

@@ -218,7 +218,9 @@ class Neutral(TorchFunctionMode):
                 taken = args[0] if args else kwargs["input"]
                 kind = _dropped_together(taken) or DROPOUTS[func]
                 self._note(rate, kind)
-                return self._kept(taken, rate, kind)
+                kept = self._kept(taken, rate, kind)
+                in_place = kwargs.get("inplace", len(args) > 3 and args[3])
+                return taken.copy_(kept) if in_place and kept is not taken else kept
             return args[0] if args else kwargs["input"]
         if func in DRAWS and isinstance(
             probability := kwargs.get("p", args[1] if len(args) > 1 else None), float
