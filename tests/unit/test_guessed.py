@@ -213,3 +213,43 @@ def test_layers_that_sum_to_one_layer_prove_no_difference() -> None:
     assert {finding.kind for finding in report.findings} == {Kind.UNMATCHED}
     assert "neighbours alone" in report.findings[0].evidence
     assert report.max_abs_diff < 1e-14
+
+
+class KerasTokens(L.Layer):
+    """A class token in front and learned positions, in a layer of their own."""
+
+    def build(self, shape: Any) -> None:
+        self.token = self.add_weight(shape=(1, 1, 8), name="cls", initializer="zeros")
+        self.position = self.add_weight(shape=(1, 7, 8), name="pos", initializer="zeros")
+
+    def call(self, x: Any) -> Any:
+        return ops.concatenate([self.token + ops.zeros_like(x[:, :1]), x], axis=1) + self.position
+
+
+class Classifier(nn.Module):
+    """The same as parameters of the whole module, with one fused projection in front of the attention."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.cls, self.pos = nn.Parameter(torch.zeros(1, 1, 8)), nn.Parameter(torch.zeros(1, 7, 8))
+        self.qkv, self.proj, self.scale = nn.Linear(8, 24), nn.Linear(8, 8), scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.cat([self.cls.expand(len(x), -1, -1), x], 1) + self.pos
+        q, k, v = self.qkv(x).reshape(len(x), 7, 3, 2, 4).permute(2, 0, 3, 1, 4)
+        shares = (q @ k.transpose(-2, -1) * self.scale).softmax(-1)
+        return x + self.proj((shares @ v).transpose(1, 2).reshape(len(x), 7, 8))
+
+
+@pytest.mark.parametrize(("scale", "cause"), [(0.5, None), (1.0, "attention-scale")], ids=["none", "scale"])
+def test_names_and_shapes_that_fit_one_alone_need_no_run(scale: float, cause: str | None) -> None:
+    """A fault in the attention changes every output, so that no run confirms which token is which."""
+    given = keras.Input((6, 8))
+    x = KerasTokens(name="tokens")(given)
+    model = keras.Model(given, L.Add()([x, L.MultiHeadAttention(2, 4, name="attention")(x, x)]))
+    module, inputs = Classifier(scale), np.random.default_rng(3).normal(size=(2, 6, 8)).astype("float32")
+    randomise(adapt(module), 1)
+    parity.transfer(module, model, inputs=inputs)
+    report = parity.compare(model, module, inputs)
+    assert bool(report) == (cause is None), str(report)
+    assert cause is None or cause in [finding.cause for finding in report.findings], str(report)
