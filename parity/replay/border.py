@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -11,7 +13,9 @@ from parity.core.tolerance import difference
 from parity.core.types import Array
 
 LARGEST_PADDING = 16
-"""Rows or columns: what differs by more is no padding."""
+"""Rows or columns of an image: what differs by more is no padding."""
+PLACES = (LARGEST_PADDING + 1) ** 2
+"""Where a small image may lie in a large one, at most: a sequence may be padded by as much as a wide dilation asks."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,8 @@ def framed(keras: Array, torch: Array) -> Framed | None:
     if keras.ndim != torch.ndim or keras.ndim < 3 or keras.shape[:2] != torch.shape[:2]:
         return None
     sign, large, small = (1, keras, torch) if keras.size > torch.size else (-1, torch, keras)
-    room = [a - b for a, b in zip(large.shape[2:], small.shape[2:], strict=True)]
-    if min(room) < 0 or max(room) > LARGEST_PADDING:
-        return None
     first: Framed | None = None
-    for start in product(*(range(size + 1) for size in room)):
+    for start in starts(large.shape, small.shape):
         window = tuple(slice(a, a + size) for a, size in zip(start, small.shape[2:], strict=True))
         rest = np.ones(large.shape[2:], dtype=bool)
         rest[window] = False
@@ -62,3 +63,15 @@ def framed(keras: Array, torch: Array) -> Framed | None:
             return found
         first = first or found
     return first
+
+
+def starts(large: tuple[int, ...], small: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Where a small image may begin in a large one; none where it is no such pair, or the border is too wide.
+
+    Shapes: both (N, C, *spatial).
+    """
+    if len(large) != len(small) or len(large) < 3 or large[:2] != small[:2]:
+        return
+    room = [a - b for a, b in zip(large[2:], small[2:], strict=True)]
+    if min(room) >= 0 and prod(size + 1 for size in room) <= PLACES:
+        yield from product(*(range(size + 1) for size in room))

@@ -26,7 +26,7 @@ from parity.replay.tensors import (
     compare,
     compare_result,
     compare_within,
-    is_part_of,
+    is_cut,
     regrouped,
     without_borders,
 )
@@ -45,11 +45,11 @@ class Replay(Observer):
 
     `keras_spread` and `torch_spread` say how far rounding moves the tensors: of each call, and by the torch path.
     With `gentle`, a call whose sizes are not Keras' gives what torch makes of its own tensors, once it is judged: another
-    stride would else end the run at the first sum of two branches.
+    stride would else end the run at the first sum of two branches. With 1, that leaves out what may be a mere cut.
     Without `judging` the values are put in alone, and no layer is run a second time for what arrived at it.
-    `uncut` are calls, by Keras path and number, whose torch result flows on as it is: a part of the Keras result,
-    which the Keras model cuts out behind the layer. `cuts` are calls of Keras layers without a partner that crop, or
-    that apply an activation.
+    `uncut` are calls, by Keras path and number, whose torch result flows on as it is: a part of the Keras result, which
+    the Keras model cuts out behind the layer, or the other way round. `cuts` are calls of Keras layers without a partner
+    that crop, or that apply an activation.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Replay(Observer):
         keras_spread: Sequence[Call] = (),
         torch_spread: Spreads | None = None,
         judging: bool = True,
-        gentle: bool = False,
+        gentle: int = 0,
     ) -> None:
         self.gentle = gentle
         self._own: dict[tuple[str, int], list[Array]] = {}
@@ -152,7 +152,7 @@ class Replay(Observer):
         if (
             compared.misshapen
             and len(keras_result) == len(outputs) == 1
-            and is_part_of(keras_result[0], outputs[0])
+            and any(is_cut(result[0], outputs[0]) for result in (keras_result, call.linear) if result)
         ):
             self.cut.append((call.path, call.index))
             if (call.path, call.index) in self.uncut:
@@ -181,7 +181,7 @@ class Replay(Observer):
                 return list(self.torch.run_layer(path, own))
             except Exception:  # it cannot take them: the run ends where it would have ended
                 return compared.replacement
-        if compared.misshapen and self.gentle:
+        if compared.misshapen and self.gentle > ((call.path, call.index) in self.cut):
             self._unlike = True
             return None
         return compared.replacement

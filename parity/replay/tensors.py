@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 
 import numpy as np
@@ -13,7 +12,7 @@ from parity.core.finding import Finding, Kind
 from parity.core.layout import activation_to_torch, aligned, as_torch, from_torch
 from parity.core.tolerance import difference, limits
 from parity.core.types import Array
-from parity.replay.border import LARGEST_PADDING, framed
+from parity.replay.border import framed, starts
 from parity.replay.located import Apart, Call, Compared, Located
 
 
@@ -66,9 +65,7 @@ def compare(
             fit, keras_value = _otherwise(keras_value, torch_value)
         if fit is None:
             texts.append(f"shape {keras_value.shape} in Keras, {torch_value.shape} in torch")
-            replacement.append(
-                activation_to_torch(keras_value) if keras_value.ndim == torch_value.ndim > 3 else keras_value
-            )
+            replacement.append(_as_channels_say(keras_value, torch_value))
             greatest, misshapen = float("inf"), True
             continue
         value, layout = fit
@@ -80,6 +77,14 @@ def compare(
         replacement.append(as_torch(keras_value, layout))
     replacement += torch[len(replacement) :]
     return Compared(bool(texts), "; ".join(texts), replacement, greatest, misshapen)
+
+
+def _as_channels_say(keras: Array, torch: Array) -> Array:
+    """The Keras tensor with its channels where torch's of another size has as many; an image's first, where both fit."""
+    if keras.ndim != torch.ndim or keras.ndim < 3:
+        return keras
+    first, last = (size == keras.shape[-1] for size in (torch.shape[1], torch.shape[-1]))
+    return activation_to_torch(keras) if first > last or (first == last and keras.ndim > 3) else keras
 
 
 WITHIN: dict[str, Callable[[Array], Array]] = {
@@ -211,27 +216,15 @@ def compare_result(
     return compared, call.outputs
 
 
-def is_part_of(keras: Array, torch: Array) -> bool:
-    """Whether torch's image is a part of the Keras one."""
+def is_cut(keras: Array, torch: Array) -> bool:
+    """Whether one side's image is a part of the other's: one may be cut behind the layer, the other within it."""
     whole = activation_to_torch(keras)
-    if keras.ndim != torch.ndim or keras.ndim < 3 or whole.shape[:2] != torch.shape[:2]:
-        return False
-    room = [a - b for a, b in zip(whole.shape[2:], torch.shape[2:], strict=True)]
-    if min(room) < 0 or max(room) == 0 or max(room) > LARGEST_PADDING:
-        return False
-    return any(
-        difference(
-            whole[
-                (
-                    slice(None),
-                    slice(None),
-                    *(slice(a, a + n) for a, n in zip(at, torch.shape[2:], strict=True)),
-                )
-            ],
-            torch,
-        ).within()
-        for at in product(*(range(n + 1) for n in room))
-    )
+    large, small = (whole, torch) if whole.size > torch.size else (torch, whole)
+    for start in starts(large.shape, small.shape) if large.size > small.size else ():
+        window = tuple(slice(a, a + size) for a, size in zip(start, small.shape[2:], strict=True))
+        if difference(large[(slice(None), slice(None), *window)], small).within():
+            return True
+    return False
 
 
 def _otherwise(keras: Array, torch: Array) -> tuple[tuple[Array, str] | None, Array]:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 SEED = 1
 """Of the other input and the other weights on which causes are tried again."""
 
+_Run = tuple[Replay, list[Array] | None, tuple[str, str] | None]
+"""A replay, what torch gave in it, and the error that ended it."""
+
 GROSS = 1e-2
 """Relative to the scale: a difference that is called none of rounding before the Keras side's is measured."""
 
@@ -156,7 +159,7 @@ class _Localisation:
             self.torch, self.inputs["torch"],
             lambda: Replay(ordered, match, self.pairs, self.torch, cuts=cuts, judging=False), paths,
         )  # fmt: skip
-        run, forced, error = self._replay(ordered, match, cuts, (), torch)
+        run, forced, error = self._replay(ordered, match, cuts, (), torch, outputs or ())
         spread = PairSpread((), torch.outputs)
         rest = output_findings(outputs or [], forced or [], 0, spread)
         if all(_is_gross(apart) for apart in [*run.apart, *(item.apart for item in rest if item.apart)]):
@@ -168,7 +171,7 @@ class _Localisation:
             for call in calls
         ]  # fmt: skip
         reordered = in_torch_order(measured, self.keras, self.flattened, calls, self.pairing.regrouped)
-        run, forced, error = self._replay(ordered, match, cuts, reordered, torch)
+        run, forced, error = self._replay(ordered, match, cuts, reordered, torch, outputs or ())
         return run, forced, error, PairSpread(keras.outputs, torch.outputs)
 
     def _explainer(self) -> Explainer:
@@ -209,32 +212,49 @@ class _Localisation:
         cuts: Sequence[Call] | None = None,
         keras_spread: Sequence[Call] = (),
         torch_spread: Spreads | None = None,
-    ) -> tuple[Replay, list[Array] | None, tuple[str, str] | None]:
-        """The torch side with the Keras values; a cut that the Keras model makes behind a layer is no fault of it.
+        wanted: Sequence[Array] = (),
+    ) -> _Run:
+        """The torch side with the Keras values; a cut that one side makes behind a layer is no fault of it.
 
         Without `cuts` nothing is tried: where rounding is not measured yet, the count of differences says nothing.
+        `wanted` are the outputs of Keras.
         """
 
-        def replay(
-            uncut: frozenset[tuple[str, int]],
-        ) -> tuple[Replay, list[Array] | None, tuple[str, str] | None]:
-            for gentle in (False, True):
+        def replay(uncut: frozenset[tuple[str, int]]) -> _Run:
+            seen: list[tuple[str, int]] = []
+            for gentle in range(3):
+                if gentle == 1 and not seen:
+                    continue
                 run = Replay(
                     calls, match, self.pairs, self.torch, uncut, cuts or (), keras_spread, torch_spread, gentle=gentle
                 )  # fmt: skip
                 with self.torch.watched(run, set(run.first) | set(run.last)):
                     outputs, error = _attempt(self.torch, self.inputs["torch"])
+                seen = run.cut
                 if not error or not any(apart.greatest == float("inf") for apart in run.apart):
                     break  # else Keras' values, of other sizes, may be what ended the run
             return run, outputs, error
 
-        uncut: frozenset[tuple[str, int]] = frozenset()
-        best = replay(uncut)
-        for call in best[0].cut if cuts is not None else ():
-            tried = replay(uncut | {call})
-            # The layer's own finding goes, and with it one or more that the whole result caused behind it.
-            if len(tried[0].apart) + bool(tried[2]) < len(best[0].apart) + bool(best[2]) - 1:
-                uncut, best = uncut | {call}, tried
+        def count(found: _Run) -> int:
+            """How many differences there are; a run that ended, or would have without gentleness, shows one more."""
+            run, outputs, error = found
+            behind = output_findings(wanted, outputs or [], 0, PairSpread()) if wanted and outputs else []
+            return len(run.apart) + bool(error) + run.gentle + bool(behind)
+
+        plain = replay(frozenset())
+        if cuts is None or not plain[0].cut:
+            return plain
+        uncut, best = frozenset(plain[0].cut), plain
+        while (best := replay(uncut))[0].uncut != (uncut := uncut | set(best[0].cut)):
+            pass  # behind the first of them there may be more
+        if count(best) >= count(plain) - 1:
+            return plain
+        for call in sorted(
+            uncut
+        ):  # its own finding goes, and with it what its Keras values would cause behind it
+            tried = replay(uncut - {call})
+            if count(tried) <= count(best) + 1:
+                uncut, best = uncut - {call}, tried
         return best
 
     def _between(self, run: Replay, images: Sequence[tuple[int, ...]]) -> Between:

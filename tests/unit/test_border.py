@@ -94,4 +94,55 @@ def test_an_image_finds_its_place_in_the_other() -> None:
     assert same is not None
     assert (same.offset, same.alike) == ((0, 0), False)
     np.testing.assert_array_equal(same.image, 2 * small)
-    assert framed(np.pad(small, ((0, 0), (0, 0), (17, 0), (0, 0))), small) is None
+    assert framed(np.pad(small, ((0, 0), (0, 0), (289, 0), (0, 0))), small) is None
+
+
+class Causal(nn.Module):
+    """Convolutions that pad on both sides and cut what is too much off the end, as temporal networks are written."""
+
+    def __init__(self, wide: int = 0, slope: float = 0.3) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Conv1d(4, 4, 3, padding=2 * d + wide, dilation=d, padding_mode="zeros") for d in (1, 4, 16)
+        )
+        self.last, self.wide, self.slope = nn.Linear(4, 2), wide, slope
+
+    def forward(self, x: Any) -> Any:
+        for block in self.blocks:
+            cut = block.padding[0] - self.wide
+            x = x + F.leaky_relu(block(x)[:, :, :-cut], self.slope) if not self.wide else block(x)
+        return self.last(x.mean(2))
+
+
+def causal(sums: bool = True) -> Any:
+    x = given = keras.Input((None, 4))
+    for number, d in enumerate((1, 4, 16)):
+        pad = "causal" if sums else "valid"
+        y = L.Conv1D(4, 3, dilation_rate=d, padding=pad, name=f"c{number}")(
+            x if sums else L.ZeroPadding1D(2 * d)(x)
+        )
+        x = L.Add()([x, L.LeakyReLU(negative_slope=0.3)(y)]) if sums else y
+    return keras.Model(given, L.Dense(2)(L.GlobalAveragePooling1D()(x)))
+
+
+SEQUENCE = np.random.default_rng(4).standard_normal((2, 40, 4)).astype(np.float32)
+
+
+def causes_of(model: Any, module: Any) -> set[tuple[str | None, str | None]]:
+    randomise(adapt(module), 1)
+    parity.transfer(module, model, inputs=SEQUENCE)
+    report = parity.compare(model, module, SEQUENCE)
+    return {(finding.torch, finding.cause) for finding in report.findings}
+
+
+def test_what_torch_cuts_off_behind_a_layer_is_no_fault_of_the_layer() -> None:
+    """A fault elsewhere, and a cut of up to 32 steps behind each convolution, the last one too."""
+    assert causes_of(causal(), Causal()) == set()
+    found = causes_of(causal(), Causal(slope=0.1))
+    assert {cause for _, cause in found} == {"leaky-relu-slope"}, found
+
+
+def test_layers_that_pad_more_are_each_a_fault() -> None:
+    """What is larger and not cut behind is no cut, however many layers do it."""
+    found = causes_of(causal(sums=False), Causal(wide=1))
+    assert {(f"blocks.{number}", "padding-size") for number in range(3)} <= found, found
