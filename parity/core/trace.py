@@ -320,11 +320,13 @@ class Look:
         observer: sees the steps; None for none.
         inside: what layers of unknown classes run are steps, not the layers.
         attention: the layers and steps within an attention layer are steps of their own.
+        training: the pass is one of training mode.
     """
 
     observer: NodeObserver | None = None
     inside: bool = False
     attention: bool = False
+    training: bool = False
 
 
 class Values:

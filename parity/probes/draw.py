@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from parity.core.adapter import Adapter
 from parity.core.tolerance import FILL
 from parity.core.types import Array
 
@@ -34,6 +37,17 @@ def drawn(value: Array, tokens: int | None = None, number: int = 0) -> Array:
     if value.dtype.kind == "f":
         return _floats(rng, value)
     return _whole(rng, value, tokens) if value.dtype.kind in "iu" else value
+
+
+def smallest_table(sides: Iterable[Adapter]) -> int | None:
+    """Rows of the smallest embedding table of the sides; None where they have none."""
+    tables = [
+        layer.tensors[0].shape[0]
+        for side in sides
+        for layer in side.layers().values()
+        if layer.family == "embedding" and layer.tensors
+    ]
+    return min(tables, default=None)
 
 
 def flipped(rng: np.random.Generator, value: Array) -> Array:

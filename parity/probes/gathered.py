@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from parity.adapters import influence_of
 from parity.core.adapter import Adapter
-from parity.core.trace import Trace
+from parity.core.trace import Look, Trace
 from parity.core.types import Array, Side
 from parity.probes.branches.files import OwnFiles
 from parity.probes.branches.framework import framework_alone
@@ -89,6 +89,23 @@ class Gathered:
         self._passes[model.side] = _Pass(seen, limits, moved, trace if model.side == "torch" else None)
         return outputs
 
+    @contextmanager
+    def looked_at(self) -> Iterator[None]:
+        """While this is open, the branches of passes in training, and of losses, are watched, and count."""
+        with watching(self._files) as seen:
+            yield
+        self.branches.add(seen)
+
+    def limits_in_training(self, model: Adapter, values: Sequence[Array]) -> None:
+        """See which limits a pass in training reaches, of a side held in float64; what it changes is put back."""
+        observer = LimitObserver(model.side, self.limits[model.side])
+        model.traces(values, [Look(observer, training=True)])
+        merge(self.limits[model.side], observer.found)
+
+    def limits_left(self) -> list[Unproven]:
+        """Limits that no value reached, a line each."""
+        return unreached(self.limits["keras"], self.limits["torch"])
+
     def accept(self) -> None:
         """The sides agree on the last pass of each: it counts."""
         for side, last in self._passes.items():
@@ -122,15 +139,17 @@ class Gathered:
 
     def unproven(self, whole: bool) -> list[Unproven]:
         """What no pass showed, a line each."""
-        branches = self.branches.untaken()
         if not whole:
-            return branches
+            return self.of_code(whole)
         return [
-            *branches,
-            *uses(self.branches.codes),
+            *self.of_code(whole),
             *self.tensors.unmoved(),
-            *unreached(self.limits["keras"], self.limits["torch"]),
+            *self.limits_left(),
         ]
+
+    def of_code(self, whole: bool) -> list[Unproven]:
+        """What no pass showed of the models' own code: branches, and with `whole` what becomes a step without one."""
+        return [*self.branches.untaken(), *(uses(self.branches.codes) if whole else ())]
 
 
 def _traced(

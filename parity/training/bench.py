@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from parity.core.types import RECURRENT, Array, Both, Side
 from parity.pairing.evidence import Evidence
 from parity.pairing.pair import LayerPair, Pairing
 from parity.pairing.slots import Slot
+from parity.report.proof import Unproven
 from parity.training.rounding import DRAWS, Spread, absolute_sums, laid, limit_of, shaken, widen
 from parity.training.ties import Tie, add_up
 
@@ -33,12 +34,14 @@ class TrainingResult:
         notes: what is worth knowing and is no difference.
         figures: greatest relative differences, the losses of both sides by step, and what was used.
         noisy: the sides that are not repeatable in training mode.
+        unproven: what the comparison does not rest on.
     """
 
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     noisy: set[Side] = field(default_factory=set)
+    unproven: list[Unproven] = field(default_factory=list)
 
 
 class Bench:
@@ -59,6 +62,8 @@ class Bench:
         untrained: Keras paths of parameters that one side alone trains.
         watched: torch path of each Keras layer whose calls can be compared.
         extras: losses that the Keras model's own layers add, and what adds them.
+        target_scale: by what random targets are multiplied.
+        look: a context in which the branches of the models' own code are watched.
     """
 
     def __init__(
@@ -67,7 +72,9 @@ class Bench:
         pairing: Pairing,
         inputs: Sequence[Array],
         loss: tuple[Any, ...] | str | None,
+        look: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
+        self.target_scale, self.look = 1.0, look
         loss = (loss, loss) if isinstance(loss, str) else loss
         losses = loss[:2] if loss else (None, None)
         self.adapters = adapters
@@ -154,11 +161,23 @@ class Bench:
             keras = [v.astype("float64") if v.dtype.kind == "f" else v for v in keras]
         else:
             rng = np.random.default_rng(seed)
-            keras = [_target(rng, shape, self.own_loss) for shape in self._shapes]
-        torch: list[Array] = [keras[0]] * len(keras)
-        for value, shape, (place, how) in zip(keras, self._shapes, self._readings, strict=True):
+            keras = [self.target_scale * _target(rng, shape, self.own_loss) for shape in self._shapes]
+        return Both(keras, self.laid(keras))
+
+    def laid(self, values: Sequence[Array]) -> list[Array]:
+        """Outputs or targets in the Keras layout and order, as torch has them."""
+        torch: list[Array] = [values[0]] * len(values)
+        for value, shape, (place, how) in zip(values, self._shapes, self._readings, strict=True):
             torch[place] = as_torch(value, how) if value.ndim == len(shape) else value
-        return Both(keras, torch)
+        return torch
+
+    def batch(self) -> tuple[Any, ...]:
+        """The inputs, and what is known of their outputs."""
+        return self.inputs, self._shapes, self._readings
+
+    def take(self, batch: tuple[Any, ...]) -> None:
+        """Take the inputs that `batch` gave."""
+        self.inputs, self._shapes, self._readings = batch
 
     # --- passes -----------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ judged as if the rule were one: the Keras side follows torch's rule from there o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from parity.core.adapter import Adapter
@@ -18,6 +19,8 @@ from parity.core.verdict import verdict_of
 from parity.pairing.pair import Pairing
 from parity.report.result import Report
 from parity.training.bench import Bench, TrainingResult
+from parity.training.further.batch import Further, compare_further
+from parity.training.further.losses import compare_losses
 from parity.training.gradients import compare_gradients
 from parity.training.inference import infer
 from parity.training.loss.held import settle
@@ -37,6 +40,8 @@ def training_findings(
     loss: tuple[Any, ...] | str | None = None,
     optimizer: Any = None,
     match_rules: bool = False,
+    further: Further | None = None,
+    look: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> TrainingResult:
     """Compare two paired models in training; both come back exactly as they were.
 
@@ -53,8 +58,10 @@ def training_findings(
             (Keras optimizer, torch optimizer, function of the parameters, or dictionary with "optimizer"); None
             means SGD with momentum.
         match_rules: judge with the frameworks' own rules made one, and only note them.
+        further: another batch, on which both sides are compared where they agree on this one.
+        look: a context in which the branches of the models' own code, and of the losses, are watched.
     """
-    bench = Bench(Both(keras, torch), pairing, inputs, loss)
+    bench = Bench(Both(keras, torch), pairing, inputs, loss, look)
     sessions = [trainer.session() for trainer in bench.trainers]
     with sessions[0], sessions[1], bench.fixes, bench.inference:
         exact_folds(pairing, keras, torch)
@@ -66,8 +73,13 @@ def training_findings(
         tensors = [tensor for side in bench.layers for layer in side.values() for tensor in layer.tensors]
         if train_steps and not tensors:
             bench.result.notes.append("neither model has a parameter: there is nothing to train")
-        if train_mode(bench, gradients) and train_steps and tensors:
-            Trajectory(bench, train_steps, optimizer, match_rules).judge()
+        if train_mode(bench, gradients):
+            if bench.own_loss and not bench.result.findings:
+                compare_losses(bench)
+            if further is not None and not bench.result.findings:
+                compare_further(bench, further)
+            if train_steps and tensors:
+                Trajectory(bench, train_steps, optimizer, match_rules).judge()
     return bench.result
 
 
@@ -133,6 +145,7 @@ def add_training(
     known = {(finding.keras, finding.torch, finding.cause) for finding in report.findings if finding.cause}
     report.findings += [f for f in result.findings if (f.keras, f.torch, f.cause) not in known]
     report.notes += result.notes
+    report.unproven += result.unproven
     if any(layer.kind == "OptimizedModule" for layer in torch.layers().values()):
         report.notes.append(
             "in training the torch module ran as it is written: what torch.compile makes of its gradients was not compared"

@@ -26,7 +26,8 @@ def train_mode(bench: Bench, gradients: bool) -> bool:
     result = bench.result
     bench.inference.close()
     before = bench.states()
-    passes = bench.evaluate(True, None)
+    with bench.look():
+        passes = bench.evaluate(True, None)
     _note_what_fit_leaves_off(bench, before.keras, passes.keras.dropped)
     _freeze_alike(bench, before)
     bench.load(before)
@@ -42,7 +43,7 @@ def train_mode(bench: Bench, gradients: bool) -> bool:
     if not agree and _unrepeatable(bench):
         return False
     if not agree:
-        result.findings.append(_first_output(bench, passes))
+        result.findings.append(first_output(bench, passes))
         result.notes.append(
             "gradients and steps in training mode were not compared: the outputs differ there"
         )
@@ -170,7 +171,7 @@ def _leave_out_what_one_side_trains(bench: Bench) -> None:
 # --- where the outputs differ -------------------------------------------------------------------------
 
 
-def _first_output(bench: Bench, passes: Both[Evaluation]) -> Finding:
+def first_output(bench: Bench, passes: Both[Evaluation]) -> Finding:
     """The first watched call, in execution order, whose output differs in training mode."""
     partners = {(call.path, call.index): call for call in passes.torch.calls}
     for call in passes.keras.calls:

@@ -16,6 +16,7 @@ from parity.core.tolerance import FLUSHED
 from parity.core.tolerance import limits as rounding
 from parity.core.types import Array, Side
 from parity.probes.change import Change, changed_inputs, drawn_like, in_words, is_mask, named, resized, shapes
+from parity.probes.draw import smallest_table
 from parity.probes.sizes import candidates, open_axes
 from parity.replay.spread import DRAWS, OutputSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
@@ -161,13 +162,7 @@ class Attempts:
         self.sides, self.values, self.run, self.waiting = sides, values, run, waiting
         self.axes = open_axes(sides[0], values)
         self._refused: dict[str, Refused] = {}
-        tables = [
-            layer.tensors[0].shape[0]
-            for side in sides
-            for layer in side.layers().values()
-            if layer.family == "embedding" and layer.tensors
-        ]
-        self.tokens = min(tables, default=None)
+        self.tokens = smallest_table(sides)
         self.padding = masks_zero(sides[0].layers())
 
     def most(self, change: Change) -> tuple[Tried | None, list[Unproven]]:

@@ -18,13 +18,12 @@ from parity.core.types import Side
 from parity.core.verdict import Verdict
 from parity.pairing.leftover.ignored import patterns_of
 from parity.pairing.pair import MappingLike, Pairing
-from parity.report.proof import UnprovenKind
 from parity.report.rests import too_little
 from parity.report.result import Report
-from parity.training.findings import add_training
 from parity.training.initial.findings import add_initialisers
 from parity.training.requests import loss_checked, optimizer_checked, tolerance_checked
 from parity.verdict.judging.comparison import PairComparison
+from parity.verdict.judging.in_training import add_compared_training
 from parity.verdict.judging.roles import by_roles
 from parity.verdict.runs import progress
 from parity.verdict.runs.notebook import line_in_notebook
@@ -130,9 +129,8 @@ def compare(
             if report.verdict is not Verdict.INCONCLUSIVE or not raised:
                 break
     if gradients or train_steps:
-        report.unproven = [entry for entry in report.unproven if entry.kind is not UnprovenKind.TRAINING]
-        add_training(report, keras, torch, paired, values, comparison.noisy, gradients=gradients,
-                     train_steps=train_steps, loss=loss, optimizer=optimizer, match_rules=match_rules)  # fmt: skip
+        add_compared_training(report, comparison, paired, values, quick, gradients=gradients,
+                              train_steps=train_steps, loss=loss, optimizer=optimizer, match_rules=match_rules)  # fmt: skip
     if initialisers:
         add_initialisers(report, keras, torch, paired, initialisers)
     report.notes[:0] = [*keras.said, *torch.said, *refused]

@@ -397,7 +397,7 @@ def test_a_call_that_gets_less_is_no_place_of_a_difference() -> None:
 
     bench: Any = SimpleNamespace(watched={"a": "b"})
     for inputs, place in (((x, y), ("a", "b")), ((x,), (None, None)), ((x, x), (None, None))):
-        finding = train_mode._first_output(bench, passes(*inputs))
+        finding = train_mode.first_output(bench, passes(*inputs))
         assert (finding.keras, finding.torch) == place
 
 

@@ -203,7 +203,8 @@ class KerasAdapter:
                     tracing(builder, self.objects, self.layers(), look.inside, look.attention)
                 )
             with resumed():
-                outputs = named_leaves(call(self.model, tensors, False, self.form))
+                training = any(look.training for look in looks)
+                outputs = named_leaves(call(self.model, tensors, training, self.form))
             stack.close()
             traces = [builder.finish(outputs) for builder in builders]
             for trace in traces:

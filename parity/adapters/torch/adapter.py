@@ -236,7 +236,8 @@ class TorchAdapter:
                     tracing(builder, self.objects, self.layers(), look.inside, look.attention)
                 )
             with resumed():
-                outputs = named_leaves(call(self.module, tensors, False, gradients, self.form))
+                training = any(look.training for look in looks)
+                outputs = named_leaves(call(self.module, tensors, training, gradients, self.form))
             stack.close()
             traces = [builder.finish(outputs) for builder in builders]
             for trace in traces:

@@ -59,17 +59,23 @@ def changed(before: Contents, after: Contents) -> list[str]:
     return kept
 
 
-def named(side: Side, places: list[str]) -> list[Unproven]:
-    """One entry for each place, and one for what is left."""
+def named(side: Side, places: list[str], when: str = "with each call") -> list[Unproven]:
+    """One entry for each place, and one for what is left.
+
+    Args:
+        side: whose places they are.
+        places: where something changes.
+        when: in words.
+    """
     found = [
         Unproven(
             UnprovenKind.STATE,
-            f"{place} of the {side} side changes with each call, and may change what later calls give",
+            f"{place} of the {side} side changes {when}, and may change what later calls give",
             (place,),
         )
         for place in places[:MOST]
     ]
     if len(places) > MOST:
-        text = f"{len(places) - MOST} more places of the {side} side change with each call"
+        text = f"{len(places) - MOST} more places of the {side} side change {when}"
         found.append(Unproven(UnprovenKind.STATE, text, tuple(places[MOST:])))
     return found

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import torch
 from keras import layers as L
 from torch import nn
+from torch.nn import functional as F
 
 from tests.attacks.attempt import Attempt
-from tests.attacks.written import Layer, Written, dense, images
+from tests.attacks.written import Layer, Written, dense, embedding, images
 
 KIND = "training that differs"
 INPUTS = (images(shape=(6, 5)),)
@@ -134,8 +136,152 @@ LOSSES: dict[str, tuple[Any, Any]] = {
     "Huber's delta": (keras.losses.Huber(delta=0.1), nn.HuberLoss(delta=0.2)),
 }
 
+MSE, CROSS = keras.losses.MeanSquaredError(), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+LABELS = np.array([1, 2, 2, 1, 1, 2], np.int32)
+
+
+def _branching(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    loss = ((outputs - targets) ** 2).mean()
+    if outputs.shape[0] > 100:
+        loss = loss * 2.0
+    return loss
+
+
+# (loss of Keras, loss of torch, targets), and what must be named: alike on the outputs and targets of this batch.
+FAR_LOSSES: dict[str, tuple[tuple[Any, ...], str]] = {
+    "Huber's delta, never reached": ((keras.losses.Huber(delta=100.0), nn.HuberLoss(delta=200.0)), ""),
+    "a limit, never reached": ((MSE, lambda o, y: ((o - y) ** 2).clamp(max=1e9).mean()), ""),
+    "divided by the usual batch": ((MSE, lambda o, y: ((o - y) ** 2).sum() / 18.0), ""),
+    "a label left out that no example has": (
+        (CROSS, lambda o, y: F.cross_entropy(o, y.long(), ignore_index=0), LABELS), ""),
+    "a weight of a class that no example has": (
+        (CROSS, lambda o, y: F.cross_entropy(o, y.long(), o.new_tensor([5.0, 1.0, 1.0])), LABELS), ""),
+    "a branch for great batches": (
+        (MSE, _branching), r"^branches .*training\.py:\d+: `outputs.shape\[0\] > 100` was never true"),
+    "logarithms that guard against zero": (
+        (keras.losses.BinaryCrossentropy(), nn.BCELoss()), r"^limits the losses of probabilities next to 0 and 1 are "),
+}  # fmt: skip
+
+
+class _Limited(torch.autograd.Function):
+    """What it is given; gradients are limited on their way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return gradient.clamp(-1e3, 1e3)
+
+
+@keras.ops.custom_gradient
+def _limited(x: Any) -> Any:
+    def gradient(*given: Any, upstream: Any = None) -> Any:
+        return keras.ops.clip(given[0] if upstream is None else upstream, -1e3, 1e3)
+
+    return x * 1.0, gradient
+
+
+def _clipped_back(xp: Any, m: Any, x: Any) -> Any:
+    y = xp.tanh(m.a(x))
+    return m.b(_limited(y) if xp.side == "keras" else _Limited.apply(y))
+
+
+def _hooked(xp: Any, m: Any, x: Any) -> Any:
+    y = m.a(x)
+    if getattr(y, "requires_grad", False):
+        y.register_hook(lambda gradient: gradient.clamp(-1e3, 1e3))
+    return m.b(xp.tanh(y))
+
+
+def _in_training(change: Callable[..., Any]) -> Callable[..., Any]:
+    """The plain network, with `change(ops, m, result, input)` of its result in training alone."""
+
+    def forward(xp: Any, m: Any, x: Any) -> Any:
+        result = m.b(xp.tanh(m.a(x)))
+        if m.training:
+            result = change(xp, m, result, x)
+        return result
+
+    return forward
+
+
+def _great_batch(xp: Any, m: Any, result: Any, x: Any) -> Any:
+    if x.shape[0] > 100:
+        return result * 2.0
+    return result
+
+
+def _later(xp: Any, m: Any, result: Any, x: Any) -> Any:
+    m.memory["steps"] = m.memory.get("steps", 0) + 1
+    return result * (1.0 + float(m.memory["steps"] > 1000))
+
+
+# What training alone does, and what must be named.
+IN_TRAINING: dict[str, tuple[Callable[..., Any], str]] = {
+    "what great values alone meet": (
+        lambda xp, m, result, x: result + xp.relu(xp.sum(x, axis=-1, keepdims=True) - 20.0), ""),
+    "a clip at 1e6": (lambda xp, m, result, x: xp.clip(result, -1e6, 1e6),
+                      r"^limits (clip|clamp) in the model itself( \(\d\))?: its operand never lay above"),
+    "another function of great batches": (
+        _great_batch, r"^branches .*training\.py:\d+: `x.shape\[0\] > 100` was never true"),
+    "another function of a batch of six": (
+        lambda xp, m, result, x: result * (1.0 + float(x.shape[0] != 6)), ""),
+    "another function from step 1000 on": (_later, r"^state .*memory\['steps'\] of the \w+ side changes in training"),
+}  # fmt: skip
+
+
+class Counting(nn.Linear):
+    """A dense layer that counts its steps of training in a buffer, and changes at the thousandth."""
+
+    def __init__(self) -> None:
+        super().__init__(5, 4)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.steps += 1
+        return super().forward(x) * (1.0 + (self.steps > 1000).to(x.dtype))
+
+
+TOKENS = (np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.int32),)
+LOOKED_UP = Written(lambda xp, m, x: m.d(m.e(x)), {"e": embedding(10, 5), "d": dense(5, 3)})
+
+
+def _table(**more: Any) -> Written:
+    layer = Layer(LOOKED_UP.layers["e"].keras, lambda: nn.Embedding(10, 5, **more))
+    return Written(LOOKED_UP.forward, {**LOOKED_UP.layers, "e": layer})
+
+
+def beyond_the_batch() -> Iterator[Attempt]:
+    """What one batch of training does not show."""
+    both = {"gradients": True, "train_steps": 2}
+    live = Written(PLAIN.forward, TWO, live=True)
+    for name, (losses, excused) in FAR_LOSSES.items():
+        ends = isinstance(losses[1], nn.BCELoss)
+        network = Written(lambda xp, m, x: xp.sigmoid(PLAIN.forward(xp, m, x)), TWO) if ends else PLAIN
+        arguments = {**both, "loss": losses}
+        yield Attempt(KIND, f"loss: {name}", network, network, "torch", INPUTS, arguments, excused=excused)
+    limited = Written(_clipped_back, TWO, live=True)
+    for side in ("torch", "keras"):
+        yield Attempt(KIND, "gradients limited on the way back", live, limited, side, INPUTS, both)
+        for name, (change, excused) in IN_TRAINING.items():
+            changed = Written(_in_training(change), TWO, live=True)
+            yield Attempt(KIND, f"{name}, in training", live, changed, side, INPUTS, both, excused=excused)
+    yield Attempt(
+        KIND, "a hook that limits gradients", live, Written(_hooked, TWO, live=True), "torch", INPUTS, both
+    )
+    counting = Written(PLAIN.forward, {**TWO, "a": Layer(TWO["a"].keras, Counting)})
+    counted = r"^state a\.steps of the torch side changes in training"
+    yield Attempt(KIND, "a buffer that counts steps", PLAIN, counting, "torch", INPUTS, both, excused=counted)
+    for name, more in (("padding that no example has", {"padding_idx": 0}),
+                       ("gradients by frequency, no token twice", {"scale_grad_by_freq": True})):  # fmt: skip
+        yield Attempt(KIND, f"a table: {name}", LOOKED_UP, _table(**more), "torch", TOKENS, both)
+
 
 def rows() -> Iterator[Attempt]:
+    yield from beyond_the_batch()
     for name, made in OPTIMIZERS.items():
         for match in (False, True):
             named = f"{name}{', match_rules' if match else ''}"

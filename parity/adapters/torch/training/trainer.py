@@ -157,11 +157,8 @@ class TorchTrainer:
 
     def loss_of(self, outputs: Sequence[Array], targets: Sequence[Array]) -> float:
         """The loss of these outputs."""
-        return float(
-            self._loss(
-                [torch.from_numpy(np.ascontiguousarray(v)).to(self.adapter.device) for v in outputs], targets
-            )
-        )
+        tensors = [torch.from_numpy(np.ascontiguousarray(v)).to(self.adapter.device) for v in outputs]
+        return float(self._loss(tensors, targets).detach())
 
     def state(self) -> dict[str, Array]:
         """Parameters and statistics by path."""
