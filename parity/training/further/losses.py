@@ -97,9 +97,9 @@ def _cases(outputs: Sequence[Array], targets: Sequence[Array]) -> Iterator[_Case
     elif not any(_probabilities(value) for value in outputs):
         for scale in SCALES:
             yield _Case(f"of outputs times {scale:g}", [value * scale for value in outputs], targets)
-    labels = [_other_labels(value, target) for value, target in zip(outputs, targets, strict=False)]
+    labels = [_labels_anew(value, target) for value, target in zip(outputs, targets, strict=False)]
     if len(labels) == len(targets) and any(a is not b for a, b in zip(labels, targets, strict=True)):
-        yield _Case("of other labels", outputs, labels)
+        yield _Case("of labels drawn anew", outputs, labels)
 
 
 def _probabilities(value: Array) -> bool:
@@ -116,7 +116,7 @@ def _sharper(value: Array) -> Array:
     return np.asarray(1.0 / (1.0 + np.exp(np.clip(SHARPER * (against - logits), -700.0, 700.0))))
 
 
-def _other_labels(output: Array, target: Array) -> Array:
+def _labels_anew(output: Array, target: Array) -> Array:
     """Labels of all classes where whole numbers stand for classes; else the targets as they are."""
     classes = output.shape[-1] if output.ndim > 1 else 0
     whole = target.dtype.kind in "iu" and target.size > 0

@@ -57,9 +57,9 @@ def add_compared_training(
             yield
         keep()
 
-    other = None if quick else _another(comparison.sides, values)
+    another = None if quick else _another(comparison.sides, values)
     add_training(
-        report, *comparison.sides, pairing, values, comparison.noisy, further=other, look=look, **arguments
+        report, *comparison.sides, pairing, values, comparison.noisy, further=another, look=look, **arguments
     )
     if report.proof is None:
         return
@@ -67,16 +67,16 @@ def add_compared_training(
         for side, *contents in zip(comparison.sides, held[1], *held[-2:], strict=True):
             report.unproven += named(side.side, _left_behind(side, pairing, *contents), "in training")
     asks = any(entry.kind is UnprovenKind.TRAINING for entry in before)
-    if asks and report and other is not None:
-        report.unproven += _limits(comparison, other, {*report.unproven})
+    if asks and report and another is not None:
+        report.unproven += _limits(comparison, another, {*report.unproven})
     own = [entry for entry in gathered.of_code(not quick) if entry.kind is not UnprovenKind.TRAINING]
     report.unproven = [*own, *(entry for entry in report.unproven if entry not in before)]
     report.proof = replace(report.proof, branches=gathered.branches.share())
 
 
-def _limits(comparison: PairComparison, other: Further, said: Collection[str]) -> list[Unproven]:
+def _limits(comparison: PairComparison, further: Further, said: Collection[str]) -> list[Unproven]:
     """Limits that only training has and that another batch does not reach: for models whose own code asks for the mode."""
-    for side, values in zip(comparison.sides, other.of(comparison.sides[0]), strict=True):
+    for side, values in zip(comparison.sides, further.of(comparison.sides[0]), strict=True):
         with side.precision("float64"):
             try:
                 comparison.gathered.limits_in_training(side, values)
