@@ -48,8 +48,8 @@ class Replay(Observer):
     stride would else end the run at the first sum of two branches. With 1, that leaves out what may be a mere cut.
     Without `judging` the values are put in alone, and no layer is run a second time for what arrived at it.
     `uncut` are calls, by Keras path and number, whose torch result flows on as it is: a part of the Keras result, which
-    the Keras model cuts out behind the layer, or the other way round. `cuts` are calls of Keras layers without a partner
-    that crop, or that apply an activation.
+    the Keras model cuts out behind the layer, or the other way round, or a result of another rank. `cut` are the calls that
+    may be such. `cuts` are calls of Keras layers without a partner that crop, or that apply an activation.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Replay(Observer):
         self.cuts, self.judging = cuts, judging
         self.keras_spread, self.torch_spread = keras_spread, torch_spread or Spreads()
         self.calls, self.match, self.torch, self.pairs, self.uncut = calls, match, torch, pairs, uncut
-        self.cut: list[tuple[str, int]] = []
+        self.cut: dict[tuple[str, int], int] = {}
         self.first = {paths[0]: path for path, paths in pairs.items()}
         self.last = {paths[-1]: path for path, paths in pairs.items()}
         self.apart: list[Apart] = []
@@ -149,12 +149,9 @@ class Replay(Observer):
         if compared.misshapen:
             call = self._cut_behind(call, outputs)
             compared, keras_result = compare_result(call, outputs, *spreads)
-        if (
-            compared.misshapen
-            and len(keras_result) == len(outputs) == 1
-            and any(is_cut(result[0], outputs[0]) for result in (keras_result, call.linear) if result)
-        ):
-            self.cut.append((call.path, call.index))
+        parts = self._parts(call, keras_result, outputs) if compared.misshapen else None
+        if parts is not None:
+            self.cut[call.path, call.index] = parts
             if (call.path, call.index) in self.uncut:
                 self.rows[position].own = 0.0
                 return None
@@ -172,6 +169,19 @@ class Replay(Observer):
                 Apart(position, call, kind, text, taken, outputs, keras_result, index, size, inside)
             )
         return self._going_on(call, path, index, compared)
+
+    @staticmethod
+    def _parts(call: Call, keras: Sequence[Array], torch: Sequence[Array]) -> int | None:
+        """How many other findings a layer must cause that does a part of the work alone; None where it is no such layer.
+
+        Where one result is a part of the other's, a cut may follow; or a fault of the layer. Where the ranks differ (looked
+        up rows, and their mean), the layers cannot be the same.
+        """
+        if len(keras) != 1 or len(torch) != 1:
+            return None
+        if keras[0].ndim != torch[0].ndim:
+            return 0
+        return 1 if any(is_cut(result[0], torch[0]) for result in (keras, call.linear) if result) else None
 
     def _going_on(self, call: Call, path: str, index: int, compared: Compared) -> list[Array] | None:
         """What is put in place of a result: the Keras one, or what torch makes of its own tensors of other sizes."""

@@ -221,7 +221,7 @@ class _Localisation:
         """
 
         def replay(uncut: frozenset[tuple[str, int]]) -> _Run:
-            seen: list[tuple[str, int]] = []
+            seen: Mapping[tuple[str, int], int] = {}
             for gentle in range(3):
                 if gentle == 1 and not seen:
                     continue
@@ -244,17 +244,18 @@ class _Localisation:
         plain = replay(frozenset())
         if cuts is None or not plain[0].cut:
             return plain
-        uncut, best = frozenset(plain[0].cut), plain
-        while (best := replay(uncut))[0].uncut != (uncut := uncut | set(best[0].cut)):
-            pass  # behind the first of them there may be more
-        if count(best) >= count(plain) - 1:
+        uncut, best = dict(plain[0].cut), plain
+        while (best := replay(frozenset(uncut)))[0].cut.keys() - uncut.keys():
+            uncut |= best[0].cut  # behind the first of them there may be more
+        if count(best) >= count(plain):
             return plain
-        for call in sorted(
-            uncut
-        ):  # its own finding goes, and with it what its Keras values would cause behind it
-            tried = replay(uncut - {call})
-            if count(tried) <= count(best) + 1:
-                uncut, best = uncut - {call}, tried
+        for call, more in sorted(uncut.items()):
+            left = frozenset(uncut.keys() - {call})
+            tried = replay(left)
+            # Its own finding comes back, with those that its Keras values cause behind it; else it is a fault of its own.
+            if count(tried) <= count(best) + more:
+                del uncut[call]
+                best = tried
         return best
 
     def _between(self, run: Replay, images: Sequence[tuple[int, ...]]) -> Between:

@@ -238,6 +238,10 @@ ROWS: dict[str, Row] = {
     # --- sums
     "a branch at eight tenths": Row(lambda: [lambda v: v + ops.tanh(v)], lambda s, x: x + 0.8 * torch.tanh(x),
                                     lambda s, x: x + torch.tanh(x)),
+    "a sum by einsum for a mean": Row(lambda: [lambda v: v + ops.mean(v, axis=1, keepdims=True)],
+        lambda s, x: x + torch.einsum("bchw->bcw", x).unsqueeze(2), lambda s, x: x + x.mean(2, keepdim=True)),
+    "a product with ones for a mean": Row(lambda: [lambda v: v + ops.mean(v, axis=1, keepdims=True)],
+        lambda s, x: x + torch.ones(1, x.shape[2], dtype=x.dtype) @ x, lambda s, x: x + x.mean(2, keepdim=True)),
     "the branch's sign": Row(lambda: [lambda v: v + ops.tanh(v)], lambda s, x: x - torch.tanh(x),
                              lambda s, x: x + torch.tanh(x)),
     "a product for a sum": Row(lambda: [lambda v: v + ops.tanh(v)], lambda s, x: x * torch.tanh(x),

@@ -174,3 +174,39 @@ def test_rounding_that_a_step_enlarges_is_not_blamed_where_another_layer_is_faul
     module.head.bias.data[1] += 0.5
     report = parity.compare(model, module, X)
     assert {finding.keras for finding in report.findings} == {"head"}, str(report)
+
+
+def looked_up(epsilon: float = 1e-5) -> Any:
+    ids = keras.Input((None,), dtype="int32")
+    x = L.GlobalAveragePooling1D()(L.Embedding(20, 6, name="rows")(ids))
+    return keras.Model(ids, L.Dense(4, name="last")(L.LayerNormalization(epsilon=epsilon, name="norm")(x)))
+
+
+class Bags(nn.Module):
+    """The mean of looked up rows, in one layer."""
+
+    def __init__(self, mode: str = "mean") -> None:
+        super().__init__()
+        self.bag, self.ln, self.out = nn.EmbeddingBag(20, 6, mode=mode), nn.LayerNorm(6), nn.Linear(6, 4)
+
+    def forward(self, ids: Any) -> Any:
+        return self.out(self.ln(self.bag(ids)))
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "mode", "named"),
+    [
+        (1e-5, "mean", []),
+        (1e-3, "mean", [("ln", "layernorm-epsilon")]),
+        (1e-5, "sum", [("ln", "pool-kind")]),
+    ],
+)
+def test_a_layer_that_does_more_than_its_partner_is_no_fault(
+    epsilon: float, mode: str, named: list[tuple[str, str]]
+) -> None:
+    model, module = looked_up(epsilon), Bags(mode)
+    ids = np.random.default_rng(5).integers(0, 20, (3, 7)).astype("int32")
+    randomise(adapt(module), 1)
+    parity.transfer(module, model, inputs=ids)
+    report = parity.compare(model, module, ids)
+    assert [(finding.torch, finding.cause) for finding in report.findings] == named, str(report)

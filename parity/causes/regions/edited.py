@@ -209,8 +209,22 @@ def _further_steps(goal: Goal, calls: Sequence[Called]) -> Iterator[Settled]:
 
 
 def _with_factor(goal: Goal, slot: int) -> Settled | None:
-    """A factor behind a tensor that settles a goal."""
+    """A factor behind a tensor that settles a goal; not where it may be a mean in place of a sum."""
     value = solved(1.0, lambda trial: Settled({-1: factor(trial)}, slot).result(goal), goal.wanted)
-    return (
-        None if value is None else _plainest(goal, lambda number: Settled({-1: factor(number)}, slot), value)
-    )
+    if value is None or _counts_terms(goal, value):
+        return None
+    return _plainest(goal, lambda number: Settled({-1: factor(number)}, slot), value)
+
+
+def _counts_terms(goal: Goal, value: float) -> bool:
+    """Whether a factor is the length of an axis that a call sums, or one part of it: another size has another one."""
+    tape = goal.tape
+    for call in (tape.calls[number] for number in tape.leading_to(goal.end)):
+        taken = [tape.base[slot] for slot in call.takes if slot in tape.data]
+        given = tape.base[call.gives[0]] if call.gives else None
+        if given is None or (len(taken) == 1 and taken[0].numel() == given.numel()):
+            continue  # it only moves what it takes
+        lengths = {size for one in taken for size in one.shape if size > 1} - set(given.shape)
+        if any(abs(ratio - size) < 1e-9 * size for size in lengths for ratio in (value, 1 / value)):
+            return True
+    return False

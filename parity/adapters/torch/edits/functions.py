@@ -51,6 +51,8 @@ def changed_functions(step: Called) -> Iterator[Edit]:
         yield from _exchanged(step)
     elif step.name in {"mean", "sum", "amax", "max"}:
         yield from _reduced(step, x)
+    elif step.name == "embedding_bag":
+        yield from _bags(step)
     yield from _uncast(step, x, out)
     if step.name not in OWN_NAMES:
         yield from _left_out(step, out)
@@ -128,6 +130,16 @@ def _reduced(step: Called, x: torch.Tensor) -> Iterator[Edit]:
             yield Edit("pool-kind", f"{name} over {dims}", f"{step.name} over {dims}", of_first(function))
 
 
+def _bags(step: Called) -> Iterator[Edit]:
+    """The rows of each bag added, averaged, or their greatest."""
+    own = step.given("mode", 6, "mean")
+    for mode in ("mean", "sum", "max"):
+        if mode != own:
+            yield Edit(
+                "pool-kind", f"the {mode} of each bag", f"the {own} of each bag", with_given("mode", 6, mode)
+            )
+
+
 def _uncast(step: Called, x: torch.Tensor, out: torch.Tensor) -> Iterator[Edit]:
     """A cast to a smaller dtype left out, or put in."""
     floats = out.is_floating_point() and x.is_floating_point()
@@ -168,9 +180,11 @@ def further(x: torch.Tensor) -> Iterator[Edit]:
     if is_mask(x):
         yield Edit("sequence-mask", "every position counts", "the mask's positions alone count",
                    of_first(torch.ones_like))  # fmt: skip
-    for axis in (
-        axis for axis in range(1, x.ndim) if x.shape[axis] > 1
-    ):  # along an axis of one all these are constants
+    for axis in range(1, x.ndim):
+        if not (
+            x != x.narrow(axis, 0, 1)
+        ).any():  # of what is the same along an axis, all these are constants
+            continue
         yield Edit("step-missing", f"reversed along axis {axis}", "not reversed",
                    of_first(lambda z, axis=axis: z.flip(axis)))  # fmt: skip
         yield Edit("step-missing", f"vectors along axis {axis} made of length 1", "no such step",
