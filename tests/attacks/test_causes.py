@@ -222,6 +222,10 @@ ROWS: dict[str, Row] = {
     "the input's logarithm": Row(no_steps, nothing, before=lambda x: torch.log1p(x.abs()), places=("c",)),
     # --- normalisations
     "epsilon outside the root": Row(lambda: [keras_by_hand], by_hand(False), by_hand(True)),
+    "an epsilon too small to show": Row(lambda: [lambda v: ops.sqrt(ops.sum(v * v, axis=-1, keepdims=True) + 1e-14) + v],
+                                        lambda s, x: ((x * x).sum(1, keepdim=True) + 1e-6).sqrt() + x,
+                                        lambda s, x: ((x * x).sum(1, keepdim=True) + 1e-14).sqrt() + x,
+                                        ("epsilon-value",)),
     "local response": Row(lambda: [keras_norm()()[0]], lambda s, x: F.local_response_norm(s.n(x), 3),
                           lambda s, x: s.n(x), (), batch_norm),
     "instances for the batch": Row(keras_norm(), lambda s, x: s.n(x), lambda s, x: s.n(x), (),

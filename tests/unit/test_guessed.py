@@ -253,3 +253,36 @@ def test_names_and_shapes_that_fit_one_alone_need_no_run(scale: float, cause: st
     report = parity.compare(model, module, inputs)
     assert bool(report) == (cause is None), str(report)
     assert cause is None or cause in [finding.cause for finding in report.findings], str(report)
+
+
+def mixture() -> Any:
+    """Experts and their gate, in a functional model: it lists its layers by their depth, not as they were made."""
+    given = keras.Input((6,))
+    shares = L.Dense(3, activation="softmax")(given)
+    experts = [L.Dense(6)(L.Dense(10, activation="tanh")(given)) for _ in range(3)]
+    total = None
+    for i, expert in enumerate(experts):
+        part = expert * shares[:, i : i + 1]
+        total = part if total is None else total + part
+    return keras.Model(given, given + total)
+
+
+class Mixture(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(6, 3)
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 6)) for _ in range(3)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = torch.stack([expert(x) for expert in self.experts], 1)
+        return x + (self.gate(x).softmax(-1).unsqueeze(-1) * made).sum(1)
+
+
+def test_experts_that_a_gate_weighs_go_in_the_order_of_their_numbers() -> None:
+    model, module = mixture(), Mixture()
+    randomise(adapt(module), 1)
+    parity.transfer(module, model, inputs=FLAT)
+    report = parity.compare(model, module, FLAT)
+    assert report, str(report)

@@ -225,6 +225,6 @@ def _counts_terms(goal: Goal, value: float) -> bool:
         if given is None or (len(taken) == 1 and taken[0].numel() == given.numel()):
             continue  # it only moves what it takes
         lengths = {size for one in taken for size in one.shape if size > 1} - set(given.shape)
-        if any(abs(ratio - size) < 1e-9 * size for size in lengths for ratio in (value, 1 / value)):
+        if any(abs(value - ratio) < 1e-9 * ratio for size in lengths for ratio in (size, 1 / size)):
             return True
     return False

@@ -32,7 +32,8 @@ def guessed(
         pairing: what the dataflow makes sure.
         sides: the layers of both sides, with what operations do with their tensors.
         neighbours: layers that were paired by their neighbours alone count as open too.
-        numbers: whether numbers in names count; else like layers go in order, since one side may count from one.
+        numbers: whether numbers in names count; else like layers go in the order of their numbers, since one side may
+            count from one, and a functional model lists its layers by their depth.
     """
     kept = [item for item in pairing.pairs if not (neighbours and item.evidence.of_neighbours)]
     done = [slot for item in kept for slot in item.slots]
@@ -52,7 +53,8 @@ def guessed(
     taken = {slot.keras for slot in done} & wanted[0] or {slot.torch for slot in done} & wanted[1]
     if not 0 < len(open_[0]) == len(open_[1]) <= MOST or taken or partial:
         return None
-    found = _by_names(open_[0], open_[1], numbers)
+    keras, torch = open_ if numbers else map(_counted, open_)
+    found = _by_names(keras, torch, numbers)
     if found is None:
         return None
     return _with(pairing, kept, found, wanted)
@@ -173,6 +175,15 @@ def _by_names(
             left[1].discard(j)
             found.append((keras[i], torch[j], layout))
     return None if left[0] else found
+
+
+def _counted(owned: list[Owned]) -> list[Owned]:
+    """Names that differ in their numbers alone in the order of these, from where the first of them stands."""
+    stems = [re.split(r"\d+", tensor.path) for _, tensor in owned]
+    numbers = [list(map(int, re.findall(r"\d+", tensor.path))) for _, tensor in owned]
+    first = {tuple(stem): place for place, stem in reversed(list(enumerate(stems)))}
+    order = sorted(range(len(owned)), key=lambda place: (first[tuple(stems[place])], numbers[place]))
+    return [owned[place] for place in order]
 
 
 def _layout(keras: Owned, torch: Owned) -> Layout | None:

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from parity.adapters.torch.edits.edit import Called, Edit, of_first, with_given
+from parity.adapters.torch.edits.numbers import adds_epsilon
 from parity.adapters.torch.edits.tape import CallChange
 from parity.adapters.torch.reference import ACTIVATIONS
 from parity.adapters.torch.tensors import leaves_of
@@ -54,7 +55,7 @@ def changed_functions(step: Called) -> Iterator[Edit]:
     elif step.name == "embedding_bag":
         yield from _bags(step)
     yield from _uncast(step, x, out)
-    if step.name not in OWN_NAMES:
+    if step.name not in OWN_NAMES and not adds_epsilon(step):
         yield from _left_out(step, out)
 
 

@@ -148,6 +148,13 @@ def _number(step: Called, place: int, value: float) -> Setting:
     return Setting(cause, value, name, put, likely)
 
 
+def adds_epsilon(step: Called) -> bool:
+    """Whether a call adds a small number alone: without it, it has another epsilon, which may be too small to show."""
+    leaves = leaves_of((step.args, step.kwargs))
+    small = [leaf for leaf in leaves if isinstance(leaf, float) and 0.0 < leaf <= SMALL]
+    return step.name in ADDITIONS and len(step.tensors) == 1 and bool(small)
+
+
 def epsilon_of(step: Called) -> str:
     """Which normalisation an epsilon belongs to, by what it is added to: the mean of squares along one axis."""
     variance = step.x
