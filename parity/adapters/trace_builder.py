@@ -107,7 +107,7 @@ class TraceBuilder:
         self._made(node, made)
         if self.observer is None or not made:
             return None
-        replacement = self.observer.after(node, self._values(made))
+        replacement = self.observer.ran(node, self._values(list(inputs)), self._values(made))
         if replacement is None:
             return None
         fresh: list[Any] = self._replaced(list(outputs), replacement)

@@ -296,7 +296,7 @@ class NodeObserver:
     """Sees every step of a trace while it runs, and may replace what goes in and what comes out.
 
     Both methods get thunks, so that arrays are made only where somebody wants them. A node's `shapes`
-    are empty in `before`. Raw TensorFlow operations (outside keras.ops and layers) have no `before`.
+    are empty in `before`. Raw TensorFlow operations (outside keras.ops and layers) have `ran` in place of both.
     """
 
     def before(self, node: Node, inputs: Values) -> list[Array] | None:
@@ -310,6 +310,10 @@ class NodeObserver:
     def after(self, node: Node, outputs: Values) -> list[Array] | None:
         """Called with the outputs; a returned list replaces them."""
         return None
+
+    def ran(self, node: Node, inputs: Values, outputs: Values) -> list[Array] | None:
+        """Called for a step that has run already, with operands and outputs; a returned list replaces the outputs."""
+        return self.after(node, outputs)
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,42 @@ import numpy as np
 from parity.core.types import Array
 
 TRUE, FALSE, LESS, GREATER, DONE = "true", "false", "less", "greater", "done"
+VARIED, SEEN = "varied", "seen"
 
 COMPARISONS = frozenset({
     "lt", "le", "gt", "ge", "eq", "ne", "less", "lessequal", "greater", "greaterequal", "equal", "notequal", "isclose",
     "isnan", "isinf", "isfinite", "isneginf", "isposinf", "signbit",
 })  # fmt: skip
 CONDITIONS = frozenset({"where", "select", "selectv2", "maskedfill", "maskedscatter"})
-GREATEST = frozenset({"maximum", "minimum", "fmax", "fmin"})
-GUARDS = frozenset({"nantonum", "remainder", "fmod", "mod", "floormod", "threshold", "hardshrink"})
+GREATEST = frozenset({"maximum", "minimum", "fmax", "fmin", "max", "min"})
+GUARDS = frozenset({
+    "nantonum", "remainder", "fmod", "mod", "floormod", "threshold", "renorm", "tril", "triu", "matrixbandpart",
+})  # fmt: skip
 """Steps that give most operands back as they are."""
+SATURATING = frozenset({
+    "sigmoid", "tanh", "silu", "gelu", "exp", "expm1", "erf", "erfc", "mish", "logsigmoid", "softplus", "hardshrink",
+    "softshrink", "sign",
+})  # fmt: skip
+"""Steps that give the same for all operands that are great enough, or small enough."""
+STEPPING = frozenset({"bucketize", "digitize", "searchsorted", "heaviside", "xlogy", "threshold"})
+"""The same for steps of two operands, or more."""
+OPAQUE = frozenset({
+    "partitionedcall", "statefulpartitionedcall", "xlalaunch", "vectorizedmap", "whileloop", "foriloop", "scan",
+    "associativescan", "map", "cond", "switch",
+})  # fmt: skip
+"""Steps of which no trace sees what happens within."""
+FRAMEWORKS_OWN = frozenset({"aten", "prim", "prims"})
+"""Namespaces of torch's own operations; what happens within those of others is not seen."""
+TABLE = "embedding"
+SPLIT, SPLITS = "split", frozenset({"split"})
+"""What takes a tensor to pieces of at most one length: a window, which a short tensor does not fill."""
 NORMS = frozenset({"normalize"})
 """Steps that divide by a norm, and by a small number where the norm is smaller."""
+
+BY_RESULT = frozenset({
+    *COMPARISONS, *SATURATING, *(STEPPING - GUARDS), *OPAQUE, SPLIT, TABLE, "div", "slice", "pad",
+})  # fmt: skip
+"""Steps whose result alone says which way they went."""
 
 SAID: Mapping[str, str] = {
     TRUE: "it was never true",
@@ -31,11 +56,17 @@ SAID: Mapping[str, str] = {
     LESS: "its first operand was never less than the second",
     GREATER: "its first operand was never greater than the second",
     DONE: "it never changed anything",
+    VARIED: "it gave the same at every element",
+    SEEN: "what happens within was not looked at",
 }
 OF_SLICE = "it never reached its stop"
+OF_SPLIT = "it never gave more than one piece"
+OF_TABLE = "no norm was ever as great as its limit"
 OF_NORM = "no norm was ever as small as its limit"
 FARTHEST = 2**31 - 1
 """A stop as great as this one means none."""
+LEAST_STEP = 1e-4
+"""torch limits a norm to a little less than what it was given."""
 LEAST = 1e-12
 """The smallest norm that torch's normalize divides by unless it is given another."""
 
@@ -52,8 +83,19 @@ def ways_of(kind: str, settings: Mapping[str, Any], operands: int) -> frozenset[
         return frozenset({TRUE, FALSE})
     if kind in GREATEST and operands > 1:
         return frozenset({LESS, GREATER})
+    if kind in STEPPING or (kind == "div" and settings.get("rounding_mode")):
+        return frozenset({DONE, VARIED} if kind in GUARDS else {VARIED})
     if kind in GUARDS or kind in NORMS:
         return frozenset({DONE})
+    if kind in SATURATING and operands == 1:
+        return frozenset({VARIED})
+    if kind in OPAQUE:
+        return frozenset({SEEN})
+    if kind == TABLE:
+        return frozenset({DONE}) if settings.get("max_norm") else frozenset()
+    if kind == SPLIT:
+        length = settings.get("1", settings.get("split_size_or_sections", settings.get("split_size")))
+        return frozenset({DONE}) if isinstance(length, int) else frozenset()
     if kind == "slice":
         return frozenset({DONE}) if any(_stop(item) for item in _index(settings)) else frozenset()
     if kind == "pad":
@@ -63,25 +105,40 @@ def ways_of(kind: str, settings: Mapping[str, Any], operands: int) -> frozenset[
 
 def said(kind: str, way: str) -> str:
     """What is missing, in words."""
-    if way == DONE and kind in {"slice", *NORMS}:
-        return OF_SLICE if kind == "slice" else OF_NORM
+    if way == DONE and kind in {"slice", SPLIT, TABLE, *NORMS}:
+        if kind == TABLE:
+            return OF_TABLE
+        return OF_SLICE if kind == "slice" else OF_SPLIT if kind == SPLIT else OF_NORM
     return SAID[way]
 
 
 def needs_operands(kind: str) -> bool:
     """Whether the way that a step went is seen on its operands; its result says enough of the others."""
-    return kind not in COMPARISONS and kind not in {"slice", "pad"}
+    return kind not in BY_RESULT
 
 
-def went(kind: str, operands: Sequence[Array], result: Array, settings: Mapping[str, Any]) -> set[str]:
+def went(
+    kind: str, operands: Sequence[Array], results: Sequence[Array], settings: Mapping[str, Any]
+) -> set[str]:
     """The ways that a step went, at any element.
 
     Args:
         kind: of the step.
         operands: what it was given, where `needs_operands`.
-        result: what it gave.
+        results: what it gave.
         settings: what else it was called with.
     """
+    result = results[0]
+    varied = {VARIED} if result.size < 2 or not np.all(result == result.flat[0]) else set()
+    if kind in SATURATING or kind == "div" or (kind in STEPPING and kind not in GUARDS):
+        return varied
+    if kind in OPAQUE:
+        return set()
+    if kind == TABLE:
+        norms = np.sqrt(np.sum(np.square(result, dtype=np.float64), axis=-1))
+        return {DONE} if norms.max(initial=0.0) >= float(settings["max_norm"]) * (1.0 - LEAST_STEP) else set()
+    if kind == SPLIT:
+        return {DONE} if len(results) > 1 else set()
     if kind in COMPARISONS:
         return _truths(result)
     if kind in CONDITIONS:
@@ -98,7 +155,7 @@ def went(kind: str, operands: Sequence[Array], result: Array, settings: Mapping[
     if kind == "pad":
         return {DONE} if any(_widths(settings) or ()) else set()
     same = np.array_equal(operands[0], result, equal_nan=False)
-    return set() if same else {DONE}
+    return varied if same else {DONE, *varied}
 
 
 def _truths(value: Array) -> set[str]:

@@ -17,7 +17,7 @@ from parity.probes.branches.watch import Seen, watching
 from parity.probes.limits import LimitObserver, LimitsSeen, merge, share, unreached
 from parity.probes.source.uses import uses
 from parity.probes.tensors import TensorTally
-from parity.report.proof import Proof, Unproven
+from parity.report.proof import Proof, Unproven, UnprovenKind
 
 
 @dataclass
@@ -46,6 +46,7 @@ class Gathered:
             for side, model in zip(sides, objects, strict=True)
         }
         self._passes: dict[Side, _Pass] = {}
+        self._lost: dict[Side, str] = {}
         self.branches, self.tensors = BranchTally(), TensorTally(sides[1])
         self.limits: dict[Side, LimitsSeen] = {"keras": {}, "torch": {}}
 
@@ -86,6 +87,8 @@ class Gathered:
             else:
                 outputs, trace = _traced(model, values, fresh())
         limits = observers[-1].found if observers else {}
+        if trace is not None and trace.lost:
+            self._lost.setdefault(model.side, trace.lost[0])
         self._passes[model.side] = _Pass(seen, limits, moved, trace if model.side == "torch" else None)
         return outputs
 
@@ -103,8 +106,14 @@ class Gathered:
         merge(self.limits[model.side], observer.found)
 
     def limits_left(self) -> list[Unproven]:
-        """Limits that no value reached, a line each."""
-        return unreached(self.limits["keras"], self.limits["torch"])
+        """Limits that no value reached, a line each; and what was made where no trace sees limits."""
+        lost = [
+            Unproven(
+                UnprovenKind.LIMITS, f"{what}: what gives it is not seen, and limits there are not ({side})"
+            )
+            for side, what in self._lost.items()
+        ]
+        return [*unreached(self.limits["keras"], self.limits["torch"]), *lost]
 
     def accept(self) -> None:
         """The sides agree on the last pass of each: it counts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ BY_SIGN = {"relu", "leakyrelu", "prelu", "elu", "selu", "celu", "abs", "absolute
 HARD = {"hardsigmoid", "hardsilu", "hardswish"}
 CORNER = 3.0
 """Where a hard sigmoid and a hard swish bend, on either side of zero."""
+INNER = ("__inference_", "__forward_")
+"""How TensorFlow names functions that it compiled."""
 THRESHOLD = 20.0
 """Where torch's softplus becomes the identity unless it is given another threshold."""
 SAID: Mapping[str, str] = {
@@ -89,30 +91,35 @@ class LimitObserver(NodeObserver):
             values = inputs() if choices.needs_operands(key[0]) else []
             self._open = key, values
 
+    def around(self, node: Node, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Note an operation that is not the framework's own: what happens within is not seen."""
+        namespace = getattr(function, "namespace", None)
+        if node.sort == "op" and isinstance(namespace, str) and namespace not in choices.FRAMEWORKS_OWN:
+            place = node.path or node.scope
+            self._enter(f"{namespace}::{node.label}", place, frozenset({choices.SEEN}), True)
+        return function
+
     def after(self, node: Node, outputs: Values) -> None:
         """Say where the operand lay, or which way the step went."""
-        opened = self._open if node is self._last else self._raw(node)
-        if opened is None:
+        if self._open is None or node is not self._last:
             return
-        (key, operands), values = opened, outputs.look()
+        (key, operands), values = self._open, outputs.look()
         if not values:
             return
         limit = self.found[key]
         if limit.choice:
             if operands or not choices.needs_operands(limit.kind):
-                limit.reached |= choices.went(limit.kind, operands, values[0], node.settings) & limit.regions
+                limit.reached |= choices.went(limit.kind, operands, values, node.settings) & limit.regions
             return
         floating = [value for value in operands if value.dtype.kind == "f"]
         if floating:
             operand = max(floating, key=lambda value: value.size)
             limit.reached |= _reached(limit.kind, operand, values[0], node.settings) & limit.regions
 
-    def _raw(self, node: Node) -> tuple[tuple[str, str, int], list[Array]] | None:
-        """The entry of a raw operation, which has no `before`: its result alone must say which way it went."""
-        if node.sort != "op" or choices.needs_operands(_plain(node.kind)):
-            return None
-        key = self._noted(node, 0)
-        return (key, []) if key is not None and self._wanted(key) else None
+    def ran(self, node: Node, inputs: Values, outputs: Values) -> None:
+        """A raw operation: both at once."""
+        self.before(node, inputs)
+        self.after(node, outputs)
 
     def _wanted(self, key: tuple[str, str, int]) -> bool:
         """Whether something of this step is not known yet."""
@@ -131,7 +138,9 @@ class LimitObserver(NodeObserver):
             return None  # the comparison says it already
         if not regions:
             return None
-        place = node.path or node.scope
+        return self._enter(kind, node.path or node.scope, regions, choice)
+
+    def _enter(self, kind: str, place: str, regions: frozenset[str], choice: bool) -> tuple[str, str, int]:
         number = self._counts[kind, place] = self._counts.get((kind, place), -1) + 1
         where = f"at {place}" if place else "in the model itself"
         again = f" ({number + 1})" if number else ""
@@ -150,6 +159,10 @@ def _plain(kind: str) -> str:
 
 def _kind(node: Node) -> str:
     """The step's own kind, or that of its built-in activation."""
+    if node.label.startswith(INNER):
+        return "partitionedcall"
+    if node.kind == "slice" and _plain(node.label) in choices.SPLITS:
+        return choices.SPLIT
     kind = node.kind if node.sort != "layer" or node.kind.replace("_", "").lower() in REGIONS else ""
     return (kind or str(node.settings.get("activation", node.kind))).replace("_", "").lower()
 

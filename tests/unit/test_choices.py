@@ -76,8 +76,8 @@ def test_slices_in_the_words_of_either_framework() -> None:
     masks = {"begin_mask": 1, "end_mask": 0, "ellipsis_mask": 0, "new_axis_mask": 0, "shrink_axis_mask": 2}
     settings = {**masks, "1": [0, 3], "2": [9, 4], "3": [1, 1]}
     assert ways_of("slice", settings, 1)
-    assert went("slice", [], np.zeros((9, 5)), settings) == {"done"}
-    assert went("slice", [], np.zeros((8, 5)), settings) == set()
+    assert went("slice", [], [np.zeros((9, 5))], settings) == {"done"}
+    assert went("slice", [], [np.zeros((8, 5))], settings) == set()
     assert not ways_of("slice", {**settings, "end_mask": 1}, 1)
     for index, shape, full in (
         ((slice(None), slice(2, 6)), (3, 4), True),
@@ -86,5 +86,5 @@ def test_slices_in_the_words_of_either_framework() -> None:
         ((Ellipsis, slice(0, 7)), (2, 9, 6), False),
         ((None, slice(5)), (1, 5), True),
     ):
-        assert (went("slice", [], np.zeros(shape), {"1": index}) == {"done"}) is full
+        assert (went("slice", [], [np.zeros(shape)], {"1": index}) == {"done"}) is full
     assert not ways_of("slice", {"1": (slice(None, -1), slice(3, None))}, 1)

@@ -32,7 +32,7 @@ COMPOSITES = (*ATTENTION, nn.RNNBase)
 SETTINGS = (
     "stride", "padding", "output_padding", "dilation", "groups", "padding_mode", "eps", "momentum",
     "num_groups", "negative_slope", "kernel_size", "ceil_mode", "count_include_pad", "scale_factor", "mode",
-    "align_corners", "approximate", "p", "dim",
+    "align_corners", "approximate", "p", "dim", "max_norm",
 )  # fmt: skip
 # Bookkeeping with no counterpart in Keras: with momentum set, torch counts batches but never uses the count.
 IGNORED_BUFFERS = {"num_batches_tracked"}

@@ -224,12 +224,15 @@ class Reading:
             read = frozenset({VALUE}) if TENSOR in every and not every & {*KINDS} else NONE
             return (every - {NUMBER, TENSOR}) | read
         if name in PASSING:
-            return every - {NUMBER} if VALUE in every else every - {NUMBER, TENSOR}
+            method = isinstance(node.func, ast.Attribute)  # x.abs() is a tensor, abs(2) is none
+            return every - {NUMBER} if VALUE in every or method else every - {NUMBER, TENSOR}
         if name in COMPARING and every & {*KINDS}:
             return (every & {*KINDS}) | {COMPARED}
         if self._limits(name, [found for _, found in given]):
             self._use(node, SIZE if SIZE in every else VALUE)
             return every | {STEPPED}
+        if name in LIMITING and VALUE in every:
+            return every - {NUMBER}
         if name in TABLES and SIZE not in receiver:
             for kind in [kind for kind in KINDS for _, found in given if kind in found]:
                 self._use(node, kind)

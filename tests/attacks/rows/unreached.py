@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
+import torch
+from torch import nn
+from torch.nn import functional as F
 
 from tests.attacks.attempt import BRANCH, Attempt, attempts
-from tests.attacks.written import Layer, Written, conv, images
+from tests.attacks.written import Layer, Written, conv, dense, embedding, images
 
 KIND = "what a probe does not reach"
 LIMIT = r"^limits \w+ in the model itself( \(\d\))?: (it|its|no) "
@@ -134,6 +138,80 @@ SIZES: dict[str, tuple[Callable[[Any, Any, Any], Any], str]] = {
 }  # fmt: skip
 
 
+@torch.jit.script
+def _scripted(value: torch.Tensor) -> torch.Tensor:
+    return torch.clamp(value, -1e6, 1e6)
+
+
+@torch.library.custom_op("attacks::limited", mutates_args=())
+def _custom(value: torch.Tensor) -> torch.Tensor:
+    return value.clamp(-1e6, 1e6)
+
+
+@tf.function
+def _graph(value: Any) -> Any:
+    return tf.clip_by_value(value, tf.cast(-1e6, value.dtype), tf.cast(1e6, value.dtype))
+
+
+def within(name: str, said: str) -> str:
+    """What is named where a step of this kind went one way."""
+    return rf"^limits {name} in the model itself( \(\d\))?: {said}"
+
+
+SAME, UNSEEN = "it gave the same at every element", "what happens within was not looked at"
+VALUE = r"^limits .*unreached\.py:\d+: .*depends on a value in Python"
+LOST = "^limits an operand of the output .*: what gives it is not seen"
+
+# Functions of a result in torch, which change it beyond a million alone; what must be named.
+IN_TORCH: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], str]] = {
+    "a window of attention, by triu": (
+        lambda v: v * torch.ones(v.shape[-2:], dtype=v.dtype).triu(-400), within("triu", "it never changed anything")),
+    "a window of attention, by tril": (lambda v: v.tril(400), within("tril", "it never changed anything")),
+    "norms in windows of 64": (
+        lambda v: torch.cat([p / p.norm() for p in v.split(64, dim=2)], 2) * v.norm(),
+        within("split", "it never gave more than one piece")),
+    "a norm that is limited": (lambda v: v.renorm(2, 0, 1e6), within("renorm", "it never changed anything")),
+    "a gate that is shut": (lambda v: v + v * torch.sigmoid(v - 1e6), within("sigmoid", SAME)),
+    "a SiLU that is shut": (lambda v: v + F.silu(v - 1e6), within("silu", SAME)),
+    "an exponential of nothing": (lambda v: v + torch.exp(v - 1e6), within("exp", SAME)),
+    "a soft threshold": (lambda v: v + F.softshrink(v, 1e6), within("softshrink", SAME)),
+    "a hard threshold": (lambda v: v + F.hardshrink(v, 1e6), within("hardshrink", SAME)),
+    "a threshold": (lambda v: v + F.threshold(v, 1e6, 0.0), within("threshold", SAME)),
+    "buckets": (lambda v: v * (1 + torch.bucketize(v, v.new_tensor([1e6]))), within("bucketize", SAME)),
+    "a rest that is rounded off": (
+        lambda v: v + torch.div(v.abs(), 1e6, rounding_mode="floor"), within("div", SAME)),
+    "the lesser of two tensors": (
+        lambda v: torch.min(v, torch.full_like(v, 1e6)), within("min", "its first operand was never greater")),
+    "a script": (_scripted, LOST),
+    "an operation of one's own": (_custom, r"^limits attacks::limited\S* in the model itself: " + UNSEEN),
+    "NumPy": (lambda v: torch.from_numpy(np.where(v.detach().numpy() > 1e6, 0.0, v.detach().numpy())), LOST),
+    "a number of a tensor": (lambda v: v * (1.0 + max(0.0, v.detach().abs().max().item() - 1e6)), VALUE),
+    "a list of a tensor": (lambda v: v * (1.0 + max(0.0, max(v.detach().flatten().tolist()) - 1e6)), VALUE),
+}  # fmt: skip
+
+# The same in Keras, by TensorFlow's own operations.
+IN_KERAS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "TensorFlow's clip": (lambda v: tf.clip_by_value(v, -1e6, 1e6), within("minimum", "its operand never lay above")),
+    "TensorFlow's minimum": (
+        lambda v: tf.minimum(v, tf.cast(1e6, v.dtype)), within("minimum", "its operand never lay above")),
+    "a graph of TensorFlow": (_graph, within("partitionedcall", UNSEEN)),
+    "NumPy within TensorFlow": (
+        lambda v: tf.numpy_function(lambda a: np.where(a > 1e6, 0.0, a), [v], v.dtype), LOST),
+    "a loop of Keras": (
+        lambda v: _ops().while_loop(lambda i, a: i < 2, lambda i, a: (i + 1, _ops().clip(a, -1e6, 1e6)), (0, v))[1],
+        within("whileloop", UNSEEN)),
+    "a map of Keras": (
+        lambda v: _ops().vectorized_map(lambda a: _ops().clip(a, -1e6, 1e6), v), within("vectorizedmap", UNSEEN)),
+    "a gate that is shut, by Keras": (lambda v: v + v * _ops().sigmoid(v - 1e6), within("sigmoid", SAME)),
+}  # fmt: skip
+
+
+def _ops() -> Any:
+    from keras import ops
+
+    return ops
+
+
 def _by_try(xp: Any, v: Any, x: Any) -> Any:
     try:
         return v * 1.0 if int(x.shape[0]) < 8 else v[99]
@@ -157,12 +235,30 @@ def _by_mode(xp: Any, m: Any, x: Any) -> Any:
     return m.c(x) * 2.0 if m.training else m.c(x)
 
 
+def steps() -> Iterator[Attempt]:
+    """Steps that go one way, by operations of one framework."""
+    plain = live(lambda xp, v, x: v)
+    for side, table in (("torch", IN_TORCH), ("keras", IN_KERAS)):
+        for name, (change, excused) in table.items():
+            fault = live(lambda xp, v, x, change=change: change(v))
+            yield Attempt(KIND, f"one way: {name}", plain, fault, side, excused=excused)
+    tokens = (np.array([[1, 2, 3], [4, 5, 6]], np.int32),)
+    found = {"e": embedding(10, 5), "d": dense(5, 3)}
+    plain = Written(lambda xp, m, x: m.d(m.e(x)), found)
+    limited = Layer(found["e"].keras, lambda: nn.Embedding(10, 5, max_norm=1e5))
+    yield Attempt(
+        KIND, "one way: a table whose norms are limited", plain, Written(plain.forward, {**found, "e": limited}),
+        "torch", tokens, excused=r"^limits embedding at e: no norm was ever as great as its limit",
+    )  # fmt: skip
+
+
 def rows() -> Iterator[Attempt]:
     for name, (honest, fault, values, excused) in LIMITS.items():
         yield from attempts(KIND, name, honest, fault, inputs=(values.astype(np.float32),), excused=excused)
     plain = live(lambda xp, v, x: v)
     for name, (function, excused) in SIZES.items():
         yield from attempts(KIND, name, plain, live(function), excused=excused)
+    yield from steps()
     yield from attempts(KIND, "an exception at a batch of 8", plain, live(_by_try), excused=BRANCH)
     yield from attempts(KIND, "a match on a batch of 6", plain, live(_by_match), excused=BRANCH)
     yield from attempts(KIND, "a table of batches", plain, live(_by_table), excused=SIZE)
