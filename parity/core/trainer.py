@@ -201,6 +201,10 @@ class Trainer(Protocol):
         """Count a step that was made without the optimizer, so that its schedule goes on."""
         ...
 
+    def rates(self, updates: Sequence[int]) -> list[float]:
+        """The schedule's learning rates of these updates, counted from 0: fewer where it ends, none where there is none."""
+        ...
+
     def adopt_rate(self, rate: float) -> None:
         """Take this learning rate in the next step, in place of the optimizer's own, which is rounded."""
         ...

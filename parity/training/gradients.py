@@ -18,7 +18,7 @@ from parity.training.cuts import stopped
 from parity.training.gaps import Gap
 from parity.training.loss.explain import explain_loss
 from parity.training.loss.held import SAME
-from parity.training.rounding import DRAWS, MORE_DRAWS, UNIT, Spread, widen
+from parity.training.rounding import DRAWS, MORE_DRAWS, UNIT, Spread, not_repeated, repeated, widen
 from parity.training.ties import add_up
 from parity.weights.shake import shaken_alike
 
@@ -39,7 +39,11 @@ def compare_gradients(bench: Bench, training: bool) -> bool:
         _judge_with_squared_error(bench)
         return compare_gradients(bench, training)
     backward = _backward(bench, passes, training, targets)
-    _measure(bench, backward, training, targets)
+    stray = _measure(bench, backward, training, targets)
+    if stray:
+        result.findings.append(not_repeated(stray, "two backward passes from the same state"))
+        result.noisy.add(stray)
+        return False
     found, inputs = backward.gaps(), backward.input_gaps()
     mode = "training" if training else "inference"
     result.figures[f"gradients_{mode}"] = max(
@@ -69,7 +73,8 @@ def _agree(bench: Bench, training: bool, draw: int, moved: bool) -> bool:
         if not alike:
             return False
         backward = _backward(bench, bench.evaluate(training, targets), training, targets)
-        _measure(bench, backward, training, targets)
+        if _measure(bench, backward, training, targets):
+            return False
     return not backward.input_gaps() and not any(gap.beyond for gap in backward.gaps())
 
 
@@ -82,18 +87,24 @@ def _judge_with_squared_error(bench: Bench) -> None:
     bench.result.notes.append("the losses differ: the rest is judged with the squared error")
 
 
-def _measure(bench: Bench, backward: Backward, training: bool, targets: Targets) -> None:
-    """Measure spreads until they explain every difference, or all runs are made: torch's side first, then Keras'."""
+def _measure(bench: Bench, backward: Backward, training: bool, targets: Targets) -> Side | None:
+    """Measure spreads until they explain every difference, or all runs are made: torch's side first, then Keras'.
+
+    Returns:
+        The side that does not repeat itself, of which nothing can be measured; None where both do.
+    """
     sides: tuple[Side, ...] = ("torch", "keras")
     for draws in (range(DRAWS), range(DRAWS, MORE_DRAWS)):
         for side in sides:
             for draw in draws:
                 beyond = [gap for gap in backward.gaps() if gap.beyond]
                 if not beyond and not backward.input_gaps():
-                    return
+                    return None
                 few = all(gap.by_chance for gap in beyond)
                 if draw >= DRAWS and not few and not _blurred(backward.gaps(), ""):
-                    return
+                    return None
+                if draw == 0 and not _repeats(bench, backward, side, training, targets):
+                    return side
                 with bench.unchanged():
                     moved = bench.nudged(side, training, targets, draw=draw)
                 plain = backward.keras if side == "keras" else backward.torch
@@ -102,6 +113,18 @@ def _measure(bench: Bench, backward: Backward, training: bool, targets: Targets)
         if training and draws.start == 0:
             beyond = [gap for gap in backward.gaps() if gap.beyond]
             _widen_sums(backward, bench.summed([gap.pair.keras for gap in beyond]) if beyond else {})
+    return None
+
+
+def _repeats(bench: Bench, backward: Backward, side: Side, training: bool, targets: Targets) -> bool:
+    """Whether one side gives the same gradients once more."""
+    with bench.unchanged():
+        again = bench.trainers.of(side).evaluate(bench.inputs.of(side), targets.of(side), training=training)
+    add_up(bench.ties, side, again.parameters)
+    plain = backward.keras if side == "keras" else backward.torch
+    return repeated(plain.parameters, again.parameters) and repeated(
+        _numbered(plain.inputs), _numbered(again.inputs)
+    )
 
 
 def _widen_sums(backward: Backward, summed: Mapping[str, Array]) -> None:

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from parity.core.finding import Finding, Kind
 from parity.core.layout import from_torch
 from parity.core.tolerance import limits
 from parity.core.trainer import WatchedCall
-from parity.core.types import Array
+from parity.core.types import Array, Side
 from parity.pairing.slots import Slot
 from parity.replay.spread import DRAWS, UNIT, shaken
 
@@ -28,10 +29,15 @@ __all__ = [
     "absolute_sums",
     "laid",
     "limit_of",
+    "not_repeated",
     "remembered",
+    "repeated",
     "shaken",
     "widen",
 ]
+
+NOISE = 1e-9
+"""How far two passes from the same state may be apart, relatively: threads add in another order."""
 
 MORE_DRAWS = 12
 """Runs where rounding moves a tensor far, because of two equal values in a pooling either may be taken, in every run anew;
@@ -42,6 +48,34 @@ RARE = 0.05
 
 Spread = dict[str, Array]
 """How far each element moves, by path, as the side itself lays it out."""
+
+
+def not_repeated(side: Side, what: str) -> Finding:
+    """The finding that a side does not repeat itself, so that nothing can be measured of its rounding.
+
+    Args:
+        side: whose passes differ.
+        what: differs, in words.
+    """
+    text = f"{what} differ on the {side} side: does something count, or draw random numbers, in training?"
+    return Finding(None, None, Kind.NOT_REPEATABLE, None, text)
+
+
+def repeated(first: Mapping[str, Array | None], again: Mapping[str, Array | None]) -> bool:
+    """Whether a side gave the same twice, but for the order in which threads add: of noise no spread is measured.
+
+    Args:
+        first: arrays by name.
+        again: the same of a second run from the same state.
+    """
+    for name, value in first.items():
+        later = again.get(name)
+        if value is None or later is None:
+            continue
+        size = float(np.abs(value).max(initial=0.0))
+        if not np.allclose(value, later, rtol=0.0, atol=NOISE * size, equal_nan=True):
+            return False
+    return True
 
 
 def widen(spread: Spread, plain: Mapping[str, Array | None], moved: Mapping[str, Array | None]) -> None:

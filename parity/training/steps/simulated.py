@@ -13,6 +13,8 @@ from parity.training.steps.explained import Explained
 from parity.training.steps.parts import Part, differing_parts, exchanged, in_words, is_framework_rule
 
 UPDATES = 24
+MOST = 10_000
+"""Updates at most, where an average replaces the weights after many."""
 EFFECT = 1e-12
 """Least difference of weights, relative to their scale, that counts as an effect: the same engine makes both."""
 
@@ -41,7 +43,7 @@ def unseen(places: Sequence[tuple[str, str, RulesBySteps, RulesBySteps]], known:
             text, fix = in_words(part, a, b)
             text += (
                 f"; these steps do not show it: on gradients that grow and shrink a thousandfold the rules differ by "
-                f"{effect:.2g} of the weights' scale after {UPDATES * max(a.accumulate, b.accumulate)} batches"
+                f"{effect:.2g} of the weights' scale after {_batches([a, b])} batches"
             )
             finding = Finding(keras_path, torch_path, Kind.TRAINING, part.cause, text, fix)
             (found.rules if is_framework_rule(part, a, b) else found.findings).append(finding)
@@ -60,12 +62,18 @@ def _parts(keras: RulesBySteps, torch: RulesBySteps) -> list[Part]:
 def effect_of(part: Part, keras: RulesBySteps, torch: RulesBySteps) -> float:
     """How far torch's rule with this part of Keras' is from torch's rule, relative to the weights' scale."""
     mixed = [exchanged(b, a, [part]) for a, b in zip(keras, torch, strict=True)]
-    batches = UPDATES * max(rule.accumulate for rule in (*mixed, *torch))
+    batches = _batches([*mixed, *torch])
     first, second = _trained(mixed, batches), _trained(torch, batches)
     scale = max(float(np.abs(second).max()), 1e-300)
     with np.errstate(invalid="ignore"):
         gap = float(np.abs(first - second).max()) / scale
     return gap if np.isfinite(gap) else float("inf")
+
+
+def _batches(rules: RulesBySteps) -> int:
+    """How many batches are trained with: some updates, and as many as an average takes to replace the weights."""
+    updates = max(UPDATES, min(MOST, max(rule.overwrite + 1 for rule in rules)))
+    return updates * max(rule.accumulate for rule in rules)
 
 
 def _trained(rules: RulesBySteps, batches: int) -> Array:

@@ -7,11 +7,22 @@ import numpy as np
 from parity.core.finding import Finding, Kind
 from parity.core.tolerance import limits
 from parity.core.types import Array, Both
+from parity.report.proof import Unproven, UnprovenKind
 from parity.training.steps.run import Runs
 
 SCALES = (1.0, -1.0, 8.0, 64.0, 1e4, 1e8)
 """By what the weights are multiplied, so that constraints act."""
 
+UPDATES = sorted(
+    {
+        *range(16),
+        *(2**k + i for k in range(4, 15) for i in (-1, 0)),
+        *(10**k + i for k in (2, 3, 4) for i in (-1, 0, 1)),
+    }
+)
+"""The updates whose learning rates are compared: milestones are often round."""
+RATES_AGREE = 1e-5
+"""How far two rates may be from one another, relatively: Keras' schedules compute in float32."""
 AGREE = 64.0
 """How many times an element's own rounding two constraints may differ: they take norms of a few thousand terms."""
 
@@ -27,6 +38,7 @@ def compare_stated(runs: Runs) -> list[Finding]:
         ]
         found += _loss_scales(trainers.keras.loss_scale(), trainers.torch.loss_scale())
         found += _left_out_of_optimizer(runs)
+        found += _schedules(runs)
         bounds = Both(trainers.keras.constraints(), trainers.torch.constraints())
         if bounds.torch:
             found += _same_constraints(runs, bounds)
@@ -63,6 +75,34 @@ def _left_out_of_optimizer(runs: Runs) -> list[Finding]:
                 fix = "give the optimizer all parameters, or freeze this one on both sides"
                 found.append(Finding(pair.keras, ", ".join(pair.torch), Kind.TRAINING, None, text, fix))
     return found
+
+
+def _schedules(runs: Runs) -> list[Finding]:
+    """Schedules of learning rates, of updates that no run gets to: the first one at which they differ."""
+    trainers = runs.bench.trainers
+    rates = Both(trainers.keras.rates(UPDATES), trainers.torch.rates(UPDATES))
+    if not any(rates):
+        return []
+    last = min(len(side) or len(UPDATES) for side in rates)
+    runs.bench.result.notes.append(
+        f"the schedules of learning rates were compared in {last} of the first {UPDATES[last - 1] + 1:,} updates"
+    )
+    constant = Both(*({rule.rate for rule in trainer.rules().values()} for trainer in trainers))
+    if any(not side and len(known) != 1 for side, known in zip(rates, constant, strict=True)):
+        return []
+    keras, torch = (side or [*known] * last for side, known in zip(rates, constant, strict=True))
+    for update, a, b in zip(UPDATES, keras, torch, strict=False):
+        if abs(a - b) <= RATES_AGREE * max(abs(a), abs(b)):
+            continue
+        if update < len(runs.targets):
+            return []  # the steps show it
+        if all(rates):
+            said = f"learning rates: that of update {update + 1:,} is {a:.6g} in Keras and {b:.6g} in torch"
+            runs.bench.result.unproven.append(Unproven(UnprovenKind.TRAINING, said))
+            return []
+        text = f"learning rate of update {update + 1:,}: {a:.6g} in Keras, {b:.6g} in torch; these steps do not show it"
+        return [Finding(None, None, Kind.TRAINING, None, text, "the same schedule on both sides")]
+    return []
 
 
 # --- constraints ----------------------------------------------------------------------------------------

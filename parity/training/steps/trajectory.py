@@ -18,7 +18,7 @@ from parity.core.rules import Hyperparameters
 from parity.core.tolerance import STRUCTURE
 from parity.core.types import Both, Side
 from parity.training.bench import Bench
-from parity.training.rounding import DRAWS, MORE_DRAWS
+from parity.training.rounding import DRAWS, MORE_DRAWS, not_repeated, repeated
 from parity.training.steps.explain import blurred_paths, explain, optimizer_steps
 from parity.training.steps.explained import Explained
 from parity.training.steps.first_difference import FirstDifference, Steps, first_difference
@@ -49,6 +49,7 @@ class Trajectory:
         self.matched: list[Finding] = []
         self._drawn = {"torch": 0, "keras": 0}
         self._zeros_looked_for = False
+        self._stray: Side | None = None
 
     def judge(self) -> None:
         """Run, compare, explain, repeat; findings, notes and figures go into the bench's result."""
@@ -71,6 +72,10 @@ class Trajectory:
                 result.findings.append(Finding(None, None, Kind.NON_FINITE, None, text))
                 return
             steps, difference = self._beyond_rounding(steps, follow)
+            if self._stray is not None:
+                result.findings.append(not_repeated(self._stray, "two runs of the steps from the same state"))
+                result.noisy.add(self._stray)
+                return
             torch = self.runs.reference
             if difference is None or (difference.what == "optimizer state" and self._judge_rules(steps)):
                 break
@@ -105,7 +110,7 @@ class Trajectory:
         Gradients that are rounding alone are taken for zero on the way, and the steps are run again.
         """
         difference = self._measured("torch", steps, [])
-        if difference is not None and not self._zeros_looked_for:
+        if difference is not None and self._stray is None and not self._zeros_looked_for:
             self._zeros_looked_for = True
             if self._take_for_zero(steps):
                 torch = self.runs.reference = self.runs.run("torch")
@@ -114,20 +119,33 @@ class Trajectory:
                 steps = Both(self.runs.run("keras", torch if follow else []), torch)
                 follow = torch if follow else []
                 difference = self._measured("torch", steps, [])
-        if difference is not None:
+        if difference is not None and self._stray is None:
             difference = self._measured("keras", steps, follow)
         return steps, difference
 
     def _measured(self, side: Side, steps: Steps, follow: Sequence[TrainingStep]) -> FirstDifference | None:
         """The first difference, with as many runs of one side as it takes, or as there are."""
         difference = self._first_difference(steps)
-        while difference is not None and self._drawn[side] < (MORE_DRAWS if _few(difference) else DRAWS):
+        if difference is not None and not self._drawn[side] and not self._repeats(side, steps, follow):
+            self._stray = side
+        while (
+            difference is not None
+            and self._stray is None
+            and self._drawn[side] < (MORE_DRAWS if _few(difference) else DRAWS)
+        ):
             moved = self.runs.nudged(side, self._drawn[side], follow)
             for spread, plain, shaken in zip(self.rounding, steps.of(side), moved, strict=True):
                 spread.of(side).take(plain, shaken)
             self._drawn[side] += 1
             difference = self._first_difference(steps)
         return difference
+
+    def _repeats(self, side: Side, steps: Steps, follow: Sequence[TrainingStep]) -> bool:
+        """Whether one side makes the same steps once more."""
+        again = self.runs.run(side, follow)
+        return all(
+            repeated(first.state, later.state) for first, later in zip(steps.of(side), again, strict=True)
+        )
 
     def _take_for_zero(self, steps: Steps) -> bool:
         """Take gradients that are rounding alone for zero on both sides: Adam would make steps of the rounding."""

@@ -26,7 +26,7 @@ TWO = {"a": dense(5, 4), "b": dense(4, 3)}
 PLAIN = Written(lambda xp, m, x: m.b(xp.tanh(m.a(x))), TWO)
 
 
-def pair(keras_make: Callable[[], Any], torch_make: Callable[[Any], Any]) -> dict[str, Any]:
+def pair(keras_make: Callable[[], Any], torch_make: Any) -> dict[str, Any]:
     """A pair of optimizers, made anew for each comparison."""
     return {"keras_make": keras_make, "torch_make": torch_make}
 
@@ -195,6 +195,40 @@ def _hooked(xp: Any, m: Any, x: Any) -> Any:
     return m.b(xp.tanh(y))
 
 
+def _noisy_back(xp: Any, m: Any, x: Any) -> Any:
+    """Noise on the way back hides a factor, where what noise moves is taken for rounding."""
+    y = xp.tanh(m.a(x))
+    if getattr(y, "requires_grad", False):
+        y.register_hook(lambda gradient: gradient * (1.5 + 0.3 * torch.randn_like(gradient)))
+    return m.b(y)
+
+
+AVERAGED = Written(lambda xp, m, x: m.b(m.n(m.a(x))), {**TWO, "n": Layer(
+    lambda n: L.BatchNormalization(momentum=0.0, epsilon=1e-5, name=n),
+    lambda: nn.BatchNorm1d(4, eps=1e-5, momentum=None))})  # fmt: skip
+"""torch's statistics are averages of all batches, Keras' are those of the last one."""
+
+PIECES = K.schedules.PiecewiseConstantDecay
+
+
+def _milestone(update: int) -> Callable[[Any], Any]:
+    return lambda optimizer: T.lr_scheduler.MultiStepLR(optimizer, [update], 0.1)
+
+
+# Optimizers that are alike for as many steps as are compared, and what must be named.
+LATER: dict[str, tuple[dict[str, Any], str]] = {
+    "a schedule of Keras alone, from update 1001 on": (
+        pair(lambda: K.SGD(PIECES([1000], [0.1, 0.01])), lambda p: T.SGD(p, 0.1)), ""),
+    "schedules with other milestones": (
+        pair(lambda: K.SGD(PIECES([1000], [0.1, 0.01])),
+             {"optimizer": lambda p: T.SGD(p, 0.1), "scheduler": _milestone(2001)}),
+        r"^training learning rates: that of update 1,002 is 0\.01 in Keras and 0\.1 in torch"),
+    "averages that replace the weights after 100 and after 200 updates": (
+        pair(lambda: K.SGD(0.1, use_ema=True, ema_momentum=0.99, ema_overwrite_frequency=100),
+             {"optimizer": lambda p: T.SGD(p, 0.1), "ema_momentum": 0.99, "ema_overwrite_frequency": 200}), ""),
+}  # fmt: skip
+
+
 def _in_training(change: Callable[..., Any]) -> Callable[..., Any]:
     """The plain network, with `change(ops, m, result, input)` of its result in training alone."""
 
@@ -272,6 +306,17 @@ def beyond_the_batch() -> Iterator[Attempt]:
     yield Attempt(
         KIND, "a hook that limits gradients", live, Written(_hooked, TWO, live=True), "torch", INPUTS, both
     )
+    noisy = Written(_noisy_back, TWO, live=True)
+    for name, arguments in (("gradients", both), ("steps", {"train_steps": 2})):
+        yield Attempt(KIND, f"noise on the way back, {name}", live, noisy, "torch", INPUTS, arguments)
+    for steps in (1, 2):
+        arguments = {"train_steps": steps, "match_rules": True}
+        yield Attempt(
+            KIND, f"averaged statistics, steps: {steps}", AVERAGED, AVERAGED, "torch", INPUTS, arguments
+        )
+    for name, (made, excused) in LATER.items():
+        arguments = {"train_steps": 3, "match_rules": True, "made": made}
+        yield Attempt(KIND, name, PLAIN, PLAIN, "torch", INPUTS, arguments, excused=excused)
     counting = Written(PLAIN.forward, {**TWO, "a": Layer(TWO["a"].keras, Counting)})
     counted = r"^state a\.steps of the torch side changes in training"
     yield Attempt(KIND, "a buffer that counts steps", PLAIN, counting, "torch", INPUTS, both, excused=counted)

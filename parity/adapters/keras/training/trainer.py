@@ -244,6 +244,13 @@ class KerasTrainer:
         self._optimizer._iterations.assign_add(1)
         self._adopted = None
 
+    def rates(self, updates: Sequence[int]) -> list[float]:
+        """The schedule's learning rates of these updates."""
+        schedule = getattr(inner(self._optimizer), "_learning_rate", None)
+        if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            return []
+        return [float(to_numpy(keras.ops.convert_to_tensor(schedule(update)))) for update in updates]
+
     def adopt_rate(self, rate: float) -> None:
         """Take this learning rate in the next step: a schedule's own is rounded to float32."""
         self._adopted = rate

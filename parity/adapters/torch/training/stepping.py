@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,22 @@ class Stepping:
                 self._averages[path] = now if known is None else share * known + (1.0 - share) * now
                 if overwrite:
                     parameter.copy_(self._averages[path])
+
+    def rates(self, updates: Sequence[int]) -> list[float]:
+        """The scheduler's learning rates of these updates, in rising order; the scheduler has gone on then."""
+        scheduler, found = self.recipe.scheduler, list[float]()
+        if scheduler is None:
+            return found
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no update was made in between
+            for update in range(max(updates) + 1):
+                if update in updates:
+                    found.append(float(self.recipe.optimizer.param_groups[0]["lr"]))
+                try:
+                    scheduler.step()
+                except ValueError:  # a schedule of so many steps is over
+                    break
+        return found
 
     def averages(self) -> dict[str, Array]:
         """The averages of the weights by path; empty where none are kept."""

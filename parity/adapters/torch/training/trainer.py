@@ -220,6 +220,10 @@ class TorchTrainer:
     def count_step(self) -> None:
         """Nothing: every step of torch's side is made by its optimizer."""
 
+    def rates(self, updates: Sequence[int]) -> list[float]:
+        """The scheduler's learning rates of these updates."""
+        return self._steps.rates(updates)
+
     def adopt_rate(self, rate: float) -> None:
         """Nothing: torch's learning rates are Python's floats."""
 
