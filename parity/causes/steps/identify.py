@@ -159,13 +159,35 @@ def permutation(x: Array, y: Array, axis: int = 1) -> list[int] | None:
     # A random projection tells the slices apart; the whole tensors are compared afterwards.
     direction = np.random.default_rng(0).standard_normal(a.shape[1])
     before, after = a @ direction, b @ direction
-    # In the order of the projections, slice by slice; equal slices keep their order.
+    # In the order of the projections, slice by slice; equal slices, as of channels that are zero, go with their neighbours.
     found = np.empty(len(before), dtype=int)
     found[np.argsort(after, kind="stable")] = np.argsort(before, kind="stable")
-    if found.tolist() == list(range(len(found))):
+    order = _in_runs(found.tolist(), before)
+    if order == list(range(len(order))):
         return None
-    order = found.tolist()
     return order if same(y, np.take(x, order, axis)) else None
+
+
+def _in_runs(order: list[int], values: Array) -> list[int]:
+    """The order with equal slices exchanged so that as many as can be stand next to their neighbours."""
+    held: dict[float, list[int]] = {}
+    for place, index in enumerate(order):
+        held.setdefault(float(values[index]), []).append(place)
+    found: list[int | None] = list(order)
+    for places in (places for places in held.values() if len(places) > 1):
+        free = {order[place] for place in places}
+        for place in places:
+            found[place] = None
+        for step, turn in ((1, places), (-1, places[::-1])):
+            for place in turn:
+                near = found[place - step] if 0 <= place - step < len(found) else None
+                if found[place] is None and near is not None and near + step in free:
+                    free.discard(near + step)
+                    found[place] = near + step
+        rest = iter(sorted(free))
+        for place in places:
+            found[place] = next(rest) if found[place] is None else found[place]
+    return [index for index in found if index is not None]
 
 
 def _channels(x: Array, y: Array) -> Iterator[Step]:
