@@ -17,6 +17,7 @@ from torch.nn import functional as F
 import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
+from parity.causes.attention.positions import explain_positions
 
 SIZE, HEADS, TOKENS = 12, 3, 5
 EARLIER = torch.ones(TOKENS, TOKENS).tril().bool()
@@ -374,3 +375,16 @@ def test_key_dim_is_the_size_of_one_head(name: str) -> None:
     model = build(SIZE // HEADS)
     parity.transfer(module, model, inputs=values)
     assert parity.compare(model, module, values, quick=True).verdict == "EQUAL"
+
+
+def test_features_that_change_places_are_no_positions() -> None:
+    """Sines and cosines of one step a row, in the other order or from another one on; and a table that is rolled."""
+    table = np.random.default_rng(0).normal(size=(12, 8))
+    place = ("k", "t")
+    rows, further = table[:-2], table[2:]
+    assert [one.cause for one in explain_positions(rows, further, place)] == ["position-offset"]
+    assert [one.cause for one in explain_positions(rows, further.T, place)] == ["position-offset"]
+    assert explain_positions(table, np.roll(table, 2, 0), place) == []
+    for vectors in (table, table[:2]):
+        assert explain_positions(vectors, np.roll(vectors, 4, 1), place) == []
+        assert explain_positions(vectors[:, :6], vectors[:, 2:], place) == []

@@ -59,7 +59,7 @@ def _of_numbers(keras: Array, torch: Array) -> int:
 
 def _of_rows(keras: Array, torch: Array) -> int:
     """By how many rows torch's table is ahead; zero where it is no shifted one."""
-    for a in _tables(keras):
+    for a in list(_tables(keras))[:1]:  # Keras has the features last: its columns are no positions
         for b in _tables(torch):
             if a.shape != b.shape or len(a) < FEWEST + 1 or np.array_equal(a, b):
                 continue
@@ -67,7 +67,12 @@ def _of_rows(keras: Array, torch: Array) -> int:
             for offset in range(1, min(FARTHEST, len(a) - FEWEST) + 1):
                 for sign, first, second in ((1, a, b), (-1, b, a)):
                     same = np.abs(first[offset:] - second[:-offset]).max(initial=0.0) <= 1e-12 * scale
-                    if same and np.abs(np.diff(first, axis=0)).max(axis=1).min() > 1e-6 * scale:
+                    rolled = np.abs(first[:offset] - second[-offset:]).max(initial=0.0) <= 1e-12 * scale
+                    if (
+                        same
+                        and not rolled
+                        and np.abs(np.diff(first, axis=0)).max(axis=1).min() > 1e-6 * scale
+                    ):
                         return sign * offset
     return 0
 
