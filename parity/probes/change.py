@@ -222,6 +222,16 @@ def is_mask(values: Sequence[Array], number: int) -> bool:
     return bool(value.any()) and (not value.all() or any(tokens))
 
 
+def never_masked_whole(values: Sequence[Array]) -> list[str]:
+    """A note for each mask of which no row is masked whole: the probes keep one place of each, too."""
+    return [
+        f"input {number} is a mask: no row was masked whole, and what the models give there was not compared"
+        for number, value in enumerate(values)
+        if ((value.dtype.kind == "b" and value.ndim > 1 and value.size) or is_mask(values, number))
+        and bool(value.any(-1).all())
+    ]
+
+
 def _new_mask(value: Array, given: Array, change: Change, seed: int) -> Array:
     """Another mask, in which what stands first in each row stays: a row that is masked whole has no meaning."""
     fresh = value.copy()

@@ -17,6 +17,7 @@ from parity.core.types import Array, Side
 from parity.core.verdict import verdict_of
 from parity.pairing.pair import Pairing
 from parity.pairing.recurrent.cells import step_by_step
+from parity.probes.change import never_masked_whole
 from parity.probes.gathered import Gathered
 from parity.replay.hidden import TracedRun, traced_run
 from parity.replay.spread import OutputSpread
@@ -82,6 +83,8 @@ class PairComparison:
                 self.findings += vacuous(self.sides, self.inputs, outputs)
         if not self.findings:
             self.findings += self.hiding
+        if self.proven is not None and not self.quick and not self.findings:
+            self.notes += never_masked_whole(self.inputs["keras"])
         structure = judged.max_abs, judged.max_rel
         if self.lifted is not None and self.lifted.findings:
             structure = max(structure[0], self.lifted.gap[0]), max(structure[1], self.lifted.gap[1])

@@ -235,6 +235,25 @@ def _by_mode(xp: Any, m: Any, x: Any) -> Any:
     return m.c(x) * 2.0 if m.training else m.c(x)
 
 
+def _attention(fill: float) -> Written:
+    """An attention whose masked scores are filled; a row that is masked whole gives NaN, or the mean."""
+
+    def forward(xp: Any, m: Any, x: Any, mask: Any) -> Any:
+        q = m.a(x)
+        scores = xp.matmul(q, xp.swapaxes(q, 1, 2))
+        scores = xp.where(mask[:, None, :], scores, xp.full_like(scores, fill))
+        return xp.matmul(xp.softmax(scores, axis=-1), q)
+
+    return Written(forward, {"a": dense(5, 4)})
+
+
+def whole_rows() -> Iterator[Attempt]:
+    """Masks of which no row is masked whole."""
+    inputs = (images(shape=(2, 7, 5)), np.array([[True] * 5 + [False] * 2, [True] * 7]))
+    yield from attempts(KIND, "a row that is masked whole", _attention(-1e9), _attention(-np.inf), inputs=inputs,
+                        excused="^input 1 is a mask: no row was masked whole")  # fmt: skip
+
+
 def steps() -> Iterator[Attempt]:
     """Steps that go one way, by operations of one framework."""
     plain = live(lambda xp, v, x: v)
@@ -242,6 +261,7 @@ def steps() -> Iterator[Attempt]:
         for name, (change, excused) in table.items():
             fault = live(lambda xp, v, x, change=change: change(v))
             yield Attempt(KIND, f"one way: {name}", plain, fault, side, excused=excused)
+    yield from whole_rows()
     tokens = (np.array([[1, 2, 3], [4, 5, 6]], np.int32),)
     found = {"e": embedding(10, 5), "d": dense(5, 3)}
     plain = Written(lambda xp, m, x: m.d(m.e(x)), found)
