@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -138,9 +139,13 @@ SIZES: dict[str, tuple[Callable[[Any, Any, Any], Any], str]] = {
 }  # fmt: skip
 
 
-@torch.jit.script
-def _scripted(value: torch.Tensor) -> torch.Tensor:
+def _clamped(value: torch.Tensor) -> torch.Tensor:
     return torch.clamp(value, -1e6, 1e6)
+
+
+with warnings.catch_warnings():  # torch would have torch.compile instead, and scripts are still in use
+    warnings.simplefilter("ignore", DeprecationWarning)
+    _scripted = torch.jit.script(_clamped)
 
 
 @torch.library.custom_op("attacks::limited", mutates_args=())
