@@ -41,6 +41,8 @@ class TraceBuilder:
         self.framework, self.observer = framework, observer
         self.trace = Trace(framework.side)
         self.opaque = 0
+        self.ran: Callable[..., None] | None = None
+        """Called with a step that ran: how it was called, what it took and gave, and whether it wrote to a tensor."""
         self.watch: Callable[[bool], None] = lambda on: None
         """Called with False when steps within a step begin, which need not be watched, and with True when they end."""
         self.scopes: list[str] = [""]
@@ -175,6 +177,10 @@ class TraceBuilder:
             self._writers[self.framework.storage(tensor)] = node.id
             if not any(tensor is new for new in made):
                 self._bind(tensor, node.id, 0)
+        if self.ran is not None:
+            sorts = [self.trace.nodes[source.node].sort for source in (sources[::-1] if reverse else sources)]
+            free = [sort not in {"parameter", "constant"} for sort in sorts]
+            self.ran(node, function, (args, kwargs), tensors, free, made, bool(written))
         return self._observed(node, outputs, made)
 
     def _run(self, function: Any, args: Any, kwargs: Any) -> Any:

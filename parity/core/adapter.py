@@ -175,10 +175,12 @@ class Adapter(Protocol):
         inputs: Sequence[Array],
         observer: NodeObserver | None = None,
         attention: bool = False,
+        last: bool = False,
     ) -> tuple[list[tuple[str, Array]], Trace]:
         """Evaluate the model once, in inference mode; returns its outputs, and the graph of what was run.
 
-        With `attention`, the layers and steps within an attention layer are steps of their own.
+        With `attention`, the layers and steps within an attention layer are steps of their own. With `last`, torch's last
+        steps are kept, so that they can be run again.
         """
         ...
 

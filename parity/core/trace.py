@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from parity.core.types import FAMILIES, Array, RowRun, Side, WeightUse
 
@@ -169,6 +169,7 @@ class Trace:
         walks: the rows that are read one behind the other of tables, by the tensors' paths.
         unread: paths of the tensors that no step reads, although training may change them and their layer runs.
         expanded: the same pass with what happens within attention layers as steps; None where there are none.
+        last: the last steps, which can be run again alone; None unless they were asked for, and on the Keras side.
     """
 
     side: Side
@@ -181,11 +182,17 @@ class Trace:
     walks: Mapping[str, RowRun] = field(default_factory=dict)
     unread: frozenset[str] = frozenset()
     expanded: Trace | None = None
+    last: LastSteps | None = None
 
     @property
     def complete(self) -> bool:
         """Whether the origin of every tensor is known."""
         return not self.lost
+
+    def take_last(self) -> LastSteps | None:
+        """The last steps, which the trace holds no longer: they keep tensors."""
+        last, self.last = self.last, None
+        return last
 
     def calls(self, path: str) -> list[Node]:
         """The calls of a layer, in order."""
@@ -325,12 +332,39 @@ class Look:
         inside: what layers of unknown classes run are steps, not the layers.
         attention: the layers and steps within an attention layer are steps of their own.
         training: the pass is one of training mode.
+        last: the last steps are kept, so that they can be run again (`Trace.last`); torch alone.
     """
 
     observer: NodeObserver | None = None
     inside: bool = False
     attention: bool = False
     training: bool = False
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """How the last steps of a pass are run again.
+
+    Attributes:
+        observer: sees the steps, and may replace what they give; None for none.
+        start: replaces each floating tensor that earlier steps gave; None replaces none.
+    """
+
+    observer: NodeObserver | None = None
+    start: Callable[[Array], Array] | None = None
+
+
+class LastSteps(Protocol):
+    """The last steps of a pass with what they took, so that they can be run again without the others."""
+
+    def again(self, runs: Sequence[Rerun]) -> list[list[Array]]:
+        """The outputs of each run, in the order of `forward`; an output that no kept step gave is as it was.
+
+        Raises:
+            Exception: whatever the steps raise.
+        """
+        ...
 
 
 class Values:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from parity.adapters import influence_of
 from parity.core.adapter import Adapter
-from parity.core.trace import Look, Trace
+from parity.core.trace import LastSteps, Look, Trace
 from parity.core.types import Array, Side
 from parity.probes.branches.files import OwnFiles
 from parity.probes.branches.framework import framework_alone
@@ -115,6 +115,11 @@ class Gathered:
         ]
         return [*unreached(self.limits["keras"], self.limits["torch"]), *lost]
 
+    def last_steps(self) -> LastSteps | None:
+        """The last steps of torch's last pass, where they are kept; they are given once."""
+        last = self._passes.get("torch")
+        return None if last is None or last.trace is None else last.trace.take_last()
+
     def accept(self) -> None:
         """The sides agree on the last pass of each: it counts."""
         for side, last in self._passes.items():
@@ -166,6 +171,6 @@ def _traced(
 ) -> tuple[list[tuple[str, Array]], Trace | None]:
     """The outputs of a traced pass, and its trace; of a plain one where the model cannot be traced."""
     try:
-        return model.trace(values, observer)
+        return model.trace(values, observer, last=True)
     except Exception:  # any model, any error: a plain pass says whether it was the model's own
         return model.forward(values), None

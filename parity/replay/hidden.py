@@ -73,7 +73,7 @@ def traced_run(model: Adapter, inputs: Sequence[Array]) -> TracedRun:
     """
     kinds = _Kinds()
     try:
-        outputs, trace = model.trace(inputs, kinds)
+        outputs, trace = model.trace(inputs, kinds, last=True)
     except Exception:  # any model, any error: it cannot be looked into
         return TracedRun(model.forward(inputs))
     return TracedRun(outputs, trace, kinds.floating, frozenset(kinds.ended))

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
 from parity.core.adapter import Adapter
-from parity.core.trace import Node, NodeObserver, Values, subtracts
+from parity.core.trace import LastSteps, Node, NodeObserver, Rerun, Values, subtracts
 from parity.core.types import Array
 from parity.replay.accumulation import (
     KINDS,
@@ -40,6 +41,9 @@ exactly where two terms of one size do, and a spread of zero would be measured t
 
 UNIT = AMPLIFIED * 2.0**-52
 """How far every float64 is moved, relative to itself (root mean square)."""
+
+LAST_DRAWS, LAST_AT_A_TIME = 8, 2
+"""Draws of the last steps alone, which cost little, and how many are made at a time."""
 
 EXACT = {"reshape", "transpose", "slice", "concat", "stack", "pad", "relu"}
 """Kinds of steps that round nothing: they move or select values."""
@@ -151,6 +155,10 @@ def kept_short(value: Array, moved: Array) -> Array:
     return np.asarray(np.where(short, value, moved), moved.dtype)
 
 
+def _shaken_short(rng: np.random.Generator, value: Array) -> Array:
+    return kept_short(value, shaken(rng, value))
+
+
 def _shifted(rng: np.random.Generator, image: Array, unit: float) -> Array:
     """A resized image, read as far away as its rounded coordinates allow: a share of the way to its neighbours."""
     if image.dtype.kind != "f" or image.ndim < 3:
@@ -212,34 +220,102 @@ class OutputSpread:
         model: one side, held in float64 wherever a pass is made.
         inputs: model inputs in its own layout, in float64.
         plain: what the side gives for them when it is traced, where that is known.
+        last: the last steps of that pass, where they are kept.
     """
 
     def __init__(
-        self, model: Adapter, inputs: Sequence[Array], plain: list[tuple[str, Array]] | None = None
+        self,
+        model: Adapter,
+        inputs: Sequence[Array],
+        plain: list[tuple[str, Array]] | None = None,
+        last: LastSteps | None = None,
     ) -> None:
         self._model, self._inputs, self._plain, self.known = model, inputs, plain, plain is not None
+        self._last, self._last_runs = last, model.side == "torch"
+        self._of_last: list[list[Array]] = []
         self._draws: dict[int, list[Array]] = {}
 
     @property
     def plain(self) -> list[tuple[str, Array]]:
         """What the side gives when it is traced."""
         if self._plain is None:
-            self._plain = traced(self._model, self._inputs)
+            self._plain = self._traced()
         return self._plain
+
+    @property
+    def made(self) -> list[list[Array]]:
+        """The movements that are drawn already."""
+        return [*self._of_last, *self._draws.values()]
 
     def of(self, draw: int) -> list[Array]:
         """How far each element of each output moves in one pass, rounded in a way of its own."""
         if draw not in self._draws:
             rng = np.random.default_rng((1, draw))
             moved = traced(self._model, [shaken(rng, value) for value in self._inputs], Shaker(rng))
-            self._draws[draw] = [
-                movement(value, after) for (_, value), (_, after) in zip(self.plain, moved, strict=True)
-            ]
+            self._draws[draw] = self._movement([value for _, value in moved])
         return self._draws[draw]
 
     def greatest(self) -> list[Array]:
         """The greatest movement of each element in any of DRAWS passes."""
         return [np.maximum.reduce(moves) for moves in zip(*map(self.of, range(DRAWS)), strict=True)]
+
+    def rising(self) -> Iterator[list[Array]]:
+        """How far each element moves in one draw after the other, the cheapest first.
+
+        The last steps alone come first: what they round moves an element no farther than what all steps round.
+        """
+        yield from self._of_last
+        if not self._of_last:
+            self._look_at_last()
+        while self._last is not None and len(self._of_last) < LAST_DRAWS:
+            more = self._more_of(self._last)
+            self._of_last += more
+            yield from more
+        for draw in range(DRAWS):
+            yield self.of(draw)
+
+    def forget(self) -> None:
+        """Let the last steps and their tensors go; what they showed is kept."""
+        self._last, self._last_runs = None, False
+
+    def _look_at_last(self) -> None:
+        """Keep the last steps where they give the pass's outputs again, bit for bit."""
+        if not self._last_runs:
+            return
+        outputs = self.plain if self._last is not None else self._traced()
+        self._plain = outputs if self._plain is None else self._plain
+        if self._last is None or not _same(self._plain, outputs) or not self._runs_again(self._last):
+            self.forget()
+
+    def _runs_again(self, last: LastSteps) -> bool:
+        try:
+            (again,) = last.again([Rerun()])
+        except Exception:  # any model, any error: its last steps do not run alone
+            return False
+        return all(map(np.array_equal, again, (value for _, value in self.plain)))
+
+    def _more_of(self, last: LastSteps) -> list[list[Array]]:
+        """Some draws more, in which the last steps alone are rounded otherwise, and what they were given."""
+        first = len(self._of_last)
+        rngs = [np.random.default_rng((2, draw)) for draw in range(first, first + LAST_AT_A_TIME)]
+        runs = [Rerun(Shaker(rng), partial(_shaken_short, rng)) for rng in rngs]
+        try:
+            return [self._movement(moved) for moved in last.again(runs)]
+        except Exception:  # any model, any error: its last steps do not take what was moved
+            self.forget()
+            return []
+
+    def _traced(self) -> list[tuple[str, Array]]:
+        """One traced pass; its last steps are kept where they are wanted."""
+        try:
+            outputs, trace = self._model.trace(self._inputs, NodeObserver(), last=self._last_runs)
+        except Exception:  # any model, any error: it cannot be traced
+            return self._model.forward(self._inputs)
+        self._last = trace.take_last()
+        return outputs
+
+    def _movement(self, moved: Sequence[Array]) -> list[Array]:
+        return [movement(value, after) for (_, value), after in zip(self.plain, moved, strict=True)]
 
 
 @contextmanager
@@ -286,6 +362,13 @@ def traced(
         return model.trace(inputs, observer or NodeObserver())[0]
     except Exception:  # any model, any error: its weights and inputs are moved all the same
         return model.forward(inputs)
+
+
+def _same(first: Sequence[tuple[str, Array]], again: Sequence[tuple[str, Array]]) -> bool:
+    """Whether two passes gave the same bits."""
+    return len(first) == len(again) and all(
+        np.array_equal(one, other) for (_, one), (_, other) in zip(first, again, strict=True)
+    )
 
 
 def movement(plain: Array, moved: Array, unit: float = UNIT) -> Array:

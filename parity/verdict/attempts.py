@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,12 @@ from parity.core.adapter import Adapter
 from parity.core.errors import in_a_line
 from parity.core.tolerance import FLUSHED
 from parity.core.tolerance import limits as rounding
+from parity.core.trace import LastSteps
 from parity.core.types import Array, Side
 from parity.probes.change import Change, changed_inputs, drawn_like, in_words, is_mask, named, resized, shapes
 from parity.probes.draw import smallest_table
 from parity.probes.sizes import candidates, open_axes
-from parity.replay.spread import DRAWS, OutputSpread, distance, spreads
+from parity.replay.spread import OutputSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Limits, Outputs, cast, limits_of
 
@@ -117,14 +119,15 @@ def held(
         return moved
 
     measured = measured or OutputSpread(torch, inputs["torch"])
-    for draw in range(-1, DRAWS):  # the first look is without any
-        if draw >= 0:
+    for number, more in enumerate(chain([moved], measured.rising())):  # the first look is without any
+        if number:
             if [value.shape for _, value in measured.plain] != [value.shape for _, value in outputs["torch"]]:
                 return HeldOutputs({}, False)
-            moved = [np.maximum(*pair) for pair in zip(moved, measured.of(draw), strict=True)]
+            moved = [np.maximum(*pair) for pair in zip(moved, more, strict=True)]
         limits, agree = limits_of(outputs["keras"], outputs["torch"], of_steps)
-        agree = agree and (measured.known or draw < 0 or _within(outputs["torch"], measured.plain, moved))
+        agree = agree and (measured.known or not number or _within(outputs["torch"], measured.plain, moved))
         if agree or not limits:
+            measured.forget()
             return HeldOutputs(limits, agree, all((value > FLUSHED).any() for value in moved))
     limits, agree = limits_of(
         outputs["keras"],
@@ -150,6 +153,7 @@ class Attempts:
         values: inputs of the main probe, in the Keras layout.
         run: evaluates one side.
         waiting: gives the weights that ran and have moved no output so far.
+        last: gives the last steps of torch's pass that `run` made last, where they are kept.
     """
 
     def __init__(
@@ -158,8 +162,9 @@ class Attempts:
         values: Sequence[Array],
         run: Run,
         waiting: Callable[[], Sequence[str]],
+        last: Callable[[], LastSteps | None],
     ) -> None:
-        self.sides, self.values, self.run, self.waiting = sides, values, run, waiting
+        self.sides, self.values, self.run, self.waiting, self.last = sides, values, run, waiting, last
         self.axes = open_axes(sides[0], values)
         self._refused: dict[str, Refused] = {}
         self.tokens = smallest_table(sides)
@@ -276,7 +281,7 @@ class Attempts:
         if said:
             return Refused(shapes(values), said)
         plain = None if gradients else outputs["torch"]
-        measured = OutputSpread(self.sides[1], inputs["torch"], plain)
+        measured = OutputSpread(self.sides[1], inputs["torch"], plain, None if gradients else self.last())
         found = held(self.sides, inputs, outputs, measured)
         name = named(change, self.values, values)
         return Tried(

@@ -107,7 +107,9 @@ class _Proving:
         self.again = dict[Side, Outputs]()
         self.sides, self.pairing, self.inputs, self.outputs = sides, pairing, inputs, outputs
         self.gathered = gathered
-        self.attempts = Attempts(sides, values, gathered.run, lambda: gathered.tensors.waiting)
+        self.attempts = Attempts(
+            sides, values, gathered.run, lambda: gathered.tensors.waiting, gathered.last_steps
+        )
         self.between: Mapping[Side, Sequence[Array]] = inputs
         self.sample: Sequence[Array] = self.attempts.values
         self.smallest: Tried | None = None

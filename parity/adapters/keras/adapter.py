@@ -181,9 +181,13 @@ class KerasAdapter:
         return {} if generator is None else {"keras": to_numpy(generator.state).tobytes()}
 
     def trace(
-        self, inputs: Sequence[Array], observer: NodeObserver | None = None, attention: bool = False
+        self,
+        inputs: Sequence[Array],
+        observer: NodeObserver | None = None,
+        attention: bool = False,
+        last: bool = False,
     ) -> tuple[list[tuple[str, Array]], Trace]:
-        """Evaluate the model once, in inference mode, and record what is run."""
+        """Evaluate the model once, in inference mode, and record what is run; Keras' last steps are not kept."""
         outputs, (trace,) = self.traces(inputs, [Look(observer, attention=attention)])
         return outputs, trace
 

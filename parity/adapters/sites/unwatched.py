@@ -142,7 +142,9 @@ def unwatched(step: Callable[..., T]) -> Callable[..., T]:
 
 
 def _watched(tracer: Callable[..., Any], function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
-    """Call what may run the user's own code, with the trace function that was put aside."""
+    """Call what may run the user's own code, with the trace function that was put aside; without, once the pass is over."""
+    if tracer not in _watching:
+        return function(*args, **kwargs)
     sys.settrace(tracer)
     try:
         return function(*args, **kwargs)

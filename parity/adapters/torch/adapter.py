@@ -19,9 +19,18 @@ from parity.adapters.sites.making import made_at
 from parity.adapters.sites.unwatched import aside, resumed
 from parity.adapters.torch.blueprint import torch_blueprint
 from parity.adapters.torch.calls.composite import arguments_of, outputs_of
+from parity.adapters.torch.calls.last_steps import KeptSteps
 from parity.adapters.torch.calls.watch import watched
 from parity.adapters.torch.edits.tape import Tape, of_module
-from parity.adapters.torch.forward import call, call_unseen, constants, statistics_kept, taken, uncompiled
+from parity.adapters.torch.forward import (
+    as_evaluated,
+    call,
+    call_unseen,
+    constants,
+    statistics_kept,
+    taken,
+    uncompiled,
+)
 from parity.adapters.torch.layers import attributes, layer_info, layers_of
 from parity.adapters.torch.parametrized import held_weights, refusal
 from parity.adapters.torch.precision import full_multiplication, precision
@@ -208,10 +217,14 @@ class TorchAdapter:
         return {"torch": hash(torch.get_rng_state().numpy().tobytes())}
 
     def trace(
-        self, inputs: Sequence[Array], observer: NodeObserver | None = None, attention: bool = False
+        self,
+        inputs: Sequence[Array],
+        observer: NodeObserver | None = None,
+        attention: bool = False,
+        last: bool = False,
     ) -> tuple[list[tuple[str, Array]], Trace]:
         """Evaluate the module once, in eval mode, and record what is run."""
-        outputs, (trace,) = self.traces(inputs, [Look(observer, attention=attention)])
+        outputs, (trace,) = self.traces(inputs, [Look(observer, attention=attention, last=last)])
         return outputs, trace
 
     def traces(
@@ -230,7 +243,9 @@ class TorchAdapter:
             known = framework(to_numpy, peek, replaced)
             builders = [TraceBuilder(known, look.observer, *tensors_of(self.objects)) for look in looks]
             stack.enter_context(statistics_kept(self.module))  # opened first: no part of what is traced
-            for builder, look in zip(builders, looks, strict=True):
+            kept = [KeptSteps() if look.last and not gradients else None for look in looks]
+            for builder, look, keeper in zip(builders, looks, kept, strict=True):
+                builder.ran = None if keeper is None else keeper.ran
                 builder.feed(tensors)
                 stack.enter_context(
                     tracing(builder, self.objects, self.layers(), look.inside, look.attention)
@@ -240,9 +255,17 @@ class TorchAdapter:
                 outputs = named_leaves(call(self.module, tensors, training, gradients, self.form))
             stack.close()
             traces = [builder.finish(outputs) for builder in builders]
-            for trace in traces:
+            for trace, keeper in zip(traces, kept, strict=True):
                 trace.flattened = flattened_in(trace)
+                if keeper is not None:
+                    trace.last = keeper.behind([leaf for _, leaf in outputs], self._as_in_a_pass)
         return outputs, traces
+
+    @contextmanager
+    def _as_in_a_pass(self) -> Iterator[None]:
+        """While this is open, parts of the module run as they do in a traced pass."""
+        with as_evaluated(self.module), statistics_kept(self.module), self.unfused(), uncompiled():
+            yield
 
     def made_at(self, path: str) -> CodePlace | None:
         """Where in the user's sources the layer at a path is made; None where they do not say it."""

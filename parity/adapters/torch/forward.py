@@ -34,6 +34,14 @@ def call(
         return renamed(module(*args, **kwargs), form)
 
 
+@contextmanager
+def as_evaluated(module: nn.Module) -> Iterator[None]:
+    """While this is open, the module is in eval mode, and no gradients are recorded."""
+    with modes_kept(module), torch.no_grad():
+        set_mode(module, False)
+        yield
+
+
 def renamed(outputs: Any, form: Form) -> Any:
     """The outputs in the order and by the names that were settled with the other side."""
     if not form.renamed:
@@ -80,8 +88,7 @@ def constants(module: nn.Module) -> dict[str, Any]:
 
 def call_unseen(module: nn.Module, tensors: Sequence[torch.Tensor]) -> Any:
     """What one module gives alone, in eval mode, unseen by its hooks."""
-    with modes_kept(module), torch.no_grad(), statistics_kept(module):
-        set_mode(module, False)
+    with as_evaluated(module), statistics_kept(module):
         forward = getattr(module.forward, "unseen", module.forward)  # not the one that is watched
         return forward(*tensors)
 

@@ -153,7 +153,9 @@ class PairComparison:
                 runs["torch"] = replace(runs["torch"], outputs=outputs["torch"])
             else:
                 runs["torch"] = traced_run(torch, inputs["torch"])
-            measured = OutputSpread(torch, inputs["torch"], runs["torch"].outputs)
+            trace = runs["torch"].trace
+            last = None if trace is None else trace.take_last()
+            measured = OutputSpread(torch, inputs["torch"], runs["torch"].outputs, last)
             self.limits, agree, moving = held(self.sides, inputs, outputs, measured)
             if not agree and len(self.untraced) == 2 and self._lift(inputs, outputs, stack):
                 return self._judged(inputs, stack)

@@ -6,7 +6,8 @@ as in parity.verdict.precision. Most elements need no measure: one side's roundi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from parity.core.finding import Finding, Kind
 from parity.core.layout import aligned, from_torch
 from parity.core.tolerance import FLUSHED, UNIT_ROUNDOFF
 from parity.core.types import Array, Side
-from parity.replay.spread import DRAWS, OutputSpread, distance, spreads
+from parity.replay.spread import OutputSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
 from parity.verdict.outputs import Outputs, cast, side_by_side
 from parity.verdict.precision import TOLERATED, Tolerated
@@ -131,18 +132,25 @@ def _explained(torch: Adapter, usual: Usual, rounded: Mapping[Side, Outputs], dt
     tolerated, unit = TOLERATED[dtype], UNIT_ROUNDOFF[dtype]
     own = [unit * np.maximum(_magnitude(error.want), tolerated.tiny) + FLUSHED for error in errors]
     measured = usual.measured or OutputSpread(torch, usual.inputs["torch"])
-    for draw in range(DRAWS + 1):
-        if draw:
-            with torch.precision("float64"):
-                moved = measured.of(draw - 1)
-            share = unit / np.finfo(np.float64).eps
-            own = [
-                np.maximum(least, share * error.laid(moved[error.place]))
-                for least, error in zip(own, errors, strict=True)
-            ]
-        if all(error.explained(least, tolerated) for error, least in zip(errors, own, strict=True)):
-            return True
+    share = unit / np.finfo(np.float64).eps
+    with closing(_movements(torch, measured)) as movements:
+        for moved in movements:
+            if moved is not None:
+                own = [
+                    np.maximum(least, share * error.laid(moved[error.place]))
+                    for least, error in zip(own, errors, strict=True)
+                ]
+            if all(error.explained(least, tolerated) for error, least in zip(errors, own, strict=True)):
+                return True
     return False
+
+
+def _movements(torch: Adapter, measured: OutputSpread) -> Generator[list[Array] | None, None, None]:
+    """None, for a look without any; then what is drawn already, and what is drawn anew, held in float64."""
+    yield None
+    yield from measured.made
+    with torch.precision("float64"):
+        yield from measured.rising()
 
 
 @dataclass(frozen=True)
