@@ -144,12 +144,12 @@ class TraceBuilder:
         reverse: bool = False,
     ) -> Any:
         """Run one step, and note it."""
-        tensors = self._tensors((args, kwargs))
+        tensors, names = self._taken(args, kwargs)
         sources = self._sources(tensors[::-1] if reverse else tensors, label)
         versions = [self.framework.version(tensor) for tensor in tensors]
         scope = self.scopes[-1]
         node = Node(len(self.trace.nodes), kind, label, sort, path, 0, scope, sources, settings=settings)
-        node.names = () if reverse else self._names(args, kwargs, len(tensors))
+        node.names = () if reverse else names
         node.spot = running()
         if self.observer is not None and tensors:
             replacement = self.observer.before(node, self._values(tensors))
@@ -258,11 +258,15 @@ class TraceBuilder:
     def _tensors(self, structure: Any) -> list[Any]:
         return [leaf for leaf in self.framework.leaves(structure) if self.framework.is_tensor(leaf)]
 
-    def _names(self, args: Any, kwargs: Mapping[str, Any], count: int) -> tuple[str, ...]:
-        """The argument that each tensor of a call is, or is in; a dict's tensors come by its keys."""
-        given = [(str(i), value) for i, value in enumerate(args)] + sorted(kwargs.items())
-        names = tuple(name for name, value in given for _ in self._tensors(value))
-        return names if len(names) == count else ()
+    def _taken(self, args: Any, kwargs: Mapping[str, Any]) -> tuple[list[Any], tuple[str, ...]]:
+        """The tensors of a call, and the argument that each is, or is in; a dict's tensors come by its keys."""
+        tensors: list[Any] = []
+        names: list[str] = []
+        for name, value in [*((str(i), value) for i, value in enumerate(args)), *sorted(kwargs.items())]:
+            own = self._tensors(value)
+            tensors += own
+            names += [name] * len(own)
+        return tensors, tuple(names)
 
     def _sources(self, tensors: Sequence[Any], user: str) -> tuple[Source, ...]:
         return tuple(Source(*self._origin(tensor, user), i) for i, tensor in enumerate(tensors))

@@ -198,7 +198,8 @@ class KerasAdapter:
         with aside(), ExitStack() as stack:
             tensors = _tensors(inputs)
             known = framework(to_numpy, looked_at, replaced)
-            builders = [TraceBuilder(known, look.observer, *tensors_of(self.objects)) for look in looks]
+            tensors_known = tensors_of(self.variables, self.objects)
+            builders = [TraceBuilder(known, look.observer, *tensors_known) for look in looks]
             stack.enter_context(statistics_kept(self.model))  # opened first: no part of what is traced
             stack.enter_context(keras.device(self.device))
             for builder, look in zip(builders, looks, strict=True):

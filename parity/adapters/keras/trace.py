@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -14,11 +15,10 @@ from keras import tree
 from keras.src import backend
 
 from parity.adapters.keras.calls.alone import quiet_calls, quietly
-from parity.adapters.keras.layers import ATTENTION, is_composite, own_variables, plain_tensors
+from parity.adapters.keras.layers import ATTENTION, is_composite, plain_tensors
 from parity.adapters.keras.recurrent.lowered import lowered
 from parity.adapters.patching import all_restored, restored
 from parity.adapters.trace_builder import Framework, TraceBuilder
-from parity.core.adapter import joined
 from parity.core.trace import canonical
 from parity.core.types import LayerInfo
 
@@ -71,16 +71,14 @@ def framework(to_numpy: Any, looked_at: Any, replaced: Any) -> Framework:
     return Framework("keras", is_tensor, tree.flatten, to_numpy, looked_at, replaced)
 
 
-def tensors_of(layers: Mapping[str, Any]) -> tuple[dict[int, str], set[int]]:
+def tensors_of(variables: Mapping[str, Any], layers: Mapping[str, Any]) -> tuple[dict[int, str], set[int]]:
     """Identities of all variables (and of their values) with their paths, and of tensors that are plain attributes."""
     parameters: dict[int, str] = {}
-    constants: set[int] = set()
-    for path, layer in layers.items():
-        for name, _, variable in own_variables(layer):
-            value = variable._value
-            for held in (variable, value, getattr(value, "handle", value)):
-                parameters.setdefault(id(held), joined(path, name))
-        constants.update(id(vars(layer)[name]) for name in plain_tensors(layer))
+    for path, variable in variables.items():
+        value = variable._value
+        for held in (variable, value, getattr(value, "handle", value)):
+            parameters.setdefault(id(held), path)
+    constants = {id(vars(layer)[name]) for layer in layers.values() for name in plain_tensors(layer)}
     return parameters, constants
 
 
@@ -166,14 +164,12 @@ def _name(function: Any) -> str:
 @contextmanager
 def _backend_functions(builder: TraceBuilder) -> Iterator[None]:
     """Wrap the functions through which keras.ops and layers reach the backend."""
-    package = f"keras.src.backend.{keras.config.backend()}"
     wrapped: dict[int, Callable[..., Any]] = {}
     changes: list[tuple[ModuleType, str, Callable[..., Any]]] = []
-    for part in ("nn", "numpy", "core", "math", "image", "linalg", "random", "rnn"):
-        module = import_module(f"{package}.{part}")
-        for name, function in _public_functions(module):
-            wrapped[id(function)] = _as_op(builder, name, function)
-            changes.append((module, name, wrapped[id(function)]))
+    for module, name in _public_functions(keras.config.backend()):
+        function = getattr(module, name)
+        wrapped[id(function)] = _as_op(builder, name, function)
+        changes.append((module, name, wrapped[id(function)]))
     changes += [
         (backend, name, wrapped[id(value)]) for name, value in vars(backend).items() if id(value) in wrapped
     ]
@@ -181,9 +177,14 @@ def _backend_functions(builder: TraceBuilder) -> Iterator[None]:
         yield
 
 
-def _public_functions(module: ModuleType) -> list[tuple[str, Any]]:
+@cache
+def _public_functions(name: str) -> list[tuple[ModuleType, str]]:
+    """Where a backend's own functions are: module and name."""
+    parts = ("nn", "numpy", "core", "math", "image", "linalg", "random", "rnn")
+    modules = [import_module(f"keras.src.backend.{name}.{part}") for part in parts]
     return [
-        (name, value)
+        (module, name)
+        for module in modules
         for name, value in vars(module).items()
         if inspect.isfunction(value)
         and not name.startswith("_")

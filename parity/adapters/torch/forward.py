@@ -107,8 +107,9 @@ def modes_kept(module: nn.Module) -> Iterator[None]:
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
     """Put back the statistics that a module moves in a pass: it may have been left in training mode."""
-    owners = [(child, dict(child._buffers)) for child in module.modules()]
-    kept = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    owners = [(child, dict(child._buffers)) for child in module.modules() if child._buffers]
+    held = {id(one): one for _, buffers in owners for one in buffers.values() if one is not None}
+    kept = [(buffer, buffer.detach().clone()) for buffer in held.values()]
     try:
         yield
     finally:

@@ -27,6 +27,8 @@ TENSOR_PROPERTIES = {"T", "mT", "H", "mH", "data", "real", "imag"}
 INQUIRIES = {"size", "dim", "ndimension", "numel", "nelement", "stride", "item", "tolist", "untyped_storage",
              "data_ptr", "is_contiguous", "is_floating_point", "is_complex", "element_size", "storage_offset"}  # fmt: skip
 """Methods that give no tensor."""
+NUMBERS = frozenset({int, float, bool, str, type(None)})
+"""Classes of attributes that are no tensor and hold none."""
 
 
 def framework(to_numpy: Any, looked_at: Any, replaced: Any) -> Framework:
@@ -51,9 +53,12 @@ def tensors_of(modules: Mapping[str, nn.Module]) -> tuple[dict[int, str], set[in
         for name, value in {**module._parameters, **module._buffers}.items():
             if value is not None:
                 parameters.setdefault(id(value), joined(path, name))
-        for value in leaves_of([value for name, value in vars(module).items() if not name.startswith("_")]):
-            if isinstance(value, torch.Tensor):
-                constants.add(id(value))
+        values = [
+            value
+            for name, value in vars(module).items()
+            if type(value) not in NUMBERS and not name.startswith("_")
+        ]
+        constants.update(id(value) for value in leaves_of(values) if isinstance(value, torch.Tensor))
     return parameters, constants
 
 
