@@ -167,6 +167,7 @@ class Attempts:
         self.sides, self.values, self.run, self.waiting, self.last = sides, values, run, waiting, last
         self.axes = open_axes(sides[0], values)
         self._refused: dict[str, Refused] = {}
+        self._form = 0  # which of the forms of sizes a probe took: the next one begins with it
         self.tokens = smallest_table(sides)
         self.padding = masks_zero(sides[0].layers())
 
@@ -178,6 +179,8 @@ class Attempts:
             tried = self._on(smaller, sizes)
             if isinstance(tried, Tried):
                 self._refused |= hopeless
+                forms = candidates(self.values, self.axes, smaller.parity)
+                self._form = forms.index(sizes) if sizes in forms else self._form
                 return tried, self._left_out(change, smaller, refused)
             refused.append((smaller, tried))
             if sizes and (smaller.scale, smaller.sign, smaller.batch) == (
@@ -224,7 +227,8 @@ class Attempts:
         seen = set[str]()
         no_values, given = change.without("values"), change.without("drawn")
         for full in dict.fromkeys((change, no_values, given, no_values.without("drawn"))):
-            steps = [(full, sizes) for sizes in candidates(self.values, self.axes, full.parity)]
+            forms = candidates(self.values, self.axes, full.parity)
+            steps = [(full, sizes) for sizes in forms[self._form :] + forms[: self._form]]
             unsized = full.without("sizes")
             for less in (unsized, unsized.without("batch")):
                 steps += [(less, sizes) for sizes in [*candidates(self.values, self.axes, ""), {}]]
