@@ -70,6 +70,7 @@ TORCH_ALONE = {
     "parametrized.py",  # weights that a pass computes from others; Keras' are plain in inference
     "training/recipe.py",  # what goes with a torch optimizer: a schedule, a clipping, an average
     "training/stepping.py",  # one step with it, which a Keras optimizer does by itself
+    "calls/last_steps.py",  # run again alone, to measure how far rounding moves an element: on the torch side
     "reference.py",  # the arithmetic against which causes are proven
     "recurrent/stepwise.py",  # torch's recurrent functions written out, to measure the rounding of their steps
     *(  # changes of single torch calls that are tried as causes
