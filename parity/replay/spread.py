@@ -367,7 +367,7 @@ def traced(
 def _same(first: Sequence[tuple[str, Array]], again: Sequence[tuple[str, Array]]) -> bool:
     """Whether two passes gave the same bits."""
     return len(first) == len(again) and all(
-        np.array_equal(one, other) for (_, one), (_, other) in zip(first, again, strict=True)
+        np.array_equal(value, later) for (_, value), (_, later) in zip(first, again, strict=True)
     )
 
 

@@ -19,7 +19,7 @@ from parity.adapters.sites.making import made_at
 from parity.adapters.sites.unwatched import aside, resumed
 from parity.adapters.torch.blueprint import torch_blueprint
 from parity.adapters.torch.calls.composite import arguments_of, outputs_of
-from parity.adapters.torch.calls.last_steps import KeptSteps
+from parity.adapters.torch.calls.last_steps import NewestSteps
 from parity.adapters.torch.calls.watch import watched
 from parity.adapters.torch.edits.tape import Tape, of_module
 from parity.adapters.torch.forward import (
@@ -243,7 +243,7 @@ class TorchAdapter:
             known = framework(to_numpy, peek, replaced)
             builders = [TraceBuilder(known, look.observer, *tensors_of(self.objects)) for look in looks]
             stack.enter_context(statistics_kept(self.module))  # opened first: no part of what is traced
-            kept = [KeptSteps() if look.last and not gradients else None for look in looks]
+            kept = [NewestSteps() if look.last and not gradients else None for look in looks]
             for builder, look, keeper in zip(builders, looks, kept, strict=True):
                 builder.ran = None if keeper is None else keeper.ran
                 builder.feed(tensors)

@@ -48,7 +48,7 @@ class _Step:
         return sum(one.numel() * one.element_size() for one in tensors)
 
 
-class KeptSteps:
+class NewestSteps:
     """Keeps steps while a pass runs, the newest ones; nothing that was written to since."""
 
     def __init__(self) -> None:
