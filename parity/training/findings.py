@@ -28,6 +28,10 @@ from parity.training.steps.trajectory import Trajectory
 from parity.training.train_mode import train_mode
 from parity.weights.differences import exact_folds
 
+RUNNING = frozenset({"running_mean", "running_var", "moving_mean", "moving_variance"})
+"""Names of statistics that a pass in training moves."""
+NOT_MOVED = "what a pass in training makes of running statistics was not compared: train_steps compares it"
+
 
 def training_findings(
     keras: Adapter,
@@ -80,6 +84,8 @@ def training_findings(
                 compare_further(bench, further)
             if train_steps and tensors:
                 Trajectory(bench, train_steps, optimizer, match_rules).judge()
+            elif any(tensor.name in RUNNING for tensor in tensors):
+                bench.result.notes.append(NOT_MOVED)
     return bench.result
 
 

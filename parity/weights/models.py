@@ -23,7 +23,7 @@ from parity.adapters.probe import (
 from parity.core.adapter import Adapter
 from parity.core.errors import UsageError, in_a_line
 from parity.core.trace import Trace, settle_flattened
-from parity.core.types import Array
+from parity.core.types import Array, Side
 from parity.pairing.leftover.ignored import patterns_of, without_ignored
 from parity.pairing.pair import MappingLike, Pairing, pair_layers
 from parity.weights.confirmed import confirmed, settled
@@ -112,7 +112,8 @@ def given(
     """A pairing that the caller made before, once it is known to be of these two models.
 
     Raises:
-        UsageError: it names layers or tensors that a model does not have, or a mapping comes with it.
+        UsageError: it names layers or tensors that a model does not have, or leaves some out that it has, or a mapping
+            comes with it.
     """
     if mapping:
         raise UsageError(
@@ -130,7 +131,24 @@ def given(
                 f"pairing must be of these two models; got {len(strangers)} tensors that the {adapter.side} model "
                 f"does not have, the first {strangers[0]!r}. Pair the models anew with parity.pair."
             )
+        if left := sorted(known - named - _without_partner(pairing, adapter.side)):
+            raise UsageError(
+                f"pairing must say of every tensor what becomes of it; got nothing of {len(left)} tensors of the "
+                f"{adapter.side} model, the first {left[0]!r}. Pair the models anew with parity.pair, or leave tensors "
+                "out with ignore=."
+            )
     return pairing
+
+
+def _without_partner(pairing: Pairing, side: Side) -> set[str]:
+    """Tensors of one side that a pairing knows, and pairs with none of the other's."""
+    first = side == "keras"
+    return {
+        *(pairing.unmatched_keras if first else pairing.unmatched_torch),
+        *pairing.ignored[0 if first else 1],
+        *(path for owner, path in pairing.constants if owner == side),
+        *(constant.path for item in pairing.pairs for constant in item.constants if constant.side == side),
+    }
 
 
 def pair_models(
@@ -249,12 +267,13 @@ def taking(
         layout: the order that the caller asked for.
 
     Returns:
-        The inputs to try in turn, and which sizes were not taken.
+        The inputs to try in turn; and notes on which sizes were not taken, and on dtypes that are not the caller's.
     """
     if inputs is not None:
-        given_ = declared(as_list(inputs, keras), keras)
+        own = as_list(inputs, keras)
+        given_ = declared(own, keras)
         settle(keras, torch, given_, layout, mapping)
-        return [given_], []
+        return [given_], list(filter(None, map(_as_another_dtype, range(len(own)), own, given_)))
     drawn = random_inputs(keras)
     refused: list[str] = []
     kept: list[list[Array]] = []
@@ -271,6 +290,16 @@ def taking(
         return [*kept, *drawn[number:]], [note] if refused else []
     settle(keras, torch, (kept or drawn)[0], layout, mapping)
     return kept or (drawn[:1] if refused else drawn), []
+
+
+def _as_another_dtype(number: int, given: Array, taken: Array) -> str:
+    """What says that torch, too, was given another dtype than the caller's; empty where it was not."""
+    if given.dtype == taken.dtype or given.dtype.kind not in "ub":
+        return ""
+    return (
+        f"input {number}: both sides were given {taken.dtype}, which Keras declares; what torch does with "
+        f"{given.dtype} was not compared"
+    )
 
 
 def _said(model: Adapter, values: list[Array]) -> str:

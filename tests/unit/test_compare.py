@@ -208,7 +208,11 @@ def test_inputs_of_any_float_kind(given: Any) -> None:
 
 def test_uint8_images_become_floats_where_the_model_declares_floats() -> None:
     images = np.random.default_rng(0).integers(0, 256, X.shape).astype(np.uint8)
-    assert parity.compare(*conv_pair(), images).verdict == "EQUAL"
+    report = parity.compare(*conv_pair(), images)
+    assert report.verdict == "EQUAL"
+    assert [note for note in report.notes if "what torch does with uint8 was not compared" in note]
+    floats = parity.compare(*conv_pair(), images.astype(np.float32))
+    assert not [note for note in floats.notes if "was not compared" in note]
 
 
 # --- not equal, each for its reason ----------------------------------------------------------------

@@ -419,6 +419,19 @@ def test_gradients_of_activations_are_exact_in_float64(name: str) -> None:
     assert report.verdict == "EQUAL", str(report)
 
 
+def test_gradients_alone_say_that_running_statistics_are_not_compared() -> None:
+    model = keras.Sequential([keras.Input((6, 7, 3)), L.BatchNormalization(momentum=0.5, epsilon=1e-5)])
+    module = nn.Sequential(nn.BatchNorm2d(3, momentum=0.1))
+    parity.transfer(module, model)
+    values = np.random.default_rng(0).standard_normal((4, 6, 7, 3)).astype(np.float32)
+    said = "what a pass in training makes of running statistics was not compared"
+    report = parity.compare(model, module, values, gradients=True)
+    assert [note for note in report.notes if note.startswith(said)], str(report)
+    report = parity.compare(model, module, values, gradients=True, train_steps=1)
+    assert not [note for note in report.notes if note.startswith(said)], str(report)
+    assert "batchnorm-momentum" in {finding.cause for finding in report.findings}
+
+
 # --- the models come back, and requests ---------------------------------------------------------------
 
 

@@ -169,6 +169,24 @@ def test_a_pairing_of_other_models_is_refused(keras_torch: None) -> None:
             call(networks.conv_keras(), networks.conv_torch(), mapping={"a": "b"}, pairing=pairing)
 
 
+def test_a_pairing_that_says_nothing_of_a_tensor_is_refused(keras_torch: None) -> None:
+    from dataclasses import replace
+
+    import parity
+    from tests import networks
+
+    model, module = networks.conv_keras(), networks.conv_torch()
+    pairing = parity.pair(model, module)
+    first, *rest = pairing.pairs
+    for pairs in (rest, [replace(first, slots=first.slots[1:]), *rest]):
+        for call in (parity.transfer, parity.compare):
+            with pytest.raises(
+                parity.UsageError, match="pairing must say of every tensor what becomes of it"
+            ):
+                call(model, module, pairing=replace(pairing, pairs=pairs))
+    assert parity.compare(model, module, pairing=pairing) is not None
+
+
 REWORDED = """
 import ast, hashlib, importlib.abc, importlib.machinery, json, sys
 import torch
