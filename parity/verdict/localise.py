@@ -247,8 +247,8 @@ class _Localisation:
         uncut, best = dict(plain[0].cut), plain
         while (best := replay(frozenset(uncut)))[0].cut.keys() - uncut.keys():
             uncut |= best[0].cut  # behind the first of them there may be more
-        if count(best) >= count(plain):
-            return plain
+        if count(best) >= count(plain) or (best[2] and not plain[2]):
+            return plain  # what ends a run hides what lies behind it
         for call, more in sorted(uncut.items()):
             left = frozenset(uncut.keys() - {call})
             tried = replay(left)
