@@ -21,7 +21,6 @@ class Evidence(Enum):
     ORDER = "the order in the dataflow"
     NAMES = "its name, where the dataflow leaves several"
     NAMES_CONFIRMED = "its name, which a run of both sides confirms"
-    NAMES_AND_SHAPES = "its name and shape, which fit nothing else that is open"
     RENAMED = "its name, renamed as the other pairs are"
     SHAPE = "kind and shapes, which occur once"
     WRITTEN = "a cell that torch code writes out, which a run of both sides confirms"

@@ -15,7 +15,7 @@ from parity.core.layout import aligned
 from parity.core.trace import Trace
 from parity.core.types import Array
 from parity.pairing.dataflow.values import EqualValues
-from parity.pairing.leftover.guessed import crossed, guessed, plain, swapped
+from parity.pairing.leftover.guessed import crossed, guessed, swapped
 from parity.pairing.pair import Pairing
 from parity.pairing.uses.read import as_traced
 from parity.weights.copying import copy
@@ -37,8 +37,7 @@ def confirmed(
 
     Where the dataflow pairs everything, by neighbours in graphs that are not the same, names count only where both sides
     give the same with them and not without. Where it leaves something open, they count where both sides give the same,
-    or come far nearer to it than with any two like layers exchanged. Where like names and their shapes leave no two to
-    exchange, they count without that.
+    or come far nearer to it than with any two like layers exchanged.
 
     Args:
         pairing: by the dataflow.
@@ -68,8 +67,6 @@ def confirmed(
             rivals = swapped(one, TRIED) if pairing.open else []
             if rivals and found < BETTER * min(map(gap, rivals)):
                 return one
-        if pairing.open and candidates and (alone := plain(candidates[0])) is not None:
-            return alone
         undecided = replace(pairing, rivals=(*pairing.rivals, *others))
         return next((one for one in others if gap(one) <= SAME), undecided)
 

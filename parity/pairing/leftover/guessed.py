@@ -15,8 +15,6 @@ from parity.pairing.slots import SYNONYMS, Slot, raw_slots
 
 MOST = 400
 """Open tensors of one side beyond which nothing is guessed."""
-LIKE = 0.5
-"""How like two names must be where no run confirms them."""
 Owned = tuple[LayerInfo, TensorInfo]
 
 
@@ -73,26 +71,6 @@ def swapped(pairing: Pairing, most: int) -> list[Pairing]:
                 }
                 found.append(replace(pairing, pairs=[_exchanged(item, turned) for item in pairing.pairs]))
     return found
-
-
-def plain(pairing: Pairing) -> Pairing | None:
-    """The same guess, where names and shapes alone leave no other: each name is like its partner's; None elsewhere.
-
-    It must have no two like tensors that could be exchanged (`swapped`). Then no run has to confirm it, and none can where
-    a fault elsewhere changes every output.
-    """
-    own = [slot for item in pairing.pairs if item.evidence is Evidence.NAMES_CONFIRMED for slot in item.slots]
-    if swapped(pairing, 1) or any(likeness(slot.keras, slot.torch) < LIKE for slot in own):
-        return None
-    pairs = [
-        replace(item, evidence=Evidence.NAMES_AND_SHAPES)
-        if item.evidence is Evidence.NAMES_CONFIRMED
-        else item
-        for item in pairing.pairs
-    ]
-    first = listed([f"{slot.keras} with {slot.torch}" for slot in own], 3)
-    note = f"the dataflow leaves some open: names and shapes leave one choice alone, and no run confirms it ({first})"
-    return replace(pairing, pairs=pairs, notes=[*pairing.notes[:-1], note])
 
 
 def crossed(pairing: Pairing, most: int) -> list[Pairing]:
