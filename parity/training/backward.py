@@ -48,8 +48,12 @@ class Backward:
         """Parameters' gradients."""
         return gaps(self.slots, self.keras.parameters, self.torch.parameters, self.spreads, values=False)
 
-    def input_gaps(self) -> list[str]:
-        """What differs in the inputs' gradients, in words."""
+    def input_gaps(self, least: float = 0.0) -> list[str]:
+        """What differs in the inputs' gradients, in words.
+
+        Args:
+            least: share of a gradient's scale up to which nothing counts as a difference.
+        """
         texts = []
         for i, (keras, torch) in enumerate(zip(self.keras.inputs, self.torch.inputs, strict=True)):
             if keras is None and torch is None:
@@ -57,6 +61,8 @@ class Backward:
             a, b, how = _in_keras_layout(keras, torch)
             spread = laid(self.spreads.torch.get(f"input {i}"), a.shape, how)
             own = self.spreads.keras.get(f"input {i}")
+            if b is not None and difference(a, b).within(least):
+                continue
             if not _within(a, b, _greater(spread, own)):
                 texts.append(f"input {i}: {difference(a, b) if b is not None else 'another shape'}")
         return texts
