@@ -8,6 +8,7 @@ from pathlib import Path
 
 from parity.cli import run
 from parity.cli.exits import INTERRUPTED
+from parity.cli.signals import let_through
 from parity.cli.supervisor import REPORT
 from parity.cli.terminal import complain, keep_output
 
@@ -16,6 +17,7 @@ def main() -> int:
     """Run the command and report its exit code; the file's name is out of the models' sight before they load."""
     report = Path(os.environ.pop(REPORT))
     try:
+        let_through()
         keep_output()
         code = run(sys.argv[1:])
     except KeyboardInterrupt:

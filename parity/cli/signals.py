@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +13,9 @@ from typing import NoReturn
 
 ENDS = ("SIGINT", "SIGTERM", "SIGHUP")
 """The keyboard's, and those of other programs and of a terminal that is closed."""
+
+AGAIN = 0.01
+"""Seconds until an interruption that was dropped comes again."""
 
 
 @contextmanager
@@ -25,6 +30,25 @@ def held_back(names: Sequence[str] = ("SIGINT",)) -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through() -> None:
+    """From now on the keyboard's signal, held back until now, raises KeyboardInterrupt, and none is lost.
+
+    Where one is raised in a destructor or in a callback of the garbage collector, Python prints and drops it. It comes
+    again a moment later instead.
+    """
+    usual = sys.unraisablehook
+
+    def again(dropped: sys.UnraisableHookArgs) -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            threading.Timer(AGAIN, _thread.interrupt_main).start()
+        else:
+            usual(dropped)
+
+    sys.unraisablehook = again
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def taken_by_default() -> None:

@@ -27,15 +27,9 @@ REPORT = "PARITY_EXIT_CODE_FILE"
 
 
 CHILD = """
-try:
-    import signal, sys
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    import json
-    sys.path[:] = json.loads(sys.argv.pop(1))
-    from parity.cli.child import main
-except KeyboardInterrupt:
-    sys.exit(130)
+import json, sys
+sys.path[:] = json.loads(sys.argv.pop(1))
+from parity.cli.child import main
 sys.exit(main())
 """
 """What the child runs: with the paths of this process, so that it finds the same parity and the same models.

@@ -320,6 +320,22 @@ def test_tracebacks_are_shown_where_asked_for(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("code", ["weakref.ref(item, lambda _: signal.raise_signal(2))", "Interrupting.end(item)"])
+def test_an_interruption_that_python_drops_comes_again(code: str) -> None:
+    """In a callback of the garbage collector and in a destructor, as those of the import lock are."""
+    program = (
+        "import signal, time, weakref\nfrom parity.cli.signals import let_through\n"
+        "class Interrupting:\n    ends = ()\n    def end(self):\n        self.ends = (signal.SIGINT,)\n"
+        "    def __del__(self):\n        [signal.raise_signal(number) for number in self.ends]\n"
+        f"let_through()\nitem = Interrupting()\nheld = {code}\n"
+        "try:\n    del item\n    for _ in range(1000):\n        time.sleep(0.01)\n"
+        "except KeyboardInterrupt:\n    print('interrupted')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("after", [0.0, 0.05, 0.15, 0.3, 0.6])
 def test_the_keyboard_ends_a_command_while_it_loads(after: float, tmp_path: Path) -> None:
     """From our first line on; what Python itself does before is its own."""
