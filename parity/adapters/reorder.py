@@ -24,6 +24,8 @@ SMALL = 1 << 16
 """Below this many elements the cache holds everything."""
 
 WORKERS = min(os.cpu_count() or 1, 4)
+SHARE = 1 << 20
+"""Elements, at least, of a worker: to start one takes as long as to copy some hundred thousand."""
 
 ALIGNED = 64
 """Bytes of a cache line, and what vector instructions want memory aligned to."""
@@ -77,7 +79,10 @@ def copy_into(out: Array, source: Array, do: Callable[[Array, Array], Any] = np.
     across = [axis for axis in range(source.ndim) if axis not in read]
     held = [*across, *(axis for axis in order if axis in read)]
     starts = list(np.ndindex(*(-(-size // step) for size, step in zip(source.shape, block, strict=True))))
-    workers = min(WORKERS, len(starts))
+    workers = max(min(WORKERS, len(starts), source.size // SHARE), 1)
+    if workers == 1:
+        _blocks(out, source, held, block, len(across), starts, do)
+        return
     with ThreadPoolExecutor(workers) as pool:  # NumPy lets other threads run while it copies
         parts = [
             starts[i * len(starts) // workers : (i + 1) * len(starts) // workers] for i in range(workers)

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import warnings
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
@@ -15,11 +16,7 @@ PACKAGES = ("segparity", "numpy", "keras", "tensorflow", "jax", "torch", "triton
 def environment() -> dict[str, str]:
     """Versions and settings that a result depends on, as text by name."""
     facts = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
-    for name in PACKAGES:
-        try:
-            facts[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    facts |= _versions()
     facts["cpus"] = str(os.cpu_count())
     keras = sys.modules.get("keras")
     if keras is not None:
@@ -35,6 +32,18 @@ def environment() -> dict[str, str]:
         facts["jax device"] = str(jax.devices()[0].device_kind)
         facts["jax tf32"] = jax_tf32(jax)
     return facts
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Versions of the packages that are installed; they are read from files."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def torch_tf32(torch: ModuleType) -> dict[str, str]:

@@ -115,16 +115,29 @@ def all_within(first: Array, second: Array, limit: Array | float) -> bool:
     Raises:
         ValueError: the shapes differ.
     """
+    return not bool(beyond(first, second, limit).any())
+
+
+def beyond(first: Array, second: Array, limit: Array | float) -> Array:
+    """Where two arrays of one shape differ by more than the element's limit, as truth values.
+
+    Args:
+        first: one side.
+        second: the other side.
+        limit: greatest absolute difference of each element; an infinite one allows all, NaN on one side too.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
     if first.shape != second.shape:
         raise ValueError(f"shapes must be the same; got {first.shape} and {second.shape}")
     a, b = (np.asarray(array, dtype=_wide(array)) for array in (first, second))
     with np.errstate(invalid="ignore", over="ignore"):
-        within = np.abs(a - b) <= limit
-    if bool(np.all(within)):
-        return True
-    a, b, limit = a[~within], b[~within], np.broadcast_to(limit, first.shape)[~within]
-    unlike = (a != b) & ~(np.isnan(a) & np.isnan(b)) & (limit < np.inf)
-    return not bool(unlike.any())
+        found = np.asarray(~(np.abs(a - b) <= limit))
+    if found.any():
+        a, b, own = a[found], b[found], np.broadcast_to(limit, first.shape)[found]
+        found[found] = (a != b) & ~(np.isnan(a) & np.isnan(b)) & (own < np.inf)
+    return found
 
 
 def difference(

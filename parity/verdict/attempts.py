@@ -22,7 +22,7 @@ from parity.probes.draw import smallest_table
 from parity.probes.sizes import candidates, open_axes
 from parity.replay.spread import OutputSpread, distance, spreads
 from parity.report.proof import Unproven, UnprovenKind
-from parity.verdict.outputs import Limits, Outputs, cast, limits_of
+from parity.verdict.outputs import Beyond, Limits, Outputs, beyond_own, cast, limits_of
 
 Run = Callable[[Adapter, Sequence[Array], bool], Outputs]
 """Evaluates one side in float64; with gradients where it is said."""
@@ -119,16 +119,21 @@ def held(
         return moved
 
     measured = measured or OutputSpread(torch, inputs["torch"])
+    unexplained: list[Beyond] = []
     for number, more in enumerate(chain([moved], measured.rising())):  # the first look is without any
         if number:
             if [value.shape for _, value in measured.plain] != [value.shape for _, value in outputs["torch"]]:
                 return HeldOutputs({}, False)
             moved = [np.maximum(*pair) for pair in zip(moved, more, strict=True)]
+            if not all(one.explained(moved) for one in unexplained):
+                continue
         limits, agree = limits_of(outputs["keras"], outputs["torch"], of_steps)
         agree = agree and (measured.known or not number or _within(outputs["torch"], measured.plain, moved))
         if agree or not limits:
             measured.forget()
             return HeldOutputs(limits, agree, all((value > FLUSHED).any() for value in moved))
+        if not number:
+            unexplained = beyond_own(outputs["keras"], outputs["torch"], limits)
     limits, agree = limits_of(
         outputs["keras"],
         outputs["torch"],

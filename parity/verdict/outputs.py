@@ -11,8 +11,9 @@ from parity.adapters.inputs.padding import masks_zero, padded_like
 from parity.core.adapter import Adapter
 from parity.core.finding import Finding, Kind
 from parity.core.layout import aligned, from_torch
-from parity.core.tolerance import FLUSHED, Difference, all_within, difference, limits, widened
+from parity.core.tolerance import FLUSHED, Difference, all_within, beyond, difference, limits, widened
 from parity.core.types import Array, Side
+from parity.replay.spread import distance
 
 Outputs = list[tuple[str, Array]]
 """Output tensors by name, in the framework's own layout."""
@@ -111,6 +112,52 @@ def limits_of(keras: Outputs, torch: Outputs, spreads: Callable[[Side], list[Arr
             found[name] = np.maximum(found[name], wider)
     open_pairs = [pair for pair in open_pairs if not _within(pair[1], pair[2], found[pair[0]])]
     return found, not open_pairs
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """The elements of one output that differ by more than their own rounding.
+
+    Attributes:
+        place: the output's among those of the torch side.
+        keras: the Keras side's output.
+        torch: the torch side's.
+        at: where the elements are, as truth values in the Keras layout.
+        gap: how far the sides differ there.
+        own: what their own rounding allows.
+    """
+
+    place: int
+    keras: Array
+    torch: Array
+    at: Array
+    gap: Array
+    own: Array
+
+    def explained(self, spreads: Sequence[Array]) -> bool:
+        """Whether the spreads of the torch side's outputs explain each of them."""
+        spread = _as_keras(spreads[self.place], self.keras, self.torch, "torch")[self.at]
+        return bool(np.all(self.gap <= widened(self.own, spread)))
+
+
+def beyond_own(keras: Outputs, torch: Outputs, plain: Limits) -> list[Beyond]:
+    """The elements of each output that their own rounding does not explain: few, and quick to look at again.
+
+    Args:
+        keras: outputs of the Keras side, in float64.
+        torch: outputs of the torch side, each of which corresponds to one.
+        plain: the limits of the elements' own rounding.
+    """
+    places = {id(value): place for place, (_, value) in enumerate(torch)}
+    found = []
+    for name, keras_value, torch_value in side_by_side(keras, torch):
+        fit = aligned(keras_value, torch_value)
+        assert fit is not None
+        at = beyond(keras_value, fit[0], plain[name])
+        if at.any():
+            place, gap = places[id(torch_value)], distance(keras_value[at], fit[0][at])
+            found.append(Beyond(place, keras_value, torch_value, at, gap, plain[name][at]))
+    return found
 
 
 def _names(keras: Outputs, torch: Outputs) -> list[tuple[str, str]]:

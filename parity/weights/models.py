@@ -131,7 +131,8 @@ def given(
                 f"pairing must be of these two models; got {len(strangers)} tensors that the {adapter.side} model "
                 f"does not have, the first {strangers[0]!r}. Pair the models anew with parity.pair."
             )
-        if left := sorted(known - named - _without_partner(pairing, adapter.side)):
+        left = sorted(known - named - _without_partner(pairing, adapter.side))
+        if left and not pairing.open:  # what is open is a finding, and a reason to raise in `transfer`
             raise UsageError(
                 f"pairing must say of every tensor what becomes of it; got nothing of {len(left)} tensors of the "
                 f"{adapter.side} model, the first {left[0]!r}. Pair the models anew with parity.pair, or leave tensors "

@@ -320,7 +320,9 @@ def test_tracebacks_are_shown_where_asked_for(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize("code", ["weakref.ref(item, lambda _: signal.raise_signal(2))", "Interrupting.end(item)"])
+@pytest.mark.parametrize(
+    "code", ["weakref.ref(item, lambda _: signal.raise_signal(2))", "Interrupting.end(item)"]
+)
 def test_an_interruption_that_python_drops_comes_again(code: str) -> None:
     """In a callback of the garbage collector and in a destructor, as those of the import lock are."""
     program = (
@@ -331,7 +333,9 @@ def test_an_interruption_that_python_drops_comes_again(code: str) -> None:
         "try:\n    del item\n    for _ in range(1000):\n        time.sleep(0.01)\n"
         "except KeyboardInterrupt:\n    print('interrupted')\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 

@@ -12,7 +12,8 @@ import parity
 from parity.adapters import adapt
 from parity.adapters.patching import restored
 from parity.adapters.probe import randomise
-from parity.core.tolerance import STRUCTURE, difference
+from parity.core.tolerance import STRUCTURE, beyond, difference, limits
+from parity.verdict.outputs import beyond_own
 
 A = np.arange(24.0).reshape(2, 3, 4)
 NAN, INF = np.nan, np.inf
@@ -51,6 +52,43 @@ def test_the_place_and_the_count() -> None:
 def test_nothing_is_broadcast(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="shapes must be the same"):
         difference(A, np.zeros(shape))
+
+
+def test_where_elements_are_beyond_their_limits() -> None:
+    first = np.array([[1.0, np.nan, np.inf], [np.nan, 5.0, -np.inf]])
+    second = np.array([[1.5, np.nan, np.inf], [7.0, 5.0, np.inf]])
+    limit = np.array([[0.5, 0.0, 0.0], [1e9, 0.0, np.inf]])
+    assert beyond(first, second, limit).tolist() == [[False, False, False], [True, False, False]]
+    assert beyond(first, second, np.full((2, 3), 0.4)).tolist() == [[True, False, False], [True, False, True]]
+    assert beyond(np.array([3], np.uint8), np.array([5], np.uint8), 2.0).tolist() == [False]
+    assert beyond(np.array([5], np.uint8), np.array([3], np.uint8), 1.0).tolist() == [True]
+    assert beyond(np.array(1.0), np.array(2.0), 0.5).item() is True
+    with pytest.raises(ValueError, match="shapes must be the same"):
+        beyond(first, second[:1], 1.0)
+
+
+def test_a_spread_explains_what_an_element_s_own_rounding_does_not() -> None:
+    """Each element by its own spread, which is in torch's layout; NaN on one side alone by none."""
+    keras = np.arange(24.0).reshape(1, 2, 3, 4)
+    torch = np.ascontiguousarray(keras.transpose(0, 3, 1, 2))
+    torch[0, 1, 1, 2] += 1e-9
+    torch[0, 3, 0, 1] += 1e-9
+    outputs = [("a", keras), ("b", keras[0, 0, 0])], [("a", torch), ("b", keras[0, 0, 0] + 1e-10)]
+    plain = {name: limits(value) for name, value in outputs[0]}
+    found = beyond_own(*outputs, plain)
+    assert [(one.place, one.at.sum(), one.gap.round(12).tolist()) for one in found] == [
+        (0, 2, [1e-9, 1e-9]), (1, 4, [1e-10] * 4)
+    ]  # fmt: skip
+    spread = np.zeros(torch.shape)
+    spread[0, 1, 1, 2] = 1e-11
+    assert [one.explained([spread, np.full(4, 1e-12)]) for one in found] == [False, True]
+    spread[0, 3, 0, 1] = 1e-11
+    assert found[0].explained([spread, np.zeros(4)])
+    spread[0, 3, 0, 1] = 1e-12
+    assert not found[0].explained([spread, np.zeros(4)])
+    torch[0, 0, 0, 0] = np.nan
+    (lost, _) = beyond_own(*outputs, plain)
+    assert not lost.explained([np.full(torch.shape, 1e9), np.zeros(4)])
 
 
 def test_nothing_compared_is_not_within() -> None:
