@@ -45,11 +45,12 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-# One worker a core, so one thread a worker: more of them only wait for one another.
+# One worker a core, so one thread a worker: more of them only wait for one another. Of the longest tables a share of the
+# rows is tried; WHOLE=1 tries every one.
 test: export OMP_NUM_THREADS := 1
 test: export TF_NUM_INTRAOP_THREADS := 1
 test: lint types
-	$(BIN)/pytest -n auto --dist worksteal --durations=25 --require=$(REQUIRE)
+	$(BIN)/pytest -n auto --dist worksteal --durations=25 --require=$(REQUIRE) $(if $(WHOLE),--whole)
 
 # Triton and TensorFlow in one process, with the real triton; without TORCH=cuda it is installed aside.
 check: env

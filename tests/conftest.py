@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+from tests.shares import share_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -26,6 +29,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="",
         help="comma-separated peers (keras, torch, jax, reference, triton, browser): without them tests fail, not skip",
     )
+    parser.addoption("--whole", action="store_true", help="every row of the long tables, not a share of them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the long tables keep a share of each group: one row in so many, not the same one in every group."""
+    if config.getoption("--whole"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("whole")]
+    tables: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("table"):
+            tables.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for rows in tables.values():
+        said: dict[str, Any] = rows[0].get_closest_marker("table").kwargs  # type: ignore[union-attr]
+        by = said.get("by", lambda **row: None)
+        kept = share_of([(by(**row.callspec.params), row) for row in rows], said["share"])  # type: ignore[attr-defined]
+        left_out += [row for row in rows if row not in kept]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def _required(config: pytest.Config) -> set[str]:

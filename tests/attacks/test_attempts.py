@@ -15,6 +15,7 @@ LEAST = 150
 """Attempts that differ in more than the side of the fault."""
 
 
+@pytest.mark.table(share=2, by=lambda row: (row.kind, row.name))
 @pytest.mark.parametrize("row", listed(ROWS))
 def test_no_false_equal(row: Attempt) -> None:
     report = row.report()

@@ -13,6 +13,7 @@ LEAST = 60
 PARAMETERS = [pytest.param(row, dtype, id=f"{row.id}, {dtype}") for row, dtype in PAIRS]
 
 
+@pytest.mark.table(share=2, by=lambda row, dtype: row.name)
 @pytest.mark.parametrize(("row", "dtype"), PARAMETERS)
 def test_equal_is_equal(row: Hostile, dtype: str) -> None:
     report = row.report(dtype)

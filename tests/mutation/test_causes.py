@@ -20,6 +20,7 @@ def named(fault: Fault) -> str:
     return f"{fault.cause}-{fault.victim}-{fault.name}"
 
 
+@pytest.mark.table(share=4, by=lambda fault: fault.cause)
 @pytest.mark.parametrize(
     "fault",
     [

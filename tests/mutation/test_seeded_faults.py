@@ -188,6 +188,7 @@ def test_clean_control(name: str) -> None:
     assert report.verdict == "EQUAL", str(report)
 
 
+@pytest.mark.table(share=2)
 @pytest.mark.parametrize("fault", FAULTS, ids=named)
 def test_fault_is_found_at_its_layer(fault: Fault) -> None:
     model, module, values = clean(fault.model)
@@ -201,6 +202,7 @@ def test_fault_is_found_at_its_layer(fault: Fault) -> None:
     assert places == {fault.path}, f"false alarms: {report}"
 
 
+@pytest.mark.table(share=3)
 @pytest.mark.parametrize(
     "fault",
     [

@@ -11,6 +11,7 @@ BOTH = [(case, name) for case in CASES for name in MODELS]
 NAMES = [f"{case.cause}-{case.name}-{name}".replace(" ", "-") for case, name in BOTH]
 
 
+@pytest.mark.table(share=3, by=lambda case, name: case)
 @pytest.mark.parametrize(("case", "name"), BOTH, ids=NAMES)
 def test_a_step_is_named_with_a_fix_that_was_tried(case: Case, name: str) -> None:
     model, module, values = pair(case, name, wrong=True)
@@ -24,6 +25,7 @@ def test_a_step_is_named_with_a_fix_that_was_tried(case: Case, name: str) -> Non
     assert "steps.py:" in str(first.torch_at)
 
 
+@pytest.mark.table(share=3, by=lambda case, name: case)
 @pytest.mark.parametrize(("case", "name"), BOTH, ids=NAMES)
 def test_the_same_step_is_equal(case: Case, name: str) -> None:
     model, module, values = pair(case, name, wrong=False)

@@ -17,6 +17,7 @@ ENTRIES = [
 ]
 
 
+@pytest.mark.table(share=3)
 @pytest.mark.parametrize("name", ENTRIES)
 def test_entry_is_equal(name: str) -> None:
     entry = catalog.find(name)

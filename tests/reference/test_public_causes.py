@@ -73,6 +73,7 @@ def mend(report: Any, model: Any, module: Any) -> None:
         module.get_submodule(path).stride = stride
 
 
+@pytest.mark.table(share=2)
 @pytest.mark.parametrize(("ours", "theirs", "causes"), PAIRS, ids=[row[0] for row in PAIRS])
 def test_the_named_fixes_make_them_equal(ours: str, theirs: str, causes: dict[str, int]) -> None:
     needs("keras")

@@ -115,6 +115,7 @@ def averages_without_padding() -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.whole
 def test_inception_computes_the_same_under_the_pairs() -> None:
     """Its layers have no telling names in Keras (conv2d_57): the outputs say that each found its own."""
     needs("keras")

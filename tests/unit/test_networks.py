@@ -49,6 +49,7 @@ def rows(out: Path) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.table(share=3)
 @pytest.mark.parametrize(("half", "name"), RUNS)
 def test_networks_train_and_predict_from_the_scripts(
     half: str, name: str, folder: Path, tmp_path: Path

@@ -156,8 +156,9 @@ class PairComparison:
             trace = runs["torch"].trace
             last = None if trace is None else trace.take_last()
             measured = OutputSpread(torch, inputs["torch"], runs["torch"].outputs, last)
-            self.limits, agree, moving = held(self.sides, inputs, outputs, measured)
-            if not agree and len(self.untraced) == 2 and self._lift(inputs, outputs, stack):
+            last_judgement = len(self.untraced) == len(self.sides)
+            self.limits, agree, moving = held(self.sides, inputs, outputs, measured, last_judgement)
+            if not agree and last_judgement and self._lift(inputs, outputs, stack):
                 return self._judged(inputs, stack)
         if agree:
             if "keras" in self.untraced:
