@@ -31,10 +31,11 @@ from parity.adapters.probe import build, randomise, to_torch_inputs
 from parity.adapters.spec import load_model
 
 PAIRS = (
-    "mUnet(depth=4)@2x65x96x3", "mUnet(depth=4)@4x64x96x3", "ResNet-18@2x65x96x3", "ResNet-18@4x129x160x3",
-    "SkipBlockDN@4x65x96x8", "FCN-ResNet18@2x65x96x3", "transformer", "tiny",
+    "mUnet(depth=4)@4x64x96x3", "mUnet(depth=4)@4x128x192x3", "ResNet-18@4x129x160x3", "ResNet-18@4x224x224x3",
+    "FCN-ResNet18@4x129x160x3", "SkipBlockDN@4x129x160x8", "transformer@16x96x128", "mUnet(depth=4)@2x65x96x3",
+    "ResNet-18@2x65x96x3", "FCN-ResNet18@2x65x96x3", "SkipBlockDN@4x65x96x8", "transformer", "tiny",
 )  # fmt: skip
-"""Pairs of the catalogue, each with the shape of its input; transformer and tiny are made here."""
+"""Pairs of the catalogue, each with the shape of its input; transformer and tiny are made here. The last six are small."""
 
 
 def transformer() -> tuple[Any, Any, tuple[int, ...]]:
@@ -91,9 +92,10 @@ def seconds(work: Callable[[], Any]) -> float:
 
 def made(name: str) -> tuple[Any, Any, tuple[int, ...]]:
     """The Keras model, the torch module and the shape of an input: of a pair of the catalogue, with a shape or not."""
-    if name in OWN:
-        return OWN[name]()
     plain, _, text = name.partition("@")
+    if plain in OWN:
+        model, module, shape = OWN[plain]()
+        return model, module, tuple(map(int, text.split("x"))) if text else shape
     entry = catalog.find(plain)
     module, model = load_model(entry.torch, "torch"), load_model(entry.keras, "keras")
     return model, module, tuple(map(int, text.split("x"))) if text else entry.input
