@@ -13,7 +13,7 @@ import numpy as np
 from parity.core.types import Array
 
 TRUE, FALSE, LESS, GREATER, DONE = "true", "false", "less", "greater", "done"
-VARIED, SEEN = "varied", "seen"
+VARIED, SEEN, MET, PLACES = "varied", "seen", "met", "places"
 
 COMPARISONS = frozenset({
     "lt", "le", "gt", "ge", "eq", "ne", "less", "lessequal", "greater", "greaterequal", "equal", "notequal", "isclose",
@@ -21,7 +21,29 @@ COMPARISONS = frozenset({
 })  # fmt: skip
 CONDITIONS = frozenset({"where", "select", "selectv2", "maskedfill", "maskedscatter"})
 GREATEST = frozenset({"maximum", "minimum", "fmax", "fmin", "max", "min"})
+EXTREMES: Mapping[str, bool] = {
+    "max": True, "amax": True, "reducemax": True, "min": False, "amin": False, "reducemin": False,
+}  # fmt: skip
+"""The greatest and the least along an axis: whether it is the greatest."""
+SUMS_OF_EXP = frozenset({"logsumexp", "reducelogsumexp"})
+"""Steps that are nearly the greatest where it is greater by far."""
+WITHOUT_NAN = frozenset({
+    "nansum", "nanmean", "nanmax", "nanmin", "nanprod", "nanstd", "nanvar", "nanmedian", "nanquantile",
+})  # fmt: skip
+"""Steps that leave NaN out."""
+MADE = frozenset({
+    "zeroslike", "oneslike", "fulllike", "emptylike", "newzeros", "newones", "newfull", "newempty", "zeros", "ones", "full",
+    "fill", "zero", "shape", "size", "detach",
+})  # fmt: skip
+"""Steps whose results are constants, whatever they are given."""
+MOVED = frozenset({
+    "slice", "reshape", "transpose", "concat", "stack", "pad", "split", "splitv", "unbind", "unstack", "gather", "gatherv2",
+    "take", "cast", "to", "squeeze", "expand", "expanddims", "clone", "identity", "broadcastto", "tile", "repeat", "index",
+    "select", "indexselect",
+})  # fmt: skip
+"""Steps that compute nothing."""
 GUARDS = frozenset({
+    "logaddexp", "logaddexp2",
     "nantonum", "remainder", "fmod", "mod", "floormod", "threshold", "renorm", "tril", "triu", "matrixbandpart",
 })  # fmt: skip
 """Steps that give most operands back as they are."""
@@ -42,6 +64,8 @@ FRAMEWORKS_OWN = frozenset({"aten", "prim", "prims"})
 TABLE = "embedding"
 SPLIT, SPLITS = "split", frozenset({"split"})
 """What takes a tensor to pieces of at most one length: a window, which a short tensor does not fill."""
+PRODUCTS = frozenset({"mul", "multiply"})
+SUMS = frozenset({"add", "addv2", "sub", "subtract"})
 NORMS = frozenset({"normalize"})
 """Steps that divide by a norm, and by a small number where the norm is smaller."""
 
@@ -58,7 +82,10 @@ SAID: Mapping[str, str] = {
     DONE: "it never changed anything",
     VARIED: "it gave the same at every element",
     SEEN: "what happens within was not looked at",
+    MET: "it never met NaN",
+    PLACES: "it always took the same place along its axis",
 }
+OF_SUM = "it never gave anything but the greatest"
 OF_SLICE = "it never reached its stop"
 OF_SPLIT = "it never gave more than one piece"
 OF_TABLE = "no norm was ever as great as its limit"
@@ -83,6 +110,12 @@ def ways_of(kind: str, settings: Mapping[str, Any], operands: int) -> frozenset[
         return frozenset({TRUE, FALSE})
     if kind in GREATEST and operands > 1:
         return frozenset({LESS, GREATER})
+    if kind in WITHOUT_NAN:
+        return frozenset({MET})
+    if kind in EXTREMES and operands == 1 and _axis(settings) is not None:
+        return frozenset({PLACES})
+    if kind in SUMS_OF_EXP and _axis(settings) is not None:
+        return frozenset({DONE})
     if kind in STEPPING or (kind == "div" and settings.get("rounding_mode")):
         return frozenset({DONE, VARIED} if kind in GUARDS else {VARIED})
     if kind in GUARDS or kind in NORMS:
@@ -105,9 +138,9 @@ def ways_of(kind: str, settings: Mapping[str, Any], operands: int) -> frozenset[
 
 def said(kind: str, way: str) -> str:
     """What is missing, in words."""
-    if way == DONE and kind in {"slice", SPLIT, TABLE, *NORMS}:
-        if kind == TABLE:
-            return OF_TABLE
+    if way == DONE and kind in {"slice", SPLIT, TABLE, *NORMS, *SUMS_OF_EXP}:
+        if kind in {TABLE, *SUMS_OF_EXP}:
+            return OF_TABLE if kind == TABLE else OF_SUM
         return OF_SLICE if kind == "slice" else OF_SPLIT if kind == SPLIT else OF_NORM
     return SAID[way]
 
@@ -144,6 +177,10 @@ def went(
     if kind in CONDITIONS:
         condition = next((value for value in operands if value.dtype.kind == "b"), None)
         return {TRUE, FALSE} if condition is None else _truths(condition)
+    if kind in WITHOUT_NAN:
+        return {MET} if any(np.isnan(value).any() for value in operands if value.dtype.kind == "f") else set()
+    if kind in SUMS_OF_EXP or (kind in EXTREMES and len(operands) == 1):
+        return _along(kind, operands[0], result, settings)
     if kind in GREATEST:
         first, second = operands[:2]
         ways = {LESS: np.any(first < second), GREATER: np.any(first > second)}
@@ -154,8 +191,56 @@ def went(
         return {DONE} if _full(_index(settings), result.shape) else set()
     if kind == "pad":
         return {DONE} if any(_widths(settings) or ()) else set()
-    same = np.array_equal(operands[0], result, equal_nan=False)
+    same = any(np.array_equal(operand, result) for operand in operands)
     return varied if same else {DONE, *varied}
+
+
+def _axis(settings: Mapping[str, Any]) -> int | None:
+    """The one axis that a step goes along; None where it is not known, or there are several."""
+    given = settings.get("dim", settings.get("axis", settings.get("1")))
+    if isinstance(given, list | tuple) and len(given) == 1:
+        given = given[0]
+    return given if isinstance(given, int) and not isinstance(given, bool) else None
+
+
+def _along(kind: str, operand: Array, result: Array, settings: Mapping[str, Any]) -> set[str]:
+    """The ways of a step that takes the greatest or the least along an axis, or nearly so."""
+    axis = _axis(settings)
+    if axis is None or not -operand.ndim <= axis < operand.ndim or not operand.shape[axis]:
+        return {DONE, PLACES}
+    if kind in SUMS_OF_EXP:
+        same = operand.shape[axis] > 1 and np.array_equal(operand.max(axis).reshape(result.shape), result)
+        return set() if same else {DONE}
+    places = operand.argmax(axis) if EXTREMES[kind] else operand.argmin(axis)
+    return {PLACES} if operand.shape[axis] == 1 or np.any(places != places.flat[0]) else set()
+
+
+def same_everywhere(value: Array) -> bool:
+    """Whether a tensor of several elements holds one number alone; a look at a few elements says so of most."""
+    if value.size < 2:
+        return False
+    first = value.flat[0]
+    return bool(np.all(value[(0,) * (value.ndim - 1)] == first)) and bool(np.all(value == first))
+
+
+def absorbed(operands: Sequence[Array], result: Array, settings: Mapping[str, Any]) -> bool:
+    """Whether a sum is one of its operands although the other is not zero: it is too small to count there.
+
+    Args:
+        operands: the tensors that it was given.
+        result: what it gave.
+        settings: what else it was called with: a number among the operands.
+    """
+    numbers = [value for value in settings.values() if isinstance(value, float) and value]
+    for i, operand in enumerate(operands):
+        if operand.shape != result.shape or not result.size or np.may_share_memory(operand, result):
+            continue
+        row = (0,) * (result.ndim - 1)
+        if not np.array_equal(operand[row], result[row]) or not np.array_equal(operand, result):
+            continue
+        if numbers or any(other.any() for other in (*operands[:i], *operands[i + 1 :])):
+            return True
+    return False
 
 
 def _truths(value: Array) -> set[str]:

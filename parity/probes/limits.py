@@ -44,7 +44,10 @@ SIGNS: Mapping[str, str] = {BELOW: "its operand was never negative", WITHIN: "it
 
 @dataclass
 class Limit:
-    """One step with limits or a choice: what it is called, where its operand can lie, and where it has lain."""
+    """One step with limits or a choice: what it is called, where its operand can lie, and where it has lain.
+
+    A quiet one is any other step. It counts where it gave the same at every element of every probe.
+    """
 
     name: str
     kind: str
@@ -52,6 +55,7 @@ class Limit:
     regions: frozenset[str]
     choice: bool = False
     reached: set[str] = field(default_factory=set)
+    quiet: bool = False
 
     @property
     def missing(self) -> list[str]:
@@ -81,11 +85,12 @@ class LimitObserver(NodeObserver):
         self._counts: dict[tuple[str, str], int] = {}
         self._open: tuple[tuple[str, str, int], list[Array]] | None = None
         self._last: Node | None = None
+        self._given: Values | None = None
         self._compared: set[int] = set()
 
     def before(self, node: Node, inputs: Values) -> None:
         """Keep the operands of a step with limits."""
-        self._open, self._last = None, node
+        self._open, self._last, self._given = None, node, inputs
         key = self._noted(node, len(inputs))
         if key is not None and self._wanted(key):
             values = inputs() if choices.needs_operands(key[0]) else []
@@ -101,11 +106,51 @@ class LimitObserver(NodeObserver):
 
     def after(self, node: Node, outputs: Values) -> None:
         """Say where the operand lay, or which way the step went."""
-        if self._open is None or node is not self._last:
+        if node is not self._last:
             return
-        (key, operands), values = self._open, outputs.look()
-        if not values:
+        if self._open is not None and len(outputs):
+            self._look(node, *self._open, outputs.look())
+        if node.sort == "op" and (self._open is None or not self.found[self._open[0]].missing):
+            self._vary(node, outputs)
+
+    def _vary(self, node: Node, outputs: Values) -> None:
+        """Note whether a step gave the same at every element although what it was given varied; and sums that are none."""
+        kind = _kind(node)
+        key = f"{kind}, varied", node.path or node.scope, node.index
+        known = self.known.get(key)
+        if (
+            kind in choices.MADE | choices.MOVED
+            or outputs.floating()[:1] != [True]
+            or (known and not known.missing)
+        ):
             return
+        value = outputs.look()[0]
+        same = choices.same_everywhere(value)
+        if same and not self._given_varied(node, kind):
+            return
+        ways, reached = {choices.VARIED}, set() if same else {choices.VARIED}
+        if kind in choices.SUMS and self._given is not None:
+            ways.add(choices.DONE)
+            small = choices.absorbed(self._given.look(), value, node.settings)
+            reached |= set() if small else {choices.DONE}
+        name = f"{kind} at {key[1]}" if key[1] else f"{kind} in the model itself"
+        self.found[key] = Limit(name, kind, key[1], frozenset(ways), True, reached, quiet=True)
+
+    def _given_varied(self, node: Node, kind: str) -> bool:
+        """Whether a step was given a floating tensor that is no constant; a product by a constant may be by zero."""
+        given = self._given
+        if given is None:
+            return False
+        floating = [value for value, is_float in zip(given.look(), given.floating(), strict=True) if is_float]
+        varied = [value.size > 1 and not choices.same_everywhere(value) for value in floating]
+        if kind in choices.PRODUCTS:
+            return len(varied) > 1 and all(varied)
+        return any(varied)
+
+    def _look(
+        self, node: Node, key: tuple[str, str, int], operands: list[Array], values: list[Array]
+    ) -> None:
+        """Say where the operand lay, or which way the step went."""
         limit = self.found[key]
         if limit.choice:
             if operands or not choices.needs_operands(limit.kind):
@@ -220,7 +265,7 @@ def merge(known: LimitsSeen, found: LimitsSeen) -> None:
 
 def share(sides: Sequence[LimitsSeen]) -> Share:
     """Steps of which every limit was reached, of all that have one."""
-    every = [limit for limits in sides for limit in limits.values()]
+    every = [limit for limits in sides for limit in limits.values() if limit.missing or not limit.quiet]
     return Share(sum(not limit.missing for limit in every), len(every))
 
 

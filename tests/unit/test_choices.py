@@ -10,7 +10,7 @@ import torch
 from keras import ops
 from torch.nn import functional as F
 
-from parity.probes.choices import ways_of, went
+from parity.probes.choices import absorbed, ways_of, went
 from tests.unit.test_probes import X, compared, plain
 from tests.unit.test_unproven import lines
 
@@ -70,6 +70,48 @@ def test_both_ways_are_not_named() -> None:
     report = compared(call, forward, X)
     assert lines(report, "limits") == []
     assert report.proof.limits.reached == report.proof.limits.of > 5
+
+
+def test_what_varies_is_not_named() -> None:
+    """The greatest and the least, sums of exponentials, zeros that are made, sums with zero, and a factor of zero."""
+
+    def call(self: Any, x: Any) -> Any:
+        y = self.c(x)
+        z = ops.max(y, axis=-1, keepdims=True) + ops.logsumexp(y, axis=1, keepdims=True)
+        return y + ops.zeros_like(y) + z - 0.0 * y + ops.min(y, axis=2, keepdims=True)
+
+    def forward(self: Any, x: Any) -> Any:
+        y = self.c(x)
+        z = y.amax(1, keepdim=True) + torch.logsumexp(y, 2, keepdim=True)
+        return y + torch.zeros_like(y) + z - 0.0 * y + y.amin(3, keepdim=True)
+
+    report = compared(call, forward, X)
+    assert report, str(report)
+    assert lines(report, "limits") == []
+    assert report.proof.limits.reached == report.proof.limits.of == 6
+
+
+def test_the_ways_along_an_axis() -> None:
+    stack = np.stack([np.arange(6.0), np.full(6, -1e6)])
+    assert went("max", [stack], [stack.max(0)], {"dim": 0}) == set()
+    assert went("amin", [stack], [stack.min(0)], {"axis": (0,)}) == set()
+    assert went("max", [stack.T], [stack.max(0)], {"dim": 0}) == {"places"}
+    assert went("logsumexp", [stack], [stack.max(0)], {"1": 0}) == set()
+    assert went("logsumexp", [stack], [stack.max(0) + 1e-9], {"1": 0}) == {"done"}
+    assert not ways_of("max", {}, 1)  # of all elements
+    assert not ways_of("max", {"axis": (1, 2)}, 1)
+    assert ways_of("max", {}, 2) == {"less", "greater"}
+
+
+def test_what_a_sum_absorbs() -> None:
+    value, small, zero = np.ones((2, 3)), np.full((2, 3), 1e-30), np.zeros((2, 3))
+    assert absorbed([value, small], value + small, {})
+    assert absorbed([value], value + 1e-30, {"1": 1e-30})
+    assert not absorbed([value, zero], value + zero, {})
+    assert not absorbed([value], value + 0.0, {"1": 0.0})
+    assert not absorbed([value, value], value + value, {})
+    changed = value.copy()
+    assert not absorbed([changed, small], changed, {})  # written in place: what it held before is gone
 
 
 def test_slices_in_the_words_of_either_framework() -> None:

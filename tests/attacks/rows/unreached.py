@@ -187,6 +187,28 @@ IN_TORCH: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], str]] = {
         lambda v: v + torch.div(v.abs(), 1e6, rounding_mode="floor"), within("div", SAME)),
     "the lesser of two tensors": (
         lambda v: torch.min(v, torch.full_like(v, 1e6)), within("min", "its first operand was never greater")),
+    "the greatest, nearly": (
+        lambda v: torch.logsumexp(torch.stack([v, torch.full_like(v, -1e6)]), 0),
+        within("logsumexp", "it never gave anything but the greatest")),
+    "a sum of logarithms": (
+        lambda v: torch.logaddexp(v, torch.full_like(v, -1e6)), within("logaddexp", "it never changed anything")),
+    "the greatest of a stack": (
+        lambda v: torch.stack([v, torch.full_like(v, -1e6)]).amax(0),
+        within("max", "it always took the same place along its axis")),
+    "the least of a stack": (
+        lambda v: torch.stack([torch.full_like(v, 1e6), v]).amin(0),
+        within("min", "it always took the same place along its axis")),
+    "a function that is flat so far out": (
+        lambda v: v + torch.special.gammaincc(torch.full_like(v, 2.0), v.abs() + 800.0),
+        within("specialgammaincc", SAME)),
+    "a rounded ratio": (
+        lambda v: v + torch.floor_divide(v, 1e6).clamp(min=0.0), within("clamp", SAME)),
+    "a count of great values": (lambda v: v + torch.histc(v, 3, 1e6, 2e6).sum(), within("histc", SAME)),
+    "a sum without NaN": (lambda v: torch.stack([v, v]).nanmean(0), within("nanmean", "it never met NaN")),
+    "what is too small to count": (
+        lambda v: v + torch.atan2(v, torch.full_like(v, 1e30)), within("add", "it never changed anything")),
+    "a number too small to count": (
+        lambda v: v / ((v.abs() + 1.0) + 1e-30) * (v.abs() + 1.0), within("add", "it never changed anything")),
     "a script": (_scripted, LOST),
     "an operation of one's own": (_custom, r"^limits attacks::limited\S* in the model itself: " + UNSEEN),
     "NumPy": (lambda v: torch.from_numpy(np.where(v.detach().numpy() > 1e6, 0.0, v.detach().numpy())), LOST),
@@ -207,6 +229,19 @@ IN_KERAS: dict[str, tuple[Callable[[Any], Any], str]] = {
         within("whileloop", UNSEEN)),
     "a map of Keras": (
         lambda v: _ops().vectorized_map(lambda a: _ops().clip(a, -1e6, 1e6), v), within("vectorizedmap", UNSEEN)),
+    "the greatest of a stack, by TensorFlow": (
+        lambda v: tf.reduce_max(tf.stack([v, tf.fill(tf.shape(v), tf.cast(-1e6, v.dtype))]), 0),
+        within("max", "it always took the same place along its axis")),
+    "the greatest, nearly, by Keras": (
+        lambda v: _ops().logsumexp(_ops().stack([v, _ops().full_like(v, -1e6)]), axis=0),
+        within("logsumexp", "it never gave anything but the greatest")),
+    "a sum of logarithms, by Keras": (
+        lambda v: _ops().logaddexp(v, _ops().full_like(v, -1e6)), within("logaddexp", "it never changed anything")),
+    "a function that is flat so far out, by TensorFlow": (
+        lambda v: v + tf.math.igammac(tf.fill(tf.shape(v), tf.cast(2.0, v.dtype)), tf.abs(v) + 800.0),
+        within("igammac", SAME)),
+    "what is too small to count, by Keras": (
+        lambda v: v + _ops().arctan2(v, _ops().full_like(v, 1e30)), within("add", "it never changed anything")),
     "a gate that is shut, by Keras": (lambda v: v + v * _ops().sigmoid(v - 1e6), within("sigmoid", SAME)),
 }  # fmt: skip
 
