@@ -238,7 +238,7 @@ def absorbed(operands: Sequence[Array], result: Array, settings: Mapping[str, An
         row = (0,) * (result.ndim - 1)
         if not np.array_equal(operand[row], result[row]) or not np.array_equal(operand, result):
             continue
-        if numbers or any(other.any() for other in (*operands[:i], *operands[i + 1 :])):
+        if numbers or any(term.any() for term in (*operands[:i], *operands[i + 1 :])):
             return True
     return False
 
