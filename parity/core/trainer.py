@@ -229,6 +229,14 @@ class Trainer(Protocol):
         """What changes the training and is not compared, in words."""
         ...
 
+    def own_hooks(self) -> list[str]:
+        """What the user's own code does to gradients where no pass shows it all, in words."""
+        ...
+
+    def own_updates(self) -> list[str]:
+        """The same of the optimizer's updates, and what it held already; known once a run was started."""
+        ...
+
     def rules(self) -> dict[str, Rule]:
         """The update rule of each parameter at this moment; empty where the optimizer is of no known kind."""
         ...

@@ -17,6 +17,7 @@ from parity.core.finding import Finding, Kind
 from parity.core.types import Array, Both, Side
 from parity.core.verdict import verdict_of
 from parity.pairing.pair import Pairing
+from parity.report.proof import Unproven, UnprovenKind
 from parity.report.result import Report
 from parity.training.bench import Bench, TrainingResult
 from parity.training.further.batch import Further, compare_further
@@ -77,6 +78,11 @@ def training_findings(
         tensors = [tensor for side in bench.layers for layer in side.values() for tensor in layer.tensors]
         if train_steps and not tensors:
             bench.result.notes.append("neither model has a parameter: there is nothing to train")
+        bench.result.unproven += [
+            Unproven(UnprovenKind.TRAINING, f"{item} ({trainer.side})")
+            for trainer in bench.trainers
+            for item in trainer.own_hooks()
+        ]
         if train_mode(bench, gradients):
             if bench.own_loss and not bench.result.findings:
                 compare_losses(bench)

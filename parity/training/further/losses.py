@@ -97,6 +97,9 @@ def _cases(outputs: Sequence[Array], targets: Sequence[Array]) -> Iterator[_Case
     elif not any(_probabilities(value) for value in outputs):
         for scale in SCALES:
             yield _Case(f"of outputs times {scale:g}", [value * scale for value in outputs], targets)
+    if all(value.dtype.kind == "f" and not _probabilities(value) for value in targets):
+        for scale in SCALES:
+            yield _Case(f"of targets times {scale:g}", outputs, [value * scale for value in targets])
     labels = [_labels_anew(value, target) for value, target in zip(outputs, targets, strict=False)]
     if len(labels) == len(targets) and any(a is not b for a, b in zip(labels, targets, strict=True)):
         yield _Case("of labels drawn anew", outputs, labels)

@@ -36,6 +36,11 @@ def compare_stated(runs: Runs) -> list[Finding]:
         found = [
             _not_compared(f"{item} ({trainer.side})") for trainer in trainers for item in trainer.unknown()
         ]
+        runs.bench.result.unproven += [
+            Unproven(UnprovenKind.TRAINING, f"{item} ({trainer.side})")
+            for trainer in trainers
+            for item in trainer.own_updates()
+        ]
         found += _loss_scales(trainers.keras.loss_scale(), trainers.torch.loss_scale())
         found += _left_out_of_optimizer(runs)
         found += _schedules(runs)

@@ -215,6 +215,37 @@ def _milestone(update: int) -> Callable[[Any], Any]:
     return lambda optimizer: T.lr_scheduler.MultiStepLR(optimizer, [update], 0.1)
 
 
+class Limiting(T.SGD):
+    """Limits gradients in its step."""
+
+    def step(self, closure: Any = None) -> Any:
+        for parameter in self.param_groups[0]["params"]:
+            parameter.grad.clamp_(-1e6, 1e6)
+        return super().step(closure)
+
+
+class LimitingInKeras(K.SGD):
+    """The same in Keras."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        super().update_step(keras.ops.clip(gradient, -1e6, 1e6), variable, learning_rate)
+
+
+def _warm(parameters: Any) -> Any:
+    """An optimizer that has made steps already."""
+    optimizer = T.SGD(parameters, 0.1, momentum=0.9)
+    for parameter in optimizer.param_groups[0]["params"]:
+        optimizer.state[parameter]["momentum_buffer"] = torch.ones_like(parameter)
+    return optimizer
+
+
+def _watched() -> nn.Module:
+    """A layer that drops small gradients."""
+    layer = TWO["a"].torch()
+    layer.weight.register_hook(lambda g: torch.where(g.abs() < 1e-13, torch.zeros_like(g), g))  # type: ignore[union-attr,operator]
+    return layer
+
+
 # Optimizers that are alike for as many steps as are compared, and what must be named.
 LATER: dict[str, tuple[dict[str, Any], str]] = {
     "a schedule of Keras alone, from update 1001 on": (
@@ -226,6 +257,13 @@ LATER: dict[str, tuple[dict[str, Any], str]] = {
     "averages that replace the weights after 100 and after 200 updates": (
         pair(lambda: K.SGD(0.1, use_ema=True, ema_momentum=0.99, ema_overwrite_frequency=100),
              {"optimizer": lambda p: T.SGD(p, 0.1), "ema_momentum": 0.99, "ema_overwrite_frequency": 200}), ""),
+    "a step of one's own that limits gradients": (
+        pair(lambda: K.SGD(0.1), lambda p: Limiting(p, 0.1)), r"^training what Limiting\.step does with other gradients"),
+    "the same in Keras": (
+        pair(lambda: LimitingInKeras(0.1), lambda p: T.SGD(p, 0.1)),
+        r"^training what LimitingInKeras\.update_step does with other gradients"),
+    "a momentum from before": (
+        pair(lambda: K.SGD(0.1, momentum=0.9), _warm), r"^training the state that SGD held already"),
 }  # fmt: skip
 
 
@@ -320,6 +358,11 @@ def beyond_the_batch() -> Iterator[Attempt]:
     counting = Written(PLAIN.forward, {**TWO, "a": Layer(TWO["a"].keras, Counting)})
     counted = r"^state a\.steps of the torch side changes in training"
     yield Attempt(KIND, "a buffer that counts steps", PLAIN, counting, "torch", INPUTS, both, excused=counted)
+    watched = Written(PLAIN.forward, {**TWO, "a": Layer(TWO["a"].keras, _watched)})
+    said = r"^training what hooks do to other gradients of a\.weight \(torch\)"
+    yield Attempt(
+        KIND, "a hook that drops small gradients", PLAIN, watched, "torch", INPUTS, both, excused=said
+    )
     for name, more in (("padding that no example has", {"padding_idx": 0}),
                        ("gradients by frequency, no token twice", {"scale_grad_by_freq": True})):  # fmt: skip
         yield Attempt(KIND, f"a table: {name}", LOOKED_UP, _table(**more), "torch", TOKENS, both)

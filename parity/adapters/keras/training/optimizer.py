@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -43,6 +44,24 @@ def rules_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, Rule]:
     plain = replace(rule, decay=0.0)
     decayed = optimizer._use_weight_decay
     return {path: rule if decayed(variable) else plain for path, variable in variables.items()}
+
+
+UPDATES = ("update_step", "apply", "apply_gradients", "stateless_apply", "finalize_variable_values")
+"""Methods of an optimizer that make an update."""
+
+
+def own_updates(optimizer: Any) -> list[str]:
+    """What an optimizer does in an update by code that is not Keras' own, and the state that it had."""
+    name = type(optimizer).__name__
+    found = []
+    for method in () if torch_like(optimizer) else UPDATES:
+        code = inspect.unwrap(getattr(optimizer, method))
+        if str(getattr(code, "__module__", "")).partition(".")[0] != "keras":
+            found.append(f"what {name}.{method} does with other gradients, and later")
+    held = [one for one in optimizer.variables if one is not getattr(optimizer, "_learning_rate", None)]
+    if any(np.any(to_numpy(variable)) for variable in held):
+        found.append(f"the state that {name} held already; the updates begin without any")
+    return found
 
 
 def algorithm_of(optimizer: Any) -> str | None:

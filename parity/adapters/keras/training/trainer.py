@@ -30,7 +30,7 @@ from parity.adapters.keras.training.making import (
     renewed,
     unknown_settings,
 )
-from parity.adapters.keras.training.optimizer import averages_of, read_state, rules_of
+from parity.adapters.keras.training.optimizer import averages_of, own_updates, read_state, rules_of
 from parity.adapters.keras.training.watch import KerasWatcher, cutting, shaking
 from parity.adapters.keras.weights import to_numpy
 from parity.adapters.patching import restored
@@ -304,6 +304,16 @@ class KerasTrainer:
         if not self.rules():
             found.append(f"the rule of {name} is not known to parity: its numbers, and what it keeps")
         return found + [f"{name}: {item}" for item in unknown_settings(self._given)]
+
+    def own_hooks(self) -> list[str]:
+        """None: Keras has no hooks on gradients."""
+        return []
+
+    def own_updates(self) -> list[str]:
+        """What the optimizer does by code of the user's, and the state that it had."""
+        if isinstance(self._given, Hyperparameters):
+            return []
+        return own_updates(inner(self._given))
 
     def batchnorm(self, path: str, **changes: Any) -> AbstractContextManager[None]:
         """While this is open the layer follows another rule for its statistics, or does not use the batch's."""

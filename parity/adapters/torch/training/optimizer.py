@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,17 @@ def unknown_keys(optimizer: Any) -> list[str]:
     return sorted(
         {f"{key}={value!r}" for group in groups for key, value in group.items() if key not in known}
     )
+
+
+def own_updates(optimizer: Any) -> list[str]:
+    """What an optimizer does in an update by code that is not torch's: a step of its own, and hooks."""
+    name = type(optimizer).__name__
+    step = inspect.unwrap(optimizer.step)
+    home = str(getattr(step, "__module__", "")).partition(".")[0]
+    found = [] if home == "torch" else [f"what {name}.step does with other gradients, and later"]
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        found.append(f"what hooks of {name} do with other gradients, and later")
+    return found
 
 
 def rules_of(recipe: Recipe, parameters: Mapping[str, Any]) -> dict[str, Rule]:

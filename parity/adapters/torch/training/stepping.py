@@ -45,6 +45,13 @@ class Stepping:
         if self._scheduled is not None:
             self.recipe.scheduler.load_state_dict(self._scheduled)
 
+    def held(self) -> list[str]:
+        """The state that the optimizer had, in words: a run begins without any."""
+        name = type(self.recipe.optimizer).__name__
+        return (
+            [f"the state that {name} held already; the updates begin without any"] if self._before[0] else []
+        )
+
     def set_rate(self, rate: float) -> None:
         """The learning rate of the next update."""
         for group in self.recipe.optimizer.param_groups:

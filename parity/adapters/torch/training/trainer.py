@@ -14,7 +14,13 @@ from torch import nn
 from parity.adapters.torch.adapter import TorchAdapter
 from parity.adapters.torch.forward import modes_kept, renamed, set_mode, uncompiled
 from parity.adapters.torch.tensors import named_tensors
-from parity.adapters.torch.training.optimizer import from_hyperparameters, read_state, rules_of, unknown_keys
+from parity.adapters.torch.training.optimizer import (
+    from_hyperparameters,
+    own_updates,
+    read_state,
+    rules_of,
+    unknown_keys,
+)
 from parity.adapters.torch.training.recipe import Recipe, of_given, of_hyperparameters
 from parity.adapters.torch.training.stepping import Stepping, constrain
 from parity.adapters.torch.training.watch import Neutral, TorchWatcher
@@ -274,6 +280,20 @@ class TorchTrainer:
         if hooked:
             found.append(f"hooks after the gradient of {', '.join(hooked[:3])}")
         return found
+
+    def own_hooks(self) -> list[str]:
+        """Hooks on gradients: of parameters, and of modules."""
+        hooked = [path for path, tensor in self._parameters.items() if tensor._backward_hooks]
+        hooked += [
+            path or "the module"
+            for path, module in self.module.named_modules()
+            if module._backward_hooks or module._backward_pre_hooks
+        ]
+        return [f"what hooks do to other gradients of {', '.join(hooked[:3])}"] if hooked else []
+
+    def own_updates(self) -> list[str]:
+        """What the optimizer does by code of the user's, and the state that it had."""
+        return [*own_updates(self._steps.recipe.optimizer), *self._steps.held()]
 
     @contextmanager
     def batchnorm(self, path: str, **changes: Any) -> Iterator[None]:
