@@ -44,7 +44,7 @@ def own_updates(optimizer: Any) -> list[str]:
     step = inspect.unwrap(optimizer.step)
     home = str(getattr(step, "__module__", "")).partition(".")[0]
     found = [] if home == "torch" else [f"what {name}.step does with other gradients, and later"]
-    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+    if any(getattr(optimizer, f"_optimizer_step_{when}_hooks", None) for when in ("pre", "post")):
         found.append(f"what hooks of {name} do with other gradients, and later")
     return found
 
