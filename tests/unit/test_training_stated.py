@@ -16,6 +16,7 @@ from torch import nn
 import parity
 from parity.adapters import adapt
 from parity.adapters.probe import randomise
+from tf_impl import optimizers as tf_optimizers
 
 MSE = keras.losses.MeanSquaredError
 compare = functools.partial(parity.compare, quick=True)
@@ -195,6 +196,71 @@ def test_hooks_after_a_gradient_are_named() -> None:
     handle.remove()
     assert report.verdict == "INCONCLUSIVE"
     assert "hooks after the gradient of a.weight" in report.findings[0].evidence
+
+
+class Own(torch.optim.SGD):
+    """A step of its own, which here does nothing more."""
+
+    def step(self, closure: Any = None) -> Any:
+        return super().step(closure)
+
+
+class OwnInKeras(keras.optimizers.SGD):
+    """The same in Keras."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        super().update_step(gradient, variable, learning_rate)
+
+
+def _scheduled(parameters: Any) -> dict[str, Any]:
+    optimizer = torch.optim.SGD(parameters, 0.1)
+    return {"optimizer": optimizer, "scheduler": torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)}
+
+
+def _hooked(parameters: Any) -> Any:
+    optimizer = torch.optim.SGD(parameters, 0.1)
+    optimizer.register_step_post_hook(lambda *given: None)
+    return optimizer
+
+
+def _stepped(model: Any) -> Any:
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
+    optimizer.build(model.trainable_variables)
+    optimizer.variables[-1].assign(optimizer.variables[-1] + 0.5)
+    return optimizer
+
+
+UPDATES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], list[str]]] = {
+    "the frameworks' own": (lambda model: keras.optimizers.SGD(0.1), lambda p: torch.optim.SGD(p, 0.1), []),
+    "with a scheduler, which wraps the step": (lambda model: keras.optimizers.SGD(0.1), _scheduled, []),
+    "tf_impl's": (lambda model: tf_optimizers.SGD(0.1), lambda p: torch.optim.SGD(p, 0.1), []),
+    "a step": (lambda model: keras.optimizers.SGD(0.1), lambda p: Own(p, 0.1),
+               ["what Own.step does with other gradients, and later (torch)"]),
+    "a step in Keras": (lambda model: OwnInKeras(0.1), lambda p: torch.optim.SGD(p, 0.1),
+                        ["what OwnInKeras.update_step does with other gradients, and later (keras)"]),
+    "a hook": (lambda model: keras.optimizers.SGD(0.1), _hooked,
+               ["what hooks of SGD do with other gradients, and later (torch)"]),
+    "a state": (_stepped, lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
+                ["the state that SGD held already; the updates begin without any (keras)"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_updates_by_code_of_ones_own_are_named(name: str) -> None:
+    model, module = pair()
+    ours, theirs, wanted = UPDATES[name]
+    report = compare(model, module, VALUES, train_steps=2, optimizer=(ours(model), theirs), match_rules=True)
+    assert report.verdict == "EQUAL", str(report)
+    assert [str(entry) for entry in report.unproven if entry.kind == "training"] == wanted
+
+
+def test_hooks_on_gradients_are_named_without_steps() -> None:
+    model, module = pair()
+    module.a.weight.register_hook(lambda gradient: gradient)
+    module.b.register_full_backward_hook(lambda *given: None)
+    report = compare(model, module, VALUES, gradients=True)
+    assert report.verdict == "EQUAL", str(report)
+    assert "what hooks do to other gradients of a.weight, b (torch)" in map(str, report.unproven)
 
 
 # --- tensors that are split or folded -------------------------------------------------------------------
