@@ -72,6 +72,7 @@ TORCH_ALONE = {
     "training/stepping.py",  # one step with it, which a Keras optimizer does by itself
     "calls/last_steps.py",  # run again alone, to measure how far rounding moves an element: on the torch side
     "reference.py",  # the arithmetic against which causes are proven
+    "training/softmax.py",  # written out, to measure the rounding of its backward pass: on the torch side first
     "recurrent/stepwise.py",  # torch's recurrent functions written out, to measure the rounding of their steps
     *(  # changes of single torch calls that are tried as causes
         f"edits/{name}.py"

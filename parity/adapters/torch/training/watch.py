@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from parity.adapters.sites.running import called_at
 from parity.adapters.torch.recurrent.stepwise import DROPOUT, KINDS, curve, stepwise
+from parity.adapters.torch.training.softmax import written_out
 from parity.adapters.torch.weights import to_numpy
 from parity.core.trace import subtracts
 from parity.core.trainer import Cuts, Dropped, Drops, WatchedCall
@@ -245,6 +246,10 @@ class Neutral(TorchFunctionMode):
         name = getattr(func, "__name__", "").strip("_")
         if self.shake is not None and func in CURVES and len(args) == 1 and args[0].dtype == torch.float64:
             return curve(CURVES[func], args[0], partial(_shaken, self.shake))
+        if self.shake is not None:
+            steps = written_out(name, args, kwargs, partial(_shaken, self.shake))
+            if steps is not None:
+                return steps
         result = func(*args, **kwargs)
         if self.shake is None or name not in ROUNDING:
             return result
