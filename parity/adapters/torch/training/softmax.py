@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-Moved = Callable[[torch.Tensor], torch.Tensor]
+from parity.adapters.torch.recurrent.stepwise import StepMoved
 
 
 def written_out(
-    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], moved: Moved
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], moved: StepMoved
 ) -> torch.Tensor | None:
     """The same result in steps; None for other functions, dtypes and arguments.
 
@@ -39,7 +39,7 @@ def written_out(
     return _softmax(args[0], axis, moved, name == "log_softmax")
 
 
-def _softmax(value: torch.Tensor, axis: int, moved: Moved, logarithm: bool = False) -> torch.Tensor:
+def _softmax(value: torch.Tensor, axis: int, moved: StepMoved, logarithm: bool = False) -> torch.Tensor:
     shifted = moved(value - value.detach().amax(axis, keepdim=True))
     exponents = moved(shifted.exp())
     total = moved(_back(exponents, moved).sum(axis, keepdim=True))
@@ -48,7 +48,7 @@ def _softmax(value: torch.Tensor, axis: int, moved: Moved, logarithm: bool = Fal
     return moved(_back(exponents, moved) / total)
 
 
-def _back(value: torch.Tensor, moved: Moved) -> torch.Tensor:
+def _back(value: torch.Tensor, moved: StepMoved) -> torch.Tensor:
     """The same tensor, whose gradient alone is moved: a function of moved steps has a gradient that is exact."""
     seen = value.view_as(value)
     if seen.requires_grad:
@@ -56,7 +56,7 @@ def _back(value: torch.Tensor, moved: Moved) -> torch.Tensor:
     return seen
 
 
-def _attention(args: Sequence[Any], kwargs: Mapping[str, Any], moved: Moved) -> torch.Tensor | None:
+def _attention(args: Sequence[Any], kwargs: Mapping[str, Any], moved: StepMoved) -> torch.Tensor | None:
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     if given.get("is_causal") or given.get("enable_gqa") or not {"query", "key", "value"} <= given.keys():
