@@ -112,9 +112,9 @@ def ways_of(kind: str, settings: Mapping[str, Any], operands: int) -> frozenset[
         return frozenset({LESS, GREATER})
     if kind in WITHOUT_NAN:
         return frozenset({MET})
-    if kind in EXTREMES and operands == 1 and _axis(settings) is not None:
+    if kind in EXTREMES and operands == 1 and _axes(settings):
         return frozenset({PLACES})
-    if kind in SUMS_OF_EXP and _axis(settings) is not None:
+    if kind in SUMS_OF_EXP and _axes(settings):
         return frozenset({DONE})
     if kind in STEPPING or (kind == "div" and settings.get("rounding_mode")):
         return frozenset({DONE, VARIED} if kind in GUARDS else {VARIED})
@@ -195,24 +195,25 @@ def went(
     return varied if same else {DONE, *varied}
 
 
-def _axis(settings: Mapping[str, Any]) -> int | None:
-    """The one axis that a step goes along; None where it is not known, or there are several."""
+def _axes(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    """The axes that a step goes along; nothing where they are not known, or are all."""
     given = settings.get("dim", settings.get("axis", settings.get("1")))
-    if isinstance(given, list | tuple) and len(given) == 1:
-        given = given[0]
-    return given if isinstance(given, int) and not isinstance(given, bool) else None
+    axes = tuple(given) if isinstance(given, list | tuple) else (given,)
+    return axes if all(isinstance(axis, int) and not isinstance(axis, bool) for axis in axes) else ()
 
 
 def _along(kind: str, operand: Array, result: Array, settings: Mapping[str, Any]) -> set[str]:
-    """The ways of a step that takes the greatest or the least along an axis, or nearly so."""
-    axis = _axis(settings)
-    if axis is None or not -operand.ndim <= axis < operand.ndim or not operand.shape[axis]:
-        return {DONE, PLACES}
+    """The ways of a step that takes the greatest or the least along its axes, or nearly so."""
+    axes = {axis % operand.ndim for axis in _axes(settings) if -operand.ndim <= axis < operand.ndim}
+    last = np.moveaxis(operand, sorted(axes), range(-len(axes), 0)) if axes else operand
+    rows = last.reshape(*last.shape[: last.ndim - len(axes)], -1)
+    if not axes or not rows.size:
+        return set()
     if kind in SUMS_OF_EXP:
-        same = operand.shape[axis] > 1 and np.array_equal(operand.max(axis).reshape(result.shape), result)
+        same = rows.shape[-1] > 1 and np.array_equal(rows.max(-1).reshape(result.shape), result)
         return set() if same else {DONE}
-    places = operand.argmax(axis) if EXTREMES[kind] else operand.argmin(axis)
-    return {PLACES} if operand.shape[axis] == 1 or np.any(places != places.flat[0]) else set()
+    places = rows.argmax(-1) if EXTREMES[kind] else rows.argmin(-1)
+    return {PLACES} if rows.shape[-1] == 1 or np.any(places != places.flat[0]) else set()
 
 
 def same_everywhere(value: Array) -> bool:

@@ -131,8 +131,7 @@ def given(
                 f"pairing must be of these two models; got {len(strangers)} tensors that the {adapter.side} model "
                 f"does not have, the first {strangers[0]!r}. Pair the models anew with parity.pair."
             )
-        left = sorted(known - named - _without_partner(pairing, adapter.side))
-        if left and not pairing.open:  # what is open is a finding, and a reason to raise in `transfer`
+        if left := sorted(known - named - _without_partner(pairing, adapter.side)):
             raise UsageError(
                 f"pairing must say of every tensor what becomes of it; got nothing of {len(left)} tensors of the "
                 f"{adapter.side} model, the first {left[0]!r}. Pair the models anew with parity.pair, or leave tensors "
@@ -142,11 +141,13 @@ def given(
 
 
 def _without_partner(pairing: Pairing, side: Side) -> set[str]:
-    """Tensors of one side that a pairing knows, and pairs with none of the other's."""
+    """Tensors of one side that a pairing knows and pairs with none of the other's, or of which it states a problem."""
     first = side == "keras"
     return {
         *(pairing.unmatched_keras if first else pairing.unmatched_torch),
         *pairing.ignored[0 if first else 1],
+        *(tensor.path for problem in pairing.problems for tensor in problem.held if tensor.side == side),
+        *(path for problem in pairing.problems for path in problem.paths),
         *(path for owner, path in pairing.constants if owner == side),
         *(constant.path for item in pairing.pairs for constant in item.constants if constant.side == side),
     }

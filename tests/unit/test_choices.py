@@ -99,7 +99,14 @@ def test_the_ways_along_an_axis() -> None:
     assert went("logsumexp", [stack], [stack.max(0)], {"1": 0}) == set()
     assert went("logsumexp", [stack], [stack.max(0) + 1e-9], {"1": 0}) == {"done"}
     assert not ways_of("max", {}, 1)  # of all elements
-    assert not ways_of("max", {"axis": (1, 2)}, 1)
+    films = np.stack([np.arange(6.0).reshape(2, 3), np.full((2, 3), -1e6)])[None]
+    assert went("amax", [films], [films.max((0, 1))], {"dim": (0, 1)}) == set()
+    assert went("amax", [films], [films.max((1, 3))], {"axis": [1, -1]}) == set()
+    turned = np.stack([films[0], films[0][::-1]])
+    assert went("amax", [turned], [turned.max((1, 3))], {"axis": (3, 1)}) == {"places"}
+    assert (
+        went("max", [stack], [stack.max(0)], {"dim": 7}) == set()
+    )  # an axis that is not read counts as never seen
     assert ways_of("max", {}, 2) == {"less", "greater"}
 
 

@@ -205,6 +205,20 @@ class Own(torch.optim.SGD):
         return super().step(closure)
 
 
+class OwnGroups(torch.optim.SGD):
+    """A method of torch's that its step calls."""
+
+    def _init_group(self, *given: Any) -> Any:
+        return super()._init_group(*given)  # type: ignore[misc]
+
+
+def _put_in(parameters: Any) -> Any:
+    optimizer = torch.optim.SGD(parameters, 0.1)
+    plain = optimizer.step
+    optimizer.step = lambda closure=None: plain(closure)  # type: ignore[method-assign]
+    return optimizer
+
+
 class OwnInKeras(keras.optimizers.SGD):
     """The same in Keras."""
 
@@ -236,6 +250,10 @@ UPDATES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], list[str]]]
     "tf_impl's": (lambda model: tf_optimizers.SGD(0.1), lambda p: torch.optim.SGD(p, 0.1), []),
     "a step": (lambda model: keras.optimizers.SGD(0.1), lambda p: Own(p, 0.1),
                ["what Own.step does with other gradients, and later (torch)"]),
+    "what a step calls": (lambda model: keras.optimizers.SGD(0.1), lambda p: OwnGroups(p, 0.1),
+                          ["what OwnGroups._init_group does with other gradients, and later (torch)"]),
+    "a step that was put in": (lambda model: keras.optimizers.SGD(0.1), _put_in,
+                               ["what SGD.step does with other gradients, and later (torch)"]),
     "a step in Keras": (lambda model: OwnInKeras(0.1), lambda p: torch.optim.SGD(p, 0.1),
                         ["what OwnInKeras.update_step does with other gradients, and later (keras)"]),
     "a hook": (lambda model: keras.optimizers.SGD(0.1), _hooked,

@@ -187,6 +187,31 @@ def test_a_pairing_that_says_nothing_of_a_tensor_is_refused(keras_torch: None) -
     assert parity.compare(model, module, pairing=pairing) is not None
 
 
+def test_a_problem_excuses_no_other_tensor_that_a_pairing_leaves_out(keras_torch: None) -> None:
+    from dataclasses import replace
+
+    import keras
+    from torch import nn
+
+    import parity
+
+    image = keras.Input((None, None, 3))
+    layers = [keras.layers.Conv2D(4, 3, name="a"), keras.layers.Conv2D(5, 3, name="b")]
+    model = keras.Model(image, layers[1](layers[0](image)))
+    module = nn.Sequential()
+    module.add_module("a", nn.Conv2d(3, 4, 3))
+    module.add_module("b", nn.Conv2d(4, 6, 3))
+    pairing = parity.pair(model, module)
+    assert pairing.open
+    assert parity.compare(model, module, pairing=pairing).verdict != "EQUAL"
+    with pytest.raises(
+        parity.UsageError, match=r"got nothing of 2 tensors of the keras model, the first 'a\.bias'"
+    ):
+        parity.compare(
+            model, module, pairing=replace(pairing, pairs=[p for p in pairing.pairs if p.keras != "a"])
+        )
+
+
 REWORDED = """
 import ast, hashlib, importlib.abc, importlib.machinery, json, sys
 import torch

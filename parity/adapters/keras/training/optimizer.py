@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from parity.adapters.keras.adapter import KerasAdapter
 from parity.adapters.keras.weights import to_numpy
+from parity.adapters.sites.own import own_methods
 from parity.core.errors import UsageError
 from parity.core.rules import CLIPPINGS, TORCH_CLIP_GUARD, TORCH_NAMES, Rule, State
 
@@ -46,18 +46,11 @@ def rules_of(optimizer: Any, variables: Mapping[str, Any]) -> dict[str, Rule]:
     return {path: rule if decayed(variable) else plain for path, variable in variables.items()}
 
 
-UPDATES = ("update_step", "apply", "apply_gradients", "stateless_apply", "finalize_variable_values")
-"""Methods of an optimizer that make an update."""
-
-
 def own_updates(optimizer: Any) -> list[str]:
     """What an optimizer does in an update by code that is not Keras' own, and the state that it had."""
     name = type(optimizer).__name__
-    found = []
-    for method in () if torch_like(optimizer) else UPDATES:
-        code = inspect.unwrap(getattr(optimizer, method))
-        if str(getattr(code, "__module__", "")).partition(".")[0] != "keras":
-            found.append(f"what {name}.{method} does with other gradients, and later")
+    own = [] if torch_like(optimizer) else own_methods(optimizer, "keras")
+    found = [f"what {name}.{method} does with other gradients, and later" for method in own]
     held = [one for one in optimizer.variables if one is not getattr(optimizer, "_learning_rate", None)]
     if any(np.any(to_numpy(variable)) for variable in held):
         found.append(f"the state that {name} held already; the updates begin without any")

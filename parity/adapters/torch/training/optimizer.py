@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from parity.adapters.sites.own import own_methods
 from parity.adapters.torch.adapter import TorchAdapter
 from parity.adapters.torch.training.recipe import Recipe
 from parity.adapters.torch.weights import to_numpy
@@ -39,11 +39,12 @@ def unknown_keys(optimizer: Any) -> list[str]:
 
 
 def own_updates(optimizer: Any) -> list[str]:
-    """What an optimizer does in an update by code that is not torch's: a step of its own, and hooks."""
+    """What an optimizer does in an update by code that is not torch's: methods of its own, and hooks."""
     name = type(optimizer).__name__
-    step = inspect.unwrap(optimizer.step)
-    home = str(getattr(step, "__module__", "")).partition(".")[0]
-    found = [] if home == "torch" else [f"what {name}.step does with other gradients, and later"]
+    found = [
+        f"what {name}.{method} does with other gradients, and later"
+        for method in own_methods(optimizer, "torch")
+    ]
     if any(getattr(optimizer, f"_optimizer_step_{when}_hooks", None) for when in ("pre", "post")):
         found.append(f"what hooks of {name} do with other gradients, and later")
     return found
